@@ -1,0 +1,94 @@
+"""Running an entry point: Hydra around it, one clear line where the user made a mistake."""
+
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fcnexp import paths
+from fcnexp.config import compose_run, did_you_mean, key_paths, plain_message
+from fcnexp.errors import UserError
+
+MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+
+
+def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> None:
+    """Compose the config from the command line and call the task with it and its run folder.
+
+    A user's mistake ends the process with one message and exit code 1; in a multirun it fails that
+    job only. Anything else is a bug and shows its traceback.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
+    quiet_libraries()
+
+    def job(cfg: DictConfig) -> float | None:
+        settings = HydraConfig.get()
+        folder = Path(settings.runtime.output_dir).resolve()
+        try:
+            return task(cfg, folder)
+        except MISTAKES as error:
+            remove_if_empty(folder)
+            if settings.mode == RunMode.MULTIRUN:
+                raise
+            fail(error)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name=config_name)(
+            job
+        )()
+    except MISTAKES as error:
+        fail(error, config_name)
+
+
+def fail(error: Exception, config_name: str = "train") -> None:
+    """Print what is wrong and leave with exit code 1."""
+    message = str(error) if isinstance(error, UserError) else explain(error, config_name)
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """Hydra's message about an override, shortened, with the nearest existing name."""
+    text = str(error)
+    if found := re.search(r"Could not override '([^']+)'", text):
+        key = found[1]
+        known = list(key_paths(_default_config(config_name)))
+        return f"{key}: no such key{did_you_mean(key, known)}; --cfg job prints them all"
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'(.*)", text, re.DOTALL):
+        options = [line.strip() for line in found[3].splitlines() if line.startswith("\t")]
+        options = sorted(path.stem for path in (paths.conf_dir() / found[1]).glob("*.yaml"))
+        near = did_you_mean(found[2], options)
+        return f"{found[1]}={found[2]}: no such option{near}; there are {', '.join(options)}"
+    if found := re.search(r"Could not override '?([\w/]+)'?\.? No match", text):
+        return f"{found[1]}: no such group"
+    return plain_message(error)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a run folder in which nothing but an empty log was written."""
+    if folder.is_dir() and all(p.suffix == ".log" and p.is_file() for p in folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def quiet_libraries() -> None:
+    """Keep from the terminal what a user of fcnexp can do nothing about."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*compute.*before the.*update.*")
+
+
+def _default_config(config_name: str) -> object:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(compose_run([], config_name), resolve=False)

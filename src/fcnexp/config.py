@@ -1,0 +1,156 @@
+"""The run's config: its table of contents, and checks that name the key that is wrong."""
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fcnexp import paths
+from fcnexp.errors import ConfigError
+
+PARTS = (
+    *("data", "modality", "augment", "backbone", "head", "model", "dense", "init"),
+    *("regime", "trainer", "logger"),
+)
+
+
+@dataclass
+class Regime:
+    """Optimiser, loss and batch, tuned together; see conf/regime."""
+
+    steps: int = MISSING
+    score_every: int = MISSING
+    batch_size: int = MISSING
+    accumulate: int = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    bias_lr: float = MISSING
+    new_lr: float = MISSING
+    loss: dict[str, Any] = MISSING
+    optimizer: dict[str, Any] = MISSING
+    schedule: dict[str, Any] = MISSING
+
+
+@dataclass
+class TrainerChoice:
+    """The machine; see conf/trainer."""
+
+    accelerator: str = MISSING
+    devices: int = MISSING
+    precision: str = MISSING
+
+
+@dataclass
+class Logging:
+    """Where metrics go besides metrics.csv; see conf/logger."""
+
+    wandb: dict[str, Any] | None = MISSING
+
+
+@dataclass
+class RunConfig:
+    """Everything `train` reads. Defaults live in conf/, types here."""
+
+    data: dict[str, Any] = MISSING
+    modality: dict[str, Any] = MISSING
+    augment: dict[str, Any] = MISSING
+    backbone: dict[str, Any] = MISSING
+    head: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    dense: dict[str, Any] = MISSING
+    init: dict[str, Any] = MISSING
+    regime: Regime = MISSING
+    trainer: TrainerChoice = MISSING
+    logger: Logging = MISSING
+    seed: int = MISSING
+    workers: int = MISSING
+    pictures: int = MISSING
+    dry_run: bool = MISSING
+    paper: dict[str, Any] | None = MISSING
+
+
+def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
+    """The config that these overrides give, as on the command line. Raises Hydra's errors."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
+        return compose(config_name, overrides=overrides)
+
+
+def check(cfg: DictConfig) -> None:
+    """Compare the config with RunConfig and with the signatures of the parts it names.
+
+    Raises ConfigError naming the key, what it holds, and what is allowed.
+    """
+    try:
+        OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(plain_message(error)) from None
+    check_targets(plain)
+    regime = cfg.regime
+    for key in ("steps", "score_every", "batch_size", "accumulate"):
+        if regime[key] < 1:
+            raise ConfigError(f"regime.{key}={regime[key]}: it counts from 1")
+    for key, least in (("workers", 0), ("pictures", 0)):
+        if cfg[key] < least:
+            raise ConfigError(f"{key}={cfg[key]}: it counts from {least}")
+
+
+def check_targets(node: Any, path: str = "") -> None:
+    """Raise ConfigError where a `_target_` does not exist or does not take one of its keys."""
+    for name, target, keys in _targets(node, path):
+        try:
+            part = get_object(target)
+        except Exception as error:
+            raise ConfigError(f"{name}._target_={target}: cannot be imported ({error})") from None
+        known = inspect.signature(part).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            continue
+        for key in keys:
+            if key not in known:
+                raise ConfigError(
+                    f"{name}.{key}: {target} takes no such key{did_you_mean(key, known)}; "
+                    f"it takes {', '.join(known)}"
+                )
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """` (did you mean X?)`, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def key_paths(node: Any, path: str = "") -> Iterator[str]:
+    """Every key of a config by its dotted path."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield path + key
+            yield from key_paths(value, f"{path}{key}.")
+
+
+def plain_message(error: Exception) -> str:
+    """An OmegaConf or Hydra error in one line, with the key's full path first."""
+    while not str(error) and error.__cause__ is not None:
+        error = error.__cause__  # type: ignore[assignment]  # Hydra wraps without a message
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    full_key = getattr(error, "full_key", None)
+    if "Missing mandatory value" in lines[0]:
+        key = full_key or lines[0].rsplit(" ", 1)[-1]
+        return f"{key}: required, and not given; add {key}=..."
+    return f"{full_key}: {lines[0]}" if full_key else lines[0]
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str, list[str]]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            keys = [k for k in node if not (k.startswith("_") and k.endswith("_"))]
+            yield path, node["_target_"], keys
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}" if path else key)

@@ -1,0 +1,1 @@
+"""Data sets, transforms and batches; knows nothing of nets."""

@@ -1,0 +1,40 @@
+"""Batches of images of different sizes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fcnexp.data.sample import Sample
+from fcnexp.labels import VOID
+
+
+class Batch(NamedTuple):
+    """Images padded at the lower right to a common size, with void labels there.
+
+    fields: uint8 (N, C, H, W) by name; what lies beyond an image is 0 and becomes the mean colour
+        when the input recipe is applied. label: uint8 (N, H, W).
+    sizes: int64 (N, 2), height and width of each image. names: its id.
+    """
+
+    fields: dict[str, Tensor]
+    label: Tensor
+    sizes: Tensor
+    names: list[str]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """One padded batch of samples; a sample without label is all void."""
+    shapes = [next(iter(sample.fields.values())).shape[-2:] for sample in samples]
+    height, width = (max(side) for side in zip(*shapes, strict=True))
+    label = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)
+    fields = {
+        name: field.new_zeros(len(samples), field.shape[0], height, width)
+        for name, field in samples[0].fields.items()
+    }
+    for i, (sample, (h, w)) in enumerate(zip(samples, shapes, strict=True)):
+        for name, field in sample.fields.items():
+            fields[name][i, :, :h, :w] = field
+        if sample.label is not None:
+            label[i, :h, :w] = sample.label
+    return Batch(fields, label, torch.tensor(shapes), [sample.name for sample in samples])

@@ -1,0 +1,107 @@
+"""Reading images, label maps and id lists; every failure names the file."""
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from fcnexp.errors import DataError
+from fcnexp.labels import VOID
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")  # photographs
+
+
+def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
+    """Photograph as uint8 (3, H, W), RGB, [0, 255].
+
+    upright: turn it as its EXIF note says. Data sets leave it: their labels were drawn unturned.
+    Raises DataError where the file is missing, damaged or cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = ImageOps.exif_transpose(image) if upright else image
+            pixels = np.array(turned.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image") from None
+    except Exception as error:  # Pillow raises many types, by format
+        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def read_label_png(path: Path) -> np.ndarray:
+    """Label map as stored, uint8 (H, W): the indices of a palette or grey PNG, never its colours.
+
+    Raises DataError where the file is missing, damaged, or holds colours instead of indices.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, label = image.mode, np.array(image)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such label") from None
+    except Exception as error:  # Pillow raises many types, by format
+        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    if mode not in ("P", "L"):
+        raise DataError(
+            f"{path}: a label of mode {mode}; labels are palette or grey PNGs whose 8-bit pixel "
+            "values are class indices, 255 for void; convert colours to indices first"
+        )
+    return label
+
+
+def read_label_mat(path: Path) -> np.ndarray:
+    """Label map of an SBD `cls/*.mat` file, uint8 (H, W).
+
+    Raises DataError where the file is missing, damaged, or has no GTcls.Segmentation.
+    """
+    try:
+        label = scipy.io.loadmat(path, variable_names=["GTcls"])["GTcls"][0]["Segmentation"][0]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such label") from None
+    except Exception as error:  # scipy raises many types on damaged files
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{path}: not an SBD label, GTcls.Segmentation ({why})") from None
+    label = np.asarray(label)
+    if label.ndim != 2 or label.dtype != np.uint8:
+        raise DataError(f"{path}: GTcls.Segmentation is {label.dtype} {label.shape}, not uint8 2-D")
+    return label
+
+
+def check_label(label: np.ndarray, path: Path, image: Tensor, num_classes: int) -> Tensor:
+    """Label as a tensor, uint8 (H, W), after its size and values were compared with what is due.
+
+    Raises DataError on a size other than the image's, or a value neither class nor void.
+    """
+    if label.shape != image.shape[-2:]:
+        (h, w), (height, width) = label.shape, image.shape[-2:]
+        raise DataError(f"{path}: label is {w}x{h}, its image {width}x{height} (width x height)")
+    wrong = (label >= num_classes) & (label != VOID)
+    if wrong.any():
+        values = ", ".join(str(value) for value in np.unique(label[wrong])[:5])
+        raise DataError(
+            f"{path}: label value {values} in {int(wrong.sum())} pixels; allowed are 0 to "
+            f"{num_classes - 1} ({num_classes} classes) and {VOID} for void"
+        )
+    return torch.from_numpy(label)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids of a split file, one a line (a second column is ignored, as in VOC's class lists).
+
+    Raises DataError where the list is missing, empty, not text, or names an id twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file; a split lists one image id a line") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    ids = [line.split()[0] for line in lines if line.strip()]
+    if not ids:
+        raise DataError(f"{path}: the list is empty; a split lists one image id a line")
+    if len(set(ids)) < len(ids):
+        twice = next(name for i, name in enumerate(ids) if name in ids[:i])
+        raise DataError(f"{path}: {twice} is listed twice")
+    return ids

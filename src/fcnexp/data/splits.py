@@ -1,0 +1,147 @@
+"""Data sets by name: what is trained on, what is scored, and what the classes are called."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from fcnexp.data import shapes as generated
+from fcnexp.data import voc as pascal
+from fcnexp.data.sample import Sample
+from fcnexp.errors import DataError
+
+
+class DataSet(Protocol):
+    """A data set's two halves. Naming one touches no file; opening a half does.
+
+    provides: names of the fields in each sample, what a modality may ask for.
+    """
+
+    class_names: ClassVar[tuple[str, ...]]
+    provides: ClassVar[tuple[str, ...]]
+
+    def train(self) -> Sequence[Sample]:
+        """What is trained on. Raises DataError, also where it overlaps with `val`."""
+        ...
+
+    def val(self) -> Sequence[Sample]:
+        """What is scored. Raises DataError."""
+        ...
+
+
+class Concatenated(Sequence[Sample]):
+    """Several folders one behind the other."""
+
+    def __init__(self, parts: list[pascal.PairedFolders]) -> None:
+        self.places = [(part, i) for part in parts for i in range(len(part))]
+        self.ids = [name for part in parts for name in part.ids]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
+        """Read one image and its label."""
+        part, i = self.places[index]
+        return part[i]
+
+
+@dataclass
+class Voc:
+    """PASCAL VOC, or your own data of its classes in its layout.
+
+    train_split, val_split: a list's name in ImageSets/Segmentation, or a file of your own.
+    """
+
+    root: str
+    train_split: str
+    val_split: str
+
+    class_names = pascal.CLASS_NAMES
+    provides = ("rgb",)
+
+    def train(self) -> pascal.PairedFolders:
+        """The training half, which shares no image with the other."""
+        half = pascal.voc_segmentation(self.root, self.train_split, len(self.class_names))
+        refuse_overlap(half.ids, self.val().ids, f"{self.train_split} and {self.val_split}")
+        return half
+
+    def val(self) -> pascal.PairedFolders:
+        """The scored half."""
+        return pascal.voc_segmentation(self.root, self.val_split, len(self.class_names))
+
+
+@dataclass
+class VocSbd:
+    """Training on SBD's labels, and on VOC's own where `train_split` names a list; scored on VOC.
+
+    sbd_split: a list's name in SBD's folder, or a file of your own.
+    """
+
+    root: str
+    train_split: str | None
+    val_split: str
+    sbd_root: str
+    sbd_split: str
+
+    class_names = pascal.CLASS_NAMES
+    provides = ("rgb",)
+
+    def train(self) -> Concatenated:
+        """The training half, which shares no image with the other."""
+        num_classes = len(self.class_names)
+        parts = [pascal.sbd_segmentation(self.sbd_root, self.sbd_split, num_classes)]
+        if self.train_split is not None:
+            parts.insert(0, pascal.voc_segmentation(self.root, self.train_split, num_classes))
+        half = Concatenated(parts)
+        refuse_overlap(half.ids, self.val().ids, f"the training lists and {self.val_split}")
+        return half
+
+    def val(self) -> pascal.PairedFolders:
+        """The scored half."""
+        return pascal.voc_segmentation(self.root, self.val_split, len(self.class_names))
+
+
+@dataclass
+class Shapes:
+    """Generated scenes, written on first use to a folder below root, then read like VOC's.
+
+    side: least and greatest height and width in pixels. seed: of the scenes.
+    """
+
+    root: str
+    num_train: int
+    num_val: int
+    side: tuple[int, int]
+    seed: int
+
+    class_names = generated.CLASS_NAMES
+    provides = ("rgb",)
+
+    def train(self) -> pascal.PairedFolders:
+        """The training half. Raises DataError where the folder cannot be written."""
+        return pascal.voc_segmentation(self._write(), "train", len(self.class_names))
+
+    def val(self) -> pascal.PairedFolders:
+        """The scored half: scenes of the same kind that training never saw."""
+        return pascal.voc_segmentation(self._write(), "val", len(self.class_names))
+
+    def _write(self) -> Path:
+        smallest, largest = self.side
+        name = f"shapes-{self.num_train}-{self.num_val}-{smallest}-{largest}-{self.seed}"
+        return generated.write_shapes(
+            Path(self.root).expanduser() / name,
+            num_train=self.num_train,
+            num_val=self.num_val,
+            side=(smallest, largest),
+            seed=self.seed,
+        )
+
+
+def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str) -> None:
+    """Raise DataError where an image is in both lists: its score would say nothing."""
+    shared = sorted(set(train) & set(val))
+    if shared:
+        raise DataError(
+            f"{what} share {len(shared)} images, {shared[0]} first; "
+            "an image that is trained on cannot be scored: choose disjoint lists"
+        )

@@ -1,0 +1,21 @@
+"""Errors that a user can cause: each message says what was given, what is allowed, what to type.
+
+Entry points print them as one line and exit with code 1; anything else is a bug and keeps its
+traceback.
+"""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong: a config value, a file, a folder."""
+
+
+class ConfigError(UserError):
+    """A config key or value is wrong; the message names its path."""
+
+
+class DataError(UserError):
+    """An image, label, list or folder is wrong; the message names the file."""
+
+
+class WeightsError(UserError):
+    """A file of weights is wrong or does not fit the net; the message names the file or layer."""

@@ -1,0 +1,1 @@
+"""Nets and their geometry in plain torch; knows nothing of data sets, Hydra or Lightning."""

@@ -1,0 +1,1 @@
+"""Convolutional trunks with taps keyed by stride."""

@@ -1,0 +1,58 @@
+"""AlexNet as the paper used it (Caffe's, one tower with groups). Source: voc-fcn-alexnet."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fcnexp.nn.backbones.base import PublishedWeights, Tap
+from fcnexp.nn.geometry import IMAGE
+from fcnexp.nn.layers import LocalResponseNorm, max_pool
+
+
+class AlexNet(nn.Module):
+    """Five convolutions, 96-256-384-384-256; order convolution, ReLU, pooling, normalisation.
+
+    Taps: stride 4 conv1, 8 norm1, 16 conv5, 32 pool5.
+    pad: padding of conv1, 100 in the reference net.
+    """
+
+    fc6 = (6, 0)
+    pads_image = True
+    imagenet = PublishedWeights(
+        "bvlc_reference_caffenet.caffemodel",
+        "http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel",
+        "4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46",
+        "sha1",
+    )
+
+    def __init__(self, in_channels: int, pad: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 96, 11, stride=4, padding=pad)
+        self.norm1 = LocalResponseNorm(96)
+        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
+        self.norm2 = LocalResponseNorm(256)
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
+        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
+        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        conv1 = IMAGE.conv(11, 4, pad)
+        pool1 = conv1.conv(3, 2)
+        pool2 = pool1.conv(3, 2)
+        self.taps = {
+            4: Tap(96, conv1),
+            8: Tap(96, pool1),
+            16: Tap(256, pool2),  # conv2 to conv5 keep pool2's grid
+            32: Tap(256, pool2.conv(3, 2)),
+        }
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W)."""
+        conv1 = F.relu(self.conv1(image))
+        norm1 = self.norm1(max_pool(conv1, 3, 2))
+        norm2 = self.norm2(max_pool(F.relu(self.conv2(norm1)), 3, 2))
+        conv3 = F.relu(self.conv3(norm2))
+        conv4 = F.relu(self.conv4(conv3))
+        conv5 = F.relu(self.conv5(conv4))
+        return {4: conv1, 8: norm1, 16: conv5, 32: max_pool(conv5, 3, 2)}
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Convolutions by original name."""
+        return {f"conv{i}": self.get_submodule(f"conv{i}") for i in range(1, 6)}

@@ -1,0 +1,143 @@
+"""GoogLeNet as published in the BVLC zoo: response normalisation, no batch normalisation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fcnexp.nn.backbones.base import PublishedWeights, Tap
+from fcnexp.nn.geometry import IMAGE
+from fcnexp.nn.layers import LocalResponseNorm, max_pool
+
+# Outputs of 1x1, 3x3_reduce, 3x3, 5x5_reduce, 5x5, pool_proj. Source: Szegedy et al. 2015, table 1.
+INCEPTION = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+POOLED_AFTER = ("3b", "4e")  # a 3x3 pooling of stride 2 follows these
+
+
+class Inception(nn.Module):
+    """Four branches side by side, their outputs stacked: 1x1; 3x3; 5x5; pooling and 1x1."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        one, three_reduce, three, five_reduce, five, project = widths
+        self.conv1 = nn.Conv2d(in_channels, one, 1)
+        self.reduce3 = nn.Conv2d(in_channels, three_reduce, 1)
+        self.conv3 = nn.Conv2d(three_reduce, three, 3, padding=1)
+        self.reduce5 = nn.Conv2d(in_channels, five_reduce, 1)
+        self.conv5 = nn.Conv2d(five_reduce, five, 5, padding=2)
+        self.project = nn.Conv2d(in_channels, project, 1)
+        self.channels = one + three + five + project
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, channels, H, W)."""
+        branches = [
+            self.conv1(maps),
+            self.conv3(F.relu(self.reduce3(maps))),
+            self.conv5(F.relu(self.reduce5(maps))),
+            self.project(F.max_pool2d(maps, 3, stride=1, padding=1)),
+        ]
+        return F.relu(torch.cat(branches, dim=1))
+
+    def layers(self, block: str) -> dict[str, nn.Module]:
+        """Convolutions by original name, in the original order."""
+        return {
+            f"inception_{block}/1x1": self.conv1,
+            f"inception_{block}/3x3_reduce": self.reduce3,
+            f"inception_{block}/3x3": self.conv3,
+            f"inception_{block}/5x5_reduce": self.reduce5,
+            f"inception_{block}/5x5": self.conv5,
+            f"inception_{block}/pool_proj": self.project,
+        }
+
+
+class GoogLeNet(nn.Module):
+    """Nine inception blocks behind three convolutions; poolings are 3x3 of stride 2, rounded up.
+
+    Taps: stride 2 conv1, 4 norm2, 8 inception 3b, 16 inception 4e, 32 inception 5b.
+    pad: padding of conv1, 3 in the classifier.
+    """
+
+    fc6 = (7, 3)  # the paper scores the last map directly; a head=fc sees its 7x7 neighbourhood
+    pads_image = False
+    imagenet = PublishedWeights(
+        "bvlc_googlenet.caffemodel",
+        "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
+        "405fc5acd08a3bb12de8ee5e23a96bec22f08204",
+        "sha1",
+    )
+
+    def __init__(self, in_channels: int, pad: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=pad)
+        self.norm1 = LocalResponseNorm(64)
+        self.reduce2 = nn.Conv2d(64, 64, 1)
+        self.conv2 = nn.Conv2d(64, 192, 3, padding=1)
+        self.norm2 = LocalResponseNorm(192)
+        channels = 192
+        for block, widths in INCEPTION.items():
+            inception = Inception(channels, widths)
+            self.add_module(f"inception_{block}", inception)
+            channels = inception.channels
+        grid = IMAGE.conv(7, 2, pad)
+        self.taps = {2: Tap(64, grid)}
+        for width in (192, 480, 832, 1024):
+            grid = grid.conv(3, 2)
+            self.taps[int(grid.step)] = Tap(width, grid)
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W)."""
+        conv1 = F.relu(self.conv1(image))
+        norm1 = self.norm1(max_pool(conv1, 3, 2))
+        norm2 = self.norm2(F.relu(self.conv2(F.relu(self.reduce2(norm1)))))
+        maps = {2: conv1, 4: norm2}
+        x, stride = max_pool(norm2, 3, 2), 8
+        for block in INCEPTION:
+            x = self.get_submodule(f"inception_{block}")(x)
+            if block in POOLED_AFTER:
+                maps[stride] = x
+                x, stride = max_pool(x, 3, 2), stride * 2
+        maps[stride] = x
+        return maps
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Convolutions by original name."""
+        layers: dict[str, nn.Module] = {
+            "conv1/7x7_s2": self.conv1,
+            "conv2/3x3_reduce": self.reduce2,
+            "conv2/3x3": self.conv2,
+        }
+        for block in INCEPTION:
+            inception = self.get_submodule(f"inception_{block}")
+            assert isinstance(inception, Inception)
+            layers |= inception.layers(block)
+        return layers
+
+
+class GoogLeNetClassifier(nn.Module):
+    """The ImageNet classifier on the same trunk: mean over the last map, then 1000 scores.
+
+    Takes (N, 3, H, W), BGR minus mean; returns (N, 1000). It shows that imported weights are read
+    right: a wrong order of channels, blocks or blobs gives nonsense.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = GoogLeNet(in_channels=3, pad=3)
+        self.classifier = nn.Linear(1024, 1000)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Class scores (N, 1000) of images (N, 3, H, W)."""
+        return self.classifier(self.trunk(image)[32].mean(dim=(2, 3)))
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Layers by original name."""
+        return self.trunk.layers() | {"loss3/classifier": self.classifier}

@@ -1,0 +1,60 @@
+"""torchvision's residual nets as trunks (ResNet-18 is the D2L exercise's)."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from fcnexp.nn.backbones.base import PublishedWeights, Tap
+from fcnexp.nn.geometry import IMAGE
+
+
+class ResNet(nn.Module):
+    """torchvision's ResNet without its classifier.
+
+    Taps: stride 2 conv1 (after ReLU), 4 to 32 layer1 to layer4.
+    name: one of torchvision's, e.g. `resnet18`.
+    """
+
+    fc6 = (7, 3)
+    pads_image = False
+
+    def __init__(self, in_channels: int, name: str) -> None:
+        super().__init__()
+        self.trunk = torchvision.models.get_model(name, weights=None)
+        del self.trunk.avgpool, self.trunk.fc
+        if in_channels != 3:
+            self.trunk.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+        file = weights.url.rsplit("/", 1)[-1]  # named NAME-DIGEST.pth
+        digest = file.split("-")[-1].removesuffix(".pth")
+        self.imagenet = PublishedWeights(file, weights.url, digest, "sha256")
+        expansion = self.trunk.layer1[0].expansion
+        grid = IMAGE.conv(7, 2, pad=3)
+        self.taps = {2: Tap(64, grid)}
+        for width in (64, 128, 256, 512):
+            grid = grid.conv(3, 2, pad=1)
+            self.taps[int(grid.step)] = Tap(width * expansion, grid)
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W)."""
+        net = self.trunk
+        conv1 = net.relu(net.bn1(net.conv1(image)))
+        layer1 = net.layer1(net.maxpool(conv1))
+        layer2 = net.layer2(layer1)
+        layer3 = net.layer3(layer2)
+        return {2: conv1, 4: layer1, 8: layer2, 16: layer3, 32: net.layer4(layer3)}
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Empty: Caffe's layer names mean nothing here; torchvision's weights load by key."""
+        return {}
+
+    def load_published(self, path: Path) -> None:
+        """Copy torchvision's weights; the classifier's are left out.
+
+        Raises RuntimeError where they are of another net.
+        """
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        trunk = {name: value for name, value in weights.items() if not name.startswith("fc.")}
+        self.trunk.load_state_dict(trunk)

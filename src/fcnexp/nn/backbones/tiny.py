@@ -1,0 +1,50 @@
+"""A small batch-normed trunk in VGG's form, for tests and the quick start (not the paper's)."""
+
+from torch import Tensor, nn
+
+from fcnexp.nn.backbones.base import Tap
+from fcnexp.nn.geometry import IMAGE
+from fcnexp.nn.layers import max_pool
+
+
+class Tiny(nn.Module):
+    """Blocks of two 3x3 convolutions with batch normalisation; a 2x2 pooling between blocks.
+
+    Taps: strides 1 to 32, each the end of a block, so that every fusion depth can be tried.
+    widths: channels of the six blocks, strides 1, 2, 4, 8, 16, 32.
+    """
+
+    fc6 = (7, 3)
+    pads_image = False
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.taps = {}
+        grid = IMAGE
+        channels = in_channels
+        for i, width in enumerate(widths):
+            self.add_module(f"block{i + 1}", _block(channels, width))
+            grid = grid.conv(2, 2) if i else grid
+            self.taps[int(grid.step)] = Tap(width, grid)
+            channels = width
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W)."""
+        maps = {}
+        x = image
+        for i, stride in enumerate(self.taps):
+            x = self.get_submodule(f"block{i + 1}")(max_pool(x, 2, 2) if i else x)
+            maps[stride] = x
+        return maps
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Empty: there is no original net whose layer names could be used."""
+        return {}
+
+
+def _block(in_channels: int, width: int) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    for channels in (in_channels, width):
+        conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        parts += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    return nn.Sequential(*parts)

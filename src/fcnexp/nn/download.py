@@ -1,0 +1,55 @@
+"""Fetching published weights: to a cache folder, checked by digest, never half a file."""
+
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from fcnexp.errors import WeightsError
+from fcnexp.nn.backbones.base import PublishedWeights
+
+TIMEOUT = 15  # seconds without an answer
+BLOCK = 1 << 20  # bytes
+
+
+def fetch(weights: PublishedWeights, folder: Path) -> Path:
+    """Path of the file in the folder, fetched if it is not there.
+
+    Raises WeightsError, naming file and folder, where there is no network or the digest is wrong.
+    """
+    path = folder / weights.file
+    if path.is_file():
+        _check(path, weights)
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f"{weights.file}.")
+    try:
+        with (
+            os.fdopen(descriptor, "wb") as out,
+            urllib.request.urlopen(weights.url, timeout=TIMEOUT) as source,
+        ):
+            while block := source.read(BLOCK):
+                out.write(block)
+        _check(Path(partial), weights)
+        os.replace(partial, path)
+    except (urllib.error.URLError, OSError) as error:
+        raise WeightsError(
+            f"{weights.file} is not in {folder} and cannot be fetched from {weights.url} "
+            f"({getattr(error, 'reason', error)}); put it there yourself, or use init=scratch"
+        ) from None
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return path
+
+
+def _check(path: Path, weights: PublishedWeights) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, weights.algorithm).hexdigest()
+    if not digest.startswith(weights.digest):
+        raise WeightsError(
+            f"{path}: {weights.algorithm} {digest}, but {weights.file} is {weights.digest}...; "
+            "it is damaged or another file: delete it to fetch it again, or load it knowingly with "
+            "init=caffemodel init.path=..."
+        )

@@ -1,0 +1,79 @@
+"""Heads: from the trunk's deepest map to class scores."""
+
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fcnexp.nn.backbones.base import Backbone
+from fcnexp.nn.geometry import Grid
+
+
+class Head(Protocol):
+    """An `nn.Module` from the deepest map (N, C, h, w) to scores (N, K, h', w').
+
+    grid: where its scores lie on the image.
+    """
+
+    grid: Grid
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Scores of a map."""
+        ...
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Layers that hold weights, by their names in the original net."""
+        ...
+
+
+class FcHead(nn.Module):
+    """The classifier's fully connected layers turned into convolutions: fc6, fc7, score_fr.
+
+    fc6's kernel is the backbone's (7 for VGG16, 6 for AlexNet); fc7 and score_fr are 1x1.
+    channels: outputs of fc6 and fc7, 4096 in the paper. dropout: probability behind each.
+    Source: sec. 4.1; voc-fcn32s in nets.yaml.
+    """
+
+    def __init__(
+        self, backbone: Backbone, num_classes: int, *, channels: int, dropout: float
+    ) -> None:
+        super().__init__()
+        tap = backbone.taps[max(backbone.taps)]
+        kernel, pad = backbone.fc6
+        self.fc6 = nn.Conv2d(tap.channels, channels, kernel, padding=pad)
+        self.fc7 = nn.Conv2d(channels, channels, 1)
+        self.score_fr = nn.Conv2d(channels, num_classes, 1)
+        self.dropout = dropout
+        self.grid = tap.grid.conv(kernel, 1, pad)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Scores (N, K, h', w') of the deepest map (N, C, h, w)."""
+        fc6 = F.dropout(F.relu(self.fc6(maps)), self.dropout, self.training)
+        fc7 = F.dropout(F.relu(self.fc7(fc6)), self.dropout, self.training)
+        return self.score_fr(fc7)
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Layers by original name."""
+        return {"fc6": self.fc6, "fc7": self.fc7, "score_fr": self.score_fr}
+
+
+class LinearHead(nn.Module):
+    """One 1x1 convolution from the deepest map to scores; on VGG16 that is PAMI's FCN-pool5.
+
+    dropout: probability on the map's cells, 0.4 in the GoogLeNet classifier.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, dropout: float) -> None:
+        super().__init__()
+        tap = backbone.taps[max(backbone.taps)]
+        self.score_fr = nn.Conv2d(tap.channels, num_classes, 1)
+        self.dropout = dropout
+        self.grid = tap.grid
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Scores (N, K, h, w) of the deepest map (N, C, h, w)."""
+        return self.score_fr(F.dropout(maps, self.dropout, self.training))
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Layers by original name."""
+        return {"score_fr": self.score_fr}

@@ -1,0 +1,42 @@
+"""Caffe's layers where torch's own differ: pooling that rounds up, and response normalisation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def max_pool(maps: Tensor, kernel: int, stride: int) -> Tensor:
+    """Maximum over windows, as Caffe does it: the last window may hang over the edge.
+
+    maps (N, C, H, W); returns (N, C, h, w) with h = max(1, ceil((H - kernel) / stride) + 1).
+    A map smaller than the window, which Caffe refuses, gives one cell.
+    """
+    height, width = maps.shape[-2:]
+    if height < kernel - stride + 1 or width < kernel - stride + 1:  # torch would find no window
+        short = (0, max(0, kernel - width), 0, max(0, kernel - height))
+        maps = F.pad(maps, short, value=float("-inf"))
+    return F.max_pool2d(maps, kernel, stride, ceil_mode=True)
+
+
+class LocalResponseNorm(nn.Module):
+    """Each activation over a power of its channel neighbourhood's energy.
+
+    `x / (1 + alpha / size * sum of x^2 over `size` channels) ** 0.75`, (N, C, H, W) to the same.
+    The power is taken by square roots and the sum by a banded 1x1 convolution: many times faster
+    on a CPU than torch's own, which averages over a 5-D view and calls `pow`.
+    Source: nets.yaml (norm1, norm2): size 5, alpha 1e-4, beta 0.75, k 1, across channels.
+    """
+
+    def __init__(self, channels: int, size: int = 5, alpha: float = 1e-4) -> None:
+        super().__init__()
+        reach = size // 2
+        distance = (torch.arange(channels)[:, None] - torch.arange(channels)[None]).abs()
+        band = (distance <= reach).float() * (alpha / size)
+        self.register_buffer("band", band[:, :, None, None], persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the normalised maps, (N, C, H, W) to (N, C, H, W)."""
+        band: Tensor = self.band  # type: ignore[assignment]  # a buffer
+        energy = F.conv2d(maps * maps, band.to(maps.dtype))
+        root = (1 + energy).rsqrt()  # d ** -0.5
+        return maps * (root * root.sqrt())  # d ** -0.75

@@ -1,0 +1,82 @@
+"""The record of a run: config.yaml, confusion.csv, and, written last, result.json."""
+
+import csv
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from fcnexp.errors import ConfigError
+from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
+
+RESULT = "result.json"
+
+
+def claim(folder: Path) -> None:
+    """Refuse a folder that already holds a run. Raises ConfigError."""
+    for sign in (RESULT, "config.yaml", "checkpoints"):
+        if (folder / sign).exists():
+            raise ConfigError(
+                f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
+                "or remove that one yourself"
+            )
+
+
+def write_config(folder: Path, cfg: DictConfig) -> None:
+    """Write the resolved config, from which the run can be repeated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def write_result(
+    folder: Path, matrix: Tensor, class_names: tuple[str, ...], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write confusion.csv, then result.json; returns what the latter holds.
+
+    matrix: int64 (K, K), rows truth. facts: further plain values of the run. Scores are fractions
+    by the release's convention; null where nothing was counted.
+    """
+    with (folder / "confusion.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["truth \\ prediction", *class_names])
+        for name, row in zip(class_names, matrix.tolist(), strict=True):
+            writer.writerow([name, *row])
+    result = {
+        "status": "done",
+        "scores": _finite(scores_of(matrix)),
+        "convention": "release: one matrix; classes absent from truth and prediction drop out",
+        "miou_of_classes_in_truth": _finite({"": mean_iu_of_present(matrix)})[""],
+        "class_iou": _finite(dict(zip(class_names, class_iu(matrix).tolist(), strict=True))),
+        "class_acc": _finite(dict(zip(class_names, class_accuracy(matrix).tolist(), strict=True))),
+        "pixels": int(matrix.sum()),
+        **facts,
+        "torch": torch.__version__,
+    }
+    write_atomically(folder / RESULT, json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def read_confusion(path: Path) -> Tensor:
+    """Confusion matrix of a run, int64 (K, K), from its confusion.csv."""
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return torch.tensor([[int(count) for count in row[1:]] for row in rows])
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

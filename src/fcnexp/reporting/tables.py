@@ -1,0 +1,38 @@
+"""Scores as tables on the terminal, in percent."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+NAMES = {
+    "pixel_acc": "pixel accuracy",
+    "mean_acc": "mean accuracy",
+    "miou": "mean IU",
+    "fw_iou": "f.w. IU",
+}
+
+
+def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
+    """Print the four scores, the paper's beside them where the run has any, and each class's."""
+    console = Console(highlight=False)
+    scores = Table(title="Scores (%)", title_justify="left")
+    scores.add_column("")
+    for name in NAMES.values():
+        scores.add_column(name, justify="right")
+    scores.add_row("this run", *(percent(result["scores"][key]) for key in NAMES))
+    if paper is not None:
+        row = f"{paper.get('row', 'paper')} (paper)"
+        scores.add_row(row, *(str(paper.get(key, "-")) for key in NAMES))
+    classes = Table(title="Classes (%)", title_justify="left")
+    for name in ("class", "IU", "accuracy"):
+        classes.add_column(name, justify="left" if name == "class" else "right")
+    for name, iu in result["class_iou"].items():
+        classes.add_row(name, percent(iu), percent(result["class_acc"][name]))
+    console.print(classes)
+    console.print(scores)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as percent with one digit; `-` where there is none."""
+    return "-" if fraction is None else f"{100 * fraction:.1f}"

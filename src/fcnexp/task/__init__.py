@@ -1,0 +1,1 @@
+"""Losses, scores, optimisers and the LightningModule."""

@@ -1,0 +1,115 @@
+"""The one LightningModule: any net, any regime, the paper's four scores."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fcnexp.task.scores import SegmentationScores
+
+
+class InputRecipe(Protocol):
+    """Turns a batch's bytes into a net's input, and can say how."""
+
+    field: str
+
+    def apply(self, rgb: Tensor, sizes: Tensor) -> Tensor:
+        """Network input of a padded batch."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """The recipe as plain values."""
+        ...
+
+
+class PaddedBatch(Protocol):
+    """What a batch must offer; see `data.collate.Batch`."""
+
+    fields: dict[str, Tensor]
+    label: Tensor
+    sizes: Tensor
+    names: list[str]
+
+
+class SegmentationTask(L.LightningModule):
+    """Trains a net to label every pixel and scores it.
+
+    net: inputs by field, in network space, to scores (N, K, H, W).
+    recipe: from the batch's bytes to network space; it is stored in every checkpoint.
+    groups: the optimiser's parameter groups; optimizer: from these to an optimiser;
+    schedule: from optimiser and number of steps to a scheduler that is stepped after every step.
+    facts: plain values stored in checkpoints, enough to build the net anew.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        recipe: InputRecipe,
+        class_names: tuple[str, ...],
+        *,
+        loss: nn.Module | None = None,
+        groups: list[dict[str, object]] | None = None,
+        optimizer: Callable[..., Optimizer] | None = None,
+        schedule: Callable[..., Any] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.recipe, self.class_names = net, recipe, class_names
+        self.loss, self.groups = loss, groups
+        self.optimizer_factory, self.schedule_factory = optimizer, schedule
+        self.facts = facts or {}
+        self.scores = SegmentationScores(len(class_names))
+
+    def forward(self, fields: dict[str, Tensor], sizes: Tensor) -> Tensor:
+        """Scores (N, K, H, W) of a batch's fields, uint8 (N, C, H, W) by name."""
+        return self.net({self.recipe.field: self.recipe.apply(fields[self.recipe.field], sizes)})
+
+    def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        assert self.loss is not None
+        loss = self.loss(self(batch.fields, batch.sizes), batch.label)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"loss is {loss.item()} at step {self.global_step}, images {', '.join(batch.names)}"
+            )
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
+        return loss
+
+    def validation_step(self, batch: PaddedBatch, batch_idx: int) -> None:
+        """Count one batch."""
+        prediction = self(batch.fields, batch.sizes).argmax(1)
+        self.scores.update(prediction, batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the four scores of the whole set."""
+        scores = self.scores.compute()
+        self.log_dict({f"val/{name}": value for name, value in scores.items()})
+        self.matrix = self.scores.matrix.cpu().clone()
+        self.scores.reset()
+
+    @torch.inference_mode()
+    def label_image(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one photograph.
+
+        rgb: uint8 (3, H, W), RGB. Call in eval mode.
+        """
+        sizes = torch.tensor([rgb.shape[-2:]])
+        scores = self({self.recipe.field: rgb[None].to(self.device)}, sizes)[0].float().cpu()
+        return scores.argmax(0).to(torch.uint8), scores
+
+    def configure_optimizers(self) -> Any:
+        """The regime's optimiser and schedule."""
+        assert self.optimizer_factory and self.schedule_factory and self.groups
+        optimizer = self.optimizer_factory(self.groups)
+        schedule = self.schedule_factory(optimizer, steps=self.trainer.max_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what `evaluate` and `predict` need to rebuild the net."""
+        checkpoint["fcnexp"] = self.facts

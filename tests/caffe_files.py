@@ -1,0 +1,88 @@
+"""Binary `.caffemodel` files written octet by octet, in each form that Caffe has used.
+
+Field numbers: BVLC `caffe.proto`. A layer's blobs are given as {name: [array, ...]}.
+"""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Blobs = dict[str, list[np.ndarray]]
+
+
+def write_caffemodel(path: Path | str, blobs: Blobs) -> None:
+    """Write what today's Caffe writes: layer format V2, packed float32, shapes of any rank."""
+    Path(path).write_bytes(net_v2(blobs))
+
+
+def write_caffemodel_v1(path: Path | str, blobs: Blobs) -> None:
+    """Write what Caffe wrote until 2014, e.g. VGG16: layer format V1, four axes for every blob."""
+    Path(path).write_bytes(net_v1(blobs))
+
+
+def net_v2(blobs: Blobs, encode: Callable[[np.ndarray], bytes] | None = None) -> bytes:
+    encode = encode or packed_blob
+    net = octets(1, b"net")
+    for name, arrays in blobs.items():
+        kind = b"Convolution" if arrays and arrays[0].ndim == 4 else b"InnerProduct"
+        layer = octets(1, name.encode()) + octets(2, kind)
+        net += octets(100, layer + b"".join(octets(7, encode(array)) for array in arrays))
+    return net
+
+
+def net_v1(blobs: Blobs, encode: Callable[[np.ndarray], bytes] | None = None) -> bytes:
+    encode = encode or legacy_blob
+    net = octets(1, b"net")
+    for name, arrays in blobs.items():
+        layer = octets(2, b"bottom") + octets(4, name.encode()) + integer(5, 4)  # 4: CONVOLUTION
+        net += octets(2, layer + b"".join(octets(6, encode(array)) for array in arrays))
+    return net
+
+
+def packed_blob(array: np.ndarray) -> bytes:
+    return octets(7, octets(1, dims(array))) + octets(5, array.astype("<f4").tobytes())
+
+
+def unpacked_blob(array: np.ndarray) -> bytes:
+    shape = b"".join(integer(1, dim) for dim in array.shape)
+    return octets(7, shape) + b"".join(b"\x2d" + struct.pack("<f", v) for v in array.flat)
+
+
+def double_blob(array: np.ndarray) -> bytes:
+    return octets(7, octets(1, dims(array))) + octets(8, array.astype("<f8").tobytes())
+
+
+def unpacked_double_blob(array: np.ndarray) -> bytes:
+    values = b"".join(b"\x41" + struct.pack("<d", v) for v in array.flat)
+    return octets(7, octets(1, dims(array))) + values
+
+
+def legacy_blob(array: np.ndarray) -> bytes:
+    """Four old dimensions, filled up with ones in front, and the data."""
+    shape = (1,) * (4 - array.ndim) + array.shape
+    old = b"".join(integer(axis, dim) for axis, dim in enumerate(shape, start=1))
+    return old + octets(5, array.astype("<f4").tobytes())
+
+
+def dims(array: np.ndarray) -> bytes:
+    return b"".join(varint(dim) for dim in array.shape)
+
+
+def integer(number: int, value: int) -> bytes:
+    return varint(number << 3) + varint(value)
+
+
+def octets(number: int, payload: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    """Negative values become ten octets, as protobuf writes them."""
+    value %= 2**64
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
