@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,22 @@ from fcnexp.nn.fcn import FCN, OneStream
 from fcnexp.nn.init import load_weights
 from fcnexp.nn.inputs import RgbRecipe
 from fcnexp.reporting.pictures import write_panels
-from fcnexp.task.callbacks import training_callbacks
+from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
 from fcnexp.task.module import SegmentationTask
 from fcnexp.task.optim import parameter_groups
 
 log = logging.getLogger(__name__)
 
 NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # what a checkpoint must remember
+
+
+def refuse_other_classes(known: Sequence[str], asked: Sequence[str], path: str) -> None:
+    """Raise ConfigError where a checkpoint's classes are not the data set's."""
+    if list(known) != list(asked):
+        raise ConfigError(
+            f"{path}: trained on {len(known)} classes ({', '.join(known[:4])} ...), the data set "
+            f"has {len(asked)} ({', '.join(asked[:4])} ...); choose data with the same classes"
+        )
 
 
 def network(overrides: list[str]) -> OneStream:
@@ -157,6 +167,7 @@ def build_loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
 
 def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
     """Lightning's Trainer: as many steps as the regime says, scored now and then."""
+    quiet_lightning()
     regime = cfg.regime
     passes = regime.steps * regime.accumulate
     return L.Trainer(
@@ -170,9 +181,29 @@ def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         logger=build_loggers(cfg, folder),
-        callbacks=training_callbacks(folder),
+        enable_progress_bar=on_terminal(),
+        callbacks=[*training_callbacks(folder), *progress_bars()],
         enable_model_summary=False,
     )
+
+
+def build_scorer(cfg: DictConfig) -> L.Trainer:
+    """A Trainer that only scores, and writes nothing."""
+    quiet_lightning()
+    return L.Trainer(
+        **machine(cfg),
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=on_terminal(),
+        callbacks=progress_bars(),
+    )
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's notes on devices and products from the terminal; warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def machine(cfg: DictConfig) -> dict[str, Any]:
@@ -217,11 +248,10 @@ def dry_run(cfg: DictConfig) -> None:
     log.info("config is fine: a net of %s parameters, %d classes", f"{count:,}", len(names))
 
 
-def close_loggers(trainer: L.Trainer) -> None:
+def close_loggers() -> None:
     """End the W&B run, if any, so that the next job of a sweep starts its own."""
-    for logger in trainer.loggers:
-        if not isinstance(logger, CSVLogger):
-            logger.experiment.finish()
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish()
 
 
 def draw_predictions(

@@ -7,12 +7,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
@@ -50,7 +51,26 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         fail(error, config_name)
 
 
-def fail(error: Exception, config_name: str = "train") -> None:
+def offer_data_of_checkpoint(arguments: list[str]) -> None:
+    """Make the `data` that a checkpoint was scored on an option of that group.
+
+    So `data.val_split=...` changes the stored choice, and `data=voc` replaces it. Without a
+    readable checkpoint on the command line the option is empty, and the run tells what is wrong.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    node: dict = {}
+    if named := [a.split("=", 1)[1] for a in arguments if a.startswith("checkpoint=")]:
+        from fcnexp.nn.init import read_checkpoint
+
+        try:
+            node = read_checkpoint(named[-1])["fcnexp"]["config"]["data"]
+        except UserError as error:
+            fail(error)
+    ConfigStore.instance().store(group="data", name="of_checkpoint", node=node)
+
+
+def fail(error: Exception, config_name: str = "train") -> NoReturn:
     """Print what is wrong and leave with exit code 1."""
     message = str(error) if isinstance(error, UserError) else explain(error, config_name)
     print(f"error: {message}", file=sys.stderr)
@@ -89,6 +109,4 @@ def quiet_libraries() -> None:
 
 
 def _default_config(config_name: str) -> object:
-    from omegaconf import OmegaConf
-
     return OmegaConf.to_container(compose_run([], config_name), resolve=False)

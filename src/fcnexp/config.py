@@ -90,10 +90,9 @@ def check(cfg: DictConfig) -> None:
     """
     try:
         OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(plain_message(error)) from None
-    check_targets(plain)
+    check_targets(to_plain(cfg))
     regime = cfg.regime
     for key in ("steps", "score_every", "batch_size", "accumulate"):
         if regime[key] < 1:
@@ -101,6 +100,17 @@ def check(cfg: DictConfig) -> None:
     for key, least in (("workers", 0), ("pictures", 0)):
         if cfg[key] < least:
             raise ConfigError(f"{key}={cfg[key]}: it counts from {least}")
+
+
+def to_plain(cfg: DictConfig) -> Any:
+    """The config as plain containers, interpolations resolved.
+
+    Raises ConfigError naming a key that has no value.
+    """
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(plain_message(error)) from None
 
 
 def check_targets(node: Any, path: str = "") -> None:

@@ -32,7 +32,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         seconds = time.monotonic() - start
         trainer.validate(task, data, verbose=False)
     finally:
-        build.close_loggers(trainer)
+        build.close_loggers()
     build.draw_predictions(task, data.val, cfg.pictures, folder / "pictures")
     facts = {
         "seed": cfg.seed,

@@ -22,7 +22,7 @@ class AugmentedDraws(Dataset[Sample]):
     def __getitem__(self, draw: Draw) -> Sample:
         """Read and augment one drawn image."""
         seed = int(np.random.SeedSequence([self.seed, draw.number]).generate_state(1)[0])
-        return self.augment(self.samples[draw.index], seed)
+        return self.augment(self.samples[draw.image], seed)
 
 
 class SegmentationData(L.LightningDataModule):
@@ -54,7 +54,7 @@ class SegmentationData(L.LightningDataModule):
         """Batches of `batch_size` draws, without end."""
         assert self.augment is not None
         return DataLoader(
-            AugmentedDraws(self.train, self.augment, self.seed),
+            AugmentedDraws(self.train, self.augment, self.seed),  # type: ignore[arg-type]
             batch_size=self.batch_size,
             sampler=EndlessShuffle(len(self.train), self.seed),
             num_workers=self.num_workers,

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 class Draw(NamedTuple):
     """One drawn image. number: counts all draws of a run, and seeds the image's augmentation."""
 
-    index: int
+    image: int  # its place in the data set
     number: int
 
 
@@ -28,6 +28,6 @@ class EndlessShuffle(Sampler[Draw]):
         number = 0
         while True:
             order = np.random.default_rng([self.seed, number // self.num_images])
-            for index in order.permutation(self.num_images):
-                yield Draw(int(index), number)
+            for image in order.permutation(self.num_images):
+                yield Draw(int(image), number)
                 number += 1

@@ -77,7 +77,7 @@ def imagenet(net: OneStream, recipe: RgbRecipe, *, folder: str) -> list[nn.Modul
             f"{recipe.order.upper()}; choose modality=rgb_torchvision"
         )
     scratch(net, recipe)
-    backbone.load_published(path)
+    backbone.load_published(path)  # type: ignore[attr-defined]  # a ResNet: it has `imagenet`
     log.info("%s: copied all layers of the backbone", path)
     return list((net.net.scorer.head.layers() | net.score_layers()).values())
 

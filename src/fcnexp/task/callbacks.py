@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
@@ -36,19 +37,26 @@ class ScoreLines(Callback):
 class Bar(TQDMProgressBar):
     """One bar for the whole training, without the run's version and the epoch."""
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, object]:
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """The loss, and the last mean IU."""
         shown = {"loss": trainer.callback_metrics.get("train/loss")}
         shown["mean IU"] = trainer.callback_metrics.get("val/miou")
         return {name: f"{float(value):.3f}" for name, value in shown.items() if value is not None}
 
 
+def on_terminal() -> bool:
+    """Whether somebody is watching: bars are for a terminal, lines for a log."""
+    return sys.stderr.isatty()
+
+
+def progress_bars() -> list[Callback]:
+    """A bar on a terminal, nothing in a log."""
+    return [Bar()] if on_terminal() else []
+
+
 def training_callbacks(folder: Path) -> list[Callback]:
-    """A checkpoint at each scoring (`last.ckpt`), a line for each, and a bar on a terminal."""
+    """A checkpoint at each scoring, of which `last.ckpt` is the newest, and a line for each."""
     last = ModelCheckpoint(
         folder / "checkpoints", filename="step{step}", auto_insert_metric_name=False, save_last=True
     )
-    callbacks: list[Callback] = [last, ScoreLines()]
-    if sys.stderr.isatty():
-        callbacks.append(Bar())
-    return callbacks
+    return [last, ScoreLines()]

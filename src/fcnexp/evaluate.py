@@ -1,0 +1,52 @@
+"""Score a checkpoint: `python -m fcnexp.evaluate checkpoint=RUN/checkpoints/last.ckpt`."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+
+def evaluate(cfg: DictConfig, folder: Path) -> float | None:
+    """Score one checkpoint on a data set's validation half; returns the mean IU.
+
+    Raises UserError on a user's mistake.
+    """
+    from fcnexp import build  # slow to import, and not needed to answer --help
+    from fcnexp.config import check_targets, to_plain
+    from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.nn.init import read_checkpoint
+    from fcnexp.reporting import result, tables
+
+    check_targets(to_plain(cfg))
+    result.claim(folder)
+    task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+    chosen = build.part(cfg, "data")
+    build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
+    data = SegmentationData(chosen, batch_size=1, num_workers=cfg.workers, seed=0)
+    data.setup("validate")
+    result.write_config(folder, cfg)
+    trainer = build.build_scorer(cfg)
+    trainer.validate(task, data, verbose=False)
+    build.draw_predictions(task, data.val, cfg.pictures, folder / "pictures")
+    facts = {
+        "checkpoint": str(cfg.checkpoint),
+        "precision": str(trainer.precision),
+        "images": len(data.val),
+        "command": " ".join(["python -m fcnexp.evaluate", *sys.argv[1:]]),
+    }
+    record = result.write_result(folder, task.matrix, task.class_names, facts)
+    tables.print_result(record)
+    print(f"pictures {folder / 'pictures'}\nrecord {folder}")
+    return record["scores"]["miou"]
+
+
+def main() -> None:
+    """Entry point: the checkpoint named on the command line provides `data`'s defaults."""
+    from fcnexp import cli
+
+    cli.offer_data_of_checkpoint(sys.argv[1:])
+    cli.run(evaluate, "evaluate")
+
+
+if __name__ == "__main__":
+    main()
