@@ -30,6 +30,9 @@ from fcnexp.task.optim import parameter_groups
 
 log = logging.getLogger(__name__)
 
+ACCELERATORS = ("auto", "cpu", "gpu")
+# No float16: a loss summed over pixels overflows it.
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "64-true")
 NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # what a checkpoint must remember
 
 
@@ -57,12 +60,12 @@ def network(overrides: list[str]) -> OneStream:
 
 
 def part(cfg: DictConfig, name: str, **wires: Any) -> Any:
-    """The object, or the factory, that one config group names.
+    """The object, or the factory, that one node of the config names by its `_target_`.
 
     Raises ConfigError where the part refuses its values.
     """
     try:
-        return instantiate(cfg[name], _convert_="all", **wires)
+        return instantiate(OmegaConf.select(cfg, name), _convert_="all", **wires)
     except Exception as error:  # Hydra wraps whatever the constructor raised
         cause = error.__cause__ or error
         if isinstance(cause, ValueError | TypeError):
@@ -127,10 +130,10 @@ def build_task(cfg: DictConfig, data: DataSet) -> SegmentationTask:
         net,
         recipe,
         data.class_names,
-        loss=instantiate(regime.loss, _convert_="all"),
+        loss=part(cfg, "regime.loss"),
         groups=groups,
-        optimizer=instantiate(regime.optimizer, _convert_="all"),
-        schedule=instantiate(regime.schedule, _convert_="all"),
+        optimizer=part(cfg, "regime.optimizer"),
+        schedule=part(cfg, "regime.schedule"),
         facts=net_facts(cfg, recipe, data.class_names),
     )
 
@@ -176,6 +179,7 @@ def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
         max_steps=regime.steps,
         limit_train_batches=passes,  # the sampler never ends; the bar shows the whole training
         accumulate_grad_batches=regime.accumulate,
+        gradient_clip_val=regime.clip,
         val_check_interval=min(regime.score_every * regime.accumulate, passes),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
@@ -209,6 +213,9 @@ def quiet_lightning() -> None:
 def machine(cfg: DictConfig) -> dict[str, Any]:
     """Device and number format for a Trainer. Raises ConfigError where there is no such device."""
     choice = cfg.trainer
+    for key, allowed in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+        if choice[key] not in allowed:
+            raise ConfigError(f"trainer.{key}={choice[key]}: allowed are {', '.join(allowed)}")
     if choice.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: torch sees no GPU here; choose trainer=cpu")
     on_gpu = choice.accelerator == "gpu" or (
@@ -239,7 +246,8 @@ def dry_run(cfg: DictConfig) -> None:
     Raises ConfigError where the parts do not go together.
     """
     names = part(cfg, "data").class_names
-    part(cfg, "augment")
+    for name in ("augment", "regime.loss", "regime.optimizer", "regime.schedule"):
+        part(cfg, name)
     machine(cfg)
     with torch.device("meta"):
         net, recipe = build_net(cfg, len(names))

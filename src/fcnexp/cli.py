@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -80,17 +80,17 @@ def fail(error: Exception, config_name: str = "train") -> NoReturn:
 def explain(error: Exception, config_name: str) -> str:
     """Hydra's message about an override, shortened, with the nearest existing name."""
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as KEY=VALUE ({text.splitlines()[0]})"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]
+        key = getattr(error.__cause__, "full_key", None) or key  # of a dict: the key inside
         known = list(key_paths(_default_config(config_name)))
         return f"{key}: no such key{did_you_mean(key, known)}; --cfg job prints them all"
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'(.*)", text, re.DOTALL):
-        options = [line.strip() for line in found[3].splitlines() if line.startswith("\t")]
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options = sorted(path.stem for path in (paths.conf_dir() / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)
         return f"{found[1]}={found[2]}: no such option{near}; there are {', '.join(options)}"
-    if found := re.search(r"Could not override '?([\w/]+)'?\.? No match", text):
-        return f"{found[1]}: no such group"
     return plain_message(error)
 
 
@@ -105,7 +105,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*compute.*before the.*update.*")
+    warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
 
 
 def _default_config(config_name: str) -> object:

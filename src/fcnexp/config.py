@@ -15,11 +15,6 @@ from omegaconf.errors import OmegaConfBaseException
 from fcnexp import paths
 from fcnexp.errors import ConfigError
 
-PARTS = (
-    *("data", "modality", "augment", "backbone", "head", "model", "dense", "init"),
-    *("regime", "trainer", "logger"),
-)
-
 
 @dataclass
 class Regime:
@@ -33,6 +28,7 @@ class Regime:
     weight_decay: float = MISSING
     bias_lr: float = MISSING
     new_lr: float = MISSING
+    clip: float | None = MISSING
     loss: dict[str, Any] = MISSING
     optimizer: dict[str, Any] = MISSING
     schedule: dict[str, Any] = MISSING
@@ -88,6 +84,10 @@ def check(cfg: DictConfig) -> None:
 
     Raises ConfigError naming the key, what it holds, and what is allowed.
     """
+    known = RunConfig.__dataclass_fields__
+    for key in cfg:
+        if key not in known:
+            raise ConfigError(f"{key}: no such key{did_you_mean(str(key), known)}")
     try:
         OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
     except OmegaConfBaseException as error:

@@ -24,9 +24,9 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     data = build.build_data(cfg)
     data.setup("fit")  # a missing file shows here, before anything is written
     task = build.build_task(cfg, data.data)
+    trainer = build.build_trainer(cfg, folder)
     result.write_config(folder, cfg)
     start = time.monotonic()
-    trainer = build.build_trainer(cfg, folder)
     try:
         trainer.fit(task, data)
         seconds = time.monotonic() - start

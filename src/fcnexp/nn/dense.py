@@ -53,12 +53,9 @@ class FixedUpsampling(nn.Module):
         kernel = bilinear_kernel(self.kernel_size).expand(num_classes, 1, -1, -1).clone()
         self.register_buffer("kernel", kernel, persistent=False)
 
-    def span(self, cells: int) -> tuple[int, int]:
-        """First target cell that `cells` coarse cells reach when upsampled, and one past the last.
-
-        With repeated edges that is as far as their centres reach, as a bilinear resize would have.
-        """
-        return -self.crop, self.stride * (cells - 1) + self.kernel_size - self.crop
+    def reach(self, cells: int) -> int:
+        """One past the last target cell that `cells` coarse cells touch when upsampled."""
+        return self.stride * (cells - 1) + self.kernel_size - self.crop
 
     def forward(self, scores: Tensor, first: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Scores on the target's cells from `first` (row, column) on.

@@ -18,20 +18,17 @@ class SkipSum(nn.Module):
         super().__init__()
         self.score = nn.Conv2d(tap.channels, num_classes, 1)
         self.upsampling = upsampling(num_classes, coarse, 2, tap.grid)
-        self.crop = max(0, -self.upsampling.crop)  # cells of the tap before the shared window
-        if self.upsampling.edges == "repeat":
-            self.crop = 0  # the coarse map then reaches over the whole tap
+        # With repeated edges the coarse map reaches over the whole tap; else the tap is cropped.
+        self.whole = self.upsampling.edges == "repeat"
+        self.crop = 0 if self.whole else max(0, -self.upsampling.crop)
         self.grid = tap.grid.crop(self.crop)
 
     def forward(self, coarse: Tensor, tap: Tensor) -> Tensor:
         """(N, K, h, w) and (N, C, h', w') to (N, K, h'', w'') on `grid`."""
-        first, size = [], []
-        for cells, fine in zip(coarse.shape[-2:], tap.shape[-2:], strict=True):
-            end = fine
-            if self.upsampling.edges == "zeros":
-                end = min(fine, self.upsampling.span(cells)[1])
-            first.append(self.crop)
-            size.append(end - self.crop)
-        (top, left), (height, width) = first, size
-        doubled = self.upsampling(coarse, (top, left), (height, width))
-        return doubled + self.score(tap[..., top : top + height, left : left + width])
+        bottom, right = tap.shape[-2:]
+        if not self.whole:
+            bottom = min(bottom, self.upsampling.reach(coarse.shape[-2]))
+            right = min(right, self.upsampling.reach(coarse.shape[-1]))
+        window = tap[..., self.crop : bottom, self.crop : right]
+        doubled = self.upsampling(coarse, (self.crop, self.crop), window.shape[-2:])
+        return doubled + self.score(window)

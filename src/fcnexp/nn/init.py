@@ -104,7 +104,7 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types on damaged files
-        first = str(error).splitlines()[0]
+        first = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
     if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:
         raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")

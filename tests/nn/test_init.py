@@ -1,0 +1,82 @@
+import urllib.error
+import urllib.request
+
+import pytest
+import torch
+
+from fcnexp.build import network
+from fcnexp.errors import WeightsError
+from fcnexp.nn import download
+from fcnexp.nn.backbones.base import PublishedWeights
+
+WEIGHTS = PublishedWeights(
+    "net.bin", "http://weights.invalid/net.bin", "2c26b46b68ffc68ff99b", "sha256"
+)  # of b"foo"
+
+
+def test_scratch_is_he_with_zero_scores():
+    net = network(["backbone=googlenet", "model=fcn8s"])
+    weight = net.layers()["inception_4a/3x3"].weight
+    assert weight.std().item() == pytest.approx((2 / (96 * 9)) ** 0.5, rel=0.02)
+    assert all(not layer.weight.any() for layer in net.score_layers().values())
+
+
+@pytest.mark.parametrize("backbone", ["alexnet", "vgg16", "googlenet", "resnet18"])
+def test_offline_imagenet_names_file_place_and_way_out(backbone, tmp_path, monkeypatch):
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    with pytest.raises(WeightsError) as caught:
+        network([f"backbone={backbone}", "init=imagenet", f"init.folder={tmp_path}"])
+    message = str(caught.value)
+    assert str(tmp_path) in message and "no network" in message and "init=scratch" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_imagenet_without_published_weights_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no weights of Tiny are published; init=scratch"):
+        network(["backbone=tiny", "init=imagenet", f"init.folder={tmp_path}"])
+
+
+def test_file_that_is_there_is_used_when_its_digest_fits(tmp_path):
+    (tmp_path / "net.bin").write_bytes(b"foo")
+    assert download.fetch(WEIGHTS, tmp_path) == tmp_path / "net.bin"
+
+
+def test_file_of_another_digest_is_refused(tmp_path):
+    (tmp_path / "net.bin").write_bytes(b"bar")
+    with pytest.raises(WeightsError, match=r"net\.bin: sha256 fcde2b.* damaged or another file"):
+        download.fetch(WEIGHTS, tmp_path)
+
+
+@pytest.mark.parametrize(("content", "good"), [(b"foo", True), (b"fo", False)])
+def test_fetched_file_is_kept_only_when_its_digest_fits(tmp_path, monkeypatch, content, good):
+    source = tmp_path / "server"
+    source.write_bytes(content)
+    opened = lambda url, timeout: source.open("rb")  # noqa: E731
+    monkeypatch.setattr(urllib.request, "urlopen", opened)
+    cache = tmp_path / "cache"
+    if good:
+        assert download.fetch(WEIGHTS, cache).read_bytes() == content
+    else:
+        with pytest.raises(WeightsError, match="damaged or another file"):
+            download.fetch(WEIGHTS, cache)
+    assert [p.name for p in cache.iterdir()] == (["net.bin"] if good else [])
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half a zip"])
+def test_damaged_checkpoint_is_named(tmp_path, content):
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"last\.ckpt: damaged, or not a checkpoint"):
+        network(["init=checkpoint", f"init.path={path}"])
+
+
+def test_foreign_and_missing_checkpoints_are_named(tmp_path):
+    path = tmp_path / "other.ckpt"
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match=r"other\.ckpt: a torch file, but not a checkpoint of"):
+        network(["init=checkpoint", f"init.path={path}"])
+    with pytest.raises(WeightsError, match=r"gone\.ckpt: no such checkpoint"):
+        network(["init=checkpoint", f"init.path={tmp_path / 'gone.ckpt'}"])

@@ -1,0 +1,128 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from fcnexp.build import network
+from fcnexp.errors import ConfigError
+from fcnexp.nn.dense import FixedUpsampling, bilinear_kernel
+from fcnexp.nn.geometry import IMAGE, Grid
+
+BACKBONES = ("tiny", "alexnet", "googlenet", "resnet18", "vgg16")
+MODELS = ("fcn32s", "fcn16s", "fcn8s")
+HEADS = ("fc", "linear")
+SIZES = [(1, 1), (1, 37), (33, 65), (50, 31)]
+
+
+def small(backbone: str, *overrides: str) -> torch.nn.Module:
+    """A net whose widest layers are cut down, so that every combination runs in no time."""
+    narrow = ["backbone.widths=[4,4,6,6,8,8]"] if backbone == "tiny" else []
+    return network([f"backbone={backbone}", *narrow, *overrides])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "model", "head"), list(itertools.product(BACKBONES, MODELS, HEADS))
+)
+def test_every_combination_returns_the_images_size(backbone, model, head):
+    channels = ["head.channels=8"] if head == "fc" else []
+    net = small(backbone, f"model={model}", f"head={head}", *channels)
+    for size in SIZES[:2] if backbone == "vgg16" else SIZES:
+        with torch.inference_mode():
+            assert net({"rgb": torch.zeros(1, 3, *size)}).shape == (1, 8, *size)
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "googlenet", "resnet18", "alexnet"])
+def test_random_sizes(backbone):
+    net = small(backbone, "head=linear")
+    for height, width in np.random.default_rng(0).integers(1, 150, (8, 2)).tolist():
+        with torch.inference_mode():
+            assert net({"rgb": torch.zeros(1, 3, height, width)}).shape[2:] == (height, width)
+
+
+def test_classes_follow_the_data_set():
+    assert network(["data=voc"])({"rgb": torch.zeros(1, 3, 9, 9)}).shape[1] == 21
+
+
+def test_untrained_scores_are_zero():  # sec. 4.2: score layers start at zero
+    scores = network([])({"rgb": torch.randn(1, 3, 40, 40)})
+    assert torch.equal(scores, torch.zeros_like(scores))
+
+
+def test_missing_tap_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match="no tap of stride 2; it has 4, 8, 16, 32"):
+        network(["backbone=alexnet", "model.skips=[16,8,4,2]"])
+
+
+def test_unknown_edges_are_refused():
+    with pytest.raises(ConfigError, match="dense.edges=wrap: allowed are null, zeros and repeat"):
+        network(["dense.edges=wrap"])
+
+
+@pytest.mark.parametrize("size", [3, 4, 15, 63, 64])
+def test_bilinear_kernel_interpolates(size):
+    """A constant stays constant: what all cells add to one pixel is 1."""
+    stride = (size + 1) // 2
+    kernel = bilinear_kernel(size)[None, None]
+    dense = torch.nn.functional.conv_transpose2d(torch.ones(1, 1, 4, 4), kernel, stride=stride)
+    inner = dense[..., size - stride : -(size - stride), size - stride : -(size - stride)]
+    torch.testing.assert_close(inner, torch.ones_like(inner))
+
+
+@pytest.mark.parametrize("origin", [0.0, 3.5])
+def test_repeated_edges_equal_a_bilinear_resize(origin):
+    """Position by position: interpolate between neighbouring cells, clamp beyond the last."""
+    coarse, cells, stride = Grid(8, origin), 5, 8
+    scores = torch.randn(1, 2, cells, 1, dtype=torch.float64)
+    layer = FixedUpsampling(2, coarse, stride, IMAGE, edges="repeat").double()
+    dense = layer(scores, (0, 0), (44, 1))[..., 0]
+    for pixel in range(44):
+        place = min(max((pixel - origin) / 8, 0), cells - 1)
+        low = min(int(place), cells - 2)
+        share = place - low
+        expected = (1 - share) * scores[..., low, 0] + share * scores[..., low + 1, 0]
+        torch.testing.assert_close(dense[..., pixel], expected)
+
+
+def test_zero_edges_equal_the_plain_transposed_convolution():
+    scores = torch.randn(1, 3, 4, 5)
+    layer = FixedUpsampling(3, Grid(32, 12.5), 32, IMAGE, edges="zeros")
+    full = torch.zeros(3, 3, 64, 64)
+    full[range(3), range(3)] = bilinear_kernel(64)
+    plain = torch.nn.functional.conv_transpose2d(scores, full, stride=32)
+    torch.testing.assert_close(layer(scores, (0, 0), (90, 100)), plain[..., 19:109, 19:119])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_fused_maps_lie_where_the_grids_say(backbone):
+    """The fused map's cells and the tap's have the same centres."""
+    net = small(backbone, "head.channels=4", "head=fc").net.scorer
+    for stride, skip in net.skips.items():
+        tap = net.backbone.taps[int(stride)].grid
+        assert skip.upsampling.grid.step == tap.step == int(stride)
+        assert skip.grid == tap.crop(skip.crop)
+
+
+def test_vgg16_has_the_releases_parameters():
+    """nets.yaml, voc-fcn32s and voc-fcn8s: the learnable counts (bilinear kernels are fixed)."""
+    with torch.device("meta"):
+        counts = {
+            model: sum(
+                p.numel() for p in network_on_meta(["data=voc", "backbone=vgg16", f"model={model}"])
+            )
+            for model in ("fcn32s", "fcn16s")
+        }
+    assert counts == {"fcn32s": 134_346_581, "fcn16s": 134_357_354}
+
+
+def test_alexnet_has_the_releases_parameters():
+    with torch.device("meta"):
+        parameters = network_on_meta(["data=voc", "backbone=alexnet", "model=fcn32s"])
+        assert sum(p.numel() for p in parameters) == 56_954_261
+
+
+def network_on_meta(overrides: list[str]) -> list[torch.nn.Parameter]:
+    from fcnexp.build import build_net
+    from fcnexp.config import compose_run
+
+    return list(build_net(compose_run(overrides), num_classes=21)[0].parameters())

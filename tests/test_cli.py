@@ -1,0 +1,177 @@
+"""The commands as a user types them, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_data import voc_tree
+from PIL import Image
+
+TINY = [
+    *("backbone.widths=[4,4,6,6,8,8]", "data.num_train=6", "data.num_val=3", "data.side=[48,56]"),
+    *("regime.steps=4", "regime.score_every=2", "regime.batch_size=2", "workers=0", "pictures=2"),
+]
+
+
+def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"fcnexp.{command}", *arguments],
+        cwd=folder,
+        env=os.environ | {"FCNEXP_CACHE": str(cache), "WANDB_MODE": "offline"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Folder of a small finished run, with `out/` as its run folder and `cache/` beside."""
+    folder = tmp_path_factory.mktemp("run")
+    done = fcnexp("train", *TINY, "hydra.run.dir=out", folder=folder, cache=folder / "cache")
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout)
+    return folder
+
+
+def test_run_folder_holds_the_whole_record(run):
+    out = run / "out"
+    result = json.loads((out / "result.json").read_text())
+    assert result["status"] == "done" and result["steps"] == 4 and result["images"] == 3
+    assert list(result["scores"]) == ["pixel_acc", "mean_acc", "miou", "fw_iou"]
+    assert all(0 <= score <= 1 for score in result["scores"].values())
+    confusion = (out / "confusion.csv").read_text().splitlines()
+    matrix = np.array([row.split(",")[1:] for row in confusion[1:]], int)
+    assert matrix.shape == (8, 8) and matrix.sum() == result["pixels"]
+    assert matrix.trace() / matrix.sum() == pytest.approx(result["scores"]["pixel_acc"])
+    assert "val/miou" in (out / "metrics.csv").read_text()
+    assert "skips:" in (out / "config.yaml").read_text()
+    assert {"last.ckpt", "step4.ckpt"} <= {path.name for path in (out / "checkpoints").iterdir()}
+    assert list((out / "wandb").glob("offline-run-*"))
+    assert len(list((out / "pictures").glob("*.png"))) == 3  # two and the sheet
+
+
+def test_terminal_shows_scores_classes_and_places(run):
+    text = (run / "stdout.txt").read_text()
+    for shown in ("mean IU", "checked_tile", "pictures", str(run / "out")):
+        assert shown in text
+
+
+def test_evaluate_repeats_the_runs_scores(run):
+    done = fcnexp(
+        *("evaluate", "checkpoint=out/checkpoints/last.ckpt", "hydra.run.dir=scored", "workers=0"),
+        folder=run,
+        cache=run / "cache",
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((run / d / "result.json").read_text()) for d in ("out", "scored"))
+    assert first["scores"] == second["scores"]
+    assert (run / "out/confusion.csv").read_text() == (run / "scored/confusion.csv").read_text()
+
+
+def test_evaluate_on_other_data_checks_its_classes(run):
+    voc_tree(run / "voc")
+    done = fcnexp(
+        *("evaluate", "checkpoint=out/checkpoints/last.ckpt", "data=voc", "data.root=voc"),
+        folder=run,
+        cache=run / "cache",
+    )
+    assert done.returncode == 1
+    assert "trained on 8 classes (background, disc" in done.stderr
+    assert "choose data with the same classes" in done.stderr
+
+
+def test_predict_labels_every_photograph(run):
+    photos = run / "photos"
+    photos.mkdir()
+    Image.new("RGB", (30, 20), (9, 80, 200)).save(photos / "blue.jpg")
+    Image.new("L", (7, 65)).save(photos / "thin.png")
+    arguments = ["checkpoint=out/checkpoints/last.ckpt", "output=labels", "save_scores=true"]
+    done = fcnexp("predict", *arguments, "input=photos", folder=run, cache=run / "cache")
+    assert done.returncode == 0, done.stderr
+    label = Image.open(run / "labels/blue.png")
+    assert label.mode == "P" and label.size == (30, 20)
+    assert Image.open(run / "labels/thin_overlay.png").size == (7, 65)
+    scores = np.load(run / "labels/blue.npz")["scores"]
+    assert scores.dtype == np.float32 and scores.shape == (8, 20, 30)
+    np.testing.assert_array_equal(scores.argmax(0), np.asarray(label))
+
+
+def test_predict_does_the_rest_when_one_file_is_broken(run):
+    photos = run / "mixed"
+    photos.mkdir()
+    Image.new("RGB", (8, 8)).save(photos / "good.png")
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8 cut")
+    arguments = ["checkpoint=out/checkpoints/last.ckpt", "output=some", "input='mixed/*'"]
+    done = fcnexp("predict", *arguments, folder=run, cache=run / "cache")
+    assert done.returncode == 1 and "bad.jpg: damaged" in done.stderr
+    assert (run / "some/good.png").is_file() and not (run / "some/bad.png").exists()
+
+
+def test_init_checkpoint_continues_from_the_weights(run):
+    arguments = [*TINY, "init=checkpoint", "init.path=out/checkpoints/last.ckpt"]
+    done = fcnexp(
+        *("train", *arguments, "regime.lr=0", "logger=csv", "hydra.run.dir=again"),
+        folder=run,
+        cache=run / "cache",
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "again/result.json").read_text())["status"] == "done"
+    other = fcnexp(
+        *("train", *TINY[1:], "init=checkpoint", "init.path=out/checkpoints/last.ckpt"),
+        folder=run,
+        cache=run / "cache",
+    )
+    assert other.returncode == 1 and "last.ckpt: of another net; size mismatch" in other.stderr
+
+
+MISTAKES = {
+    "unknown option": (["model=fcn8"], "model=fcn8: no such option (did you mean fcn8s?)"),
+    "unknown group": (["modle=fcn8s"], "modle: no such key (did you mean model?)"),
+    "misspelt key": (["regime.lrr=1"], "regime.lrr: no such key (did you mean regime.lr?)"),
+    "wrong type": (["regime.steps=x"], "regime.steps: Value 'x'"),
+    "unreadable": (["regime.lr=[1"], "regime.lr=[1: cannot be read as KEY=VALUE"),
+    "key of a dict": (["regime.optimizer={a:1}"], "regime.optimizer.a: no such key"),
+    "missing folder": (["data=voc", "data.root=nowhere"], "data.root=nowhere: no such folder"),
+    "misspelt experiment": (["experiment=fcn"], "experiment=fcn: no such option"),
+    "missing value": (["init=caffemodel"], "init.path: required, and not given"),
+    "missing file": (
+        ["backbone=googlenet", "init=caffemodel", "init.path=gone.caffemodel"],
+        "gone.caffemodel",
+    ),
+    "no gpu": (["trainer=gpu", "hydra.job.env_set.CUDA_VISIBLE_DEVICES=''"], "choose trainer=cpu"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_gives_one_line_and_leaves_nothing(tmp_path, mistake, run):
+    overrides, message = MISTAKES[mistake]
+    small = [] if "data=voc" in overrides else ["data.num_train=6", "data.num_val=3"]
+    small += [] if "data=voc" in overrides else ["data.side=[48,56]"]
+    done = fcnexp(
+        "train", *small, *overrides, "hydra.run.dir=out", folder=tmp_path, cache=run / "cache"
+    )
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_finished_run_is_not_overwritten(run):
+    before = (run / "out/result.json").read_text()
+    done = fcnexp("train", *TINY, "hydra.run.dir=out", folder=run, cache=run / "cache")
+    assert done.returncode == 1 and "a run is there already (result.json)" in done.stderr
+    assert (run / "out/result.json").read_text() == before
+
+
+def test_dry_run_checks_and_writes_nothing(run):
+    done = fcnexp(
+        "train", "backbone=vgg16", "dry_run=true", "hydra.run.dir=dry", folder=run, cache=run
+    )
+    assert done.returncode == 0, done.stderr
+    assert "config is fine: a net of 134," in done.stdout
+    assert not (run / "dry/config.yaml").exists()
