@@ -161,6 +161,32 @@ def test_mistake_gives_one_line_and_leaves_nothing(tmp_path, mistake, run):
     assert not (tmp_path / "out").exists()
 
 
+def test_broken_photograph_is_named_although_another_process_read_it(tmp_path):
+    path = voc_tree(tmp_path / "voc") / "JPEGImages/a.jpg"
+    path.write_bytes(path.read_bytes()[:-40])
+    done = fcnexp(
+        *("train", "data=voc", "data.root=voc", "regime.steps=1", "workers=1", "logger=csv"),
+        *("hydra.run.dir=out", "augment=none"),
+        folder=tmp_path,
+        cache=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: voc/JPEGImages/a.jpg: damaged")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out/result.json").exists()
+
+
+def test_loss_that_is_not_a_number_stops_with_step_and_images(run):
+    done = fcnexp(
+        *("train", *TINY, "logger=csv", "regime.lr=1e30", "hydra.run.dir=nan"),
+        folder=run,
+        cache=run / "cache",
+    )
+    assert done.returncode == 1
+    assert "error: loss is nan at step 1, on train_000" in done.stderr
+    assert not (run / "nan/result.json").exists()
+
+
 def test_finished_run_is_not_overwritten(run):
     before = (run / "out/result.json").read_text()
     done = fcnexp("train", *TINY, "hydra.run.dir=out", folder=run, cache=run / "cache")

@@ -162,9 +162,17 @@ def build_loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
     """metrics.csv in the run folder, and W&B where `logger` asks for it."""
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if cfg.logger.wandb is not None:
-        from lightning.pytorch.loggers import WandbLogger  # slow to import
+        import wandb  # slow to import
+        from lightning.pytorch.loggers import WandbLogger
 
-        loggers.append(WandbLogger(save_dir=folder, name=folder.name, **cfg.logger.wandb))
+        folder.mkdir(parents=True, exist_ok=True)  # where it is missing, W&B writes elsewhere
+        run = wandb.init(
+            **cfg.logger.wandb,
+            dir=folder,
+            name=folder.name,
+            config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+        )
+        loggers.append(WandbLogger(experiment=run))
     return loggers
 
 

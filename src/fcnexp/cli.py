@@ -73,6 +73,8 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
 def fail(error: Exception, config_name: str = "train") -> NoReturn:
     """Print what is wrong and leave with exit code 1."""
     message = str(error) if isinstance(error, UserError) else explain(error, config_name)
+    # One that was raised in a process reading images carries that process's traceback in its text.
+    message = message.rsplit(f"{type(error).__module__}.{type(error).__name__}: ", 1)[-1].strip()
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1)
 

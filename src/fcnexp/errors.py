@@ -17,5 +17,9 @@ class DataError(UserError):
     """An image, label, list or folder is wrong; the message names the file."""
 
 
+class TrainingError(UserError):
+    """Training cannot go on; the message names the step and the images."""
+
+
 class WeightsError(UserError):
     """A file of weights is wrong or does not fit the net; the message names the file or layer."""

@@ -24,10 +24,10 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     data = build.build_data(cfg)
     data.setup("fit")  # a missing file shows here, before anything is written
     task = build.build_task(cfg, data.data)
-    trainer = build.build_trainer(cfg, folder)
-    result.write_config(folder, cfg)
-    start = time.monotonic()
     try:
+        trainer = build.build_trainer(cfg, folder)
+        result.write_config(folder, cfg)
+        start = time.monotonic()
         trainer.fit(task, data)
         seconds = time.monotonic() - start
         trainer.validate(task, data, verbose=False)

@@ -1,8 +1,13 @@
-"""The original GoogLeNet's weights, read without Caffe, know what is on real photographs."""
+"""The original GoogLeNet's weights, read without Caffe, know what is on real photographs.
+
+A wrong order of channels, blobs or branches, or a mean left out, gives nonsense here.
+"""
+
+from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import interpolate
+from torchvision.transforms.v2 import functional as TF
 
 from fcnexp.data.files import read_rgb
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
@@ -12,18 +17,51 @@ from fcnexp.nn.surgery import load_blobs
 
 pytestmark = pytest.mark.real_data
 
-# Photographs of one object that fills the picture, and words of which its ImageNet class has one.
-PHOTOGRAPHS = {}
+RECIPE = RgbRecipe(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
+# Photographs with one kind of object in VOC's labels, and words that its ImageNet class may have.
+PHOTOGRAPHS = {
+    "2007_000042": ("locomotive", "passenger car"),
+    "2007_000068": ("crane",),
+    "2007_000121": ("desktop computer", "screen", "monitor"),
+    "2008_004430": ("sorrel",),
+    "2008_005097": ("ox", "water buffalo"),
+    "2009_000839": ("spaniel",),
+    "2009_001403": ("ram",),  # it says kuvasz, a white dog: ram comes second
+    "2010_000159": ("papillon",),
+    "2011_001775": ("Persian cat",),
+    "2011_002119": ("ram",),
+}
 
 
-@pytest.fixture(scope="module")
-def classifier(request):
-    from conftest import SHARED
+def centre(path: Path) -> torch.Tensor:
+    """The middle 224x224 pixels of a photograph whose shorter side is 256."""
+    rgb = read_rgb(path)
+    scale = 256 / min(rgb.shape[1:])
+    rgb = TF.resize(rgb, [round(side * scale) for side in rgb.shape[1:]], antialias=True)
+    return TF.center_crop(rgb, [224, 224])
 
-    weights = SHARED / "data/weights/bvlc_googlenet.caffemodel"
-    if not weights.is_file():
-        pytest.skip(f"needs {weights}")
-    net = GoogLeNetClassifier()
-    report = load_blobs(net, read_caffemodel(weights))
+
+def test_original_googlenet_recognises_photographs(shared_data):
+    blobs = read_caffemodel(shared_data / "weights/bvlc_googlenet.caffemodel")
+    net = GoogLeNetClassifier().eval()
+    report = load_blobs(net, blobs)
     assert len(report.copied) == 58 and not report.new and not report.unused
-    return net.eval()
+    lines = (shared_data / "weights/synset_words.txt").read_text().splitlines()
+    wrong = []
+    for name, words in PHOTOGRAPHS.items():
+        rgb = centre(shared_data / f"voc/JPEGImages/{name}.jpg")[None]
+        with torch.inference_mode():
+            best = int(net(RECIPE.apply(rgb, torch.tensor([[224, 224]]))).argmax())
+        if not any(word in lines[best] for word in words):
+            wrong.append(name)
+    assert wrong == ["2009_001403"]
+
+
+def test_fcn_takes_the_trunk_and_leaves_the_classifier(shared_data):
+    from fcnexp.build import network
+
+    path = shared_data / "weights/bvlc_googlenet.caffemodel"
+    net = network(["backbone=googlenet", "data=voc", "init=caffemodel", f"init.path={path}"])
+    bias = net.layers()["inception_5b/1x1"].bias.detach().numpy()
+    assert (bias == read_caffemodel(path)["inception_5b/1x1"][1]).all()
+    assert all(not layer.weight.any() for layer in net.score_layers().values())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fcnexp.errors import TrainingError
 from fcnexp.task.scores import SegmentationScores
 
 
@@ -72,8 +73,9 @@ class SegmentationTask(L.LightningModule):
         assert self.loss is not None
         loss = self.loss(self(batch.fields, batch.sizes), batch.label)
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss is {loss.item()} at step {self.global_step}, images {', '.join(batch.names)}"
+            raise TrainingError(
+                f"loss is {loss.item()} at step {self.global_step}, on {', '.join(batch.names)}: "
+                "lower regime.lr, or set regime.clip"
             )
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
