@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from caffe_files import write_caffemodel
 from fake_data import voc_tree
 from PIL import Image
 
+from fcnexp.data.palette import save_indexed
+
 TINY = [
     *("backbone.widths=[4,4,6,6,8,8]", "data.num_train=6", "data.num_val=3", "data.side=[48,56]"),
-    *("regime.steps=4", "regime.score_every=2", "regime.batch_size=2", "workers=0", "pictures=2"),
+    *("regime.steps=5", "regime.score_every=2", "regime.batch_size=2", "workers=0", "pictures=2"),
 ]
 
 
@@ -41,7 +45,7 @@ def run(tmp_path_factory) -> Path:
 def test_run_folder_holds_the_whole_record(run):
     out = run / "out"
     result = json.loads((out / "result.json").read_text())
-    assert result["status"] == "done" and result["steps"] == 4 and result["images"] == 3
+    assert result["status"] == "done" and result["steps"] == 5 and result["images"] == 3
     assert list(result["scores"]) == ["pixel_acc", "mean_acc", "miou", "fw_iou"]
     assert all(0 <= score <= 1 for score in result["scores"].values())
     confusion = (out / "confusion.csv").read_text().splitlines()
@@ -50,7 +54,7 @@ def test_run_folder_holds_the_whole_record(run):
     assert matrix.trace() / matrix.sum() == pytest.approx(result["scores"]["pixel_acc"])
     assert "val/miou" in (out / "metrics.csv").read_text()
     assert "skips:" in (out / "config.yaml").read_text()
-    assert {"last.ckpt", "step4.ckpt"} <= {path.name for path in (out / "checkpoints").iterdir()}
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["last.ckpt"]
     assert list((out / "wandb").glob("offline-run-*"))
     assert len(list((out / "pictures").glob("*.png"))) == 3  # two and the sheet
 
@@ -69,7 +73,7 @@ def test_evaluate_repeats_the_runs_scores(run):
     )
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((run / d / "result.json").read_text()) for d in ("out", "scored"))
-    assert first["scores"] == second["scores"]
+    assert first["scores"] == second["scores"] and first["precision"] == second["precision"]
     assert (run / "out/confusion.csv").read_text() == (run / "scored/confusion.csv").read_text()
 
 
@@ -101,6 +105,17 @@ def test_predict_labels_every_photograph(run):
     np.testing.assert_array_equal(scores.argmax(0), np.asarray(label))
 
 
+def test_predict_never_replaces_a_photograph(run):
+    photos = run / "mine"
+    photos.mkdir()
+    Image.new("RGB", (8, 8)).save(photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    arguments = ["checkpoint=out/checkpoints/last.ckpt", "input=mine", "output=mine"]
+    done = fcnexp("predict", *arguments, folder=run, cache=run / "cache")
+    assert done.returncode == 1 and "a.png would replace a photograph" in done.stderr
+    assert (photos / "a.png").read_bytes() == before
+
+
 def test_predict_does_the_rest_when_one_file_is_broken(run):
     photos = run / "mixed"
     photos.mkdir()
@@ -120,7 +135,13 @@ def test_init_checkpoint_continues_from_the_weights(run):
         cache=run / "cache",
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads((run / "again/result.json").read_text())["status"] == "done"
+    before, after = (
+        torch.load(run / folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for folder in ("out", "again")
+    )
+    weights = [name for name in before if name.endswith(("weight", "bias"))]
+    assert len(weights) > 20
+    assert all(torch.equal(before[name], after[name]) for name in weights)  # the rate was 0
     other = fcnexp(
         *("train", *TINY[1:], "init=checkpoint", "init.path=out/checkpoints/last.ckpt"),
         folder=run,
@@ -138,6 +159,10 @@ MISTAKES = {
     "key of a dict": (["regime.optimizer={a:1}"], "regime.optimizer.a: no such key"),
     "missing folder": (["data=voc", "data.root=nowhere"], "data.root=nowhere: no such folder"),
     "misspelt experiment": (["experiment=fcn"], "experiment=fcn: no such option"),
+    "null part": (["modality=null"], "modality=null: it cannot be left out"),
+    "number below": (["regime.steps=0"], "regime.steps=0: it counts from 1"),
+    "key of another option": (["head.channels=5"], "head.channels: no such key"),
+    "order of skips": (["model.skips=[8]"], "model.skips=[8]: each fusion doubles the map"),
     "missing value": (["init=caffemodel"], "init.path: required, and not given"),
     "missing file": (
         ["backbone=googlenet", "init=caffemodel", "init.path=gone.caffemodel"],
@@ -159,6 +184,48 @@ def test_mistake_gives_one_line_and_leaves_nothing(tmp_path, mistake, run):
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
     assert not (tmp_path / "out").exists()
+
+
+def half_a_caffemodel(folder: Path) -> list[str]:
+    path = folder / "half.caffemodel"
+    write_caffemodel(path, {"conv1/7x7_s2": [np.ones((64, 3, 7, 7), np.float32), np.ones(64)]})
+    path.write_bytes(path.read_bytes()[:20000])
+    return ["backbone=googlenet", "init=caffemodel", "init.path=half.caffemodel"]
+
+
+def wrong_nets_caffemodel(folder: Path) -> list[str]:
+    write_caffemodel(folder / "other.caffemodel", {"conv9": [np.ones((2, 2), np.float32)]})
+    return ["backbone=googlenet", "init=caffemodel", "init.path=other.caffemodel"]
+
+
+def label_77(folder: Path) -> list[str]:
+    label = np.full((2, 3), 77, np.uint8)
+    save_indexed(voc_tree(folder / "voc") / "SegmentationClass/a.png", label)
+    return ["data=voc", "data.root=voc"]
+
+
+def label_of_another_size(folder: Path) -> list[str]:
+    label = np.zeros((5, 3), np.uint8)
+    save_indexed(voc_tree(folder / "voc") / "SegmentationClass/a.png", label)
+    return ["data=voc", "data.root=voc"]
+
+
+FILES = {
+    half_a_caffemodel: "half.caffemodel: damaged or cut short",
+    wrong_nets_caffemodel: "other.caffemodel: the file has no blobs for 57 of the net's 60 layers",
+    label_77: "voc/SegmentationClass/a.png: label value 77 in 6 pixels; allowed are 0 to 20",
+    label_of_another_size: "voc/SegmentationClass/a.png: label is 3x5, its image 3x2",
+}
+
+
+@pytest.mark.parametrize("damage", FILES, ids=lambda damage: damage.__name__)
+def test_bad_file_is_named_and_no_result_is_left(tmp_path, damage, run):
+    small = ["regime.steps=1", "workers=0", "logger=csv", "hydra.run.dir=out"]
+    done = fcnexp("train", *damage(tmp_path), *small, folder=tmp_path, cache=run / "cache")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and FILES[damage] in last
+    assert not (tmp_path / "out/result.json").exists()
 
 
 def test_broken_photograph_is_named_although_another_process_read_it(tmp_path):
@@ -200,4 +267,12 @@ def test_dry_run_checks_and_writes_nothing(run):
     )
     assert done.returncode == 0, done.stderr
     assert "config is fine: a net of 134," in done.stdout
-    assert not (run / "dry/config.yaml").exists()
+    assert not (run / "dry").exists()
+
+
+def test_folder_of_the_users_own_logs_is_left_alone(tmp_path, run):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/mine.log").write_text("precious")
+    done = fcnexp("train", "regime.steps=0", "hydra.run.dir=logs", folder=tmp_path, cache=run)
+    assert done.returncode == 1
+    assert (tmp_path / "logs/mine.log").read_text() == "precious"

@@ -81,6 +81,7 @@ def test_bad_value_names_its_key(override, message):
         (["regime.loss.reduction=max"], "regime.loss: reduction=max: allowed are mean and sum"),
         (["modality.order=hsv"], "modality: order=hsv: allowed are bgr and rgb"),
         (["backbone=alexnet", "model.skips=[2]"], "no tap of stride 2"),
+        (["backbone=resnet18", "backbone.name=resnet19"], "backbone: Unknown model resnet19"),
         (["trainer.accelerator=tpu9"], "trainer.accelerator=tpu9: allowed are"),
     ],
 )

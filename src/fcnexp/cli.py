@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -38,10 +39,11 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         try:
             return task(cfg, folder)
         except MISTAKES as error:
-            remove_if_empty(folder)
             if settings.mode == RunMode.MULTIRUN:
                 raise
             fail(error)
+        finally:
+            remove_if_empty(folder, f"{settings.job.name}.log")
 
     try:
         hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name=config_name)(
@@ -57,16 +59,18 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
     So `data.val_split=...` changes the stored choice, and `data=voc` replaces it. Without a
     readable checkpoint on the command line the option is empty, and the run tells what is wrong.
     """
-    from hydra.core.config_store import ConfigStore
-
     node: dict = {}
-    if named := [a.split("=", 1)[1] for a in arguments if a.startswith("checkpoint=")]:
-        from fcnexp.nn.init import read_checkpoint
+    try:
+        parsed = OverridesParser.create().parse_overrides(
+            [a for a in arguments if a.lstrip("+").startswith("checkpoint=")]
+        )
+        if parsed and not parsed[-1].is_sweep_override():
+            from fcnexp.nn.init import read_checkpoint
 
-        try:
-            node = read_checkpoint(named[-1])["fcnexp"]["config"]["data"]
-        except UserError as error:
-            fail(error)
+            stored = read_checkpoint(str(parsed[-1].value()))
+            node = stored["fcnexp"]["config"]["data"]
+    except MISTAKES as error:
+        fail(error, "evaluate")
     ConfigStore.instance().store(group="data", name="of_checkpoint", node=node)
 
 
@@ -83,12 +87,14 @@ def explain(error: Exception, config_name: str) -> str:
     """Hydra's message about an override, shortened, with the nearest existing name."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as KEY=VALUE ({text.splitlines()[0]})"
+        return (
+            f"{error.override}: cannot be read as KEY=VALUE ({text.splitlines()[0]}); a value with "
+            "special signs wants two pairs of quotes, as in 'data.root=\"~/VOC\"'"
+        )
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]
         key = getattr(error.__cause__, "full_key", None) or key  # of a dict: the key inside
-        known = list(key_paths(_default_config(config_name)))
-        return f"{key}: no such key{did_you_mean(key, known)}; --cfg job prints them all"
+        return no_such_key(key, _config_of_choices(config_name))
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options = sorted(path.stem for path in (paths.conf_dir() / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)
@@ -96,10 +102,11 @@ def explain(error: Exception, config_name: str) -> str:
     return plain_message(error)
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove a run folder in which nothing but an empty log was written."""
-    if folder.is_dir() and all(p.suffix == ".log" and p.is_file() for p in folder.iterdir()):
-        shutil.rmtree(folder)
+def remove_if_empty(folder: Path, log_file: str) -> None:
+    """Remove a run folder that holds nothing but this job's log."""
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [log_file]:
+        (folder / log_file).unlink()
+        folder.rmdir()
 
 
 def quiet_libraries() -> None:
@@ -110,5 +117,23 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
 
 
-def _default_config(config_name: str) -> object:
-    return OmegaConf.to_container(compose_run([], config_name), resolve=False)
+def no_such_key(key: str, config: dict) -> str:
+    """What to say of a key that the config lacks: the nearest one, and what its node has."""
+    parent = key.rpartition(".")[0]
+    node = OmegaConf.select(OmegaConf.create(config), parent) if parent else None
+    has = f"; {parent} has {', '.join(str(name) for name in node)}" if node else ""
+    near = did_you_mean(key, key_paths(config))
+    return f"{key}: no such key{near}{has}; --cfg job prints them all"
+
+
+def _config_of_choices(config_name: str) -> dict:
+    """The config with the options chosen on the command line, but none of the values."""
+    chosen = [a for a in sys.argv[1:] if re.fullmatch(r"\w+=\w+", a)]
+    for overrides in (chosen, []):  # a choice may be what is wrong
+        try:
+            config = OmegaConf.to_container(compose_run(overrides, config_name), resolve=False)
+        except HydraException:
+            continue
+        assert isinstance(config, dict)
+        return config
+    return {}

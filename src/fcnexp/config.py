@@ -51,6 +51,29 @@ class Logging:
 
 
 @dataclass
+class EvaluateConfig:
+    """Everything `evaluate` reads; see conf/evaluate.yaml."""
+
+    data: dict[str, Any] = MISSING
+    trainer: TrainerChoice = MISSING
+    checkpoint: str = MISSING
+    workers: int = MISSING
+    pictures: int = MISSING
+
+
+@dataclass
+class PredictConfig:
+    """Everything `predict` reads; see conf/predict.yaml."""
+
+    checkpoint: str = MISSING
+    input: str = MISSING
+    output: str | None = MISSING
+    overlay: bool = MISSING
+    save_scores: bool = MISSING
+    device: str = MISSING
+
+
+@dataclass
 class RunConfig:
     """Everything `train` reads. Defaults live in conf/, types here."""
 
@@ -79,27 +102,39 @@ def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
         return compose(config_name, overrides=overrides)
 
 
-def check(cfg: DictConfig) -> None:
-    """Compare the config with RunConfig and with the signatures of the parts it names.
+def check(cfg: DictConfig) -> DictConfig:
+    """The config with its values typed as RunConfig says, after all checks that need no data.
 
     Raises ConfigError naming the key, what it holds, and what is allowed.
     """
-    known = RunConfig.__dataclass_fields__
-    for key in cfg:
+    cfg = typed(cfg, RunConfig)
+    check_targets(to_plain(cfg))
+    counts = {f"regime.{key}": 1 for key in ("steps", "score_every", "batch_size", "accumulate")}
+    for key, least in (counts | {"workers": 0, "pictures": 0, "seed": 0}).items():
+        value = OmegaConf.select(cfg, key)
+        if value < least:
+            raise ConfigError(f"{key}={value}: it counts from {least}")
+    return cfg
+
+
+def typed(cfg: DictConfig, schema: type) -> DictConfig:
+    """The config with its values converted to the schema's types (`no` to False, "3" to 3).
+
+    Raises ConfigError naming a key that the schema lacks or whose value does not fit.
+    """
+    known = schema.__dataclass_fields__  # type: ignore[attr-defined]
+    for key, value in cfg.items_ex(resolve=False):
+        key = str(key)
         if key not in known:
-            raise ConfigError(f"{key}: no such key{did_you_mean(str(key), known)}")
+            raise ConfigError(f"{key}: no such key{did_you_mean(key, known)}")
+        if value is None and "None" not in str(known[key].type):
+            raise ConfigError(f"{key}=null: it cannot be left out")
     try:
-        OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(plain_message(error)) from None
-    check_targets(to_plain(cfg))
-    regime = cfg.regime
-    for key in ("steps", "score_every", "batch_size", "accumulate"):
-        if regime[key] < 1:
-            raise ConfigError(f"regime.{key}={regime[key]}: it counts from 1")
-    for key, least in (("workers", 0), ("pictures", 0)):
-        if cfg[key] < least:
-            raise ConfigError(f"{key}={cfg[key]}: it counts from {least}")
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def to_plain(cfg: DictConfig) -> Any:

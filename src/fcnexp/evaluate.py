@@ -1,9 +1,10 @@
 """Score a checkpoint: `python -m fcnexp.evaluate checkpoint=RUN/checkpoints/last.ckpt`."""
 
+import shlex
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> float | None:
@@ -11,28 +12,31 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import build  # slow to import, and not needed to answer --help
-    from fcnexp.config import check_targets, to_plain
+    from fcnexp import build, trainers  # slow to import, and not needed to answer --help
+    from fcnexp.config import EvaluateConfig, check_targets, to_plain, typed
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.init import read_checkpoint
-    from fcnexp.reporting import result, tables
+    from fcnexp.reporting import pictures, result, tables
 
+    cfg = typed(cfg, EvaluateConfig)
     check_targets(to_plain(cfg))
     result.claim(folder)
-    task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+    stored = read_checkpoint(cfg.checkpoint)
+    task = build.task_from_checkpoint(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
     build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     data = SegmentationData(chosen, batch_size=1, num_workers=cfg.workers, seed=0)
     data.setup("validate")
-    result.write_config(folder, cfg)
-    trainer = build.build_scorer(cfg)
+    trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
+    result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     trainer.validate(task, data, verbose=False)
-    build.draw_predictions(task, data.val, cfg.pictures, folder / "pictures")
+    task.eval()
+    pictures.draw_predictions(task.label_image, data.val, cfg.pictures, folder / "pictures")
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "precision": str(trainer.precision),
         "images": len(data.val),
-        "command": " ".join(["python -m fcnexp.evaluate", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "fcnexp.evaluate", *sys.argv[1:]]),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record)

@@ -1,6 +1,5 @@
 """Label photographs: `python -m fcnexp.predict checkpoint=... input=photos`."""
 
-from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +18,20 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     from rich.progress import track
 
     from fcnexp import build
+    from fcnexp.config import PredictConfig, typed
     from fcnexp.nn.init import read_checkpoint
     from fcnexp.task.callbacks import on_terminal
 
-    photographs = list(find_photographs(cfg.input))
+    cfg = typed(cfg, PredictConfig)
+    if cfg.device not in ("cpu", "cuda"):
+        raise ConfigError(f"device={cfg.device}: allowed are cpu and cuda")
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
+    output = Path(cfg.output) if cfg.output else folder
+    photographs = find_photographs(cfg.input)
+    refuse_overwriting(photographs, output)
     task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
     task = task.to(cfg.device)
-    output = Path(cfg.output) if cfg.output else folder
     output.mkdir(parents=True, exist_ok=True)
     unread = []
     for path in track(photographs, "labelling", disable=not on_terminal()):
@@ -62,10 +66,10 @@ def label_one(
         np.savez_compressed(output / f"{path.stem}.npz", scores=scores.numpy())
 
 
-def find_photographs(source: str) -> Iterator[Path]:
+def find_photographs(source: str) -> list[Path]:
     """Photographs that a file, folder or pattern names, in order of name.
 
-    Raises ConfigError where there are none, or two would write the same file.
+    Raises ConfigError where there are none.
     """
     from fcnexp.data.files import SUFFIXES
 
@@ -81,11 +85,25 @@ def find_photographs(source: str) -> Iterator[Path]:
             f"input={source}: no photographs there; give a file, a folder or a quoted pattern, "
             f"say 'photos/*.jpg' (of a folder these are taken: {' '.join(SUFFIXES)})"
         )
-    stems = [path.stem for path in found]
-    twice = {stem for stem in stems if stems.count(stem) > 1}
-    if twice:
-        raise ConfigError(f"input={source}: two photographs are called {min(twice)}; split them")
-    return iter(sorted(found))
+    return sorted(found)
+
+
+def refuse_overwriting(photographs: list[Path], output: Path) -> None:
+    """Raise ConfigError where a result would replace a photograph or another's result."""
+    written: set[Path] = set()
+    taken = {path.resolve() for path in photographs}
+    for path in photographs:
+        for name in (f"{path.stem}.png", f"{path.stem}_overlay.png", f"{path.stem}.npz"):
+            target = (output / name).resolve()
+            if target in taken:
+                raise ConfigError(
+                    f"output={output}: {name} would replace a photograph; choose another"
+                )
+            if target in written:
+                raise ConfigError(
+                    f"{path}: {name} is another photograph's result already; rename it"
+                )
+            written.add(target)
 
 
 def main() -> None:

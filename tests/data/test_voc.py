@@ -133,7 +133,7 @@ def test_missing_folder_says_what_to_do(tmp_path):
 
 
 def test_missing_split_lists_those_there_are(tmp_path):
-    with pytest.raises(DataError, match=r"split=trian: no such list .* there are: train, val"):
+    with pytest.raises(DataError, match=r"trian: no such list in .* may be train, val, or a file"):
         voc_segmentation(voc_tree(tmp_path), "trian", 21)
 
 

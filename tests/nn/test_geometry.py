@@ -1,7 +1,7 @@
 import pytest
 
 from fcnexp.build import network
-from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size, pooled_size
+from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
 
 def crops(model: str, backbone: str, *overrides: str) -> list[int]:
@@ -46,11 +46,3 @@ def test_kernel_is_even_unless_parity_forbids():
     assert bilinear_kernel_size(Grid(8, 0), 8, IMAGE) == 15
     with pytest.raises(ValueError, match="no bilinear kernel"):
         bilinear_kernel_size(Grid(8, 0.25), 8, IMAGE)
-
-
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "cells"),
-    [(7, 2, 2, 4), (8, 2, 2, 4), (55, 3, 2, 27), (1, 3, 2, 1)],
-)
-def test_pooling_rounds_up(size, kernel, stride, cells):
-    assert pooled_size(size, kernel, stride) == cells

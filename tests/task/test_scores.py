@@ -91,5 +91,6 @@ def test_nothing_counted_is_nan():
 
 
 def test_label_outside_the_classes_is_refused():
-    with pytest.raises(ValueError, match=r"outside 0..2"):
-        SegmentationScores(3).update(torch.zeros(1, 1, 1).long(), torch.full((1, 1, 1), 77))
+    for value in (3, 77, 254):
+        with pytest.raises(ValueError, match=r"outside 0..2"):
+            SegmentationScores(3).update(torch.zeros(1, 1, 1).long(), torch.full((1, 1, 1), value))

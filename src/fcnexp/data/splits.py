@@ -117,6 +117,11 @@ class Shapes:
     class_names = generated.CLASS_NAMES
     provides = ("rgb",)
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where side is not a pair."""
+        if len(self.side) != 2:
+            raise ValueError(f"side={self.side}: two numbers, least and greatest")
+
     def train(self) -> pascal.PairedFolders:
         """The training half. Raises DataError where the folder cannot be written."""
         return pascal.voc_segmentation(self._write(), "train", len(self.class_names))
@@ -128,13 +133,20 @@ class Shapes:
     def _write(self) -> Path:
         smallest, largest = self.side
         name = f"shapes-{self.num_train}-{self.num_val}-{smallest}-{largest}-{self.seed}"
-        return generated.write_shapes(
-            Path(self.root).expanduser() / name,
-            num_train=self.num_train,
-            num_val=self.num_val,
-            side=(smallest, largest),
-            seed=self.seed,
-        )
+        folder = Path(self.root).expanduser() / name
+        try:
+            return generated.write_shapes(
+                folder,
+                num_train=self.num_train,
+                num_val=self.num_val,
+                side=(smallest, largest),
+                seed=self.seed,
+            )
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot be written ({error.strerror}); name another folder by data.root "
+                "or FCNEXP_CACHE"
+            ) from None
 
 
 def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as TF
 
 from fcnexp.data.sample import Sample
@@ -46,7 +46,14 @@ class ScaleBy(v2.Transform):
         return {"size": [max(1, round(side * factor)) for side in flat_inputs[0].shape[-2:]]}
 
     def transform(self, inpt: Any, params: dict[str, list[int]]) -> Any:
-        """Resize, antialiased where it is an image."""
+        """Resize, antialiased where it is an image.
+
+        torchvision takes a mask's upper left pixel of each cell, which moves labels against the
+        image by up to half a pixel; `NEAREST_EXACT` takes the middle one.
+        """
+        if isinstance(inpt, tv_tensors.Mask):
+            resized = TF.resize_image(inpt[None], params["size"], InterpolationMode.NEAREST_EXACT)
+            return tv_tensors.wrap(resized[0], like=inpt)
         return TF.resize(inpt, params["size"], antialias=True)
 
 
@@ -78,7 +85,7 @@ class Augment:
         if self.steps is None or sample.label is None:
             return sample
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.random.default_generator.manual_seed(seed)  # a GPU has its own
             image, label = self.steps(
                 tv_tensors.Image(sample.fields["rgb"]), tv_tensors.Mask(sample.label)
             )

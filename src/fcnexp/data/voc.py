@@ -88,6 +88,7 @@ def sbd_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFo
 
 def find_layout(root: Path, folders: tuple[str, ...], key: str) -> Path:
     """The folder, at or shortly below root, that holds all these. Raises DataError if none does."""
+    root = root.expanduser()
     if not root.is_dir():
         raise DataError(
             f"{key}={root}: no such folder; give the folder that holds {' and '.join(folders)}, or "
@@ -107,7 +108,10 @@ def split_file(folder: Path, split: str) -> Path:
     named = folder / f"{split}.txt"
     if named.is_file():
         return named
-    if Path(split).is_file():
-        return Path(split)
+    own = Path(split).expanduser()
+    if own.is_file():
+        return own
     there = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "none"
-    raise DataError(f"split={split}: no such list in {folder}; there are: {there}")
+    raise DataError(
+        f"{split}: no such list in {folder}; data.*_split may be {there}, or a file of your own"
+    )

@@ -72,9 +72,12 @@ class FixedUpsampling(nn.Module):
             mode = "replicate" if self.edges == "repeat" else "constant"
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         kernel: Tensor = self.kernel  # type: ignore[assignment]  # a buffer
-        dense = F.conv_transpose2d(
-            scores, kernel.to(scores.dtype), stride=self.stride, groups=scores.shape[1]
-        )
+        # Never in bfloat16: its 8 bits make ties between classes where scores vary smoothly.
+        with torch.autocast(scores.device.type, enabled=False):
+            scores = scores if scores.dtype == torch.float64 else scores.float()
+            dense = F.conv_transpose2d(
+                scores, kernel.to(scores.dtype), stride=self.stride, groups=scores.shape[1]
+            )
         (top, left), (height, width) = starts, size
         return dense[..., top : top + height, left : left + width]
 

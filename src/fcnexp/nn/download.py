@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 
 from fcnexp.errors import WeightsError
@@ -23,16 +23,16 @@ def fetch(weights: PublishedWeights, folder: Path) -> Path:
     if path.is_file():
         _check(path, weights)
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f"{weights.file}.")
+    partial = folder / f".{weights.file}.{uuid.uuid4().hex}.partial"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with (
-            os.fdopen(descriptor, "wb") as out,
+            partial.open("wb") as out,
             urllib.request.urlopen(weights.url, timeout=TIMEOUT) as source,
         ):
             while block := source.read(BLOCK):
                 out.write(block)
-        _check(Path(partial), weights)
+        _check(partial, weights)
         os.replace(partial, path)
     except (urllib.error.URLError, OSError) as error:
         raise WeightsError(
@@ -40,7 +40,7 @@ def fetch(weights: PublishedWeights, folder: Path) -> Path:
             f"({getattr(error, 'reason', error)}); put it there yourself, or use init=scratch"
         ) from None
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     return path
 
 
@@ -50,6 +50,6 @@ def _check(path: Path, weights: PublishedWeights) -> None:
     if not digest.startswith(weights.digest):
         raise WeightsError(
             f"{path}: {weights.algorithm} {digest}, but {weights.file} is {weights.digest}...; "
-            "it is damaged or another file: delete it to fetch it again, or load it knowingly with "
+            "it is damaged or another file: remove it to fetch it again, or load it knowingly with "
             "init=caffemodel init.path=..."
         )

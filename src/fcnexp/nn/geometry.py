@@ -52,8 +52,3 @@ def bilinear_kernel_size(coarse: Grid, stride: int, target: Grid) -> int:
         if coarse.deconv(kernel, stride).offset_to(target).is_integer():
             return kernel
     raise ValueError(f"no bilinear kernel lines {coarse} up with {target} at stride {stride}")
-
-
-def pooled_size(size: int, kernel: int, stride: int) -> int:
-    """Cells behind an unpadded pooling of `size` cells: rounded up, as in Caffe, at least 1."""
-    return max(1, -(-(size - kernel) // stride) + 1)

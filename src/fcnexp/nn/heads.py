@@ -38,6 +38,7 @@ class FcHead(nn.Module):
         self, backbone: Backbone, num_classes: int, *, channels: int, dropout: float
     ) -> None:
         super().__init__()
+        _check_probability(dropout)
         tap = backbone.taps[max(backbone.taps)]
         kernel, pad = backbone.fc6
         self.fc6 = nn.Conv2d(tap.channels, channels, kernel, padding=pad)
@@ -48,6 +49,9 @@ class FcHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Scores (N, K, h', w') of the deepest map (N, C, h, w)."""
+        short = [max(0, self.fc6.kernel_size[0] - side) for side in maps.shape[-2:]]
+        if any(short):  # an image smaller than the window, on a trunk that pads less than 100
+            maps = F.pad(maps, (0, short[1], 0, short[0]))
         fc6 = F.dropout(F.relu(self.fc6(maps)), self.dropout, self.training)
         fc7 = F.dropout(F.relu(self.fc7(fc6)), self.dropout, self.training)
         return self.score_fr(fc7)
@@ -65,6 +69,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, backbone: Backbone, num_classes: int, *, dropout: float) -> None:
         super().__init__()
+        _check_probability(dropout)
         tap = backbone.taps[max(backbone.taps)]
         self.score_fr = nn.Conv2d(tap.channels, num_classes, 1)
         self.dropout = dropout
@@ -77,3 +82,8 @@ class LinearHead(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Layers by original name."""
         return {"score_fr": self.score_fr}
+
+
+def _check_probability(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}: a probability, 0 or more and below 1")

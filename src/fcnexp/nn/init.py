@@ -19,6 +19,8 @@ from fcnexp.nn.surgery import load_blobs
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT_VERSION = 1  # raise it when what checkpoints hold beside weights changes
+
 
 def scratch(net: OneStream, recipe: RgbRecipe) -> list[nn.Module]:
     """Random weights: normal, of variance 2 / fan-in, biases zero; class scores start at zero.
@@ -68,14 +70,16 @@ def imagenet(net: OneStream, recipe: RgbRecipe, *, folder: str) -> list[nn.Modul
         raise WeightsError(
             f"init=imagenet: no weights of {type(backbone).__name__} are published; init=scratch"
         )
-    path = fetch(published, Path(folder).expanduser())
-    if path.suffix == ".caffemodel":
-        return caffemodel(net, recipe, path=str(path), strict=False)
-    if recipe.order != "rgb":
+    from_caffe = published.file.endswith(".caffemodel")
+    order, modality = ("bgr", "rgb") if from_caffe else ("rgb", "rgb_torchvision")
+    if recipe.order != order:
         raise WeightsError(
-            f"init=imagenet: {path.name} takes RGB by torchvision's recipe, the modality gives "
-            f"{recipe.order.upper()}; choose modality=rgb_torchvision"
+            f"init=imagenet: {published.file} takes {order.upper()}, the modality gives "
+            f"{recipe.order.upper()}; choose modality={modality}"
         )
+    path = fetch(published, Path(folder).expanduser())
+    if from_caffe:
+        return caffemodel(net, recipe, path=str(path), strict=False)
     scratch(net, recipe)
     backbone.load_published(path)  # type: ignore[attr-defined]  # a ResNet: it has `imagenet`
     log.info("%s: copied all layers of the backbone", path)
@@ -99,7 +103,8 @@ def read_checkpoint(path: str | Path) -> dict:
 
     Raises WeightsError where it is missing, damaged or not one of ours.
     """
-    if not Path(path).is_file():
+    path = Path(path).expanduser()
+    if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
@@ -108,6 +113,12 @@ def read_checkpoint(path: str | Path) -> dict:
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
     if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:
         raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")
+    version = stored["fcnexp"].get("version")
+    if version != CHECKPOINT_VERSION:
+        raise WeightsError(
+            f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
+            "use the fcnexp that wrote it"
+        )
     return stored
 
 

@@ -1,11 +1,14 @@
 """Predictions as pictures: masks laid over photographs, and sheets of them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from fcnexp.data.palette import voc_palette
+from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID
 
 GAP = 6  # pixels between the pictures of a sheet
@@ -52,6 +55,28 @@ def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
         draw.text((x, 4), title, fill=(0, 0, 0))
         x += width + GAP
     return page
+
+
+def draw_predictions(
+    label_image: Callable[[Tensor], tuple[Tensor, Tensor]],
+    samples: Sequence[Sample],
+    count: int,
+    folder: Path,
+) -> None:
+    """Write pictures of some predictions, spread evenly over the samples.
+
+    label_image: photograph, uint8 (3, H, W), to prediction, uint8 (H, W), and scores.
+    """
+    chosen = sorted({round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)})
+    drawn = []
+    for index in chosen:
+        sample = samples[index]
+        prediction, _ = label_image(sample.fields["rgb"])
+        rgb = sample.fields["rgb"].permute(1, 2, 0).numpy()
+        assert sample.label is not None
+        drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))
+    if drawn:
+        write_panels(folder, drawn)
 
 
 def write_panels(

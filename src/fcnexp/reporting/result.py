@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fcnexp.errors import ConfigError
@@ -18,8 +17,8 @@ RESULT = "result.json"
 
 
 def claim(folder: Path) -> None:
-    """Refuse a folder that already holds a run. Raises ConfigError."""
-    for sign in (RESULT, "config.yaml", "checkpoints"):
+    """Refuse a folder that holds a run's result or weights. Raises ConfigError."""
+    for sign in (RESULT, "checkpoints"):
         if (folder / sign).exists():
             raise ConfigError(
                 f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
@@ -27,10 +26,10 @@ def claim(folder: Path) -> None:
             )
 
 
-def write_config(folder: Path, cfg: DictConfig) -> None:
-    """Write the resolved config, from which the run can be repeated."""
+def write_config(folder: Path, text: str) -> None:
+    """Write the resolved config, as YAML, from which the run can be repeated."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    write_atomically(folder / "config.yaml", text)
 
 
 def write_result(
@@ -59,13 +58,6 @@ def write_result(
     }
     write_atomically(folder / RESULT, json.dumps(result, indent=2) + "\n")
     return result
-
-
-def read_confusion(path: Path) -> Tensor:
-    """Confusion matrix of a run, int64 (K, K), from its confusion.csv."""
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    return torch.tensor([[int(count) for count in row[1:]] for row in rows])
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 
 log = logging.getLogger(__name__)
 
+LAST = "last.ckpt"
+
 
 class ScoreLines(Callback):
     """One line at each scoring: step, loss, mean IU, seconds since the start."""
@@ -55,8 +57,11 @@ def progress_bars() -> list[Callback]:
 
 
 def training_callbacks(folder: Path) -> list[Callback]:
-    """A checkpoint at each scoring, of which `last.ckpt` is the newest, and a line for each."""
+    """`last.ckpt`, written anew at each scoring and when training is broken off; score lines."""
     last = ModelCheckpoint(
-        folder / "checkpoints", filename="step{step}", auto_insert_metric_name=False, save_last=True
+        folder / "checkpoints",
+        filename=LAST.removesuffix(".ckpt"),
+        enable_version_counter=False,
+        save_on_exception=True,
     )
     return [last, ScoreLines()]

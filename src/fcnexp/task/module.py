@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fcnexp.errors import TrainingError
+from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.task.scores import SegmentationScores
 
 
@@ -63,6 +63,7 @@ class SegmentationTask(L.LightningModule):
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
         self.scores = SegmentationScores(len(class_names))
+        self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(self, fields: dict[str, Tensor], sizes: Tensor) -> Tensor:
         """Scores (N, K, H, W) of a batch's fields, uint8 (N, C, H, W) by name."""
@@ -90,6 +91,7 @@ class SegmentationTask(L.LightningModule):
         scores = self.scores.compute()
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.matrix = self.scores.matrix.cpu().clone()
+        self.scored_step = self.global_step
         self.scores.reset()
 
     @torch.inference_mode()
@@ -102,11 +104,24 @@ class SegmentationTask(L.LightningModule):
         scores = self({self.recipe.field: rgb[None].to(self.device)}, sizes)[0].float().cpu()
         return scores.argmax(0).to(torch.uint8), scores
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients together. Lightning's own refuses fused optimisers."""
+        if gradient_clip_val is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
-        """The regime's optimiser and schedule."""
+        """The regime's optimiser and schedule. Raises ConfigError where they refuse a value."""
         assert self.optimizer_factory and self.schedule_factory and self.groups
-        optimizer = self.optimizer_factory(self.groups)
-        schedule = self.schedule_factory(optimizer, steps=self.trainer.max_steps)
+        try:
+            optimizer = self.optimizer_factory(self.groups)
+            schedule = self.schedule_factory(optimizer, steps=self.trainer.max_steps)
+        except ValueError as error:
+            raise ConfigError(f"regime: {error}") from None
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},

@@ -62,7 +62,12 @@ def polynomial(optimizer: Optimizer, steps: int, *, power: float, warmup: int) -
 
 
 def one_cycle(optimizer: Optimizer, steps: int, *, rise: float) -> LambdaLR:
-    """Half a cosine up over the first `rise` share of the steps, half a cosine down to 0 after."""
+    """Half a cosine up over the first `rise` share of the steps, half a cosine down to 0 after.
+
+    Raises ValueError where rise is not in [0, 1).
+    """
+    if not 0 <= rise < 1:
+        raise ValueError(f"schedule.rise={rise}: a share of the steps, 0 or more and below 1")
 
     def factor(step: int) -> float:
         peak = rise * steps

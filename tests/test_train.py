@@ -1,0 +1,100 @@
+"""Training itself: what a step sees, and that it repeats."""
+
+import pytest
+import torch
+from fake_data import voc_tree
+
+from fcnexp import build, trainers
+from fcnexp.config import check, compose_run
+from fcnexp.task.module import SegmentationTask
+
+SMALL = [
+    *("data=voc", "logger=csv", "trainer=cpu", "augment=none"),
+    *("regime.steps=3", "regime.score_every=3", "regime.batch_size=2"),
+]
+
+
+@pytest.fixture
+def voc(tmp_path) -> str:
+    return str(voc_tree(tmp_path / "voc", train=("a", "b", "c", "d", "e"), val=("x", "y")))
+
+
+def fit(voc: str, folder, *overrides: str) -> tuple[SegmentationTask, list[list[str]]]:
+    """Train; returns the task and the names of the images of each pass."""
+    cfg = check(compose_run([*SMALL, f"data.root={voc}", *overrides]))
+    torch.manual_seed(0)
+    data = build.build_data(cfg)
+    data.setup("fit")
+    task = build.build_task(cfg, data.data)
+    passes: list[list[str]] = []
+    step = task.training_step
+
+    def spy(batch, batch_idx):
+        passes.append(list(batch.names))
+        return step(batch, batch_idx)
+
+    task.training_step = spy
+    trainers.build_trainer(cfg, folder).fit(task, data)
+    return task, passes
+
+
+def weights(task: SegmentationTask) -> list[torch.Tensor]:
+    return [parameter.detach() for parameter in task.net.parameters()]
+
+
+def test_accumulation_takes_as_many_passes_as_it_says(voc, tmp_path):
+    task, passes = fit(voc, tmp_path, "regime.accumulate=4", "workers=0")
+    assert task.global_step == 3 and [len(names) for names in passes] == [2] * 12
+    drawn = [name for names in passes for name in names]
+    assert all(sorted(drawn[i : i + 5]) == list("abcde") for i in (0, 5, 10, 15))
+
+
+def test_accumulated_gradient_is_the_mean_over_passes(voc, tmp_path):
+    """Plain SGD without momentum: one step of 2 passes of 1 image is the mean of both steps."""
+    plain = [
+        *("regime=accum", "regime.optimizer.momentum=0", "regime.weight_decay=0", "workers=0"),
+        *("regime.bias_lr=1", "backbone=googlenet", "regime.steps=1", "regime.loss.reduction=sum"),
+    ]
+    one, two = ["regime.batch_size=1"], ["regime.batch_size=2", "regime.accumulate=1"]
+    start, _ = fit(voc, tmp_path / "0", *plain, *one, "regime.lr=0")
+    apart, names = fit(voc, tmp_path / "1", *plain, *one, "regime.accumulate=2", "regime.lr=1e-6")
+    together, more = fit(voc, tmp_path / "2", *plain, *two, "regime.lr=1e-6")
+    assert sum(names, []) == sum(more, [])
+    score = [
+        task.net.score_layers()["score_fr"].weight.detach() for task in (start, both, together)
+    ]
+    assert not torch.equal(score[0], score[1])
+    torch.testing.assert_close(score[1], score[2])
+
+
+def test_same_seed_same_weights_whatever_the_workers(voc, tmp_path):
+    first, _ = fit(voc, tmp_path / "0", "workers=0", "augment=crop")
+    second, _ = fit(voc, tmp_path / "1", "workers=2", "augment=crop")
+    other, _ = fit(voc, tmp_path / "2", "workers=0", "augment=crop", "seed=1")
+    assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(other), strict=True))
+
+
+def test_clipping_works_with_a_fused_optimiser(voc, tmp_path):
+    fit(voc, tmp_path / "0", "workers=0", "regime.clip=1e-9", "trainer.precision=bf16-mixed")
+
+
+def test_more_than_one_device_is_refused(voc, tmp_path):
+    with pytest.raises(build.ConfigError, match="trainer.devices=2: one device a run"):
+        fit(voc, tmp_path, "trainer.devices=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "least"), [([], 0.70), (["model=fcn8s", "backbone=googlenet"], 0.60)]
+)
+def test_the_readmes_commands_learn(tmp_path, overrides, least):
+    """From scratch on `shapes`, some minutes each on two idle cores."""
+    import json
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "fcnexp.train", *overrides, "hydra.run.dir=out"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["scores"]["miou"] >= least
