@@ -6,7 +6,9 @@ from fcnexp.config import check, compose_run, did_you_mean
 from fcnexp.errors import ConfigError
 
 CONF = paths.conf_dir()
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "recipe")
+GROUPS = sorted(
+    path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("recipe", "hydra")
+)
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))
 ]

@@ -61,7 +61,7 @@ def test_accumulated_gradient_is_the_mean_over_passes(voc, tmp_path):
     together, more = fit(voc, tmp_path / "2", *plain, *two, "regime.lr=1e-6")
     assert sum(names, []) == sum(more, [])
     score = [
-        task.net.score_layers()["score_fr"].weight.detach() for task in (start, both, together)
+        task.net.score_layers()["score_fr"].weight.detach() for task in (start, apart, together)
     ]
     assert not torch.equal(score[0], score[1])
     torch.testing.assert_close(score[1], score[2])
