@@ -103,9 +103,9 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def remove_if_empty(folder: Path, log_file: str) -> None:
-    """Remove a run folder that holds nothing but this job's log."""
-    if folder.is_dir() and [path.name for path in folder.iterdir()] == [log_file]:
-        (folder / log_file).unlink()
+    """Remove a run folder that holds nothing but, perhaps, this job's log."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {log_file}:
+        (folder / log_file).unlink(missing_ok=True)
         folder.rmdir()
 
 

@@ -1,6 +1,7 @@
 """From coarse scores to one score per pixel: bilinear upsampling, lined up by geometry."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import ceil
 from typing import Protocol
 
@@ -73,7 +74,7 @@ class FixedUpsampling(nn.Module):
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         kernel: Tensor = self.kernel  # type: ignore[assignment]  # a buffer
         # Never in bfloat16: its 8 bits make ties between classes where scores vary smoothly.
-        with torch.autocast(scores.device.type, enabled=False):
+        with nullcontext() if scores.is_meta else torch.autocast(scores.device.type, enabled=False):
             scores = scores if scores.dtype == torch.float64 else scores.float()
             dense = F.conv_transpose2d(
                 scores, kernel.to(scores.dtype), stride=self.stride, groups=scores.shape[1]
