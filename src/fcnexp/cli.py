@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
 from fcnexp.config import compose_run, did_you_mean, key_paths, plain_message
-from fcnexp.errors import UserError
+from fcnexp.errors import ConfigError, UserError
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
@@ -51,6 +51,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         )()
     except MISTAKES as error:
         fail(error, config_name)
+    except ValueError as error:
+        if "Config group override must be" not in str(error):
+            raise
+        fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
 
 
 def offer_data_of_checkpoint(arguments: list[str]) -> None:

@@ -33,7 +33,7 @@ def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
         val_check_interval=min(regime.score_every * regime.accumulate, passes),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, passes),
         logger=build_loggers(cfg, folder),
         enable_progress_bar=on_terminal(),
         callbacks=[*training_callbacks(folder), *progress_bars()],

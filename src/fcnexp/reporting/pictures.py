@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fcnexp.data.palette import voc_palette
@@ -39,7 +39,9 @@ def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
     """
     widths = [max(row[i].shape[1] for row in rows) for i in range(len(titles))]
     heights = [row[0].shape[0] for row in rows]
-    top = 16
+    text = max(10, min(widths) // 12)  # pixels high
+    top = text + GAP
+    font = ImageFont.load_default(size=text)
     size = (sum(widths) + GAP * (len(widths) + 1), top + sum(heights) + GAP * (len(rows) + 1))
     page = Image.new("RGB", size, WHITE)
     draw = ImageDraw.Draw(page)
@@ -52,7 +54,7 @@ def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
         y += height + GAP
     x = GAP
     for title, width in zip(titles, widths, strict=True):
-        draw.text((x, 4), title, fill=(0, 0, 0))
+        draw.text((x, GAP // 2), title, fill=(0, 0, 0), font=font)
         x += width + GAP
     return page
 
@@ -84,6 +86,7 @@ def write_panels(
 ) -> None:
     """Write one sheet of image, truth, prediction and errors, and one picture per prediction.
 
+    Void is white. Errors have the colour of what was predicted, on the darkened image.
     samples: id, rgb uint8 (H, W, 3), truth and prediction uint8 (H, W).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,5 +97,5 @@ def write_panels(
         errors[truth == VOID] = WHITE
         rows.append([rgb, colour(truth), colour(prediction), errors])
         Image.fromarray(overlay(rgb, prediction)).save(folder / f"{name}.png")
-    page = sheet(rows, ("image", "truth (void white)", "prediction", "wrong pixels"))
+    page = sheet(rows, ("image", "truth", "prediction", "wrong"))
     page.save(folder / "sheet.png")
