@@ -2,8 +2,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fcnexp import build, paths
-from fcnexp.config import check, compose_run, did_you_mean
-from fcnexp.errors import ConfigError
+from fcnexp.config import check, compose_run, did_you_mean, refuse_foreign_code
+from fcnexp.errors import ConfigError, WeightsError
 
 CONF = paths.conf_dir()
 GROUPS = sorted(
@@ -92,6 +92,18 @@ def test_part_that_refuses_its_value_names_the_group(overrides, message):
     check(cfg)
     with pytest.raises(ConfigError, match=message):
         build.dry_run(cfg)
+
+
+@pytest.mark.parametrize("target", ["os.system", "fcnexp.nn.download.os.system", "builtins.eval"])
+def test_stored_config_cannot_call_other_code(target):
+    with pytest.raises(WeightsError, match=f"last.ckpt: it wants to call {target}"):
+        refuse_foreign_code({"model": {"a": {"_target_": target}}}, "last.ckpt")
+
+
+def test_stored_config_may_call_our_parts_and_trusted_ones(monkeypatch):
+    refuse_foreign_code({"model": {"_target_": "fcnexp.nn.fcn.SkipNet"}}, "last.ckpt")
+    monkeypatch.setenv("FCNEXP_TRUST", "collections")
+    refuse_foreign_code({"model": {"_target_": "collections.OrderedDict"}}, "last.ckpt")
 
 
 def test_near_words_are_offered():

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fcnexp import trainers
-from fcnexp.config import check, compose_run
+from fcnexp.config import check, compose_run, refuse_foreign_code
 from fcnexp.data.datamodule import SegmentationData
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
@@ -164,6 +164,7 @@ def net_facts(cfg: DictConfig, recipe: RgbRecipe, class_names: tuple[str, ...]) 
 def task_from_checkpoint(stored: dict[str, Any], path: str) -> SegmentationTask:
     """The task of a checkpoint, for scoring and prediction. Raises WeightsError."""
     facts = stored["fcnexp"]
+    refuse_foreign_code(facts["config"], path)
     net, recipe = build_net(OmegaConf.create(facts["config"]), len(facts["class_names"]))
     load_weights(net, stored, path)
     return SegmentationTask(net, recipe, tuple(facts["class_names"]), facts=facts).eval()

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
-from fcnexp.config import compose_run, did_you_mean, key_paths, plain_message
+from fcnexp.config import compose_run, did_you_mean, key_paths, plain_message, refuse_foreign_code
 from fcnexp.errors import ConfigError, UserError
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
@@ -73,6 +73,7 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
 
             stored = read_checkpoint(str(parsed[-1].value()))
             node = stored["fcnexp"]["config"]["data"]
+            refuse_foreign_code(node, str(parsed[-1].value()))
     except MISTAKES as error:
         fail(error, "evaluate")
     ConfigStore.instance().store(group="data", name="of_checkpoint", node=node)
