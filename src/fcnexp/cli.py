@@ -126,7 +126,8 @@ def no_such_key(key: str, config: dict) -> str:
     """What to say of a key that the config lacks: the nearest one, and what its node has."""
     parent = key.rpartition(".")[0]
     node = OmegaConf.select(OmegaConf.create(config), parent) if parent else None
-    has = f"; {parent} has {', '.join(str(name) for name in node)}" if node else ""
+    own = [str(name) for name in node or () if not str(name).startswith("_")]
+    has = f"; {parent} has {', '.join(own)}" if own else ""
     near = did_you_mean(key, key_paths(config))
     return f"{key}: no such key{near}{has}; --cfg job prints them all"
 

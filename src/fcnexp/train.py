@@ -36,6 +36,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         if task.scored_step != trainer.global_step:
             trainer.validate(task, data, verbose=False)
     except SIGTERMException:
+        print(f"stopped by SIGTERM; the weights so far are in {folder / 'checkpoints'}")
         raise SystemExit(143) from None  # Lightning's own is 0, as if all were well
     finally:
         trainers.close_loggers()

@@ -26,18 +26,27 @@ class ScoreLines(Callback):
         if trainer.state.fn != "fit":
             return
         metrics = trainer.callback_metrics
-        log.info(
-            "step %d of %d: loss %.3f, mean IU %.1f %%, %.0f s",
-            trainer.global_step,
-            trainer.max_steps,
-            metrics.get("train/loss", float("nan")),
-            100 * metrics["val/miou"],
-            time.monotonic() - self.start,
+        line = (
+            f"step {trainer.global_step} of {trainer.max_steps}: "
+            f"loss {metrics.get('train/loss', float('nan')):.3f}, "
+            f"mean IU {100 * metrics['val/miou']:.1f} %, {time.monotonic() - self.start:.0f} s"
         )
+        bar = trainer.progress_bar_callback
+        if bar is not None:
+            bar.print(line)  # above the bar, not through it
+        else:
+            log.info(line)
 
 
 class Bar(TQDMProgressBar):
-    """One bar for the whole training, without the run's version and the epoch."""
+    """One bar for the whole training, and one for each scoring."""
+
+    validation_description = "scoring"
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Name the bar: there are no epochs, the sampler has no end."""
+        super().on_train_epoch_start(trainer, *_)
+        self.train_progress_bar.set_description("training")
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """The loss, and the last mean IU."""
