@@ -79,6 +79,8 @@ def test_run_folder_holds_the_whole_record(run):
     assert "val/miou" in (out / "metrics.csv").read_text()
     assert "skips:" in (out / "config.yaml").read_text()
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["last.ckpt"]
+    stored = torch.load(out / "checkpoints/last.ckpt", weights_only=True)
+    assert stored["global_step"] == 5  # also where that is no multiple of score_every
     assert list((out / "wandb").glob("offline-run-*"))
     assert len(list((out / "pictures").glob("*.png"))) == 3  # two and the sheet
 
