@@ -9,6 +9,7 @@ from PIL import Image
 from fcnexp.data.palette import save_indexed
 from fcnexp.labels import VOID
 
+ROWS, COLUMNS = np.indices((20, 24))  # of the NYUD images
 LABEL = np.array([[0, 1, 20], [VOID, 15, 0]], np.uint8)
 
 
@@ -33,3 +34,29 @@ def sbd_tree(root: Path, ids: tuple[str, ...] = ("c", "d")) -> Path:
         scipy.io.savemat(root / "cls" / f"{name}.mat", {"GTcls": {"Segmentation": segmentation}})
     (root / "train.txt").write_text("\n".join(ids) + "\n")
     return root
+
+
+def nyud_tree(
+    root: Path, train: tuple[str, ...] = ("5003",), test: tuple[str, ...] = ("5001", "5002")
+) -> Path:
+    """A folder in the layout of the papers' NYUDv2, with `trainval`, `train` and `test` lists.
+
+    Each id has a 20x24 image (row, column, 0), HHA (column, row, 9), depth 1000 * row + column and
+    label (row + column) % 41, as stored.
+    """
+    for folder in ("data/images", "data/hha", "data/depth", "segmentation"):
+        (root / folder).mkdir(parents=True)
+    for name in (*train, *test):
+        for folder, channels in (("images", (ROWS, COLUMNS, 0)), ("hha", (COLUMNS, ROWS, 9))):
+            pixels = np.dstack(np.broadcast_arrays(*channels)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "data" / folder / f"img_{name}.png")
+        depth = (1000 * ROWS + COLUMNS).astype(np.uint16)
+        Image.fromarray(depth).save(root / "data/depth" / f"img_{name}.png")
+        save_nyud_label(root, name, (ROWS + COLUMNS) % 41)
+    for split, ids in (("trainval", train), ("train", train), ("test", test)):
+        (root / f"{split}.txt").write_text("\n".join(ids))  # no final newline, like the original
+    return root
+
+
+def save_nyud_label(root: Path, name: str, stored: np.ndarray) -> None:
+    scipy.io.savemat(root / "segmentation" / f"img_{name}.mat", {"segmentation": stored})

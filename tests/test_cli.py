@@ -1,52 +1,20 @@
 """The commands as a user types them."""
 
-import contextlib
-import importlib
-import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from caffe_files import write_caffemodel
+from commands import TINY, fcnexp
 from fake_data import voc_tree
 from PIL import Image
 
 from fcnexp.data.palette import save_indexed
-
-TINY = [
-    *("backbone.widths=[4,4,6,6,8,8]", "data.num_train=6", "data.num_val=3", "data.side=[48,56]"),
-    *("regime.steps=5", "regime.score_every=2", "regime.batch_size=2", "workers=0", "pictures=2"),
-]
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
-    """`python -m fcnexp.COMMAND ARGUMENTS` in a folder, but in this process: it saves imports."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with (
-        contextlib.chdir(folder),
-        mock.patch.dict(os.environ, {"FCNEXP_CACHE": str(cache)}),
-        mock.patch.object(sys, "argv", [f"{command}.py", *arguments]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            importlib.import_module(f"fcnexp.{command}").main()
-        except SystemExit as end:
-            code = end.code
-    return Done(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +154,7 @@ MISTAKES = {
     "missing folder": (["data=voc", "data.root=nowhere"], "data.root=nowhere: no such folder"),
     "misspelt experiment": (["experiment=fcn"], "experiment=fcn: no such option"),
     "null group": (["modality=null"], "a group cannot be null"),
-    "number below": (["regime.steps=0"], "regime.steps=0: it counts from 1"),
+    "number below": (["regime.steps=-1"], "regime.steps=-1: it counts from 0"),
     "key of another option": (["head.channels=5"], "head.channels: no such key"),
     "order of skips": (["model.skips=[8]"], "model.skips=[8]: each fusion doubles the map"),
     "missing value": (["init=caffemodel"], "init.path: required, and not given"),
@@ -240,7 +208,7 @@ FILES = {
     half_a_caffemodel: "half.caffemodel is damaged or cut short",
     wrong_nets_caffemodel: "other.caffemodel: the file has no blobs for 57 of the net's 60 layers",
     label_77: "voc/SegmentationClass/a.png: label value 77 in 6 pixels; allowed are 0 to 20",
-    label_of_another_size: "voc/SegmentationClass/a.png: label is 3x5, its image 3x2",
+    label_of_another_size: "voc/SegmentationClass/a.png: is 3x5, but voc/JPEGImages/a.jpg is 3x2",
 }
 
 
@@ -299,6 +267,6 @@ def test_dry_run_checks_and_writes_nothing(run):
 def test_folder_of_the_users_own_logs_is_left_alone(tmp_path, run):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/mine.log").write_text("precious")
-    done = fcnexp("train", "regime.steps=0", "hydra.run.dir=logs", folder=tmp_path, cache=run)
+    done = fcnexp("train", "regime.steps=-1", "hydra.run.dir=logs", folder=tmp_path, cache=run)
     assert done.returncode == 1
     assert (tmp_path / "logs/mine.log").read_text() == "precious"

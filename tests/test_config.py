@@ -7,12 +7,17 @@ from fcnexp.errors import ConfigError, WeightsError
 
 CONF = paths.conf_dir()
 GROUPS = sorted(
-    path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("recipe", "hydra")
+    path.name
+    for path in CONF.iterdir()
+    if path.is_dir() and path.name not in ("recipe", "hydra", "layer")
 )
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))
 ]
 NEEDED = {"init=caffemodel": ["init.path=x", "backbone=vgg16"], "init=checkpoint": ["init.path=x"]}
+NEEDED |= {f"modality={name}": ["data=nyud"] for name in ("hha", "depth", "rgbd", "rgb_hha")}
+NEEDED |= {"init=streams": ["data=nyud", "modality=rgb_hha"]}
+NEEDED |= {"dense=deconv_d2l": ["backbone=resnet18", "model=fcn32s"]}
 
 
 def needed(option: str) -> list[str]:
@@ -30,11 +35,15 @@ def test_every_option_of_every_group_is_sound(option):
     build.dry_run(cfg)
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
+RECIPES = [path.relative_to(CONF / "recipe") for path in (CONF / "recipe").rglob("*.yaml")]
+
+
+@pytest.mark.parametrize("recipe", sorted(str(path.with_suffix("")) for path in RECIPES))
 def test_every_recipe_follows_its_regime_and_backbone(recipe):
-    regime, backbone = recipe.split("_", 1)
+    names = recipe.removeprefix("init/").split("_", 3 if "/" in recipe else 1)
+    groups = ("init", "regime", "backbone", "model") if "/" in recipe else ("regime", "backbone")
     numbers = OmegaConf.load(CONF / "recipe" / f"{recipe}.yaml")
-    cfg = compose_run([f"regime={regime}", f"backbone={backbone}"])
+    cfg = compose_run([f"{g}={n}" for g, n in zip(groups, names, strict=True)])
     check(cfg)
     assert OmegaConf.merge(cfg, numbers) == cfg  # the recipe's numbers are in force
 
@@ -54,7 +63,7 @@ def test_backbone_brings_its_head_unless_another_is_asked_for():
     assert compose_run(["backbone=googlenet"]).head._target_.endswith("LinearHead")
     assert compose_run(["backbone=vgg16"]).head._target_.endswith("FcHead")
     assert compose_run(["backbone=googlenet", "head=fc"]).head._target_.endswith("FcHead")
-    assert compose_run(["backbone=resnet18"]).modality.order == "rgb"
+    assert compose_run(["backbone=resnet18"]).modality.rgb.order == "rgb"
 
 
 @pytest.mark.parametrize(
@@ -65,11 +74,14 @@ def test_backbone_brings_its_head_unless_another_is_asked_for():
             r"model.skip: fcnexp.nn.fcn.SkipNet takes no such key \(did you mean skips",
         ),
         ("regime.steps=abc", r"regime.steps: Value 'abc' .* could not be converted to Integer"),
-        ("regime.steps=0", "regime.steps=0: it counts from 1"),
+        ("regime.steps=-1", "regime.steps=-1: it counts from 0"),
         ("workers=-1", "workers=-1: it counts from 0"),
         ("init=caffemodel", r"init.path: required, and not given; add init.path="),
         ("backbone._target_=fcnexp.nn.vgg.VGG", r"backbone._target_=.*cannot be imported"),
         ("+colour=1", r"colour"),
+        ("regime.multipliers.bias=[1]", r"regime.multipliers.bias=\[1\]: a pair"),
+        ("regime.multipliers.bias=[1,-1]", r"regime.multipliers.bias=\[1, -1\]: a pair"),
+        ("+regime.multipliers.biases=[1,1]", "regime.multipliers.biases: no such kind; there are"),
     ],
 )
 def test_bad_value_names_its_key(override, message):
@@ -80,8 +92,32 @@ def test_bad_value_names_its_key(override, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["regime.loss.reduction=max"], "regime.loss: reduction=max: allowed are mean and sum"),
-        (["modality.order=hsv"], "modality: order=hsv: allowed are bgr and rgb"),
+        (["regime=heavy", "regime.lr=1e-4"], "1e-04|0.0001 with the loss summed .* regime=accum"),
+        (["regime=accum", "regime.lr=1e-10"], "1e-10 with the loss averaged .* regime=heavy"),
+        (["regime=d2l", "regime.lr=1e-12"], "1e-12 with the loss averaged"),
+    ],
+)
+def test_rate_of_the_other_regime_is_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        check(compose_run(overrides))
+
+
+def test_rates_of_the_papers_and_of_adam_are_taken():
+    for lr in ("1e-10", "1e-14", "1e-6"):
+        check(compose_run(["regime=heavy", f"regime.lr={lr}"]))
+    for lr in ("1e-3", "5e-5", "1e-8"):
+        check(compose_run(["regime=accum", f"regime.lr={lr}"]))
+    check(compose_run(["regime=quick", "regime.loss.reduction=sum"]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["regime.loss.reduction=max"],
+            "regime.loss: reduction=max: allowed are mean, sum, image_means",
+        ),
+        (["modality.rgb.order=hsv"], "modality: order=hsv: allowed are bgr and rgb"),
         (["backbone=alexnet", "model.skips=[2]"], "no tap of stride 2"),
         (["backbone=resnet18", "backbone.name=resnet19"], "backbone: Unknown model resnet19"),
         (["trainer.accelerator=tpu9"], "trainer.accelerator=tpu9: allowed are"),

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fcnexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ENTRY_POINTS = ("train", "evaluate", "predict", "cli")
+ENTRY_POINTS = ("train", "evaluate", "predict", "explain", "cli")
 
 
 def imports(path: Path) -> set[str]:
@@ -33,7 +33,7 @@ def test_walls(path):
         others = [f"fcnexp.{layer}" for layer in ("data", "nn", "task") if layer != place]
         assert not uses(path, *others, "fcnexp.build", "fcnexp.config", "fcnexp.reporting")
     if uses(path, "hydra", "omegaconf"):
-        assert place in ("config", "build", "trainers", *ENTRY_POINTS)
+        assert place in ("config", "build", "trainers", "runs", "staging", *ENTRY_POINTS)
     if uses(path, "lightning"):
         assert here in ("task/module", "task/callbacks", "data/datamodule", "trainers", "train")
     if uses(path, "hydra.utils.instantiate"):

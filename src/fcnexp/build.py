@@ -2,23 +2,25 @@
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from fcnexp import trainers
-from fcnexp.config import check, compose_run, refuse_foreign_code
+from fcnexp.config import check, compose_run, refuse_foreign_code, to_plain
 from fcnexp.data.datamodule import SegmentationData
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
+from fcnexp.nn.backbones.base import Backbone
+from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, load_weights
 from fcnexp.nn.dense import EDGES, FixedUpsampling
-from fcnexp.nn.fcn import FCN, OneStream
-from fcnexp.nn.init import CHECKPOINT_VERSION, load_weights
-from fcnexp.nn.inputs import RgbRecipe
+from fcnexp.nn.fcn import FCN, SkipNet
+from fcnexp.nn.inputs import InputRecipe
+from fcnexp.nn.streams import LateFusion, Network
 from fcnexp.task.module import SegmentationTask
 from fcnexp.task.optim import parameter_groups
 
@@ -36,24 +38,27 @@ def refuse_other_classes(known: Sequence[str], asked: Sequence[str], path: str) 
         )
 
 
-def refuse_missing_field(data: DataSet, recipe: RgbRecipe) -> None:
+def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
     """Raise ConfigError where the data set lacks what the modality takes in."""
-    if recipe.field not in data.provides:
+    missing = [name for name in fields if name not in data.provides]
+    if missing:
         raise ConfigError(
-            f"modality takes {recipe.field}, but the data set provides {', '.join(data.provides)}"
+            f"modality takes {', '.join(fields)}, but the data set provides "
+            f"{', '.join(data.provides)}; choose data=nyud, or modality=rgb"
         )
 
 
-def network(overrides: list[str]) -> OneStream:
+def network(overrides: list[str]) -> Network:
     """A net ready on the CPU, in eval mode, as `train` would build it with these overrides.
 
     Its forward takes inputs in network space by field, e.g. {"rgb": (N, 3, H, W) BGR minus mean},
-    and returns scores (N, K, H, W). No data set is opened.
+    "depth" (N, 1, H, W) log depth minus mean, "hha" (N, 3, H, W) minus mean, and returns scores
+    (N, K, H, W). No data set is opened.
     Raises ConfigError, WeightsError, or Hydra's errors.
     """
     cfg = compose_run(overrides)
     cfg = check(cfg)
-    net, _ = build_net(cfg, len(part(cfg, "data").class_names))
+    net, _ = build_net(cfg, outputs_of(part(cfg, "data")))
     first_weights(cfg, net)
     return net.eval()
 
@@ -73,51 +78,84 @@ def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
         raise
 
 
-def build_net(cfg: DictConfig, num_classes: int) -> tuple[OneStream, RgbRecipe]:
+def outputs_of(data: DataSet) -> dict[str, int]:
+    """Number of classes by task; all data sets but `classes` have one task."""
+    return dict(getattr(data, "outputs", {"class": len(data.class_names)}))
+
+
+def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputRecipe]:
     """The net with whatever weights torch gives it, and its input recipe.
 
-    Raises ConfigError where the parts do not go together.
+    outputs: number of classes by task. Raises ConfigError where the parts do not go together.
     """
     recipe = part(cfg, "modality")
-    backbone = part(cfg, "backbone", recipe.channels)
-    missing = [stride for stride in cfg.model.skips if stride not in backbone.taps]
-    if missing:
-        raise ConfigError(
-            f"model.skips={list(cfg.model.skips)}: this backbone has no tap of stride "
-            f"{missing[0]}; it has {', '.join(str(stride) for stride in backbone.taps)}: choose "
-            "another model or backbone"
-        )
-    halves = [max(backbone.taps) // 2**i for i in range(1, len(cfg.model.skips) + 1)]
-    if list(cfg.model.skips) != halves:
-        raise ConfigError(
-            f"model.skips={list(cfg.model.skips)}: each fusion doubles the map, so that they go "
-            f"{halves}"
-        )
-    edges = cfg.dense.edges or ("zeros" if backbone.pads_image else "repeat")
-    if edges not in EDGES:
-        raise ConfigError(f"dense.edges={edges}: allowed are null, {' and '.join(EDGES)}")
-    upsampling = functools.partial(FixedUpsampling, edges=edges)
-    head = part(cfg, "head", backbone, num_classes)
-    scorer = part(cfg, "model", backbone, head, num_classes, upsampling)
-    dense = part(cfg, "dense", num_classes, scorer.grid, edges=edges)
-    net = OneStream(FCN(scorer, dense), recipe.field)
+    num_classes = sum(outputs.values())
+    streams = {
+        stream[0]: build_scorer(cfg, recipe.channels(stream), num_classes)
+        for stream in recipe.streams
+    }
+    first = next(iter(streams.values()))
+    channels = tuple(recipe.channels(stream) for stream in recipe.streams)
+    scorer = LateFusion(streams, channels) if len(streams) > 1 else first
+    settings = {"edges": edges_of(cfg, first.backbone)} if "edges" in cfg.dense else {}
+    dense = part(cfg, "dense", num_classes, scorer.grid, **settings)
+    net = Network(FCN(scorer, dense), recipe.streams, outputs)
     return net.to(memory_format=torch.channels_last), recipe
 
 
-def first_weights(cfg: DictConfig, net: OneStream) -> list[nn.Module]:
-    """Fill the net as `init` says; returns the layers that stay new. Raises WeightsError."""
+def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> SkipNet:
+    """Trunk, head and skips of one stream. Raises ConfigError where they do not go together."""
+    backbone = part(cfg, "backbone", in_channels)
+    refuse_missing_tap(list(cfg.model.skips), backbone)
+    edges = edges_of(cfg, backbone)
+    head = part(cfg, "head", backbone, num_classes)
+    upsampling = functools.partial(FixedUpsampling, edges=edges)
+    return part(cfg, "model", backbone, head, num_classes, upsampling)
+
+
+def edges_of(cfg: DictConfig, backbone: Backbone) -> str:
+    """What lies beyond a score map when it is upsampled. Raises ConfigError."""
+    edges = cfg.dense.get("edges") or ("zeros" if backbone.pads_image else "repeat")
+    if edges not in EDGES:
+        raise ConfigError(f"dense.edges={edges}: allowed are null, {' and '.join(EDGES)}")
+    return edges
+
+
+def refuse_missing_tap(skips: list[int], backbone: Backbone) -> None:
+    """Raise ConfigError where a skip has no tap to take, or leaves one out."""
+    missing = [stride for stride in skips if stride not in backbone.taps]
+    if missing:
+        raise ConfigError(
+            f"model.skips={skips}: this backbone has no tap of stride {missing[0]}; it has "
+            f"{', '.join(str(stride) for stride in backbone.taps)}: choose another model or "
+            "backbone"
+        )
+    halves = [max(backbone.taps) // 2**i for i in range(1, len(skips) + 1)]
+    if skips != halves:
+        raise ConfigError(
+            f"model.skips={skips}: each fusion doubles the map, so that they go {halves}"
+        )
+
+
+def first_weights(cfg: DictConfig, net: Network) -> list[Tensor]:
+    """Fill the net as `init` says; returns what stays new. Raises WeightsError."""
     return part(cfg, "init", net, part(cfg, "modality"))
 
 
 def build_data(cfg: DictConfig) -> SegmentationData:
-    """The DataModule of a run; no file is opened yet."""
-    return SegmentationData(
-        part(cfg, "data"),
-        part(cfg, "augment"),
-        batch_size=cfg.regime.batch_size,
-        num_workers=cfg.workers,
-        seed=cfg.seed,
-    )
+    """The DataModule of a run; no file is opened yet. Raises ConfigError."""
+    try:
+        return SegmentationData(
+            part(cfg, "data"),
+            part(cfg, "augment"),
+            fields=tuple(part(cfg, "modality").fields),
+            batch_size=cfg.regime.batch_size,
+            num_workers=cfg.workers,
+            seed=cfg.seed,
+            sampling=cfg.regime.sampling,
+        )
+    except ValueError as error:
+        raise ConfigError(f"regime: {error}") from None
 
 
 def build_task(cfg: DictConfig, data: DataSet) -> SegmentationTask:
@@ -125,15 +163,16 @@ def build_task(cfg: DictConfig, data: DataSet) -> SegmentationTask:
 
     Raises ConfigError or WeightsError.
     """
-    net, recipe = build_net(cfg, len(data.class_names))
-    refuse_missing_field(data, recipe)
+    net, recipe = build_net(cfg, outputs_of(data))
+    refuse_missing_field(data, recipe.fields)
     regime = cfg.regime
     groups = parameter_groups(
         net,
-        first_weights(cfg, net),
+        new=first_weights(cfg, net),
+        scores=net.score_layers(),
         lr=regime.lr,
         weight_decay=regime.weight_decay,
-        bias_lr=regime.bias_lr,
+        multipliers=to_plain(regime.multipliers),
         new_lr=regime.new_lr,
     )
     return SegmentationTask(
@@ -144,11 +183,26 @@ def build_task(cfg: DictConfig, data: DataSet) -> SegmentationTask:
         groups=groups,
         optimizer=part(cfg, "regime.optimizer"),
         schedule=part(cfg, "regime.schedule"),
-        facts=net_facts(cfg, recipe, data.class_names),
+        seed=cfg.seed,
+        passes_per_step=regime.accumulate,
+        facts=net_facts(cfg, recipe, data),
     )
 
 
-def net_facts(cfg: DictConfig, recipe: RgbRecipe, class_names: tuple[str, ...]) -> dict[str, Any]:
+def fixed_counts(net: nn.Module) -> dict[str, int]:
+    """Counts of the net's numbers that do not learn, by what they are."""
+    return {
+        "not trained": sum(p.numel() for p in net.parameters() if not p.requires_grad),
+        "bilinear kernels": sum(
+            buffer.numel()
+            for layer in net.modules()
+            if isinstance(layer, FixedUpsampling)
+            for buffer in layer.buffers()
+        ),
+    }
+
+
+def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, Any]:
     """What a checkpoint remembers beside weights, as plain values that load without pickle."""
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
@@ -157,7 +211,8 @@ def net_facts(cfg: DictConfig, recipe: RgbRecipe, class_names: tuple[str, ...]) 
         "config": {name: plain[name] for name in (*NET_PARTS, "data")},
         "recipe": recipe.facts(),
         "precision": trainers.machine(cfg)["precision"],
-        "class_names": list(class_names),
+        "class_names": list(data.class_names),
+        "outputs": outputs_of(data),
     }
 
 
@@ -165,7 +220,7 @@ def task_from_checkpoint(stored: dict[str, Any], path: str) -> SegmentationTask:
     """The task of a checkpoint, for scoring and prediction. Raises WeightsError."""
     facts = stored["fcnexp"]
     refuse_foreign_code(facts["config"], path)
-    net, recipe = build_net(OmegaConf.create(facts["config"]), len(facts["class_names"]))
+    net, recipe = build_net(OmegaConf.create(facts["config"]), facts["outputs"])
     load_weights(net, stored, path)
     return SegmentationTask(net, recipe, tuple(facts["class_names"]), facts=facts).eval()
 
@@ -175,14 +230,23 @@ def dry_run(cfg: DictConfig) -> None:
 
     Raises ConfigError where the parts do not go together.
     """
-    data = part(cfg, "data")
-    names = data.class_names
-    refuse_missing_field(data, part(cfg, "modality"))
-    for name in ("augment", "regime.loss", "regime.optimizer", "regime.schedule"):
+    data = build_data(cfg).data
+    refuse_missing_field(data, part(cfg, "modality").fields)
+    for name in ("regime.loss", "regime.optimizer", "regime.schedule"):
         part(cfg, name)
     trainers.machine(cfg)
-    with torch.device("meta"):
-        net, recipe = build_net(cfg, len(names))
-        net.eval()({recipe.field: torch.zeros(1, recipe.channels, 65, 97)})
+    net = on_meta(cfg, outputs_of(data), size=(65, 97))[0]
     count = sum(parameter.numel() for parameter in net.parameters())
-    log.info("config is fine: a net of %s parameters, %d classes", f"{count:,}", len(names))
+    classes = len(data.class_names)
+    log.info("config is fine: a net of %s parameters, %d classes", f"{count:,}", classes)
+
+
+def on_meta(
+    cfg: DictConfig, outputs: dict[str, int], size: tuple[int, int]
+) -> tuple[Network, dict[str, Tensor]]:
+    """The net without memory for weights, after a run on inputs without content, and those."""
+    with torch.device("meta"):
+        net, recipe = build_net(cfg, outputs)
+        inputs = {n: torch.zeros(1, f.channels, *size) for n, f in recipe.fields.items()}
+        net.eval()(inputs)
+    return net, inputs

@@ -69,7 +69,7 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
             [a for a in arguments if a.lstrip("+").startswith("checkpoint=")]
         )
         if parsed and not parsed[-1].is_sweep_override():
-            from fcnexp.nn.init import read_checkpoint
+            from fcnexp.nn.checkpoints import read_checkpoint
 
             stored = read_checkpoint(str(parsed[-1].value()))
             node = stored["fcnexp"]["config"]["data"]

@@ -16,6 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fcnexp import paths
 from fcnexp.errors import ConfigError, WeightsError
 
+KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
+MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-6, 1e-9  # rates between the papers' 1e-10 and 1e-4
+
 
 @dataclass
 class Regime:
@@ -27,9 +30,10 @@ class Regime:
     accumulate: int = MISSING
     lr: float = MISSING
     weight_decay: float = MISSING
-    bias_lr: float = MISSING
+    multipliers: dict[str, Any] = MISSING
     new_lr: float = MISSING
     clip: float | None = MISSING
+    sampling: str = MISSING
     loss: dict[str, Any] = MISSING
     optimizer: dict[str, Any] = MISSING
     schedule: dict[str, Any] = MISSING
@@ -92,8 +96,18 @@ class RunConfig:
     seed: int = MISSING
     workers: int = MISSING
     pictures: int = MISSING
+    resume: bool = MISSING
     dry_run: bool = MISSING
     paper: dict[str, Any] | None = MISSING
+
+
+@dataclass
+class ExplainConfig(RunConfig):
+    """What `explain` reads: a run's config, and what to show; see conf/explain.yaml."""
+
+    layer: dict[str, Any] | None = MISSING
+    size: list[int] = MISSING
+    crops: bool = MISSING
 
 
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
@@ -103,19 +117,61 @@ def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
         return compose(config_name, overrides=overrides)
 
 
-def check(cfg: DictConfig) -> DictConfig:
-    """The config with its values typed as RunConfig says, after all checks that need no data.
+def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
+    """The config with its values typed as the schema says, after all checks that need no data.
 
     Raises ConfigError naming the key, what it holds, and what is allowed.
     """
-    cfg = typed(cfg, RunConfig)
+    cfg = typed(cfg, schema)
     check_targets(to_plain(cfg))
-    counts = {f"regime.{key}": 1 for key in ("steps", "score_every", "batch_size", "accumulate")}
-    for key, least in (counts | {"workers": 0, "pictures": 0, "seed": 0}).items():
+    counts = {f"regime.{key}": 1 for key in ("score_every", "batch_size", "accumulate")}
+    others = {"regime.steps": 0, "workers": 0, "pictures": 0, "seed": 0}
+    for key, least in (counts | others).items():
         value = OmegaConf.select(cfg, key)
         if value < least:
             raise ConfigError(f"{key}={value}: it counts from {least}")
+    check_multipliers(cfg.regime.multipliers)
+    check_rate(cfg.regime)
     return cfg
+
+
+def check_multipliers(multipliers: Any) -> None:
+    """Raise ConfigError where a kind of parameter is unknown or has no pair of multipliers."""
+    for kind, pair in multipliers.items():
+        if kind not in KINDS:
+            raise ConfigError(
+                f"regime.multipliers.{kind}: no such kind; there are {', '.join(KINDS)}"
+            )
+        numbers = to_plain(OmegaConf.create({"": pair}))[""]
+        if not (
+            isinstance(numbers, list) and len(numbers) == 2 and all(_is_rate(n) for n in numbers)
+        ):
+            raise ConfigError(
+                f"regime.multipliers.{kind}={numbers}: a pair, of the rate and of the decay, both "
+                "0 or more, say [2, 0]"
+            )
+    if missing := [kind for kind in KINDS if kind not in multipliers]:
+        raise ConfigError(f"regime.multipliers.{missing[0]}: required, and not given")
+
+
+def check_rate(regime: Any) -> None:
+    """Raise ConfigError where a rate of plain SGD fits the other way of adding up the loss.
+
+    Summed over the 1e5 pixels of an image the loss is 1e5 times the mean, and so is the step.
+    """
+    if not str(regime.optimizer.get("_target_", "")).endswith(".SGD"):
+        return  # Adam's step does not depend on the size of the loss
+    if regime.loss.get("reduction") == "sum" and regime.lr > MOST_ON_A_SUM:
+        raise ConfigError(
+            f"regime.lr={regime.lr:g} with the loss summed over pixels: some 1e5 times as much as "
+            "on their mean, which diverges; regime=heavy has 1e-10, and regime=accum takes the "
+            "mean at 1e-3 to 5e-5"
+        )
+    if regime.loss.get("reduction") != "sum" and 0 < regime.lr < LEAST_ON_A_MEAN:
+        raise ConfigError(
+            f"regime.lr={regime.lr:g} with the loss averaged over pixels: nothing would be "
+            "learned; such rates are for the summed loss of regime=heavy; accum has 1e-3 to 5e-5"
+        )
 
 
 def typed(cfg: DictConfig, schema: type) -> DictConfig:
@@ -209,6 +265,10 @@ def plain_message(error: Exception) -> str:
         key = full_key or lines[0].rsplit(" ", 1)[-1]
         return f"{key}: required, and not given; add {key}=..."
     return f"{full_key}: {lines[0]}" if full_key else lines[0]
+
+
+def _is_rate(number: Any) -> bool:
+    return isinstance(number, int | float) and number >= 0
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, str, list[str]]]:

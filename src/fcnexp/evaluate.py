@@ -12,20 +12,28 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import build, trainers  # slow to import, and not needed to answer --help
+    from fcnexp import build, runs, trainers  # slow to import, and not needed to answer --help
     from fcnexp.config import EvaluateConfig, check_targets, to_plain, typed
     from fcnexp.data.datamodule import SegmentationData
-    from fcnexp.nn.init import read_checkpoint
+    from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables
 
     cfg = typed(cfg, EvaluateConfig)
     check_targets(to_plain(cfg))
-    result.claim(folder)
+    runs.claim(folder)
     stored = read_checkpoint(cfg.checkpoint)
     task = build.task_from_checkpoint(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
     build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
-    data = SegmentationData(chosen, batch_size=1, num_workers=cfg.workers, seed=0)
+    build.refuse_missing_field(chosen, task.recipe.fields)
+    data = SegmentationData(
+        chosen,
+        fields=tuple(task.recipe.fields),
+        batch_size=1,
+        num_workers=cfg.workers,
+        seed=0,
+        sampling="shuffle",
+    )
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
     result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))

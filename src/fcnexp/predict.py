@@ -19,7 +19,7 @@ def predict(cfg: DictConfig, folder: Path) -> None:
 
     from fcnexp import build
     from fcnexp.config import PredictConfig, typed
-    from fcnexp.nn.init import read_checkpoint
+    from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.task.callbacks import on_terminal
 
     cfg = typed(cfg, PredictConfig)
@@ -31,6 +31,11 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     photographs = find_photographs(cfg.input)
     refuse_overwriting(photographs, output)
     task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+    if set(task.recipe.fields) != {"rgb"}:
+        raise ConfigError(
+            f"checkpoint={cfg.checkpoint}: this net takes {', '.join(task.recipe.fields)}; predict "
+            "gives photographs, rgb, only"
+        )
     task = task.to(cfg.device)
     output.mkdir(parents=True, exist_ok=True)
     unread = []
@@ -57,7 +62,7 @@ def label_one(
     from fcnexp.reporting import pictures
 
     rgb = read_rgb(path, upright=True)
-    label, scores = task.label_image(rgb)
+    label, scores = task.label_image({"rgb": rgb})
     save_indexed(output / f"{path.stem}.png", label.numpy())
     if overlay:
         mixed = pictures.overlay(rgb.permute(1, 2, 0).numpy(), label.numpy())

@@ -4,37 +4,77 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+if TYPE_CHECKING:
+    from fcnexp.staging import Stage
+
 
 def train(cfg: DictConfig, folder: Path) -> float | None:
-    """Run one config in one folder; returns the mean IU. Raises UserError on a user's mistake."""
-    import lightning as L  # slow to import, and not needed to answer --help
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
+    """Run one config in one folder, by stages if it asks for them; returns the mean IU.
 
-    from fcnexp import build, trainers
+    Raises UserError on a user's mistake.
+    """
+    from fcnexp import build, runs, staging  # slow to import, and not needed to answer --help
     from fcnexp.config import check
-    from fcnexp.reporting import pictures, result, tables
+    from fcnexp.reporting import result
 
     cfg = check(cfg)
-    result.claim(folder)
+    trainings = staging.stages(cfg, folder)
+    for stage in trainings:
+        check(stage.cfg)
+    if cfg.resume:
+        runs.refuse_other_config(folder, cfg)
+    else:
+        runs.claim(folder)
     if cfg.dry_run:
         build.dry_run(cfg)
         return None
+    if len(trainings) > 1:
+        build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
+        result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+    record: dict[str, Any] = {}
+    for number, stage in enumerate(trainings, start=1):
+        if len(trainings) > 1:
+            print(f"stage {number} of {len(trainings)}: {stage.name}, in {stage.folder}")
+        done = runs.finished(stage.folder) if cfg.resume else None
+        if done is not None:
+            print(f"{stage.folder}: done before, mean IU {100 * done['scores']['miou']:.1f} %")
+        record = done or train_one(stage)
+    return record["scores"]["miou"]
+
+
+def train_one(stage: "Stage") -> dict[str, Any]:
+    """Train one net, from where an earlier run of it stopped if it may, and write its result."""
+    import lightning as L
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from fcnexp import build, runs, trainers
+    from fcnexp.reporting import pictures, result, tables
+
+    cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_data(cfg)
     data.setup("fit")  # a missing file shows here, before anything is written
     task = build.build_task(cfg, data.data)
+    tables.print_groups(task.groups or [], build.fixed_counts(task.net))
+    stopped = runs.last_checkpoint(folder) if cfg.resume else None
+    if stopped is not None:
+        data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
+        print(f"continues after step {stopped.step}, from {stopped.path}")
     try:
         trainer = trainers.build_trainer(cfg, folder)
-        result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+        if not (folder / result.CONFIG).exists():  # the last stage's folder has the run's own
+            result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
         start = time.monotonic()
-        trainer.fit(task, data)
+        if cfg.regime.steps:
+            trainer.fit(task, data, ckpt_path=stopped and stopped.path)
         seconds = time.monotonic() - start
-        trainers.save_last(trainer, folder)
         if task.scored_step != trainer.global_step:
             trainer.validate(task, data, verbose=False)
+        trainers.save_last(trainer, folder)
     except SIGTERMException:
         print(f"stopped by SIGTERM; the weights so far are in {folder / 'checkpoints'}")
         raise SystemExit(143) from None  # Lightning's own is 0, as if all were well
@@ -53,7 +93,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record, cfg.paper)
     print(f"trained {seconds:.0f} s; pictures {folder / 'pictures'}; record {folder}")
-    return record["scores"]["miou"]
+    return record
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 import itertools
 
-from fcnexp.data.sampling import EndlessShuffle
+import pytest
+
+from fcnexp.data.sampling import EndlessShuffle, ReleaseDraws
 
 
 def draws(num_images: int, seed: int, count: int) -> list:
@@ -18,3 +20,23 @@ def test_draws_are_numbered_and_depend_on_the_seed_alone():
     assert [draw.number for draw in draws(3, seed=0, count=8)] == list(range(8))
     assert draws(50, seed=4, count=60) == draws(50, seed=4, count=60)
     assert draws(50, seed=4, count=50) != draws(50, seed=5, count=50)
+
+
+@pytest.mark.parametrize("order", [EndlessShuffle, ReleaseDraws])
+@pytest.mark.parametrize("start", [1, 6, 7, 8, 30])  # 7 images a round
+def test_a_later_start_gives_the_draws_that_are_left(order, start):
+    from_first = list(itertools.islice(order(7, seed=3), start + 20))
+    assert list(itertools.islice(order(7, seed=3, start=start), 20)) == from_first[start:]
+
+
+def test_release_draws_are_those_of_python_2s_randint():
+    """int(Random(1337).random() * 8498), SBD train's 8498 images; Python 3's randint differs."""
+    draws = list(itertools.islice(ReleaseDraws(8498, seed=1337), 6))
+    assert [draw.image for draw in draws] == [5249, 4531, 3108, 4978, 1408, 7005]
+    assert [draw.number for draw in draws] == list(range(6))
+
+
+def test_release_draws_reach_every_image_evenly_and_repeat_some():
+    images = [draw.image for draw in itertools.islice(ReleaseDraws(5, seed=0), 5000)]
+    assert len(set(images[:5])) < 5
+    assert all(850 < images.count(image) < 1150 for image in range(5))  # 1000 +- 5 deviations

@@ -16,7 +16,16 @@ def coded(height: int, width: int) -> Sample:
 
 
 def augment(**changes) -> Augment:
-    return Augment(**{"mirror": 0, "scale": (1, 1), "crop": None, "colour": 0} | changes)
+    neutral = {"mirror": 0, "scale": (1, 1), "crop": None, "drop_smaller": False, "colour": 0}
+    return Augment(**neutral | changes)
+
+
+def many_fields(height: int, width: int) -> Sample:
+    """As `coded`, with HHA like the colour and depth 1000 * row + column."""
+    sample = coded(height, width)
+    rows, columns = sample.fields["rgb"][:2].int()
+    fields = {"depth": (1000 * rows + columns)[None], "hha": sample.fields["rgb"].clone()}
+    return Sample("coded", fields | sample.fields, sample.label)
 
 
 def test_neutral_numbers_change_nothing():
@@ -30,6 +39,74 @@ def test_image_and_label_stay_aligned(changes):
         out = augment(**changes)(coded(12, 15), seed)
         rgb = out.fields["rgb"]
         assert torch.equal(rgb[0] + rgb[1], out.label)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mirror": 1}, {"crop": 7}, {"crop": (5, 40)}, {"mirror": 0.5, "crop": 9}]
+)
+def test_all_fields_stay_aligned(changes):
+    seen = set()
+    for seed in range(8):
+        out = augment(**changes)(many_fields(12, 15), seed)
+        rows, columns = out.fields["rgb"][:2].int()
+        assert torch.equal(out.fields["depth"][0], 1000 * rows + columns)
+        assert torch.equal(out.fields["hha"], out.fields["rgb"])
+        assert torch.equal(out.label.int(), rows + columns)
+        seen.add(int(out.fields["depth"][0, 0, 0]))
+    assert out.fields["depth"].dtype == torch.int32 and seen != {0}  # something was done
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0 + 1e-9, 1.7])
+def test_depth_and_label_scale_by_the_same_pixel_and_hha_like_colour(factor):
+    out = augment(scale=(factor, factor))(many_fields(40, 60), seed=0)
+    depth = out.fields["depth"][0]
+    rows, columns = depth // 1000, depth % 1000
+    assert depth.shape == (round(40 * factor), round(60 * factor))
+    assert torch.equal(rows + columns, out.label.int())  # a mixed depth would be another pixel's
+    assert torch.equal(out.fields["hha"], out.fields["rgb"])
+    assert (rows - out.fields["rgb"][0].int()).abs().max() <= 1
+
+
+def test_missing_depth_is_not_mixed_with_its_neighbours():
+    sample = many_fields(20, 20)
+    sample.fields["depth"] = torch.where(torch.eye(20).bool(), 0, 3000).int()[None]
+    out = augment(scale=(0.7, 0.7))(sample, seed=0)
+    assert out.fields["depth"].unique().tolist() == [0, 3000]
+
+
+def test_colour_changes_rgb_alone():
+    sample = many_fields(9, 9)
+    out = augment(colour=0.5)(sample, seed=1)
+    assert not torch.equal(out.fields["rgb"], sample.fields["rgb"])
+    for name in ("hha", "depth"):
+        assert torch.equal(out.fields[name], sample.fields[name])
+    sample.fields.pop("rgb")
+    assert torch.equal(augment(colour=0.5)(sample, seed=1).fields["hha"], sample.fields["hha"])
+
+
+@pytest.mark.parametrize(
+    ("crop", "size"), [(7, (7, 7)), ((5, 8), (5, 8)), ([20, 4], (12, 4)), ((6, 99), (6, 15))]
+)
+def test_crop_is_a_side_or_height_and_width(crop, size):
+    assert augment(crop=crop)(coded(12, 15), seed=0).label.shape == size
+
+
+@pytest.mark.parametrize("crop", [(5,), (1, 2, 3), 0, True, (4, -1), 7.5, (4, 7.5), "ab"])
+def test_other_crops_are_refused(crop):
+    with pytest.raises(ValueError, match=r"crop=.*: null, a largest side in pixels, or a pair"):
+        augment(crop=crop)
+
+
+def test_drop_smaller_keeps_what_the_crop_fits_in():
+    change = augment(crop=(320, 480), drop_smaller=True)
+    assert change.keeps((320, 480)) and change.keeps((500, 481))
+    assert not change.keeps((319, 500)) and not change.keeps((500, 479))
+    assert augment(crop=(320, 480)).keeps((1, 1))
+
+
+def test_drop_smaller_wants_a_crop():
+    with pytest.raises(ValueError, match=r"drop_smaller=true, but crop=null.*augment\.crop="):
+        augment(drop_smaller=True)
 
 
 def test_mirror_turns_left_to_right():
@@ -89,3 +166,11 @@ def test_collate_pads_with_void_at_the_lower_right():
     assert (batch.label[0, 2:] == VOID).all() and (batch.label[1, :, 3:] == VOID).all()
     assert torch.equal(batch.label[1, :, :3], coded(4, 3).label)
     assert batch.sizes.tolist() == [[2, 5], [4, 3]] and batch.names == ["coded", "coded"]
+
+
+def test_collate_pads_depth_with_missing():
+    batch = collate([many_fields(2, 5), many_fields(4, 3)])
+    depth = batch.fields["depth"]
+    assert depth.dtype == torch.int32 and depth.shape == (2, 1, 4, 5)
+    assert depth[1, 0, 3].tolist() == [3000, 3001, 3002, 0, 0]
+    assert (batch.fields["hha"][0, :, 2:] == 0).all()

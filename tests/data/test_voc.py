@@ -50,18 +50,18 @@ def test_voc_and_sbd_together(tmp_path):
     data = VocSbd(
         str(voc_tree(tmp_path / "voc")), "train", "val", str(sbd_tree(tmp_path / "sbd")), "train"
     )
-    train = data.train()
+    train = data.train(("rgb",))
     assert [train[i].name for i in range(len(train))] == ["a", "c", "d"] == train.ids
-    assert data.val().ids == ["b"]
+    assert data.val(("rgb",)).ids == ["b"]
 
 
 def test_overlap_of_training_and_scoring_is_refused(tmp_path):
     voc = voc_tree(tmp_path / "voc", val=("b", "c"))
     sbd = sbd_tree(tmp_path / "sbd")
     with pytest.raises(DataError, match=r"share 1 images, c first.*cannot be scored"):
-        VocSbd(str(voc), None, "val", str(sbd), "train").train()
+        VocSbd(str(voc), None, "val", str(sbd), "train").train(("rgb",))
     with pytest.raises(DataError, match=r"train and train share"):
-        Voc(str(voc), "train", "train").train()
+        Voc(str(voc), "train", "train").train(("rgb",))
 
 
 def break_image(root: Path) -> None:
@@ -84,7 +84,7 @@ BROKEN = {
     ),
     "label of other size": (
         label_of(np.zeros((3, 3), np.uint8)),
-        r"a\.png: label is 3x3, its image 3x2",
+        r"a\.png: is 3x3, but .*a\.jpg is 3x2",
     ),
     "text label": (
         lambda r: (r / "SegmentationClass/a.png").write_text("cat"),

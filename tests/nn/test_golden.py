@@ -1,6 +1,7 @@
-"""The VOC nets give the scores of the original ones, run in Caffe's own terms.
+"""The release's nets give what the original ones give, map by map.
 
-Weights and inputs are made up by the recipe of the goldens' README and are the same there.
+Weights and inputs are made up by the recipe of the goldens' README; the originals were run on the
+same in Caffe's own terms.
 """
 
 import math
@@ -9,43 +10,107 @@ import zlib
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import SHARED
 
-from fcnexp.build import build_net
-from fcnexp.config import compose_run
+from fcnexp.build import network
+from fcnexp.nn.caffe import load_blobs
+from fcnexp.nn.original import counts
+from fcnexp.nn.trace import trace
 
 pytestmark = pytest.mark.real_data
 
-NETS = {
-    "voc-fcn-alexnet": ("alexnet", "fcn32s"),
-    "voc-fcn32s": ("vgg16", "fcn32s"),
-    "voc-fcn16s": ("vgg16", "fcn16s"),
-    "voc-fcn8s": ("vgg16", "fcn8s"),
-}
+GOLDEN = SHARED / "golden/caffe"
+NETS = (
+    *("voc-fcn-alexnet", "voc-fcn32s", "voc-fcn16s", "voc-fcn8s", "voc-fcn8s-atonce"),
+    *("nyud-fcn32s-color", "nyud-fcn32s-hha", "nyud-fcn32s-color-d", "nyud-fcn32s-color-hha"),
+)
+SIZES = ((64, 96), (133, 101))
+INPUTS = {"rgb": "color", "hha": "hha", "depth": "depth"}  # our fields, the originals' blobs
 
 
-def noise(name: str, blob: int, shape: tuple[int, ...]) -> torch.Tensor:
+def noise(name: str, blob: int, shape: tuple[int, ...]) -> np.ndarray:
     generator = np.random.Generator(np.random.PCG64(zlib.crc32(f"{name}/{blob}".encode())))
-    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+    return generator.standard_normal(shape, dtype=np.float32)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (133, 101)])
+def facts() -> dict:
+    return yaml.safe_load((SHARED / "reference/nets.yaml").read_text())["nets"]
+
+
+def made_up_blobs(name: str) -> dict[str, list[np.ndarray]]:
+    """Every parameter blob of an original net, in its own shape."""
+    blobs = {}
+    channels = {"scale_pool4": 512, "scale_pool3": 256}
+    for layer in facts()[name]["layers"]:
+        layer_name, shape = layer["name"], tuple(layer.get("weight_shape", ()))
+        if layer["type"] == "Convolution":
+            spread = math.sqrt(2 / math.prod(shape[1:]))
+            spread *= 0.1 if layer_name.startswith("score") else 1.0
+            if name.endswith("atonce") and layer_name in ("score_pool4", "score_pool3"):
+                spread /= 0.01 if layer_name == "score_pool4" else 0.0001
+            weight = noise(layer_name, 0, shape) * np.float32(spread)
+            blobs[layer_name] = [weight, noise(layer_name, 1, shape[:1]) * np.float32(2)]
+        elif layer["type"] == "Deconvolution":
+            k = shape[-1]
+            ramp = 1 - np.abs(np.arange(k) - (k - 1) / 2) / math.ceil(k / 2)
+            weight = np.zeros(shape, np.float32)
+            weight[np.arange(shape[0]), np.arange(shape[0])] = np.outer(ramp, ramp)
+            blobs[layer_name] = [weight]
+        elif layer["type"] == "Scale":
+            value = np.full(channels[layer_name], layer["value"], np.float32)
+            blobs[layer_name] = [value]
+    return blobs
+
+
+def made_up_inputs(net, size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    inputs = {}
+    for field in net.fields:
+        name = INPUTS[field] if len(net.fields) > 1 else "data"
+        shape = (1, 1 if field == "depth" else 3, *size)
+        inputs[field] = torch.from_numpy(noise(name, 0, shape) * np.float32(50))
+    return inputs
+
+
+def close(ours: np.ndarray, golden: np.ndarray, largest: float, what: str) -> None:
+    np.testing.assert_allclose(ours, golden, rtol=0, atol=1e-4 * largest, err_msg=what)
+
+
 @pytest.mark.parametrize("name", NETS)
-def test_scores_equal_the_original_nets(name, size):
-    folder = SHARED / "golden/caffe"
-    if not folder.is_dir():
-        pytest.skip(f"needs {folder}")
-    backbone, model = NETS[name]
-    net = build_net(compose_run([f"backbone={backbone}", f"model={model}", "data=voc"]), 21)[0]
-    with torch.inference_mode():
-        for layer, module in net.layers().items():
-            spread = math.sqrt(2 / module.weight[0].numel())
-            spread *= 0.1 if layer.startswith("score") else 1.0
-            module.weight.copy_(noise(layer, 0, tuple(module.weight.shape)) * np.float32(spread))
-            module.bias.copy_(noise(layer, 1, tuple(module.bias.shape)) * 2)
-        scores = net.eval()({"rgb": noise("data", 0, (1, 3, *size)) * 50})[0].numpy()
-    golden = np.load(folder / f"{name}_{size[0]}x{size[1]}.npz")
-    step, expected = int(golden["stride"]), golden["score"]
-    tolerance = 1e-4 * np.abs(expected).max()
-    np.testing.assert_allclose(scores[:, ::step, ::step], expected, rtol=0, atol=tolerance)
-    assert (scores.argmax(0) != golden["score_argmax"]).mean() <= 1e-4
+def test_net_equals_the_original_map_by_map(name):
+    """Shapes of all blobs, 128 values of each, the scores and the argmax, at both sizes."""
+    if not GOLDEN.is_dir():
+        pytest.skip(f"skipped: needs {GOLDEN}")
+    net = network([f"experiment={name.replace('-', '_')}", "init=scratch"])
+    report = load_blobs(net, made_up_blobs(name))
+    assert not report.new and not report.unused
+    for size in SIZES:
+        golden = np.load(GOLDEN / f"{name}_{size[0]}x{size[1]}.npz")
+        with torch.inference_mode():
+            maps = trace(net, made_up_inputs(net, size), keep=True)
+        if len(net.fields) == 1:
+            maps[0].name = "data"
+        ours = {each.name: each.value.numpy() for each in maps}
+        for field, original in INPUTS.items():
+            ours.setdefault(original, ours.get(field))
+        for i, blob in enumerate(golden["blob_names"]):
+            assert ours[blob].shape == tuple(golden["blob_shapes"][i]), blob
+            values = ours[blob].ravel()
+            least, most = golden["blob_stats"][i][3:]
+            probe = values[(np.arange(128) * 1000003) % values.size]
+            close(probe, golden["blob_probe"][i], max(abs(least), abs(most)), str(blob))
+        scores, step = ours["score"][0], int(golden["stride"])
+        largest = np.abs(golden["score"]).max()
+        close(scores[:, ::step, ::step], golden["score"], largest, "score")
+        close(scores[0], golden["score_ch0"], largest, "score, channel 0")
+        assert (scores.argmax(0) != golden["score_argmax"]).mean() <= 1e-4
+
+
+@pytest.mark.parametrize("name", [*NETS, "the other six"])
+def test_parameter_counts_equal_the_originals(name):
+    if not GOLDEN.is_dir():
+        pytest.skip(f"skipped: needs {SHARED / 'reference/nets.yaml'}")
+    for each in set(facts()) - set(NETS) if name == "the other six" else {name}:
+        with torch.device("meta"):
+            net = network([f"experiment={each.replace('-', '_')}", "init=scratch"])
+        assert counts(net) == facts()[each]["counts"], each

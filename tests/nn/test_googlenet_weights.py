@@ -12,12 +12,12 @@ from torchvision.transforms.v2 import functional as TF
 from fcnexp.data.files import read_rgb
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
 from fcnexp.nn.caffe import read_caffemodel
-from fcnexp.nn.inputs import RgbRecipe
+from fcnexp.nn.inputs import Colour
 from fcnexp.nn.surgery import load_blobs
 
 pytestmark = pytest.mark.real_data
 
-RECIPE = RgbRecipe(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
+RECIPE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
 # Photographs with one kind of object in VOC's labels, and words that its ImageNet class may have.
 PHOTOGRAPHS = {
     "2007_000042": ("locomotive", "passenger car"),

@@ -8,6 +8,7 @@ from fcnexp.build import network
 from fcnexp.errors import WeightsError
 from fcnexp.nn import download
 from fcnexp.nn.backbones.base import PublishedWeights
+from fcnexp.nn.original import blobs
 
 WEIGHTS = PublishedWeights(
     "net.bin", "http://weights.invalid/net.bin", "2c26b46b68ffc68ff99b", "sha256"
@@ -16,9 +17,9 @@ WEIGHTS = PublishedWeights(
 
 def test_scratch_is_he_with_zero_scores():
     net = network(["backbone=googlenet", "model=fcn8s"])
-    weight = net.layers()["inception_4a/3x3"].weight
+    weight = blobs(net)["inception_4a/3x3"][0]
     assert weight.std().item() == pytest.approx((2 / (96 * 9)) ** 0.5, rel=0.02)
-    assert all(not layer.weight.any() for layer in net.score_layers().values())
+    assert all(not layer.weight.any() for layer in net.score_layers())
 
 
 @pytest.mark.parametrize("backbone", ["alexnet", "vgg16", "googlenet", "resnet18"])
@@ -80,3 +81,37 @@ def test_foreign_and_missing_checkpoints_are_named(tmp_path):
         network(["init=checkpoint", f"init.path={path}"])
     with pytest.raises(WeightsError, match=r"gone\.ckpt: no such checkpoint"):
         network(["init=checkpoint", f"init.path={tmp_path / 'gone.ckpt'}"])
+
+
+def fake_resnet18(folder) -> dict[str, torch.Tensor]:
+    """Random weights in torchvision's layout, under the name and digest that are asked for."""
+    import torchvision
+
+    weights = torchvision.models.resnet18().state_dict()
+    torch.save(weights, folder / "resnet18.pth")
+    return weights
+
+
+@pytest.mark.parametrize(("scores", "learns"), [("zeros", False), ("xavier", True)])
+def test_published_trunk_is_copied_and_scores_start_as_asked(tmp_path, monkeypatch, scores, learns):
+    weights = fake_resnet18(tmp_path)
+    monkeypatch.setattr("fcnexp.nn.init.fetch", lambda *_: tmp_path / "resnet18.pth")
+    net = network(["backbone=resnet18", "init=imagenet", f"init.scores={scores}"])
+    trunk = net.scorers()["rgb"].backbone.trunk
+    assert torch.equal(trunk.layer3[1].conv2.weight, weights["layer3.1.conv2.weight"])
+    score = net.score_layers()[0].weight
+    bound = (6 / (512 + 8)) ** 0.5  # Glorot and Bengio 2010
+    assert bool(score.any()) is learns and score.abs().max() <= bound
+    assert not learns or score.abs().max() > 0.9 * bound
+
+
+def test_first_layer_of_a_published_trunk_is_widened_to_depth(tmp_path, monkeypatch):
+    filters = fake_resnet18(tmp_path)["conv1.weight"]
+    monkeypatch.setattr("fcnexp.nn.init.fetch", lambda *_: tmp_path / "resnet18.pth")
+    torchvisions = ["modality.rgb.order=rgb"]
+    net = network(
+        ["backbone=resnet18", "modality=rgbd", "init=imagenet", "data=nyud", *torchvisions]
+    )
+    conv1 = net.scorers()["rgb"].backbone.trunk.conv1.weight
+    torch.testing.assert_close(conv1[:, :3], filters)
+    torch.testing.assert_close(conv1[:, 3], filters.mean(1))

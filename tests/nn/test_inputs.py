@@ -1,31 +1,66 @@
+import math
+
 import pytest
 import torch
 
-from fcnexp.nn.inputs import RgbRecipe
+from fcnexp.nn.inputs import Colour, Hha, LogDepth, early, late
 
-CAFFE = RgbRecipe(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
+CAFFE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
+HHA = Hha(mean=(132.0, 94.0, 118.0))
+DEPTH = LogDepth(mean=7.844)
+ONE = torch.tensor([[1, 1]])
+
+
+def pixel(*values: int, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
+    return torch.tensor(values, dtype=dtype).view(1, -1, 1, 1)
 
 
 def test_bytes_become_bgr_minus_mean():
-    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
-    assert CAFFE.apply(red, torch.tensor([[1, 1]])).flatten().tolist() == [-104.0, -117.0, 132.0]
+    assert CAFFE.apply(pixel(255, 0, 0)).flatten().tolist() == [-104.0, -117.0, 132.0]
 
 
 def test_torchvisions_recipe_keeps_rgb_and_divides():
-    recipe = RgbRecipe(order="rgb", mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0))
-    pixel = torch.tensor([12, 20, 40], dtype=torch.uint8).view(1, 3, 1, 1)
-    assert recipe.apply(pixel, torch.tensor([[1, 1]])).flatten().tolist() == [1.0, 0.0, 2.0]
+    recipe = Colour(order="rgb", mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0))
+    assert recipe.apply(pixel(12, 20, 40)).flatten().tolist() == [1.0, 0.0, 2.0]
 
 
-def test_padding_becomes_exactly_the_mean_colour():
-    rgb = torch.randint(0, 256, (2, 3, 5, 6), dtype=torch.uint8)
-    x = CAFFE.apply(rgb, torch.tensor([[5, 6], [3, 4]]))
-    assert not x[1, :, 3:].any() and not x[1, :, :, 4:].any()
-    torch.testing.assert_close(
-        x[1:, :, :3, :4], CAFFE.apply(rgb[1:, :, :3, :4], torch.tensor([[3, 4]]))
-    )
+def test_hha_keeps_its_channel_order():
+    assert HHA.apply(pixel(132, 95, 120)).flatten().tolist() == [0.0, 1.0, 2.0]
 
 
-def test_unknown_order_is_refused():
+def test_depth_is_the_logarithm_of_millimetres_and_missing_is_the_mean():
+    found = DEPTH.apply(torch.tensor([2550, 0], dtype=torch.int32).view(1, 1, 1, 2)).flatten()
+    torch.testing.assert_close(found, torch.tensor([math.log(2550) - 7.844, 0.0]))
+
+
+def test_padding_becomes_exactly_the_mean():
+    recipe = early(rgb=CAFFE, depth=DEPTH)
+    fields = {
+        "rgb": torch.randint(0, 256, (2, 3, 5, 6), dtype=torch.uint8),
+        "depth": torch.randint(500, 9000, (2, 1, 5, 6), dtype=torch.int32),
+    }
+    found = recipe.apply(fields, torch.tensor([[5, 6], [3, 4]]))
+    alone = recipe.apply({k: v[1:, :, :3, :4] for k, v in fields.items()}, torch.tensor([[3, 4]]))
+    for name, x in found.items():
+        assert not x[1, :, 3:].any() and not x[1, :, :, 4:].any()
+        torch.testing.assert_close(x[1:, :, :3, :4], alone[name])
+
+
+def test_early_fields_share_a_stream_and_late_ones_do_not():
+    assert early(depth=DEPTH, rgb=CAFFE).streams == (("rgb", "depth"),)
+    assert late(rgb=CAFFE, hha=HHA).streams == (("rgb",), ("hha",))
+    assert early(rgb=CAFFE, depth=DEPTH).channels(("rgb", "depth")) == 4
+
+
+def test_facts_are_plain_and_tell_recipes_apart():
+    facts = late(rgb=CAFFE, hha=HHA).facts()
+    assert facts["streams"] == [["rgb"], ["hha"]]
+    assert facts["fields"]["hha"] == {"mean": (132.0, 94.0, 118.0)}
+    assert facts != early(rgb=CAFFE, hha=HHA).facts()
+
+
+def test_unknown_order_and_empty_recipe_are_refused():
     with pytest.raises(ValueError, match="order=gbr: allowed are bgr and rgb"):
-        RgbRecipe(order="gbr", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        Colour(order="gbr", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="give at least one of rgb, depth and hha"):
+        early()

@@ -41,5 +41,5 @@ def test_loss_of_low_precision_scores_is_float32():
 
 
 def test_unknown_reduction_is_refused():
-    with pytest.raises(ValueError, match="reduction=median: allowed are mean and sum"):
+    with pytest.raises(ValueError, match="reduction=median: allowed are mean, sum, image_means"):
         PixelLoss(reduction="median")

@@ -9,23 +9,39 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
 
 
+RELEASE = {
+    **{"weight": (1, 1), "bias": (2, 0), "score_weight": (1, 1), "score_bias": (2, 0)},
+    "norm": (1, 0),
+}
+
+
 def test_groups_follow_the_release():
     trunk = net()
-    groups = parameter_groups(trunk, [trunk[2]], lr=0.1, weight_decay=0.5, bias_lr=2, new_lr=10)
+    groups = parameter_groups(
+        trunk,
+        scores=[trunk[2]],
+        new=trunk[2].parameters(),
+        lr=0.1,
+        weight_decay=0.5,
+        multipliers=RELEASE | {"bias": (1, 1)},  # voc-fcn-alexnet: its trunk's biases
+        new_lr=10,
+    )
     table = {g["name"]: (len(g["params"]), g["lr"], g["weight_decay"]) for g in groups}
     assert table == {
         "weight": (1, 0.1, 0.5),
-        "bias": (1, 0.2, 0.0),
+        "bias": (1, 0.1, 0.5),
         "norm": (2, 0.1, 0.0),
-        "new weight": (1, 1.0, 0.5),
-        "new bias": (1, 2.0, 0.0),
+        "new score weight": (1, 1.0, 0.5),
+        "new score bias": (1, 2.0, 0.0),
     }
 
 
 def test_frozen_parameters_are_in_no_group():
     trunk = net()
     trunk[0].requires_grad_(False)
-    groups = parameter_groups(trunk, [], lr=1, weight_decay=0, bias_lr=1, new_lr=1)
+    groups = parameter_groups(
+        trunk, scores=[], new=[], lr=1, weight_decay=0, multipliers=RELEASE, new_lr=1
+    )
     grouped = {id(p) for group in groups for p in group["params"]}
     assert grouped == {id(p) for part in trunk[1:] for p in part.parameters()}
 

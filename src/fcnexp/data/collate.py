@@ -12,8 +12,9 @@ from fcnexp.labels import VOID
 class Batch(NamedTuple):
     """Images padded at the lower right to a common size, with void labels there.
 
-    fields: uint8 (N, C, H, W) by name; what lies beyond an image is 0 and becomes the mean colour
-        when the input recipe is applied. label: uint8 (N, H, W).
+    fields: by name, (N, 3, H, W) uint8 `rgb` and `hha`, (N, 1, H, W) int32 `depth` in mm; what lies
+        beyond an image is 0 and becomes the mean when the input recipe is applied.
+    label: uint8 (N, H, W).
     sizes: int64 (N, 2), height and width of each image. names: its id.
     """
 

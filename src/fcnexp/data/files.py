@@ -31,18 +31,50 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
+def read_hha(path: Path) -> Tensor:
+    """HHA as uint8 (3, H, W), [0, 255]: disparity, height and angle, in the order of the file.
+
+    Raises DataError where the file is missing, damaged or has other than three 8-bit channels.
+    """
+    mode, pixels = _read_stored(path, "HHA image")
+    if mode != "RGB":
+        raise DataError(
+            f"{path}: an HHA image of mode {mode}; HHA is an RGB PNG of disparity, height and angle"
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def read_depth(path: Path) -> Tensor:
+    """Depth as int32 (1, H, W), millimetres, 0 where missing.
+
+    Raises DataError where the file is missing, damaged or has other than one channel of 16 bits.
+    """
+    mode, depth = _read_stored(path, "depth image")
+    if mode not in ("I", "I;16", "I;16B"):  # Pillow's names for 16-bit grey, by version
+        raise DataError(
+            f"{path}: a depth image of mode {mode}; depth is a 16-bit grey PNG of millimetres, 0 "
+            "where missing"
+        )
+    return torch.from_numpy(depth.astype(np.int32))[None]
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image, from its header. Raises DataError."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image") from None
+    except Exception as error:  # Pillow raises many types, by format
+        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+
+
 def read_label_png(path: Path) -> np.ndarray:
     """Label map as stored, uint8 (H, W): the indices of a palette or grey PNG, never its colours.
 
     Raises DataError where the file is missing, damaged, or holds colours instead of indices.
     """
-    try:
-        with Image.open(path) as image:
-            mode, label = image.mode, np.array(image)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such label") from None
-    except Exception as error:  # Pillow raises many types, by format
-        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    mode, label = _read_stored(path, "label")
     if mode not in ("P", "L"):
         raise DataError(
             f"{path}: a label of mode {mode}; labels are palette or grey PNGs whose 8-bit pixel "
@@ -69,14 +101,19 @@ def read_label_mat(path: Path) -> np.ndarray:
     return label
 
 
-def check_label(label: np.ndarray, path: Path, image: Tensor, num_classes: int) -> Tensor:
-    """Label as a tensor, uint8 (H, W), after its size and values were compared with what is due.
+def check_sizes(sizes: dict[Path, tuple[int, ...]]) -> None:
+    """Raise DataError, naming two files, where not all files of a sample have one (H, W)."""
+    first, (height, width) = next(iter(sizes.items()))
+    for path, (h, w) in sizes.items():
+        if (h, w) != (height, width):
+            raise DataError(
+                f"{path}: is {w}x{h}, but {first} is {width}x{height} (width x height); an image, "
+                "its other fields and its label have one size"
+            )
 
-    Raises DataError on a size other than the image's, or a value neither class nor void.
-    """
-    if label.shape != image.shape[-2:]:
-        (h, w), (height, width) = label.shape, image.shape[-2:]
-        raise DataError(f"{path}: label is {w}x{h}, its image {width}x{height} (width x height)")
+
+def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
+    """Label as a tensor, uint8 (H, W). Raises DataError on a value neither class nor void."""
     wrong = (label >= num_classes) & (label != VOID)
     if wrong.any():
         values = ", ".join(str(value) for value in np.unique(label[wrong])[:5])
@@ -105,3 +142,14 @@ def read_ids(path: Path) -> list[str]:
         twice = next(name for i, name in enumerate(ids) if name in ids[:i])
         raise DataError(f"{path}: {twice} is listed twice")
     return ids
+
+
+def _read_stored(path: Path, what: str) -> tuple[str, np.ndarray]:
+    """Pillow's mode of an image and its pixels, unconverted."""
+    try:
+        with Image.open(path) as image:
+            return image.mode, np.array(image)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such {what}") from None
+    except Exception as error:  # Pillow raises many types, by format
+        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None

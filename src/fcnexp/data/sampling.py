@@ -1,6 +1,8 @@
 """Which image comes at which draw: a function of the seed and the draw's number only."""
 
 from collections.abc import Iterator
+from itertools import count
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -17,17 +19,38 @@ class Draw(NamedTuple):
 class EndlessShuffle(Sampler[Draw]):
     """All images in a new random order, again and again without end; training counts steps.
 
-    The order of round r depends on (seed, r) alone.
+    The order of round r depends on (seed, r) alone. start: number of the first draw.
     """
 
-    def __init__(self, num_images: int, seed: int) -> None:
-        self.num_images, self.seed = num_images, seed
+    def __init__(self, num_images: int, seed: int, start: int = 0) -> None:
+        self.num_images, self.seed, self.start = num_images, seed, start
 
     def __iter__(self) -> Iterator[Draw]:
-        """Draws from the first on."""
-        number = 0
+        """Draws from `start` on, the same as one would get by skipping those before it."""
+        number = self.start
         while True:
-            order = np.random.default_rng([self.seed, number // self.num_images])
-            for image in order.permutation(self.num_images):
+            turn, done = divmod(number, self.num_images)
+            order = np.random.default_rng([self.seed, turn]).permutation(self.num_images)
+            for image in order[done:]:
                 yield Draw(int(image), number)
                 number += 1
+
+
+class ReleaseDraws(Sampler[Draw]):
+    """Any image at any draw, with replacement, in the very order of the reference nets, endless.
+
+    Their Python 2 data layer calls `random.seed(seed)` once, then `random.randint(0, n - 1)` a
+    step, which there is `int(random.random() * n)`. `Random(seed).random()` of Python 3 gives the
+    same numbers; its `randint` does not. Source: voc_layers.py. start: number of the first draw.
+    """
+
+    def __init__(self, num_images: int, seed: int, start: int = 0) -> None:
+        self.num_images, self.seed, self.start = num_images, seed, start
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Draws from `start` on, the same as one would get by skipping those before it."""
+        rng = Random(self.seed)
+        for number in count():
+            image = int(rng.random() * self.num_images)
+            if number >= self.start:
+                yield Draw(image, number)

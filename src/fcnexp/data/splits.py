@@ -5,44 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from fcnexp.data import nyud
 from fcnexp.data import shapes as generated
 from fcnexp.data import voc as pascal
-from fcnexp.data.sample import Sample
+from fcnexp.data.folders import Chosen, PairedFolders, concatenate
+from fcnexp.data.sample import Samples
 from fcnexp.errors import DataError
 
 
 class DataSet(Protocol):
     """A data set's two halves. Naming one touches no file; opening a half does.
 
-    provides: names of the fields in each sample, what a modality may ask for.
+    provides: names of the fields that a modality may ask for. Only the files of the `fields` asked
+    for are read; a data set that provides `rgb` alone reads that, whatever is asked.
     """
 
     class_names: ClassVar[tuple[str, ...]]
     provides: ClassVar[tuple[str, ...]]
 
-    def train(self) -> Sequence[Sample]:
+    def train(self, fields: tuple[str, ...]) -> Samples:
         """What is trained on. Raises DataError, also where it overlaps with `val`."""
         ...
 
-    def val(self) -> Sequence[Sample]:
+    def val(self, fields: tuple[str, ...]) -> Samples:
         """What is scored. Raises DataError."""
         ...
-
-
-class Concatenated(Sequence[Sample]):
-    """Several folders one behind the other."""
-
-    def __init__(self, parts: list[pascal.PairedFolders]) -> None:
-        self.places = [(part, i) for part in parts for i in range(len(part))]
-        self.ids = [name for part in parts for name in part.ids]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
-        """Read one image and its label."""
-        part, i = self.places[index]
-        return part[i]
 
 
 @dataclass
@@ -59,13 +46,13 @@ class Voc:
     class_names = pascal.CLASS_NAMES
     provides = ("rgb",)
 
-    def train(self) -> pascal.PairedFolders:
+    def train(self, fields: tuple[str, ...]) -> PairedFolders:
         """The training half, which shares no image with the other."""
         half = pascal.voc_segmentation(self.root, self.train_split, len(self.class_names))
-        refuse_overlap(half.ids, self.val().ids, f"{self.train_split} and {self.val_split}")
+        refuse_overlap(half.ids, self.val(fields).ids, f"{self.train_split} and {self.val_split}")
         return half
 
-    def val(self) -> pascal.PairedFolders:
+    def val(self, fields: tuple[str, ...]) -> PairedFolders:
         """The scored half."""
         return pascal.voc_segmentation(self.root, self.val_split, len(self.class_names))
 
@@ -86,19 +73,44 @@ class VocSbd:
     class_names = pascal.CLASS_NAMES
     provides = ("rgb",)
 
-    def train(self) -> Concatenated:
+    def train(self, fields: tuple[str, ...]) -> Chosen:
         """The training half, which shares no image with the other."""
         num_classes = len(self.class_names)
         parts = [pascal.sbd_segmentation(self.sbd_root, self.sbd_split, num_classes)]
         if self.train_split is not None:
             parts.insert(0, pascal.voc_segmentation(self.root, self.train_split, num_classes))
-        half = Concatenated(parts)
-        refuse_overlap(half.ids, self.val().ids, f"the training lists and {self.val_split}")
+        half = concatenate(parts)
+        refuse_overlap(half.ids, self.val(fields).ids, f"the training lists and {self.val_split}")
         return half
 
-    def val(self) -> pascal.PairedFolders:
+    def val(self, fields: tuple[str, ...]) -> PairedFolders:
         """The scored half."""
         return pascal.voc_segmentation(self.root, self.val_split, len(self.class_names))
+
+
+@dataclass
+class Nyud:
+    """NYUDv2 in the papers' layout, 40 classes; colour is 8-bit RGB, depth in mm, HHA as stored.
+
+    train_split, val_split: a list's name in the folder, or a file of your own.
+    """
+
+    root: str
+    train_split: str
+    val_split: str
+
+    class_names = nyud.CLASS_NAMES
+    provides = ("rgb", "depth", "hha")
+
+    def train(self, fields: tuple[str, ...]) -> PairedFolders:
+        """The training half, which shares no image with the other."""
+        half = nyud.nyud_segmentation(self.root, self.train_split, fields)
+        refuse_overlap(half.ids, self.val(fields).ids, f"{self.train_split} and {self.val_split}")
+        return half
+
+    def val(self, fields: tuple[str, ...]) -> PairedFolders:
+        """The scored half."""
+        return nyud.nyud_segmentation(self.root, self.val_split, fields)
 
 
 @dataclass
@@ -122,11 +134,11 @@ class Shapes:
         if len(self.side) != 2:
             raise ValueError(f"side={self.side}: two numbers, least and greatest")
 
-    def train(self) -> pascal.PairedFolders:
+    def train(self, fields: tuple[str, ...]) -> PairedFolders:
         """The training half. Raises DataError where the folder cannot be written."""
         return pascal.voc_segmentation(self._write(), "train", len(self.class_names))
 
-    def val(self) -> pascal.PairedFolders:
+    def val(self, fields: tuple[str, ...]) -> PairedFolders:
         """The scored half: scenes of the same kind that training never saw."""
         return pascal.voc_segmentation(self._write(), "val", len(self.class_names))
 

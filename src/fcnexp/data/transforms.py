@@ -1,4 +1,4 @@
-"""Joint augmentation of an image and its label."""
+"""Joint augmentation of all fields of an image and its label."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from fcnexp.data.sample import Sample
 
 
 class CropAtMost(v2.Transform):
-    """A random window of at most this side; an image that is smaller stays as it is.
+    """A random window of at most this height and width; along an axis that is smaller, all of it.
 
     Unlike `RandomCrop` it never pads: the batch is padded once, with void.
     """
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, height: int, width: int) -> None:
         super().__init__()
-        self.side = side
+        self.height, self.width = height, width
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, int]:
-        """Window of this call, the same for image and label."""
+        """Window of this call, the same for all fields and the label."""
         height, width = flat_inputs[0].shape[-2:]
-        h, w = min(self.side, height), min(self.side, width)
+        h, w = min(self.height, height), min(self.width, width)
         top = int(torch.randint(height - h + 1, ()))
         left = int(torch.randint(width - w + 1, ()))
         return {"top": top, "left": left, "height": h, "width": w}
@@ -34,14 +34,14 @@ class CropAtMost(v2.Transform):
 
 
 class ScaleBy(v2.Transform):
-    """Resize by a random factor: images bilinearly, labels by the nearest pixel."""
+    """Resize by a random factor: images bilinearly, labels and depth by the nearest pixel."""
 
     def __init__(self, smallest: float, largest: float) -> None:
         super().__init__()
         self.smallest, self.largest = smallest, largest
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, list[int]]:
-        """Size of this call, the same for image and label."""
+        """Size of this call, the same for all fields and the label."""
         factor = self.smallest + float(torch.rand(())) * (self.largest - self.smallest)
         return {"size": [max(1, round(side * factor)) for side in flat_inputs[0].shape[-2:]]}
 
@@ -62,33 +62,72 @@ class Augment:
 
     mirror: probability of a left-right flip (neutral 0).
     scale: smallest and largest resize factor (neutral 1, 1).
-    crop: largest side of a random window, in pixels (neutral null, whole images as in the paper).
-    colour: strength of brightness, contrast and saturation jitter (neutral 0).
+    crop: largest side of a random window, or its largest height and width, in pixels (neutral null,
+        whole images as in the paper).
+    drop_smaller: leave out images whose height or width, as stored, is less than the crop's.
+    colour: strength of brightness, contrast and saturation jitter of `rgb` (neutral 0).
+    Raises ValueError on a crop of other form, and on drop_smaller without one.
     """
 
     def __init__(
-        self, *, mirror: float, scale: tuple[float, float], crop: int | None, colour: float
+        self,
+        *,
+        mirror: float,
+        scale: tuple[float, float],
+        crop: int | tuple[int, int] | None,
+        drop_smaller: bool,
+        colour: float,
     ) -> None:
+        self.window = _window(crop)
+        if drop_smaller and self.window is None:
+            raise ValueError(
+                "drop_smaller=true, but crop=null: smaller than what? give a crop, such as "
+                "augment.crop=[320,480], or augment.drop_smaller=false"
+            )
+        self.drop_smaller = drop_smaller
         steps: list[v2.Transform] = []
         if tuple(scale) != (1, 1):
             steps.append(ScaleBy(*scale))
-        if crop is not None:
-            steps.append(CropAtMost(crop))
+        if self.window is not None:
+            steps.append(CropAtMost(*self.window))
         if mirror:
             steps.append(v2.RandomHorizontalFlip(mirror))
-        if colour:
-            steps.append(v2.ColorJitter(brightness=colour, contrast=colour, saturation=colour))
         self.steps = v2.Compose(steps) if steps else None
+        jitter = {"brightness": colour, "contrast": colour, "saturation": colour}
+        self.jitter = v2.ColorJitter(**jitter) if colour else None
+
+    def keeps(self, size: tuple[int, int]) -> bool:
+        """Whether an image of this height and width is trained on."""
+        if not self.drop_smaller or self.window is None:
+            return True
+        return size[0] >= self.window[0] and size[1] >= self.window[1]
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augmented sample; the same seed gives the same result, in any process."""
-        if self.steps is None or sample.label is None:
+        if sample.label is None or not (self.steps or self.jitter):
             return sample
+        joint = {name: _typed(name, field) for name, field in sample.fields.items()}
+        label = tv_tensors.Mask(sample.label)
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)  # a GPU has its own
-            image, label = self.steps(
-                tv_tensors.Image(sample.fields["rgb"]), tv_tensors.Mask(sample.label)
-            )
-        return Sample(
-            sample.name, {"rgb": image.as_subclass(torch.Tensor)}, label.as_subclass(torch.Tensor)
-        )
+            if self.steps:
+                joint, label = self.steps(joint, label)
+            if self.jitter and "rgb" in joint:
+                joint["rgb"] = self.jitter(joint["rgb"])
+        fields = {name: field.as_subclass(torch.Tensor) for name, field in joint.items()}
+        return Sample(sample.name, fields, label.as_subclass(torch.Tensor))
+
+
+def _typed(name: str, field: torch.Tensor) -> tv_tensors.TVTensor:
+    # The mean of two depths, or of one and a missing one, is no surface: depth scales like a label.
+    return tv_tensors.Mask(field) if name == "depth" else tv_tensors.Image(field)
+
+
+def _window(crop: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Height and width of a crop."""
+    if crop is None:
+        return None
+    sides = (crop, crop) if isinstance(crop, int | float) else tuple(crop)
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f"crop={crop}: null, a largest side in pixels, or a pair [height, width]")
+    return sides

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnexp.errors import WeightsError
+from fcnexp.nn.surgery import load_blobs
+
+__all__ = ["load_blobs", "read_caffemodel"]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types; 3 and 4 Caffe never writes
 FIXED_SIZE = {FIXED64: 8, FIXED32: 4}

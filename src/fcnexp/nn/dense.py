@@ -1,7 +1,7 @@
 """From coarse scores to one score per pixel: bilinear upsampling, lined up by geometry."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from math import ceil
 from typing import Protocol
 
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcnexp.errors import ConfigError
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
 EDGES = ("zeros", "repeat")
@@ -73,8 +74,7 @@ class FixedUpsampling(nn.Module):
             mode = "replicate" if self.edges == "repeat" else "constant"
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         kernel: Tensor = self.kernel  # type: ignore[assignment]  # a buffer
-        # Never in bfloat16: its 8 bits make ties between classes where scores vary smoothly.
-        with nullcontext() if scores.is_meta else torch.autocast(scores.device.type, enabled=False):
+        with full_precision(scores):
             scores = scores if scores.dtype == torch.float64 else scores.float()
             dense = F.conv_transpose2d(
                 scores, kernel.to(scores.dtype), stride=self.stride, groups=scores.shape[1]
@@ -111,3 +111,47 @@ class Deconvolution(nn.Module):
         """Scores (N, K, H, W) of an image (N, C, H, W)."""
         height, width = image.shape[-2:]
         return self.upsampling(scorer(image), (0, 0), (height, width))
+
+
+class LearnedDeconvolution(nn.Module):
+    """Upsampling by one transposed convolution that is trained, dense over classes, with bias.
+
+    It starts bilinear on the diagonal over classes. kernel, pad: the D2L exercise's 64 and 16,
+    for which the output begins at the image's first pixel by position in the array; by where the
+    cells lie it is half a cell (15.5 pixels) early, which training has to make up for.
+    Source: D2L, chapter "Fully Convolutional Networks" (PAPER.yaml, d2l_fcn_resnet18).
+    """
+
+    def __init__(self, num_classes: int, scorer_grid: Grid, *, kernel: int, pad: int) -> None:
+        super().__init__()
+        stride = int(scorer_grid.step)
+        if kernel - stride != 2 * pad:
+            raise ValueError(
+                f"kernel={kernel}, pad={pad}: at stride {stride} the output is a whole multiple of "
+                f"the map where kernel - 2 * pad = {stride}; say kernel={2 * stride} "
+                f"pad={stride // 2}"
+            )
+        self.upscore = nn.ConvTranspose2d(num_classes, num_classes, kernel, stride, pad)
+        with torch.no_grad():
+            self.upscore.weight.zero_()
+            self.upscore.weight[range(num_classes), range(num_classes)] = bilinear_kernel(kernel)
+            assert self.upscore.bias is not None
+            self.upscore.bias.zero_()
+
+    def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
+        """Scores (N, K, H, W) of an image (N, C, H, W)."""
+        height, width = image.shape[-2:]
+        scores = scorer(image)
+        with full_precision(scores):
+            dense = self.upscore(scores if scores.dtype == torch.float64 else scores.float())
+        if dense.shape[-2] < height or dense.shape[-1] < width:
+            raise ConfigError(
+                f"dense=deconv_d2l gives {tuple(dense.shape[-2:])} pixels for an image of "
+                f"{(height, width)}: it is for backbones that pad each layer, such as resnet18"
+            )
+        return dense[..., :height, :width]
+
+
+def full_precision(scores: Tensor) -> AbstractContextManager:
+    """No bfloat16 inside: its 8 bits make ties between classes where scores vary smoothly."""
+    return nullcontext() if scores.is_meta else torch.autocast(scores.device.type, enabled=False)

@@ -5,16 +5,22 @@ from math import log2
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.dense import FixedUpsampling, Upsampling
 from fcnexp.nn.fuse import SkipSum
 from fcnexp.nn.heads import Head
+
+TRAINED = ("all", "scores")
 
 
 class SkipNet(nn.Module):
     """Coarse scores of an image: the head's, refined by the scores of finer taps.
 
     skips: strides of the taps that are fused, coarsest first; () is FCN-32s, (16,) FCN-16s,
-    (16, 8) FCN-8s. `grid` says where the scores' cells lie. Source: fig. 3.
+        (16, 8) FCN-8s.
+    scales: constant on each of these taps; 1 but for the nets trained at once (PAMI sec. 4.2).
+    trained: `all`, or `scores`: the layers that score classes learn, all else stays as it was
+        loaded (FCN-32s-fixed).
+    `grid` says where the scores' cells lie. Source: fig. 3. Raises ValueError.
     """
 
     def __init__(
@@ -25,16 +31,27 @@ class SkipNet(nn.Module):
         upsampling: Upsampling,
         *,
         skips: tuple[int, ...],
+        scales: tuple[float, ...],
+        trained: str,
     ) -> None:
         super().__init__()
+        if len(scales) != len(skips):
+            raise ValueError(f"scales={list(scales)}: one for each of skips={list(skips)}")
+        if trained not in TRAINED:
+            raise ValueError(f"trained={trained}: allowed are {' and '.join(TRAINED)}")
         self.backbone, self.head = backbone, head
         self.skips = nn.ModuleDict()
         grid = head.grid
-        for stride in skips:
-            skip = SkipSum(grid, backbone.taps[stride], num_classes, upsampling)
+        for stride, scale in zip(skips, scales, strict=True):
+            skip = SkipSum(grid, backbone.taps[stride], num_classes, upsampling, scale)
             self.skips[str(stride)] = skip
             grid = skip.grid
         self.grid = grid
+        self.only_scores = trained == "scores"
+        if self.only_scores:
+            self.requires_grad_(False)
+            for layer in self.score_layers().values():
+                layer.requires_grad_(True)
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, K, h, w) of an image (N, C, H, W)."""
@@ -43,6 +60,13 @@ class SkipNet(nn.Module):
         for stride, skip in self.skips.items():
             scores = skip(scores, taps[int(stride)])
         return scores
+
+    def train(self, mode: bool = True) -> "SkipNet":
+        """Set the mode; a trunk that does not learn keeps its statistics, too."""
+        super().train(mode)
+        if self.only_scores:
+            self.backbone.train(False)  # type: ignore[attr-defined]  # it is a Module
+        return self
 
     def layers(self) -> dict[str, nn.Module]:
         """Layers that hold weights, by their names in the original net."""
@@ -56,14 +80,32 @@ class SkipNet(nn.Module):
         scores = {"score_fr": self.head.layers()["score_fr"]}
         for stride, skip in self.skips.items():
             assert isinstance(skip, SkipSum)
-            scores[f"score_pool{int(log2(int(stride)))}"] = skip.score
+            scores[f"score_{pool_name(int(stride))}"] = skip.score
         return scores
+
+    def upsamplings(self) -> dict[str, FixedUpsampling]:
+        """The upsamplings between skips by original name: `upscore2`, then `upscore_pool4` ..."""
+        named, before = {}, None
+        for stride, skip in self.skips.items():
+            assert isinstance(skip, SkipSum)
+            name = "upscore2" if before is None else f"upscore_{pool_name(before)}"
+            named[name] = skip.upsampling
+            before = int(stride)
+        return named
+
+    def scales(self) -> dict[str, tuple[int, float]]:
+        """Constants on taps by original name, `scale_pool4` ...: channels and value."""
+        return {
+            f"scale_{pool_name(int(stride))}": (self.backbone.taps[int(stride)].channels, s.scale)
+            for stride, s in self.skips.items()
+            if isinstance(s, SkipSum) and s.scale != 1
+        }
 
 
 class FCN(nn.Module):
     """A scorer of coarse cells and a dense part that makes it score every pixel."""
 
-    def __init__(self, scorer: SkipNet, dense: nn.Module) -> None:
+    def __init__(self, scorer: nn.Module, dense: nn.Module) -> None:
         super().__init__()
         self.scorer, self.dense = scorer, dense
 
@@ -72,21 +114,6 @@ class FCN(nn.Module):
         return self.dense(self.scorer, image)
 
 
-class OneStream(nn.Module):
-    """A net on one stack of input fields (`modality=rgb`, or several fields fused early)."""
-
-    def __init__(self, net: FCN, field: str) -> None:
-        super().__init__()
-        self.net, self.field = net, field
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Scores (N, K, H, W) of inputs in network space, each (N, C, H, W), by field."""
-        return self.net(inputs[self.field])
-
-    def layers(self) -> dict[str, nn.Module]:
-        """Layers that hold weights, by their names in the original net."""
-        return self.net.scorer.layers()
-
-    def score_layers(self) -> dict[str, nn.Module]:
-        """The layers that score classes."""
-        return self.net.scorer.score_layers()
+def pool_name(stride: int) -> str:
+    """What Caffe's nets call the map of a stride: `pool4` for 16."""
+    return f"pool{int(log2(stride))}"

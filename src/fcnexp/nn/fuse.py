@@ -12,11 +12,15 @@ class SkipSum(nn.Module):
 
     The crop between the two is derived: 5 cells at pool4 and 9 at pool3 of the reference nets.
     Both maps are cut to the window that they share. Source: sec. 4.2.
+    scale: constant by which the tap is multiplied before it is scored (`fcn8s_atonce`).
     """
 
-    def __init__(self, coarse: Grid, tap: Tap, num_classes: int, upsampling: Upsampling) -> None:
+    def __init__(
+        self, coarse: Grid, tap: Tap, num_classes: int, upsampling: Upsampling, scale: float
+    ) -> None:
         super().__init__()
         self.score = nn.Conv2d(tap.channels, num_classes, 1)
+        self.scale = scale
         self.upsampling = upsampling(num_classes, coarse, 2, tap.grid)
         # With repeated edges the coarse map reaches over the whole tap; else the tap is cropped.
         self.whole = self.upsampling.edges == "repeat"
@@ -25,10 +29,11 @@ class SkipSum(nn.Module):
 
     def forward(self, coarse: Tensor, tap: Tensor) -> Tensor:
         """(N, K, h, w) and (N, C, h', w') to (N, K, h'', w'') on `grid`."""
-        bottom, right = tap.shape[-2:]
+        fine = self.score(tap if self.scale == 1 else tap * self.scale)
+        bottom, right = fine.shape[-2:]
         if not self.whole:
             bottom = min(bottom, self.upsampling.reach(coarse.shape[-2]))
             right = min(right, self.upsampling.reach(coarse.shape[-1]))
-        window = tap[..., self.crop : bottom, self.crop : right]
+        window = fine[..., self.crop : bottom, self.crop : right]
         doubled = self.upsampling(coarse, (self.crop, self.crop), window.shape[-2:])
-        return doubled + self.score(window)
+        return doubled + window

@@ -1,28 +1,29 @@
 """Where a net's first weights come from.
 
-Each function fills a net and returns the layers that stay new: they were in no file, and a regime
-may train them faster (`regime.new_lr`). An empty answer means that nothing sets layers apart.
+Each function fills a net and returns the parameters that stay new: they were in no file, and a
+regime may train them faster (`regime.new_lr`). An empty answer means that nothing sets them apart.
 """
 
 import logging
 from pathlib import Path
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.caffe import read_caffemodel
+from fcnexp.nn.checkpoints import load_weights, parent_weights, read_checkpoint
 from fcnexp.nn.download import fetch
-from fcnexp.nn.fcn import OneStream
-from fcnexp.nn.inputs import RgbRecipe
-from fcnexp.nn.surgery import load_blobs
+from fcnexp.nn.fcn import FCN
+from fcnexp.nn.inputs import InputRecipe
+from fcnexp.nn.streams import Network
+from fcnexp.nn.surgery import Transplant, load_blobs
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_VERSION = 1  # raise it when what checkpoints hold beside weights changes
+SCORES = ("zeros", "xavier")
 
 
-def scratch(net: OneStream, recipe: RgbRecipe) -> list[nn.Module]:
+def scratch(net: Network, recipe: InputRecipe) -> list[Tensor]:
     """Random weights: normal, of variance 2 / fan-in, biases zero; class scores start at zero.
 
     Source: He et al. 2015; sec. 4.2 for the zeros.
@@ -32,105 +33,146 @@ def scratch(net: OneStream, recipe: RgbRecipe) -> list[nn.Module]:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    for layer in net.score_layers().values():
+    for layer in net.score_layers():
         nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
     return []
 
 
-def caffemodel(net: OneStream, recipe: RgbRecipe, *, path: str, strict: bool) -> list[nn.Module]:
+def caffemodel(net: Network, recipe: InputRecipe, *, path: str, strict: bool) -> list[Tensor]:
     """Weights of a `.caffemodel`, by layer name. Raises WeightsError naming file and layer."""
     scratch(net, recipe)
-    if not net.net.scorer.backbone.layers():
+    backbone = next(iter(net.scorers().values())).backbone
+    if not backbone.layers():
         raise WeightsError(
-            f"init=caffemodel: {type(net.net.scorer.backbone).__name__} has no Caffe original; "
+            f"init=caffemodel: {type(backbone).__name__} has no Caffe original; "
             "choose backbone=vgg16, alexnet or googlenet, or init=scratch"
         )
-    if recipe.order != "bgr":
+    if recipe.colour_order == "rgb":
         raise WeightsError(
-            f"init.path={path}: Caffe's nets take BGR minus a mean, the modality gives "
-            f"{recipe.order.upper()}; choose modality=rgb"
+            f"init.path={path}: Caffe's nets take BGR minus a mean, the modality gives RGB; choose "
+            "modality=rgb"
         )
-    blobs = read_caffemodel(path)
-    try:
-        report = load_blobs(net, blobs, strict=strict)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    log.info("%s: %s", path, report.line())
-    return list(report.new.values())
+    report = transplant(net, path, strict=strict)
+    return [tensor for tensors in report.new.values() for tensor in tensors]
 
 
-def imagenet(net: OneStream, recipe: RgbRecipe, *, folder: str) -> list[nn.Module]:
+def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> list[Tensor]:
     """The backbone's published ImageNet weights, fetched once into a folder, digest checked.
 
+    Every stream gets them. scores: how the layers that score classes start, `zeros` (the papers)
+    or `xavier` (the D2L exercise).
     Raises WeightsError naming the file and where to put it, where it cannot be fetched.
     """
-    backbone = net.net.scorer.backbone
-    published = getattr(backbone, "imagenet", None)
+    if scores not in SCORES:
+        raise ValueError(f"scores={scores}: allowed are {' and '.join(SCORES)}")
+    backbones = [scorer.backbone for scorer in net.scorers().values()]
+    published = getattr(backbones[0], "imagenet", None)
     if published is None:
-        raise WeightsError(
-            f"init=imagenet: no weights of {type(backbone).__name__} are published; init=scratch"
-        )
+        name = type(backbones[0]).__name__
+        raise WeightsError(f"init=imagenet: no weights of {name} are published; init=scratch")
     from_caffe = published.file.endswith(".caffemodel")
     order, modality = ("bgr", "rgb") if from_caffe else ("rgb", "rgb_torchvision")
-    if recipe.order != order:
+    if recipe.colour_order not in (order, None):
         raise WeightsError(
             f"init=imagenet: {published.file} takes {order.upper()}, the modality gives "
-            f"{recipe.order.upper()}; choose modality={modality}"
+            f"{recipe.colour_order.upper()}; choose modality={modality}"
         )
     path = fetch(published, Path(folder).expanduser())
     if from_caffe:
-        return caffemodel(net, recipe, path=str(path), strict=False)
-    scratch(net, recipe)
-    backbone.load_published(path)  # type: ignore[attr-defined]  # a ResNet: it has `imagenet`
-    log.info("%s: copied all layers of the backbone", path)
-    return list((net.net.scorer.head.layers() | net.score_layers()).values())
+        new = caffemodel(net, recipe, path=str(path), strict=False)
+    else:
+        scratch(net, recipe)
+        for backbone in backbones:
+            backbone.load_published(path)  # type: ignore[attr-defined]  # a ResNet
+        heads = [scorer.head for scorer in net.scorers().values()]
+        layers = [layer for head in heads for layer in head.layers().values()]
+        layers = list(dict.fromkeys([*layers, *net.score_layers(), net.net.dense]))
+        new = [parameter for layer in layers for parameter in layer.parameters()]
+        log.info("%s: copied all layers of the backbone", path)
+    if scores == "xavier":
+        for layer in net.score_layers():
+            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+    return new
 
 
-def checkpoint(net: OneStream, recipe: RgbRecipe, *, path: str) -> list[nn.Module]:
-    """Weights of an earlier run of the same net. Raises WeightsError where it is another."""
+def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
+    """Weights of an earlier run of the same net, or of its parent, a coarser net of the same parts.
+
+    The parent of FCN-16s is FCN-32s, that of FCN-8s FCN-16s; the new skip's score layer starts at
+    zero, so that training begins with the parent's scores. Raises WeightsError where the
+    checkpoint is of another net or was trained with another input recipe.
+    """
     stored = read_checkpoint(path)
     if stored["fcnexp"]["recipe"] != recipe.facts():
         raise WeightsError(
             f"{path}: trained with the input recipe {stored['fcnexp']['recipe']}; this run's "
             f"modality is {recipe.facts()}"
         )
-    load_weights(net, stored, path)
+    scratch(net, recipe)
+    new = parent_weights(net, stored, path)
+    if new:
+        log.info("%s: copied all its layers; new %s", path, ", ".join(new))
+    return list(new.values())
+
+
+def staged(
+    net: Network, recipe: InputRecipe, *, first: object, lr: float, steps: int | None
+) -> list[Tensor]:
+    """Refuse: weights of a parent that is trained first come from `train`; see `staging.stages`.
+
+    first: init of the coarsest net. lr: how many times as fast each stage learns as the next one.
+    steps: of each parent; null for as many as the last has. Raises WeightsError.
+    """
+    raise WeightsError(
+        "init=staged trains coarser nets first, which only fcnexp.train does; give init=scratch, "
+        "or init=checkpoint init.path=FILE"
+    )
+
+
+def streams(
+    net: Network,
+    recipe: InputRecipe,
+    *,
+    rgb: str | None,
+    depth: str | None,
+    hha: str | None,
+) -> list[Tensor]:
+    """Each stream's weights from a run of its own: a checkpoint of ours, or a `.caffemodel`.
+
+    rgb, depth, hha: the file for the stream of this field. Source: transplant of
+    nyud-fcn32s-color-hha. Raises WeightsError.
+    """
+    scratch(net, recipe)
+    files = {"rgb": rgb, "depth": depth, "hha": hha}
+    scorers = net.scorers()
+    if len(scorers) < 2:
+        raise WeightsError("init=streams: this modality has one stream; choose modality=rgb_hha")
+    for field in scorers:
+        path = files[field]
+        if path is None:
+            raise WeightsError(f"init.{field}: required, and not given; add init.{field}=FILE")
+        alone = Network(FCN(scorers[field], net.net.dense), ((field,),), net.outputs)
+        if path.endswith(".caffemodel"):
+            transplant(alone, path, strict=True)
+            continue
+        stored = read_checkpoint(path)
+        trained = stored["fcnexp"]["recipe"]["fields"]
+        if trained != {field: recipe.facts()["fields"][field]}:  # type: ignore[index]
+            raise WeightsError(
+                f"init.{field}={path}: trained on {trained}; this stream takes "
+                f"{recipe.facts()['fields'][field]}"  # type: ignore[index]
+            )
+        load_weights(alone, stored, path)
+        log.info("%s: copied into the stream of %s", path, field)
     return []
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """A run's checkpoint as plain values and tensors; it cannot run code.
-
-    Raises WeightsError where it is missing, damaged or not one of ours.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
+def transplant(net: Network, path: str, *, strict: bool) -> Transplant:
+    """Copy a `.caffemodel` into a net, and log what was done. Raises WeightsError naming both."""
+    blobs = read_caffemodel(path)
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types on damaged files
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
-    if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:
-        raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")
-    version = stored["fcnexp"].get("version")
-    if version != CHECKPOINT_VERSION:
-        raise WeightsError(
-            f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
-            "use the fcnexp that wrote it"
-        )
-    return stored
-
-
-def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
-    """Fill a net from a checkpoint. Raises WeightsError where a tensor does not fit."""
-    weights = {
-        name.removeprefix("net."): tensor
-        for name, tensor in stored["state_dict"].items()
-        if name.startswith("net.")
-    }
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise WeightsError(f"{path}: of another net; {' '.join(lines)}") from None
+        report = load_blobs(net, blobs, strict=strict)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    log.info("%s: %s", path, report.line())
+    return report

@@ -1,13 +1,24 @@
-"""Input recipe: how a photograph's bytes become a net's input. It belongs to the weights."""
+"""Input recipe: how stored values become a net's input. It belongs to the weights."""
 
 from dataclasses import asdict, dataclass
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 
+class FieldRecipe(Protocol):
+    """How one field of a sample becomes network input."""
+
+    channels: ClassVar[int]
+
+    def apply(self, stored: Tensor) -> Tensor:
+        """Network input, float32 (N, C, H, W), of stored values (N, C, H, W)."""
+        ...
+
+
 @dataclass(frozen=True)
-class RgbRecipe:
+class Colour:
     """Channel order, mean and scale that a net's weights were trained with.
 
     order: `bgr` (Caffe's nets) or `rgb` (torchvision's).
@@ -18,8 +29,7 @@ class RgbRecipe:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    field = "rgb"
-    channels = 3
+    channels: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         """Refuse an unknown order. Raises ValueError."""
@@ -28,17 +38,77 @@ class RgbRecipe:
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))
 
-    def apply(self, rgb: Tensor, sizes: Tensor) -> Tensor:
-        """Network input, float32 (N, 3, H, W), of a batch, uint8 (N, 3, H, W) in RGB order.
+    def apply(self, stored: Tensor) -> Tensor:
+        """Network input of colour, uint8 (N, 3, H, W) in RGB order."""
+        x = stored.flip(1) if self.order == "bgr" else stored
+        return (x.float() - _per_channel(self.mean, x)) / _per_channel(self.std, x)
 
-        sizes (N, 2): height and width of each image in the padded batch. What lies beyond becomes
-        0, the mean colour, which is what a convolution's own padding holds.
+
+@dataclass(frozen=True)
+class Hha:
+    """Mean of the three HHA channels as stored: disparity, height, angle; no channel swap."""
+
+    mean: tuple[float, float, float]
+
+    channels: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        """Keep plain values."""
+        object.__setattr__(self, "mean", tuple(self.mean))
+
+    def apply(self, stored: Tensor) -> Tensor:
+        """Network input of HHA, uint8 (N, 3, H, W)."""
+        return stored.float() - _per_channel(self.mean, stored)
+
+
+@dataclass(frozen=True)
+class LogDepth:
+    """Natural logarithm of the depth in millimetres, minus its mean."""
+
+    mean: float
+
+    channels: ClassVar[int] = 1
+
+    def apply(self, stored: Tensor) -> Tensor:
+        """Network input of depth (N, 1, H, W) in mm; a missing value, 0, counts as the mean."""
+        log = stored.float().clamp(min=1).log() - self.mean
+        return log.masked_fill(stored == 0, 0.0)
+
+
+class InputRecipe:
+    """Fields that go in, in order, and which of them share a stream.
+
+    fields: recipe of each field by name (`rgb`, `depth`, `hha`).
+    streams: names of the fields that are stacked into each net: one stream in early use of several
+    fields, one per field in late use.
+    """
+
+    def __init__(
+        self, fields: dict[str, FieldRecipe], streams: tuple[tuple[str, ...], ...]
+    ) -> None:
+        self.fields, self.streams = fields, streams
+
+    def channels(self, stream: tuple[str, ...]) -> int:
+        """Input channels of one stream."""
+        return sum(self.fields[name].channels for name in stream)
+
+    @property
+    def colour_order(self) -> str | None:
+        """`bgr` or `rgb`; None where no colour goes in."""
+        colour = self.fields.get("rgb")
+        return colour.order if isinstance(colour, Colour) else None
+
+    def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
+        """Network input, float32 (N, C, H, W) by field, of a padded batch's stored values.
+
+        sizes (N, 2): height and width of each image in the batch. What lies beyond becomes 0, the
+        mean, which is what a convolution's own padding holds.
         """
-        x = rgb.flip(1) if self.order == "bgr" else rgb
-        mean = torch.tensor(self.mean, device=rgb.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=rgb.device).view(1, 3, 1, 1)
-        x = ((x.float() - mean) / std).contiguous(memory_format=torch.channels_last)
-        height, width = rgb.shape[-2:]
+        return {name: self._apply_one(name, fields[name], sizes) for name in self.fields}
+
+    def _apply_one(self, name: str, stored: Tensor, sizes: Tensor) -> Tensor:
+        x = self.fields[name].apply(stored).contiguous(memory_format=torch.channels_last)
+        height, width = x.shape[-2:]
         for image, (h, w) in zip(x, sizes.tolist(), strict=True):
             if (h, w) != (height, width):
                 image[:, h:] = 0
@@ -47,4 +117,33 @@ class RgbRecipe:
 
     def facts(self) -> dict[str, object]:
         """The recipe as plain values, to be stored beside weights."""
-        return {"field": self.field, **asdict(self)}
+        fields = {name: asdict(recipe) for name, recipe in self.fields.items()}  # type: ignore[call-overload]
+        return {"streams": [list(stream) for stream in self.streams], "fields": fields}
+
+
+def early(
+    *, rgb: Colour | None = None, depth: LogDepth | None = None, hha: Hha | None = None
+) -> InputRecipe:
+    """The given fields, stacked in this order into one stream (`rgbd`: four channels)."""
+    fields = _given(rgb, depth, hha)
+    return InputRecipe(fields, (tuple(fields),))
+
+
+def late(
+    *, rgb: Colour | None = None, depth: LogDepth | None = None, hha: Hha | None = None
+) -> InputRecipe:
+    """The given fields, each in a net of its own, whose coarse scores are averaged."""
+    fields = _given(rgb, depth, hha)
+    return InputRecipe(fields, tuple((name,) for name in fields))
+
+
+def _given(rgb: Colour | None, depth: LogDepth | None, hha: Hha | None) -> dict[str, FieldRecipe]:
+    named: dict[str, FieldRecipe | None] = {"rgb": rgb, "depth": depth, "hha": hha}
+    given = {name: recipe for name, recipe in named.items() if recipe is not None}
+    if not given:
+        raise ValueError("nothing goes in: give at least one of rgb, depth and hha")
+    return given
+
+
+def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device).view(1, -1, 1, 1)

@@ -1,5 +1,6 @@
-"""Caffe's layers where torch's own differ: pooling that rounds up, and response normalisation."""
+"""Caffe's layers where torch's own differ, and filters for inputs other than colour."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ class LocalResponseNorm(nn.Module):
 
     def __init__(self, channels: int, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
+        self.size = size
         reach = size // 2
         distance = (torch.arange(channels)[:, None] - torch.arange(channels)[None]).abs()
         band = (distance <= reach).float() * (alpha / size)
@@ -40,3 +42,13 @@ class LocalResponseNorm(nn.Module):
         energy = F.conv2d(maps * maps, band.to(maps.dtype))
         root = (1 + energy).rsqrt()  # d ** -0.5
         return maps * (root * root.sqrt())  # d ** -0.75
+
+
+def widen(filters: np.ndarray, channels: int) -> np.ndarray:
+    """First-layer filters (O, 3, kh, kw) for another number of input channels.
+
+    Each three of them get the colour filters, those left over the mean of the three: (B, G, R,
+    depth) as in nyud-fcn32s-color-d, or depth alone.
+    """
+    mean = filters.mean(axis=1, keepdims=True)
+    return np.concatenate([filters] * (channels // 3) + [mean] * (channels % 3), axis=1)

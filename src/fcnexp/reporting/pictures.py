@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -60,25 +61,35 @@ def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
 
 
 def draw_predictions(
-    label_image: Callable[[Tensor], tuple[Tensor, Tensor]],
+    label_image: Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]],
     samples: Sequence[Sample],
     count: int,
     folder: Path,
 ) -> None:
     """Write pictures of some predictions, spread evenly over the samples.
 
-    label_image: photograph, uint8 (3, H, W), to prediction, uint8 (H, W), and scores.
+    label_image: an image's fields by name to its prediction, uint8 (H, W), and scores.
     """
     chosen = sorted({round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)})
     drawn = []
     for index in chosen:
         sample = samples[index]
-        prediction, _ = label_image(sample.fields["rgb"])
-        rgb = sample.fields["rgb"].permute(1, 2, 0).numpy()
+        prediction, _ = label_image(sample.fields)
+        rgb = as_picture(sample.fields)
         assert sample.label is not None
         drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))
     if drawn:
         write_panels(folder, drawn)
+
+
+def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
+    """What to show of an image, uint8 (H, W, 3): its colours, else HHA, else depth in grey."""
+    for name in ("rgb", "hha"):
+        if name in fields:
+            return fields[name].permute(1, 2, 0).numpy()
+    depth = fields["depth"][0].float()
+    grey = (255 * depth / depth.max().clamp(min=1)).to(torch.uint8)
+    return grey[..., None].expand(-1, -1, 3).numpy()
 
 
 def write_panels(

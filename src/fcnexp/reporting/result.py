@@ -10,26 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcnexp.errors import ConfigError
 from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
 
 RESULT = "result.json"
-
-
-def claim(folder: Path) -> None:
-    """Refuse a folder that holds a run's result or weights. Raises ConfigError."""
-    for sign in (RESULT, "checkpoints"):
-        if (folder / sign).exists():
-            raise ConfigError(
-                f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
-                "or remove that one yourself"
-            )
+CONFIG = "config.yaml"
 
 
 def write_config(folder: Path, text: str) -> None:
     """Write the resolved config, as YAML, from which the run can be repeated."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "config.yaml", text)
+    write_atomically(folder / CONFIG, text)
 
 
 def write_result(

@@ -33,6 +33,25 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
     console.print(scores)
 
 
+def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
+    """Print what learns at which rate, and what does not.
+
+    groups: the optimiser's parameter groups; fixed: counts of numbers that do not learn, by what
+    they are.
+    """
+    table = Table(title="What learns", title_justify="left")
+    for name in ("parameters", "count", "rate", "decay"):
+        table.add_column(name, justify="left" if name == "parameters" else "right")
+    for group in groups:
+        count = sum(parameter.numel() for parameter in group["params"])
+        rate, decay = (f"{group[key]:g}" for key in ("lr", "weight_decay"))
+        table.add_row(group["name"], f"{count:,}", rate, decay)
+    for name, count in fixed.items():
+        if count:
+            table.add_row(name, f"{count:,}", "frozen", "-")
+    Console(highlight=False).print(table)
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as percent with one digit; `-` where there is none."""
     return "-" if fraction is None else f"{100 * fraction:.1f}"

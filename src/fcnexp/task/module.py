@@ -1,9 +1,10 @@
 """The one LightningModule: any net, any regime, the paper's four scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -15,10 +16,13 @@ from fcnexp.task.scores import SegmentationScores
 class InputRecipe(Protocol):
     """Turns a batch's bytes into a net's input, and can say how."""
 
-    field: str
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """How each field becomes network input, by name."""
+        ...
 
-    def apply(self, rgb: Tensor, sizes: Tensor) -> Tensor:
-        """Network input of a padded batch."""
+    def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
+        """Network input of a padded batch, by field."""
         ...
 
     def facts(self) -> dict[str, object]:
@@ -43,6 +47,8 @@ class SegmentationTask(L.LightningModule):
     groups: the optimiser's parameter groups; optimizer: from these to an optimiser;
     schedule: from optimiser and number of steps to a scheduler that is stepped after every step.
     facts: plain values stored in checkpoints, enough to build the net anew.
+    seed, passes_per_step: what dropout draws follows from the seed and the pass; see
+        `on_train_batch_start`.
     """
 
     def __init__(
@@ -56,18 +62,21 @@ class SegmentationTask(L.LightningModule):
         optimizer: Callable[..., Optimizer] | None = None,
         schedule: Callable[..., Any] | None = None,
         facts: dict[str, Any] | None = None,
+        seed: int = 0,
+        passes_per_step: int = 1,
     ) -> None:
         super().__init__()
         self.net, self.recipe, self.class_names = net, recipe, class_names
         self.loss, self.groups = loss, groups
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
+        self.seed, self.passes_per_step = seed, passes_per_step
         self.scores = SegmentationScores(len(class_names))
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(self, fields: dict[str, Tensor], sizes: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of a batch's fields, uint8 (N, C, H, W) by name."""
-        return self.net({self.recipe.field: self.recipe.apply(fields[self.recipe.field], sizes)})
+        """Scores (N, K, H, W) of a batch's fields as stored, (N, C, H, W) by name."""
+        return self.net(self.recipe.apply(fields, sizes))
 
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -94,14 +103,20 @@ class SegmentationTask(L.LightningModule):
         self.scored_step = self.global_step
         self.scores.reset()
 
-    @torch.inference_mode()
-    def label_image(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one photograph.
+    def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
+        """Make what dropout draws a function of seed and pass, so that a run can be continued."""
+        state = np.random.SeedSequence([self.seed, 1, batch_idx]).generate_state(1)
+        torch.manual_seed(int(state[0]))
 
-        rgb: uint8 (3, H, W), RGB. Call in eval mode.
+    @torch.inference_mode()
+    def label_image(self, fields: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
+
+        fields: as stored, each (C, H, W), by name. Call in eval mode.
         """
-        sizes = torch.tensor([rgb.shape[-2:]])
-        scores = self({self.recipe.field: rgb[None].to(self.device)}, sizes)[0].float().cpu()
+        batch = {name: fields[name][None].to(self.device) for name in self.recipe.fields}
+        sizes = torch.tensor([next(iter(batch.values())).shape[-2:]])
+        scores = self(batch, sizes)[0].float().cpu()
         return scores.argmax(0).to(torch.uint8), scores
 
     def configure_gradient_clipping(
@@ -130,3 +145,13 @@ class SegmentationTask(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `evaluate` and `predict` need to rebuild the net."""
         checkpoint["fcnexp"] = self.facts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue at the first pass of the next step: a half accumulated gradient is lost.
+
+        Lightning stores its own count of passes, which may stand in the middle of a step.
+        """
+        done = checkpoint["global_step"] * self.passes_per_step
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for count in (progress["total"], progress["current"]):
+            count.update({name: done for name in count})

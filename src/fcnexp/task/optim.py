@@ -1,47 +1,55 @@
 """Parameter groups and learning-rate schedules."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # what multipliers are set for
 
 
 def parameter_groups(
     net: nn.Module,
-    new: Iterable[nn.Module],
     *,
+    scores: Iterable[nn.Module],
+    new: Iterable[Tensor],
     lr: float,
     weight_decay: float,
-    bias_lr: float,
+    multipliers: Mapping[str, Sequence[float]],
     new_lr: float,
 ) -> list[dict[str, object]]:
-    """Groups for an optimiser: weights and biases, of transplanted and of new layers.
+    """Groups for an optimiser, with Caffe's multipliers of rate and decay.
 
-    Biases learn `bias_lr` times as fast and do not decay, as in the reference nets (2x); layers in
-    `new` learn `new_lr` times as fast. Scale and shift of normalisations do not decay and follow
-    the plain rate. Every trainable parameter is in exactly one group; empty groups are left out.
+    multipliers: by kind (`KINDS`), the pair lr_mult, decay_mult; the release has (1, 1) for weights
+    and (2, 0) for biases. scores: layers that score classes, whose blobs are kinds of their own.
+    new: parameters that were in no file of weights; they learn `new_lr` times as fast. Every
+    trainable parameter is in exactly one group; empty groups are left out.
     """
-    fresh = {id(p) for layer in new for p in layer.parameters()}
+    fresh = {id(tensor) for tensor in new}
+    scoring = {id(p) for layer in scores for p in layer.parameters()}
     norms = {id(p) for m in net.modules() if isinstance(m, NORMS) for p in m.parameters()}
     kinds: dict[tuple[bool, str], list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
+    for parameter in net.parameters():
         if not parameter.requires_grad:
             continue
-        kind = "norm" if id(parameter) in norms else name.rsplit(".", 1)[-1]
+        kind = "bias" if parameter.ndim == 1 else "weight"
+        if id(parameter) in norms:
+            kind = "norm"
+        elif id(parameter) in scoring:
+            kind = f"score_{kind}"
         kinds.setdefault((id(parameter) in fresh, kind), []).append(parameter)
     groups: list[dict[str, object]] = []
     for (is_new, kind), parameters in kinds.items():
-        rate = lr * (new_lr if is_new else 1) * (bias_lr if kind == "bias" else 1)
+        rate, decay = multipliers[kind]
         groups.append(
             {
-                "name": f"{'new ' if is_new else ''}{kind}",
+                "name": f"{'new ' if is_new else ''}{kind.replace('_', ' ')}",
                 "params": parameters,
-                "lr": rate,
-                "weight_decay": weight_decay if kind == "weight" else 0.0,
+                "lr": lr * rate * (new_lr if is_new else 1),
+                "weight_decay": weight_decay * decay,
             }
         )
     return groups

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import PublishedWeights, Tap
 from fcnexp.nn.geometry import IMAGE
+from fcnexp.nn.layers import widen
 
 
 class ResNet(nn.Module):
@@ -51,10 +52,11 @@ class ResNet(nn.Module):
         return {}
 
     def load_published(self, path: Path) -> None:
-        """Copy torchvision's weights; the classifier's are left out.
+        """Copy torchvision's weights; the classifier's are left out, other inputs' widened.
 
         Raises RuntimeError where they are of another net.
         """
         weights = torch.load(path, map_location="cpu", weights_only=True)
         trunk = {name: value for name, value in weights.items() if not name.startswith("fc.")}
-        self.trunk.load_state_dict(trunk)
+        filters = widen(trunk["conv1.weight"].numpy(), self.trunk.conv1.in_channels)
+        self.trunk.load_state_dict(trunk | {"conv1.weight": torch.from_numpy(filters)})

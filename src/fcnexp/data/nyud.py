@@ -1,0 +1,83 @@
+"""NYUDv2 in the layout of the papers: colour, depth, HHA and labels of 40 classes.
+
+Source: data layer and data/nyud of the reference nets. Images are 425x560, without the white frame.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from torch import Tensor
+
+from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb
+from fcnexp.data.folders import Files, PairedFolders
+from fcnexp.data.layout import find_layout, split_file
+from fcnexp.errors import DataError
+
+CLASS_NAMES = (
+    *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
+    *("picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror"),
+    *("floor mat", "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel"),
+    *("shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp"),
+    *("bathtub", "bag", "otherstructure", "otherfurniture", "otherprop"),
+)  # spelt as in the data set
+_FIELDS = {"rgb": ("images", read_rgb), "depth": ("depth", read_depth), "hha": ("hha", read_hha)}
+
+
+def nyud_segmentation(root: Path | str, split: str, fields: tuple[str, ...]) -> PairedFolders:
+    """One split of NYUDv2 with these of the fields `rgb`, `depth` and `hha`, and no others.
+
+    root: the folder that holds `data`, `segmentation` and the lists. split: a list's name there,
+    without `.txt`, or the path of your own; `trainval` is `train` then `val` where it has no list.
+    Raises DataError on what is missing.
+    """
+    folders = {field: f"data/{_FIELDS[field][0]}" for field in fields}
+    root = find_layout(Path(root), (*folders.values(), "segmentation"), "data.root")
+    images: dict[str, Files[Tensor]] = {
+        field: Files(root / folder, "img_{}.png", _FIELDS[field][1])
+        for field, folder in folders.items()
+    }
+    labels = Files(root / "segmentation", "img_{}.mat", read_nyud_label)
+    return PairedFolders(listed_ids(root, split), images, labels, len(CLASS_NAMES))
+
+
+def listed_ids(root: Path, split: str) -> list[str]:
+    """Ids of a split; those of `train` and `val` for a `trainval` without a list of its own."""
+    if split != "trainval" or (root / "trainval.txt").is_file():
+        return read_ids(split_file(root, split))
+    train, val = (read_ids(split_file(root, half)) for half in ("train", "val"))
+    shared = sorted(set(train) & set(val))
+    if shared:
+        raise DataError(
+            f"{root / 'val.txt'}: {shared[0]} is in train.txt too; trainval, which has no list of "
+            "its own, is both, and wants them disjoint"
+        )
+    return train + val
+
+
+def read_nyud_label(path: Path) -> np.ndarray:
+    """Label map, uint8 (H, W), classes 0 to 39 and VOID, of a file that stores 1 to 40 and 0.
+
+    Raises DataError where the file is missing, damaged, has no `segmentation`, or other values.
+    """
+    try:
+        stored = scipy.io.loadmat(path, variable_names=["segmentation"])["segmentation"]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such label") from None
+    except Exception as error:  # scipy raises many types on damaged files
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{path}: not an NYUD label, segmentation ({why}); fetch it again"
+        ) from None
+    # MATLAB's structs, cells and sparse matrices have a shape too, but no pixels to compare.
+    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
+        kind = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"
+        raise DataError(f"{path}: segmentation is {kind}, not numbers in height and width")
+    wrong = ~np.isin(stored, np.arange(len(CLASS_NAMES) + 1))
+    if wrong.any():
+        values = ", ".join(str(value) for value in np.unique(stored[wrong])[:5])
+        raise DataError(
+            f"{path}: label value {values} in {int(wrong.sum())} pixels; allowed are 1 to "
+            f"{len(CLASS_NAMES)} for the classes and 0 for void; map the 894 names to 40 first"
+        )
+    return stored.astype(np.uint8) - np.uint8(1)  # 0 wraps round to VOID, as in the reference nets

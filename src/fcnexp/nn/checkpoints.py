@@ -1,0 +1,71 @@
+"""Reading a run's checkpoint: plain values and tensors, never code."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fcnexp.errors import WeightsError
+
+CHECKPOINT_VERSION = 2  # raise it when what checkpoints hold beside weights changes
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """A run's checkpoint as plain values and tensors; it cannot run code.
+
+    Raises WeightsError where it is missing, damaged or not one of ours.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types on damaged files
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
+    if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:
+        raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")
+    version = stored["fcnexp"].get("version")
+    if version != CHECKPOINT_VERSION:
+        raise WeightsError(
+            f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
+            "use the fcnexp that wrote it"
+        )
+    return stored
+
+
+def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
+    """Fill a net from a checkpoint. Raises WeightsError where a tensor does not fit."""
+    _load(net, _weights_of(stored), path)
+
+
+def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, Tensor]:
+    """Fill a net from a checkpoint of its own, or of a coarser net, which lacks a skip or more.
+
+    Returns the parameters of the skips that the checkpoint has not, by name; they keep their
+    values. Raises WeightsError where anything else is missing or does not fit.
+    """
+    weights = _weights_of(stored)
+    new: dict[str, Tensor] = {
+        name: parameter
+        for name, parameter in net.named_parameters()
+        if ".skips." in name and name not in weights
+    }
+    _load(net, weights | {name: parameter.detach() for name, parameter in new.items()}, path)
+    return new
+
+
+def _weights_of(stored: dict) -> dict[str, Tensor]:
+    return {
+        name.removeprefix("net."): tensor
+        for name, tensor in stored["state_dict"].items()
+        if name.startswith("net.")
+    }
+
+
+def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:3]]
+        raise WeightsError(f"{path}: of another net; {' '.join(lines)}") from None

@@ -1,0 +1,298 @@
+"""Pictures for teaching: which input cells feed which output cells of one layer.
+
+Every layer here joins a fine row of cells to a coarse one: each coarse cell has a window of
+`kernel` fine cells, and neighbouring windows start `stride` cells apart. A convolution goes from
+fine to coarse, a transposed convolution and unpooling from coarse to fine.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+
+MOST_CELLS = 16  # of the input
+MOST_PLACES = 600  # of the fine row with its padding
+CANVAS = (2000, 1500)  # pixels, holds MOST_PLACES at FINEST; what stays white is cut off
+FINEST, WIDEST, HIGH = 3, 44, 36  # pixels of a cell in a row
+NUMBERED = 18  # pixels from which a row's cells hold their numbers
+MARGIN, LABEL, TITLE = 28, 96, 16  # pixels: around all, words before a row, letters of titles
+SMOOTH = 2  # drawn so many times larger, then averaged, since Pillow's lines are jagged
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, and tints of them.
+MARKED, MARKED_PALE, WINDOW = (230, 159, 0), (252, 236, 204), (86, 180, 233)
+INPUT, OUTPUT = (214, 232, 245), (226, 226, 226)
+MARKED_LINE, LINE = (213, 94, 0), (172, 172, 172)
+PADDING, WHITE, INK = (244, 244, 244), (255, 255, 255), (40, 40, 40)
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]  # pixels from the left and from the top
+_Layer = Any  # an `nn.arithmetic.Layer`: pictures import nothing of `nn`
+_font = cache(ImageFont.load_default)  # by size
+
+
+def draw_layer(layer: _Layer, path: Path) -> None:
+    """Write a PNG of the layer: its cells, what feeds what, and the formula of its size.
+
+    Raises ValueError for more cells than a picture can show.
+    """
+    if layer.cells > MOST_CELLS:
+        raise ValueError(f"cells={layer.cells} are too many to draw; try {MOST_CELLS} or less")
+    if (places := _fine_cells(layer) + 2 * layer.pad) > MOST_PLACES:
+        raise ValueError(
+            f"a row of {places} cells is too long to draw: at most {MOST_PLACES} fit; "
+            "try fewer cells, or a smaller kernel, stride or pad"
+        )
+    page = _Page()
+    name = {"conv": "Convolution", "transposed": "Transposed convolution"}.get(layer.kind)
+    numbers = f"kernel {layer.kernel}, stride {layer.stride}, pad {layer.pad}"
+    page.text(MARGIN, 30, f"{name or 'Max unpooling'}: {numbers}", size=22)
+    page.text(MARGIN, 62, layer.formula, TITLE)
+    if layer.kind == "unpooling":
+        _draw_unpooling(page, layer, top=130)
+    else:
+        _draw_rows(page, layer, top=120)
+        _draw_squares(page, layer, top=400)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.write(path)
+
+
+class _Page:
+    """A white page, drawn on in pixels from its top left corner."""
+
+    def __init__(self) -> None:
+        self.image = Image.new("RGB", (CANVAS[0] * SMOOTH, CANVAS[1] * SMOOTH), WHITE)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def cell(self, x: float, y: float, w: float, h: float, fill: Colour) -> None:
+        """A cell with its top left corner at (x, y); the smaller, the less of an edge."""
+        edge = LINE if fill == PADDING or min(w, h) < 13 else INK
+        box = tuple(round(v * SMOOTH) for v in (x, y, x + w, y + h))
+        self.draw.rectangle(box, fill, edge if min(w, h) >= 6 else None, SMOOTH)
+
+    def line(self, points: Sequence[float], colour: Colour, width: float = 1) -> None:
+        """Straight lines through the points x, y, x, y, ..."""
+        self.draw.line([v * SMOOTH for v in points], colour, round(width * SMOOTH))
+
+    def frame(self, x: float, y: float, size: float, colour: Colour) -> None:
+        """A square frame with its top left corner at (x, y)."""
+        self.line((x, y, x + size, y, x + size, y + size, x, y + size, x, y - 1), colour, 2)
+
+    def arrow(self, *points: float) -> None:
+        """A line through the points x, y, x, y, ... with a head that points to the right."""
+        x, y = points[-2:]
+        self.line((*points[:-2], x - 5, y), INK, 1.5)
+        head = [(x, y), (x - 10, y - 5), (x - 10, y + 5)]
+        self.draw.polygon([(a * SMOOTH, b * SMOOTH) for a, b in head], INK)
+
+    def text(self, x: float, y: float, words: str, size: int = 14, anchor: str = "lm") -> None:
+        """Words at (x, y), which is the middle of their left end."""
+        self.draw.text((x * SMOOTH, y * SMOOTH), words, INK, _font(size * SMOOTH), anchor)
+
+    def number(self, x: float, y: float, words: str, room: float) -> None:
+        """Words centred at (x, y) as large as the room allows; none if that is too small."""
+        fitting = [s for s in (14, 12, 10, 8) if _font(s).getlength(words) <= room - 3]
+        if fitting:
+            self.text(x, y, words, fitting[0], "mm")
+
+    def square(
+        self, at: Point, side: float, fills: np.ndarray, title: str, numbers: object = ""
+    ) -> None:
+        """A map of square cells below its title; fills: uint8 (n, n, 3); numbers: (n, n) or one."""
+        self.text(at[0], at[1] - TITLE, title, TITLE)
+        words = np.broadcast_to(np.array(numbers).astype(str), fills.shape[:2])
+        for r, c in np.ndindex(fills.shape[:2]):
+            x, y = at[0] + c * side, at[1] + r * side
+            self.cell(x, y, side, side, tuple(fills[r, c].tolist()))
+            if side > 10:
+                self.number(x + side / 2, y + side / 2, str(words[r, c]), side)
+
+    def write(self, path: Path) -> None:
+        """Write the page as a PNG, cut to what was drawn."""
+        small = self.image.reduce(SMOOTH)
+        drawn = ImageChops.difference(small, Image.new("RGB", small.size, WHITE)).getbbox()
+        assert drawn is not None
+        small.crop((0, 0, drawn[2] + MARGIN, drawn[3] + MARGIN)).save(path)
+
+
+def _fine_cells(layer: _Layer) -> int:
+    return layer.cells if layer.kind == "conv" else layer.out
+
+
+def _marked_output(layer: _Layer) -> int:
+    """The output cell to explain: of those fed by most, the one nearest the middle."""
+    fed = [len(cells) for cells in layer.sources]
+    return max(range(len(fed)), key=lambda o: (fed[o], -abs(o - (len(fed) - 1) / 2)))
+
+
+def _draw_rows(page: _Page, layer: _Layer, top: float) -> None:
+    """Input cells above output cells, each where it lies, and lines from cell to cell."""
+    conv, fine, pad = layer.kind == "conv", _fine_cells(layer), layer.pad
+    unit = min(WIDEST, max(FINEST, 1240 / (fine + 2 * pad)))
+    left, bottom = MARGIN + LABEL + unit * pad, top + 130
+    x_fine = [left + (j + 0.5) * unit for j in range(-pad, fine + pad)]
+    x_coarse = [
+        left + (c * layer.stride - pad + layer.kernel / 2) * unit
+        for c in range(len(layer.sources) if conv else layer.cells)
+    ]
+    for x in [*x_fine[:pad], *x_fine[pad + fine :]]:
+        page.cell(x - unit / 2, top if conv else bottom, unit, HIGH, PADDING)
+    x_fine = x_fine[pad : pad + fine]
+    x_in, x_out = (x_fine, x_coarse) if conv else (x_coarse, x_fine)
+    marked = _marked_output(layer)
+    wires = [(i, o) for o, fed in enumerate(layer.sources) for i in fed]
+    if unit < NUMBERED:  # too many to draw each: the first and last of every window
+        windows = [[w for w in wires if w[1 if conv else 0] == c] for c in range(len(x_coarse))]
+        wires = [wire for window in windows if window for wire in (window[0], window[-1])]
+    for i, o in sorted(wires, key=lambda wire: wire[1] == marked):
+        page.line((x_in[i], top + HIGH, x_out[o], bottom), LINE)
+    for i in layer.sources[marked]:
+        page.line((x_in[i], top + HIGH, x_out[marked], bottom), MARKED_LINE, 2.5)
+    wide = min(WIDEST, layer.stride * unit)
+    w_in, w_out = (unit, wide) if conv else (wide, unit)
+    fills = [MARKED if i in layer.sources[marked] else INPUT for i in range(layer.cells)]
+    _draw_row(page, "input", x_in, (w_in, top), fills)
+    fills = [OUTPUT if cells else WHITE for cells in layer.sources]
+    fills[marked] = MARKED
+    _draw_row(page, "output", x_out, (w_out, bottom), fills)
+    _draw_counts(page, layer, x_out, bottom + HIGH + (18 if w_out >= NUMBERED else 36))
+
+
+def _draw_row(
+    page: _Page, label: str, xs: list[float], box: tuple[float, float], fills: list[Colour]
+) -> None:
+    """Cells around the places xs, numbered; box: a cell's width and the row's top."""
+    width, top = box
+    page.text(MARGIN, top + HIGH / 2, label, TITLE)
+    for i, (x, fill) in enumerate(zip(xs, fills, strict=True)):
+        page.cell(x - width / 2, top, width, HIGH, fill)
+        if width >= NUMBERED:
+            page.number(x, top + HIGH / 2, str(i), width)
+    if width < NUMBERED:  # outside, where there is room for some of them
+        marked = [i for i, fill in enumerate(fills) if fill == MARKED]
+        y, end = top - 10 if label == "input" else top + HIGH + 12, 0.0
+        for i in sorted({0, *marked[:1], *marked[-1:], len(xs) - 1}):
+            if xs[i] > end:
+                page.text(xs[i], y, str(i), 14, "mm")
+                end = xs[i] + 10 * len(str(i))
+
+
+def _draw_counts(page: _Page, layer: _Layer, xs: list[float], y: float) -> None:
+    """By how many input cells each output cell is fed, once for equal neighbours in long rows."""
+    page.text(MARGIN, y, "fed by", TITLE)
+    step = xs[1] - xs[0] if len(xs) > 1 else WIDEST
+    counts = list(enumerate(len(fed) for fed in layer.sources))
+    for count, run in groupby(counts, key=lambda pair: (pair[1], step < NUMBERED or pair[0])):
+        places = [xs[o] for o, _ in run]
+        if step < NUMBERED:
+            ends = (places[0] - step / 2 + 1, y - 12, places[-1] + step / 2 - 1, y - 12)
+            page.line(ends, LINE, 2)
+        page.number((places[0] + places[-1]) / 2, y, str(count[0]), step * len(places))
+
+
+def _draw_squares(page: _Page, layer: _Layer, top: float) -> None:
+    """The same layer over rows and columns: input, arrow, output, and what the colours mean."""
+    maps = _square_maps(layer)
+    sides = [min(26.0, max(1.0, 300 / len(cells))) for cells in maps]
+    sizes = [len(cells) * side for cells, side in zip(maps, sides, strict=True)]
+    x, middle = float(MARGIN), top + max(sizes) / 2
+    for i, n in enumerate((layer.cells, len(layer.sources))):
+        side, y, inner = sides[i], middle - sizes[i] / 2, (len(maps[i]) - n) / 2 * sides[i]
+        page.square((x, y), side, maps[i], f"{('input', 'output')[i]} {n} x {n}")
+        if inner or side < 6:  # padding lies around the map, or cells have no edges
+            page.frame(x + inner, y + inner, n * side, INK)
+        marked = np.argwhere((maps[i] == MARKED).all(-1))
+        if side < 6 and len(marked):  # too small to be seen
+            first, ring = marked.min() * side - 4, (np.ptp(marked) + 1) * side + 8
+            page.frame(x + first, y + first, ring, MARKED_LINE)
+        x += max(sizes[i], 110) + 70
+    start = MARGIN + max(sizes[0], 110)
+    page.arrow(start + 10, middle, start + 55, middle)
+    _draw_key(page, layer, (x, top), maps)
+
+
+def _square_maps(layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of input and output, one of them with its padding, uint8 (n, n, 3) each."""
+    conv, pad, marked = layer.kind == "conv", layer.pad, _marked_output(layer)
+    fed, unfed = layer.sources[marked], np.array([not cells for cells in layer.sources])
+    maps = [_map(layer.cells, INPUT), _map(len(layer.sources), OUTPUT)]
+    maps[1][unfed | unfed[:, None]] = WHITE
+    padded = _map(_fine_cells(layer) + 2 * pad, PADDING)
+    padded[pad : len(padded) - pad, pad : len(padded) - pad] = maps[0 if conv else 1]
+    over = np.zeros(len(padded))  # windows of the marked coarse cells over each fine cell
+    for cell in [marked] if conv else fed:
+        over[cell * layer.stride :][: layer.kernel] += 1
+    count = np.outer(over, over)
+    shade = 0.3 + 0.6 * count[count > 0][:, None] / max(1, count.max())
+    padded[count > 0] = (1 - shade) * np.array(WHITE) + shade * np.array(WINDOW)
+    maps[0 if conv else 1] = padded
+    for cells, places in zip(maps, (fed, [marked]), strict=True):
+        shift = pad if cells is padded else 0
+        cells[np.ix_(*[[place + shift for place in places]] * 2)] = MARKED
+    return maps[0], maps[1]
+
+
+def _draw_key(page: _Page, layer: _Layer, at: Point, maps: tuple[np.ndarray, np.ndarray]) -> None:
+    """What the colours of the maps mean, a line each."""
+    conv, window = layer.kind == "conv", f"{layer.kernel} x {layer.kernel} window"
+    seen = {tuple(fill) for cells in maps for fill in cells.reshape(-1, 3).tolist()}
+    entries = {MARKED: "an output cell and the input cells that feed it"}
+    if seen - {MARKED, INPUT, OUTPUT, WHITE, PADDING}:
+        entries[WINDOW] = f"rest of its {window}" if conv else f"their {window}s, dark: overlap"
+    if WHITE in seen:
+        entries[WHITE] = "fed by no input cell"
+    if layer.pad:
+        entries[PADDING] = "padding: zeros, not counted" if conv else "pad: cut off the output"
+    for row, (fill, words) in enumerate(entries.items()):
+        page.cell(at[0], at[1] + 24 * row, 16, 16, fill)
+        page.text(at[0] + 26, at[1] + 24 * row + 8, words)
+
+
+def _draw_unpooling(page: _Page, layer: _Layer, top: float) -> None:
+    """A map pooled and unpooled, above a transposed convolution of the same pooled numbers."""
+    kernel, stride = layer.kernel, layer.stride
+    shown = max(1, min(layer.cells, (8 - kernel) // stride + 1))  # of up to 8 x 8 cells, if it can
+    part = "" if shown == layer.cells else f" of {layer.cells} x {layer.cells}"
+    n = (shown - 1) * stride + kernel
+    values = np.random.default_rng(0).permutation(n * n).reshape(n, n) + 1
+    unpooled, spread = 0 * values, 0 * values
+    side, cell = min(34.0, 300 / n), min(62.0, 400 / shown)
+    size, wide = n * side, shown * cell
+    x_coarse = MARGIN + max(size, 170) + 80
+    x_fine, low = x_coarse + max(wide, 150) + 80, top + size + 80
+    coarse = _map(shown, INPUT)
+    coarse[-1, -1] = MARKED
+    page.square((x_coarse, top), cell, coarse, f"max pooled, {shown} x {shown}{part}")
+    for r, c in np.ndindex(shown, shown):  # the last window is the marked one
+        window = np.s_[r * stride : r * stride + kernel, c * stride : c * stride + kernel]
+        best = values[window].max()
+        row, column = np.argwhere(values == best)[0]
+        unpooled[row, column] = best
+        spread[window] += best
+        x, y = x_coarse + (c + 0.5) * cell, top + (r + 0.5) * cell
+        page.number(x, y - 9, str(best), cell)
+        page.number(x, y + 12, f"at {row}, {column}", cell)
+    sparse, dense = _map(n, OUTPUT), _map(n, OUTPUT)  # grey: between windows
+    sparse[spread > 0], dense[spread > 0] = WHITE, INPUT
+    sparse[window], dense[window] = MARKED_PALE, MARKED
+    sparse[unpooled > 0] = INPUT
+    sparse[row, column] = MARKED
+    page.square((MARGIN, top), side, sparse, f"{n} x {n}, before pooling", values)
+    words = "unpooling: each number back to its place"
+    page.square((x_fine, top), side, sparse, words, unpooled)
+    words = "transposed convolution, weights of 1: into the whole window"
+    words += ", overlaps added" if kernel > stride and shown > 1 else ""
+    page.square((x_fine, low), side, dense, words, spread)
+    middle = top + min(size, wide) / 2
+    page.arrow(MARGIN + size + 15, middle, x_coarse - 15, middle)
+    page.arrow(x_coarse + wide + 15, middle, x_fine - 15, middle)
+    x, y = x_coarse + wide / 2, low + size / 2
+    page.arrow(x, top + wide + 12, x, y, x_fine - 15, y)
+
+
+def _map(n: int, fill: Colour) -> np.ndarray:
+    """A map of n x n cells of one colour, uint8 (n, n, 3)."""
+    return np.full((n, n, 3), fill, np.uint8)

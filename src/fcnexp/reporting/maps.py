@@ -1,0 +1,161 @@
+"""A net laid open: a table of its maps, its crops derived, its totals beside the paper's."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+from fcnexp.reporting.paper import NetFacts
+
+
+class GridLike(Protocol):
+    """Where a map's cells lie; see `nn.geometry.Grid`."""
+
+    step: float
+    origin: float
+
+
+class MapLike(Protocol):
+    """One map of a net; see `nn.trace.Map`."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    grid: Any
+    receptive_field: float
+    depth: int
+    parameters: int
+    multiply_adds: int
+    sources: tuple[str, ...]
+    window: Any
+    offset: int | None
+
+
+def print_maps(maps: Sequence[MapLike]) -> None:
+    """Print one line per map, in the order of computing."""
+    table = Table(title="Maps, in the order of computing", title_justify="left")
+    for name in ("map", "made by"):
+        table.add_column(name, overflow="fold")
+    for name in ("channels", "height", "width", "stride", "first cell", "field", "parameters"):
+        table.add_column(name, justify="right")
+    table.add_column("mult-adds (M)", justify="right")
+    for each in maps:
+        channels, height, width = (str(n) for n in each.shape)
+        table.add_row(
+            each.name,
+            made_by(each),
+            *(channels, height, width, f"{each.grid.step:g}", f"{each.grid.origin:g}"),
+            f"{each.receptive_field:g}",
+            f"{each.parameters:,}" if each.parameters else "",
+            f"{each.multiply_adds / 1e6:,.1f}" if each.multiply_adds else "",
+        )
+    console = _console()
+    console.print(table)
+    console.print(
+        "stride: pixels between neighbouring cells; first cell: pixel on which its centre lies, 0 "
+        "being the image's first; field: pixels that one cell can see (all along one axis)\n",
+        soft_wrap=True,
+    )
+
+
+def made_by(each: MapLike) -> str:
+    """What makes a map, in words: `convolution 7x7, pad 3`."""
+    if each.window is not None:
+        kernel, stride, pad, groups = each.window
+        words = f"{each.kind} {kernel}x{kernel}"
+        words += f", stride {stride}" if stride != 1 else ""
+        words += f", pad {pad}" if pad else ""
+        return words + (f", {groups} groups" if groups != 1 else "")
+    if each.kind == "crop":
+        return f"crop of {each.sources[0]}, cells cut in front: {each.offset}"
+    if each.kind == "padding":
+        return f"border repeated, cells in front: {-(each.offset or 0)}"
+    if each.sources and each.kind == "sum":
+        return " + ".join(each.sources)
+    return each.kind
+
+
+def derive_crops(maps: Sequence[MapLike]) -> list[str]:
+    """The arithmetic behind every crop, step by step, as lines of text.
+
+    A map's first cell lies at `origin` and its cells `step` pixels apart. A convolution or pooling
+    moves the first cell by `step * ((kernel - 1) / 2 - pad)`; a transposed convolution moves it
+    back by the like with its finer step. What is cut off is the distance of the two first cells.
+    """
+    by_name = {each.name: each for each in maps}
+    lines = []
+    for crop in (each for each in maps if each.kind == "crop"):
+        source = by_name[crop.sources[0]]
+        fused = [each for each in maps if each.kind == "sum" and crop.name in each.sources]
+        other = next((n for each in fused for n in each.sources if n != crop.name), None)
+        begins = f"{crop.grid.origin:g}, where {other or 'the image'} begins"
+        lines.append(
+            f"{crop.name}: {source.name} begins at {source.grid.origin:g} and has to at {begins}; "
+            f"cells are {source.grid.step:g} apart: ({crop.grid.origin:g} - "
+            f"{_signed(source.grid.origin)}) / {source.grid.step:g} = {crop.offset} cut off"
+        )
+        for way in (source, *([by_name[other]] if other else [])):
+            lines += [f"    {line}" for line in _moves(way, by_name)]
+    return lines
+
+
+def _moves(last: MapLike, by_name: dict[str, MapLike]) -> list[str]:
+    """How the first cell gets from pixel 0 to where it is, along one way through the net."""
+    way: list[MapLike] = [last]
+    while way[-1].sources:
+        way.append(by_name[way[-1].sources[0]])
+    lines = [f"to {last.name}"]
+    for each, before in zip(way[-2::-1], way[:0:-1], strict=True):
+        start, end = before.grid.origin, each.grid.origin
+        if start == end:
+            continue
+        if each.window is None:
+            sign, cells = ("-" if end < start else "+"), abs(each.offset or 0)
+            lines.append(f"  {each.name}: {start:g} {sign} {cells} * {each.grid.step:g} = {end:g}")
+            continue
+        kernel, _, pad, _ = each.window
+        sign, step = ("-", each.grid.step) if each.kind == "transposed" else ("+", before.grid.step)
+        lines.append(
+            f"  {each.name}: {start:g} {sign} {step:g} * (({kernel} - 1) / 2 - {pad}) = {end:g}"
+        )
+    return lines
+
+
+def print_totals(
+    maps: Sequence[MapLike], counts: dict[str, int], name: str, paper: NetFacts | None
+) -> None:
+    """Print the net's totals beside the paper's table 1, where it has the backbone.
+
+    counts: numbers in the original's parameter blobs: total, learnable, fixed.
+    """
+    coarse = next(each for each in maps if each.name.startswith("score_fr"))
+    table = Table(title="In all", title_justify="left")
+    for column, side in (("", "left"), ("this net", "right"), (f"paper, {name}", "right")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    shown = paper or NetFacts(0, 0, 0, 0)
+    stride = max(each.grid.step for each in maps)
+    rows = [
+        ("convolutions on the longest way", f"{coarse.depth}", f"{shown.conv_layers}"),
+        ("parameters that learn", f"{counts['learnable']:,}", f"{shown.parameters:g} M"),
+        ("receptive field of score_fr", f"{coarse.receptive_field:g}", f"{shown.field}"),
+        ("greatest stride", f"{stride:g}", f"{shown.stride}"),
+        ("with dense bilinear kernels, as in Caffe", f"{counts['total']:,}", ""),
+        ("multiply-adds (G)", f"{sum(m.multiply_adds for m in maps) / 1e9:,.1f}", ""),
+    ]
+    for what, ours, theirs in rows:
+        table.add_row(what, ours, theirs if paper else "-")
+    console = _console()
+    console.print(table)
+    if paper and paper.note:
+        console.print(paper.note, soft_wrap=True)
+
+
+def _console() -> Console:
+    """As wide as the terminal, or as the tables where the output goes to a file."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=150)
+
+
+def _signed(number: float) -> str:
+    return f"({number:g})" if number < 0 else f"{number:g}"

@@ -1,0 +1,78 @@
+"""Run folders: whose they are, what is finished in them, and where a run can go on."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from fcnexp.config import to_plain
+from fcnexp.errors import ConfigError
+from fcnexp.nn.checkpoints import read_checkpoint
+from fcnexp.reporting.result import CONFIG, RESULT
+from fcnexp.task.callbacks import LAST
+
+# What may differ between a run and its continuation: it changes no number.
+FREE = ("resume", "dry_run", "workers", "pictures", "logger", "paper", "init")
+
+
+class Stopped(NamedTuple):
+    """Where a run was broken off. step: optimiser's steps done."""
+
+    path: Path
+    step: int
+
+
+def claim(folder: Path) -> None:
+    """Refuse a folder that holds a run. Raises ConfigError."""
+    for sign in (RESULT, "checkpoints", "stages"):
+        if (folder / sign).exists():
+            raise ConfigError(
+                f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
+                "continue it by resume=true, or remove it yourself"
+            )
+
+
+def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
+    """Refuse to continue a run with other settings. Raises ConfigError naming the first of them."""
+    stored_file = folder / CONFIG
+    if not stored_file.is_file():
+        return  # nothing was begun here, or only an earlier stage
+    stored = OmegaConf.to_container(OmegaConf.load(stored_file))
+    asked = to_plain(cfg)
+    for name, was, now in differences(stored, asked):
+        if name.split(".")[0] not in FREE:
+            raise ConfigError(
+                f"resume=true: {folder} was begun with {name}={was}, not {now}; give what it was, "
+                "or another hydra.run.dir"
+            )
+
+
+def differences(first: Any, second: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Keys whose values differ between two plain configs, by dotted path."""
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return [] if first == second else [(path, first, second)]
+    found = []
+    for key in [*first, *(key for key in second if key not in first)]:
+        name = f"{path}.{key}" if path else str(key)
+        found += differences(first.get(key), second.get(key), name)
+    return found
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a run that came to its end, else None."""
+    try:
+        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def last_checkpoint(folder: Path) -> Stopped | None:
+    """Where the run of this folder can go on; None where it must begin anew.
+
+    Raises WeightsError where its checkpoint is damaged.
+    """
+    path = folder / "checkpoints" / LAST
+    if not path.is_file():
+        return None
+    return Stopped(path, int(read_checkpoint(path)["global_step"]))

@@ -1,0 +1,56 @@
+"""Training a net by stages: FCN-32s, then FCN-16s from it, then FCN-8s, each a run of its own."""
+
+import copy
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from fcnexp.task.callbacks import LAST
+
+
+class Stage(NamedTuple):
+    """One training. folder: where its record goes; the last stage has the run's own."""
+
+    name: str
+    cfg: DictConfig
+    folder: Path
+
+
+def is_staged(cfg: DictConfig) -> bool:
+    """Whether the config asks for coarser nets to be trained first."""
+    return str(cfg.init.get("_target_", "")).endswith(".init.staged")
+
+
+def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
+    """The trainings that a config stands for, in order; just itself where it is not staged.
+
+    A stage starts from the one before, whose net lacks its last skip; `init.first` fills the
+    first. Source: sec. 4.2; transplants of voc-fcn16s and voc-fcn8s.
+    """
+    if not is_staged(cfg):
+        return [Stage(f"fcn{_stride(cfg)}s", cfg, folder)]
+    depth = len(cfg.model.skips)
+    found: list[Stage] = []
+    for skips in range(depth + 1):
+        stage = copy.deepcopy(cfg)
+        stage.model.skips = list(cfg.model.skips)[:skips]
+        stage.model.scales = list(cfg.model.scales)[:skips]
+        if skips < depth:
+            stage.regime.lr = cfg.regime.lr * cfg.init.lr ** (depth - skips)
+            stage.regime.steps = cfg.init.steps or cfg.regime.steps
+            stage.paper = None
+        if found:
+            path = str(found[-1].folder / "checkpoints" / LAST)
+            target = {"_target_": "fcnexp.nn.init.checkpoint", "_partial_": True, "path": path}
+        else:
+            target = cfg.init.first
+        stage.init = target
+        name = f"fcn{_stride(stage)}s"
+        found.append(Stage(name, stage, folder / "stages" / name if skips < depth else folder))
+    return found
+
+
+def _stride(cfg: DictConfig) -> int:
+    """What the stage is called after: the finest tap that is fused."""
+    return min([32, *cfg.model.skips])

@@ -1,0 +1,38 @@
+"""Running a command in this process, as a user types it."""
+
+import contextlib
+import importlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+TINY = [
+    *("backbone.widths=[4,4,6,6,8,8]", "data.num_train=6", "data.num_val=3", "data.side=[48,56]"),
+    *("regime.steps=5", "regime.score_every=2", "regime.batch_size=2", "workers=0", "pictures=2"),
+]
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
+    """`python -m fcnexp.COMMAND ARGUMENTS` in a folder, but in this process: it saves imports."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, {"FCNEXP_CACHE": str(cache)}),
+        mock.patch.object(sys, "argv", [f"{command}.py", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            importlib.import_module(f"fcnexp.{command}").main()
+        except SystemExit as end:
+            code = end.code
+    return Done(code, out.getvalue(), err.getvalue())

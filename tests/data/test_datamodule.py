@@ -1,0 +1,87 @@
+import itertools
+import logging
+from pathlib import Path
+
+import pytest
+from fake_data import nyud_tree
+from PIL import Image
+
+from fcnexp.data.datamodule import SegmentationData
+from fcnexp.data.splits import Nyud
+from fcnexp.data.transforms import Augment
+from fcnexp.errors import DataError
+
+
+def segmentation_data(root: Path, *, fields=("rgb",), **changes) -> SegmentationData:
+    neutral = {"mirror": 0, "scale": (1, 1), "crop": None, "drop_smaller": False, "colour": 0}
+    sampling = changes.pop("sampling", "shuffle")
+    augment = Augment(**neutral | changes)
+    settings = {"batch_size": 2, "num_workers": 0, "seed": 1337, "sampling": sampling}
+    return SegmentationData(Nyud(str(root), "trainval", "test"), augment, fields=fields, **settings)
+
+
+def four_images(root: Path) -> Path:
+    """Training images 5010 to 5013 of height x width 20x24, 19x24, 20x23 and 21x30."""
+    nyud_tree(root, train=("5010", "5011", "5012", "5013"))
+    for name, size in (("5011", (24, 19)), ("5012", (23, 20)), ("5013", (30, 21))):
+        Image.new("RGB", size).save(root / f"data/images/img_{name}.png")
+    return root
+
+
+def batches(data: SegmentationData, count: int) -> list:
+    return list(itertools.islice(iter(data.train_dataloader()), count))
+
+
+def test_batches_have_the_asked_fields_only(tmp_path):
+    data = segmentation_data(nyud_tree(tmp_path), fields=("hha", "depth"))
+    data.setup("fit")
+    for batch in (batches(data, 1)[0], next(iter(data.val_dataloader()))):
+        assert list(batch.fields) == ["hha", "depth"]
+
+
+@pytest.mark.parametrize(
+    ("crop", "kept"),
+    [((20, 24), ["5010", "5013"]), ((19, 24), ["5010", "5011", "5013"]), (21, ["5013"])],
+)
+def test_images_smaller_than_the_crop_are_left_out(tmp_path, caplog, crop, kept):
+    data = segmentation_data(four_images(tmp_path), crop=crop, drop_smaller=True)
+    with caplog.at_level(logging.INFO):
+        data.setup("fit")
+    assert data.train.ids == kept and data.val.ids == ["5001", "5002"]
+    assert f"{len(kept)} of 4 training images have at least" in caplog.text
+
+
+def test_left_out_images_are_not_drawn_and_no_pixel_is_read_to_find_them(tmp_path):
+    root = four_images(tmp_path)
+    path = root / "data/images/img_5012.png"
+    path.write_bytes(path.read_bytes()[:60])  # its header, and not its pixels
+    data = segmentation_data(root, crop=(20, 24), drop_smaller=True)
+    data.setup("fit")
+    (root / "data/images/img_5013.png").write_bytes(
+        (root / "data/images/img_5010.png").read_bytes()  # as large as its label
+    )
+    assert {name for batch in batches(data, 4) for name in batch.names} == {"5010", "5013"}
+
+
+def test_nothing_left_is_an_error(tmp_path):
+    data = segmentation_data(four_images(tmp_path), crop=(22, 1), drop_smaller=True)
+    with pytest.raises(DataError, match="none of 4 training images has 22x1 .height x width."):
+        data.setup("fit")
+
+
+def test_draws_are_the_same_after_a_stop(tmp_path):
+    names = {}
+    for sampling in ("shuffle", "with_replacement"):
+        data = segmentation_data(
+            nyud_tree(tmp_path / sampling, train=tuple("abcdefg")), sampling=sampling
+        )
+        data.setup("fit")
+        names[sampling] = [batch.names for batch in batches(data, 9)]
+        data.first_draw = 4 * data.batch_size
+        assert [batch.names for batch in batches(data, 5)] == names[sampling][4:]
+    assert names["shuffle"] != names["with_replacement"]
+
+
+def test_unknown_sampling_lists_the_known(tmp_path):
+    with pytest.raises(ValueError, match="sampling=random: choose one of shuffle, with_replacem"):
+        segmentation_data(tmp_path, sampling="random")

@@ -1,0 +1,161 @@
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fcnexp.nn.arithmetic import Layer, derivation, feeds, formula, padding_of, padding_table
+
+SHAPES = list(
+    product(range(1, 7), range(1, 6), range(1, 5), range(3))
+)  # cells, kernel, stride, pad
+
+
+def torch_output(kind: str, cells: int, kernel: int, stride: int, pad: int) -> torch.Tensor:
+    """What each input cell alone puts on the output, (input cells, output cells)."""
+    apply = {"conv": F.conv1d, "transposed": F.conv_transpose1d}[kind]
+    try:
+        return apply(torch.eye(cells)[:, None], torch.ones(1, 1, kernel), None, stride, pad)[:, 0]
+    except RuntimeError:  # no output; for some shapes torch returns an empty one instead
+        return torch.zeros(cells, 0)
+
+
+@pytest.mark.parametrize("kind", ["conv", "transposed"])
+def test_small_layers_are_torchs_and_refused_where_torch_has_no_output(kind):
+    for shape in SHAPES:
+        expected = torch_output(kind, *shape)
+        if expected.shape[1] == 0:
+            with pytest.raises(ValueError):
+                Layer(kind, *shape)
+            continue
+        layer = Layer(kind, *shape)
+        assert layer.out == expected.shape[1], shape
+        assert feeds(layer) == [cell.nonzero().flatten().tolist() for cell in expected.T], shape
+
+
+def test_unpooling_is_torchs_undoing_of_a_pooling():
+    for cells, kernel, stride, _ in SHAPES:
+        layer = Layer("unpooling", cells, kernel, stride)
+        for place, windows in enumerate(feeds(layer)):
+            peak = torch.zeros(1, 1, layer.out).index_fill(2, torch.tensor(place), 1)
+            pooled, places = F.max_pool1d(peak, kernel, stride, return_indices=True)
+            assert pooled.flatten().nonzero().flatten().tolist() == windows
+            unpooled = F.max_unpool1d(pooled, places, kernel, stride)
+            assert torch.equal(unpooled, peak if windows else 0 * peak)
+
+
+def test_same_keeps_and_full_grows_the_size():
+    for cells, kernel in product(range(1, 7), (1, 3, 5)):
+        assert Layer("conv", cells, kernel, pad=padding_of("same", kernel)).out == cells
+        assert (
+            Layer("conv", cells, kernel, pad=padding_of("full", kernel)).out == cells + kernel - 1
+        )
+    assert padding_of("valid", 4) == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (
+            Layer("transposed", 3, 4, 2),
+            "out = (in - 1) * stride + kernel - 2 * pad = (3 - 1) * 2 + 4 - 0 = 8",
+        ),
+        (
+            Layer("transposed", 3, 4, 2, 1),
+            "out = (in - 1) * stride + kernel - 2 * pad = (3 - 1) * 2 + 4 - 2 * 1 = 6",
+        ),
+        (
+            Layer("conv", 6, 3, 2, 1),
+            "out = floor((in + 2 * pad - kernel) / stride) + 1"
+            " = floor((6 + 2 * 1 - 3) / 2) + 1 = 3",
+        ),
+        (Layer("unpooling", 2, 2, 2), "out = (in - 1) * stride + kernel = (2 - 1) * 2 + 2 = 4"),
+    ],
+)
+def test_formula_has_the_numbers_put_in(layer, expected):
+    assert formula(layer) == expected
+    assert expected in derivation(layer)
+
+
+def test_table_has_the_three_paddings():
+    assert padding_table(5, 3, 1) == [
+        "padding  pad  out",
+        "valid      0    3",
+        "same       1    5",
+        "full       2    7",
+    ]
+    assert padding_table(3, 4, 1)[1:] == [
+        "valid      0    -  (kernel wider than the padded input)",
+        "same       -    -  (needs an odd kernel)",
+        "full       3    6",
+    ]
+
+
+def test_counts_of_a_long_output_are_told_as_runs():
+    assert "behind each output cell: 1 2 2 2 1" in derivation(Layer("transposed", 4, 2))[2]
+    assert derivation(Layer("transposed", 3, 64, 32))[2].endswith(
+        ": 1 (32 times), 2 (64 times), 1 (32 times)"
+    )
+
+
+def test_transposed_convolution_is_the_convolution_that_its_derivation_says():
+    for kernel, stride, pad in product(range(1, 6), range(1, 5), range(3)):
+        if pad >= kernel or 3 * stride + kernel <= 2 * pad:
+            continue
+        signal, weight = torch.rand(1, 1, 4), torch.rand(1, 1, kernel)
+        spread = torch.zeros(1, 1, 3 * stride + 1)
+        spread[..., ::stride] = signal
+        expected = F.conv_transpose1d(signal, weight, stride=stride, padding=pad)
+        actual = F.conv1d(spread, weight.flip(-1), padding=kernel - 1 - pad)
+        torch.testing.assert_close(actual, expected)
+        words = f"pad kernel - 1 - pad = {kernel - 1 - pad} and the kernel mirrored"
+        assert words in "\n".join(derivation(Layer("transposed", 4, kernel, stride, pad)))
+
+
+def test_sizes_that_pool_to_what_is_unpooled():
+    layer = Layer("unpooling", 3, 2, 3)
+    assert any("takes 8 to 10 cells to 3" in line for line in derivation(layer))
+    sizes = [n for n in range(2, 20) if F.max_pool1d(torch.zeros(1, n), 2, 3).shape[1] == 3]
+    assert sizes == [8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        (("pool", 3, 2), "kind=pool is none of conv, transposed, unpooling"),
+        (("conv", 0, 2), "cells=0 must be at least 1"),
+        (("conv", 3, 0), "kernel=0 must be at least 1"),
+        (("conv", 3, 2, 0), "stride=0 must be at least 1"),
+        (("conv", 3, 2, 1, -1), "pad=-1 must be at least 0"),
+        (("unpooling", 3, 2, 2, 1), "pad=1: unpooling undoes a pooling without padding; try pad=0"),
+        (
+            ("conv", 2, 7, 1, 1),
+            "kernel=7, cells=2, pad=1: the window is wider than the padded input, "
+            "cells + 2 * pad = 4; try kernel=4 or less, or pad=3 or more",
+        ),
+        (
+            ("transposed", 1, 2, 2, 1),
+            "kernel=2, cells=1, pad=1: the pad cuts off all of the output, "
+            "(in - 1) * stride + kernel = 2; try pad=0 or less",
+        ),
+    ],
+)
+def test_impossible_layers_are_refused_with_what_would_do(numbers, message):
+    with pytest.raises(ValueError) as error:
+        Layer(*numbers)
+    assert str(error.value) == message
+
+
+def test_what_a_refusal_suggests_does_work():
+    assert Layer("conv", 2, 4, 1, 1).out == 1
+    assert Layer("conv", 2, 7, 1, 3).out == 2
+    assert Layer("transposed", 1, 2, 2, 0).out == 2
+
+
+def test_same_refuses_even_kernels_and_unknown_modes():
+    with pytest.raises(ValueError, match=r"with kernel=4 it would take .* = 1.5 cells .*kernel=5"):
+        padding_of("same", 4)
+    with pytest.raises(ValueError, match="padding=half is none of valid, same, full"):
+        padding_of("half", 3)
+    with pytest.raises(ValueError, match="kernel=0 must be at least 1"):
+        padding_of("full", 0)

@@ -1,0 +1,73 @@
+"""Any image gives scores of its size, and what is seen is scored where it is."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fcnexp import build
+from fcnexp.config import compose_run
+from fcnexp.nn.streams import Network
+
+BACKBONES = ("alexnet", "vgg16", "googlenet", "resnet18", "tiny")
+MODELS = ("fcn32s", "fcn16s", "fcn8s")
+NETS = list(itertools.product(BACKBONES, MODELS))
+
+
+def sizes() -> list[tuple[int, int]]:
+    """Every size from 1 to 96 on one side, and 60 random ones up to 700."""
+    rng = np.random.default_rng(0)
+    other = rng.integers(1, 97, 96).tolist()
+    one_side = [(n, other[n - 1]) if n % 2 else (other[n - 1], n) for n in range(1, 97)]
+    return one_side + [(int(h), int(w)) for h, w in rng.integers(1, 701, (60, 2))]
+
+
+@pytest.mark.parametrize(("backbone", "model"), NETS)
+def test_every_size_gives_scores_of_that_size(backbone, model):
+    with torch.device("meta"):
+        cfg = compose_run([f"backbone={backbone}", f"model={model}"])
+        net = build.build_net(cfg, {"class": 3})[0].eval()
+        for size in sizes():
+            assert net({"rgb": torch.zeros(1, 3, *size)}).shape == (1, 3, *size)
+
+
+def make_positive(net: Network) -> None:
+    """Random positive weights, each kernel a hill: what is seen in its middle counts most.
+
+    Without the hill a 7x7 kernel sees all of its 49 cells alike, and the peak is anywhere.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            out, fan_in, height, width = module.weight.shape
+            hill = torch.outer(_hill(height), _hill(width))
+            mix = torch.rand(out, fan_in, 1, 1, generator=generator) + 0.1
+            module.weight.data = mix * hill / (mix.sum(1, keepdim=True) * hill.sum())
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _hill(size: int) -> torch.Tensor:
+    """Falls off on both sides alike, also for an even size."""
+    return 0.5 ** (torch.arange(size) - (size - 1) / 2).abs()
+
+
+@pytest.mark.parametrize(("backbone", "model"), NETS)
+def test_a_bright_dot_is_scored_where_it_is(backbone, model):
+    """The dot lies on a cell of the coarsest map, as wide as its centre asks: 1 or 2 pixels."""
+    narrow = [] if backbone in ("tiny", "googlenet", "resnet18") else ["head.channels=8"]
+    cfg = compose_run([f"backbone={backbone}", f"model={model}", *narrow])
+    net = build.build_net(cfg, {"class": 2})[0].eval()
+    make_positive(net)
+    net.double()
+    grid = net.scorers()["rgb"].head.grid
+    place = grid.origin + grid.step * round((66 - grid.origin) / grid.step)
+    image = torch.zeros(1, 3, 131, 134, dtype=torch.float64)
+    low, high = int(np.floor(place)), int(np.ceil(place))
+    image[..., low : high + 1, low : high + 1] = 1000
+    with torch.inference_mode():
+        scores = net({"rgb": image})[0, 0]
+    peak = (scores >= scores.max() * (1 - 1e-12)).nonzero().double().mean(0)  # it may be flat
+    assert (peak - place).abs().max() <= 0.5, (peak, place)

@@ -1,0 +1,62 @@
+"""A new stage begins with its parent's scores: its own score layer is zero."""
+
+import pytest
+import torch
+
+from fcnexp import build
+from fcnexp.config import compose_run
+from fcnexp.nn.checkpoints import parent_weights
+from fcnexp.nn.init import scratch
+
+IMAGE = torch.rand(1, 3, 97, 131, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def pair(backbone: str, parent: str, child: str):
+    """A net whose scores are not zero, and a child that took its weights; both in float64."""
+    nets = []
+    for model in (parent, child):
+        narrow = [] if backbone in ("tiny", "googlenet", "resnet18") else ["head.channels=8"]
+        cfg = compose_run([f"backbone={backbone}", f"model={model}", *narrow])
+        net, recipe = build.build_net(cfg, {"class": 4})
+        scratch(net, recipe)
+        nets.append(net.double().eval())
+    for layer in nets[0].score_layers():
+        torch.nn.init.normal_(layer.weight)
+    stored = {f"net.{name}": value for name, value in nets[0].state_dict().items()}
+    new = parent_weights(nets[1], {"state_dict": stored}, "parent.ckpt")
+    assert list(new) == [
+        f"net.scorer.skips.{8 if child == 'fcn8s' else 16}.score.{p}" for p in ("weight", "bias")
+    ]
+    return nets
+
+
+@pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])
+@pytest.mark.parametrize(("parent", "child"), [("fcn32s", "fcn16s"), ("fcn16s", "fcn8s")])
+@torch.inference_mode()
+def test_new_stage_gives_its_parents_scores(backbone, parent, child):
+    """Cells on pixels, kernels odd: doubling and the rest is the upsampling in one step."""
+    first, second = (net({"rgb": IMAGE}) for net in pair(backbone, parent, child))
+    torch.testing.assert_close(second, first, rtol=0, atol=1e-9 * first.abs().max())
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "tiny"])
+@torch.inference_mode()
+def test_new_stage_begins_with_its_parents_coarse_scores_doubled(backbone):
+    """Even kernels: the doubled map is the parent's exactly, between pixels a bend is cut off."""
+    parent, child = pair(backbone, "fcn32s", "fcn16s")
+    coarse, fused = (net.scorers()["rgb"](IMAGE) for net in (parent, child))
+    skip = child.scorers()["rgb"].skips["16"]
+    doubled = skip.upsampling(coarse, (skip.crop, skip.crop), fused.shape[-2:])
+    torch.testing.assert_close(fused, doubled, rtol=0, atol=1e-12 * coarse.abs().max())
+
+
+@torch.inference_mode()
+def test_a_child_of_vgg16_differs_from_its_parent_by_cut_bends_only():
+    """Two linear interpolations in a row on half-pixel cells are not one.
+
+    At a coarse cell the second draws a chord from a quarter cell before to a quarter behind, so
+    that it misses at most a quarter of the bend there, over both axes a half of the range.
+    """
+    parent, child = (net({"rgb": IMAGE}) for net in pair("vgg16", "fcn32s", "fcn16s"))
+    assert not torch.equal(parent, child)
+    assert (parent - child).abs().max() < 0.25 * (parent.max() - parent.min())

@@ -1,0 +1,102 @@
+from itertools import groupby
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnexp.nn.arithmetic import Layer
+from fcnexp.reporting.layer_pictures import (
+    INPUT,
+    MARKED,
+    MARKED_PALE,
+    OUTPUT,
+    PADDING,
+    WHITE,
+    draw_layer,
+)
+
+NAMES = {INPUT: "i", OUTPUT: "o", MARKED: "M", PADDING: "p", MARKED_PALE: "m", WHITE: "."}
+
+
+def picture(layer: Layer, folder) -> np.ndarray:
+    draw_layer(layer, folder / "new" / "layer.png")
+    return np.array(Image.open(folder / "new" / "layer.png"))
+
+
+def cells_along(line: np.ndarray) -> str:
+    """Cells that a line of pixels crosses, a letter each; edges part them, a space is a dot."""
+    runs = groupby(line.tolist())
+    letters = "".join(NAMES.get(tuple(fill), "") for fill, run in runs if len(list(run)) > 4)
+    return letters.strip(".").replace("..", ".")
+
+
+def bands(page: np.ndarray) -> list[str]:
+    """Cells across the page, from top to bottom, once where neighbouring lines are equal."""
+    return [cells for cells, _ in groupby(cells_along(line) for line in page)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "rows"),
+    [
+        (Layer("conv", 5, 3), ["iMMMi", "oMo"]),
+        (Layer("conv", 5, 3, 1, 1), ["piMMMip", "ooMoo"]),
+        (Layer("conv", 7, 3, 2), ["iiMMMii", "o.M.o"]),
+        (Layer("transposed", 2, 3, 2), ["M.M", "ooMoo"]),
+        (Layer("transposed", 3, 2, 3), ["i.M.i", "oo.Mo.oo"]),  # gaps are white
+        (Layer("transposed", 2, 4, 2, 1), ["M.M", "poMoop"]),
+    ],
+)
+def test_marked_output_stands_below_its_sources(layer, rows, tmp_path):
+    _, *drawn = bands(picture(layer, tmp_path))
+    assert [drawn[0], drawn[drawn.index("") + 1]] == rows
+
+
+def test_square_maps_have_the_window_and_the_cell_it_feeds(tmp_path):
+    drawn = bands(picture(Layer("conv", 7, 3, 2), tmp_path))
+    maps = [cells.replace("..", ".") for cells in drawn if cells.startswith("iiMMMii.")]
+    assert [cells for cells, _ in groupby(maps)] == ["iiMMMii.ooo", "iiMMMii.oMo", "iiMMMii.ooo"]
+
+
+def test_square_maps_have_padding_and_gaps(tmp_path):
+    assert "piMMMip.ooMoo" in bands(picture(Layer("conv", 5, 3, 1, 1), tmp_path))
+    assert "oo.oo.oo" in bands(picture(Layer("transposed", 3, 2, 3), tmp_path))
+
+
+def test_unpooling_fills_one_cell_of_a_window_and_a_transposed_convolution_all(tmp_path):
+    drawn = bands(picture(Layer("unpooling", 2, 2, 2), tmp_path))
+    assert "mM.iM.mM" in [cells.replace("..", ".") for cells in drawn]  # map, pooled, unpooled
+    assert drawn[-5:] == ["", "iiMM", "iiiiMMMM", "iiMM", ""]  # transposed; a number is between
+
+
+def test_an_output_that_nothing_feeds_is_drawn_too(tmp_path):
+    drawn = bands(picture(Layer("transposed", 2, 1, 3, 1), tmp_path))
+    assert drawn[1] == "i.i"
+    assert "pM.p" in drawn
+
+
+@pytest.mark.parametrize("kind", ["conv", "transposed", "unpooling"])
+@pytest.mark.parametrize("numbers", [(1, 1), (3, 64, 32), (16, 1, 5), (16, 16, 1), (12, 7, 3)])
+def test_nothing_is_cut_off_at_the_margins(kind, numbers, tmp_path):
+    pad = numbers[1] - 1 if kind == "conv" else 0  # so that the window fits
+    page = picture(Layer(kind, *numbers[:2], *numbers[2:] or (1,), pad), tmp_path)
+    assert (page != 255).mean() > 0.01
+    page[14:-28, 20:-28] = 255
+    assert (page == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Layer("conv", 17, 3), "cells=17 are too many to draw; try 16 or less"),
+        (
+            Layer("transposed", 16, 64, 40),
+            "a row of 664 cells is too long to draw: at most 600 fit; "
+            "try fewer cells, or a smaller kernel, stride or pad",
+        ),
+    ],
+)
+def test_what_would_not_be_legible_is_refused(layer, message, tmp_path):
+    with pytest.raises(ValueError) as error:
+        draw_layer(layer, tmp_path / "layer.png")
+    assert str(error.value) == message
+    assert not (tmp_path / "layer.png").exists()

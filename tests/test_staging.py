@@ -1,0 +1,119 @@
+"""One run trains the coarser nets first; a run can be continued."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from commands import TINY, fcnexp
+
+from fcnexp.config import check, compose_run
+from fcnexp.errors import ConfigError
+from fcnexp.nn.checkpoints import read_checkpoint
+from fcnexp.runs import differences
+from fcnexp.staging import stages
+
+SMALL = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
+STAGED = [*SMALL, "model=fcn8s", "init=staged", "init@init.first=scratch", "init.lr=10"]
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"]
+
+
+def same(first, second) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    done = fcnexp("train", *STAGED, folder=folder, cache=folder / "cache")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_each_stage_has_its_own_result(staged):
+    folder, said = staged
+    for place, name in (("stages/fcn32s", "fcn32s"), ("stages/fcn16s", "fcn16s"), (".", "fcn8s")):
+        assert json.loads((folder / "out" / place / "result.json").read_text())["steps"] == 5
+        assert f"{name}, in" in said
+    assert said.count("What learns") == 3
+
+
+def test_rates_fall_from_stage_to_stage_as_released():
+    cfg = check(compose_run(["experiment=voc_fcn8s"]))
+    trainings = stages(cfg, Path("out"))
+    assert [stage.cfg.regime.lr for stage in trainings] == pytest.approx([1e-10, 1e-12, 1e-14])
+    assert [list(stage.cfg.model.skips) for stage in trainings] == [[], [16], [16, 8]]
+    assert trainings[0].cfg.init._target_.endswith("imagenet")
+
+
+def test_same_command_with_resume_does_nothing_twice(staged):
+    folder, _ = staged
+    before = weights(folder / "out")
+    done = fcnexp("train", *STAGED, "resume=true", folder=folder, cache=folder / "cache")
+    assert done.returncode == 0 and done.stdout.count("done before") == 3
+    assert same(before, weights(folder / "out"))
+
+
+def test_stage_that_is_missing_is_trained_again_to_the_same_weights(staged):
+    folder, _ = staged
+    before = weights(folder / "out")
+    for path in sorted((folder / "out").rglob("*"), reverse=True):
+        if "stages/fcn32s" not in str(path) and path.is_file() and path.name != "config.yaml":
+            path.unlink()
+    done = fcnexp("train", *STAGED, "resume=true", folder=folder, cache=folder / "cache")
+    assert done.returncode == 0 and done.stdout.count("done before") == 1
+    assert same(before, weights(folder / "out"))
+
+
+def test_run_without_resume_keeps_what_is_there(staged):
+    folder, _ = staged
+    done = fcnexp("train", *STAGED, folder=folder, cache=folder / "cache")
+    assert done.returncode == 1 and "a run is there already" in done.stderr
+    assert "resume=true" in done.stderr
+
+
+def test_other_settings_are_refused_on_resuming(staged):
+    folder, _ = staged
+    other = [*STAGED, "resume=true", "regime.weight_decay=0.5"]
+    done = fcnexp("train", *other, folder=folder, cache=folder / "cache")
+    assert done.returncode == 1
+    assert "was begun with regime.weight_decay=0.0001, not 0.5" in done.stderr
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeypatch):
+    """An exception in the middle of a step; dropout, momentum, rates and draws all go on."""
+    from fcnexp.task.module import SegmentationTask
+
+    command = [
+        *(*TINY, "logger=csv", "trainer=cpu", "head.dropout=0.5"),
+        *("regime.steps=6", "regime.score_every=2", f"regime.accumulate={accumulate}"),
+        *("augment.mirror=0.5", "regime.sampling=with_replacement"),
+    ]
+    whole = fcnexp("train", *command, "hydra.run.dir=whole", folder=tmp_path, cache=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    step = SegmentationTask.training_step
+
+    def stop(self, batch, batch_idx):
+        if batch_idx == 4 * accumulate - 1 + (accumulate > 1):
+            raise ConfigError("power cut")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", stop)
+    part = fcnexp("train", *command, "hydra.run.dir=part", folder=tmp_path, cache=tmp_path)
+    assert part.returncode == 1 and "power cut" in part.stderr
+    monkeypatch.setattr(SegmentationTask, "training_step", step)
+    rest = ["hydra.run.dir=part", "resume=true"]
+    done = fcnexp("train", *command, *rest, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0 and "continues after step" in done.stdout, done.stderr
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "part")
+    counted = {name for name in first if "running" in name or "num_batches" in name}
+    assert same({n: v for n, v in first.items() if n not in counted or accumulate == 1}, second)
+
+
+def test_differences_are_told_by_path():
+    first, second = {"a": {"b": 1, "c": [2]}, "d": 3}, {"a": {"b": 1, "c": [4]}, "e": 5}
+    assert differences(first, second) == [("a.c", [2], [4]), ("d", 3, None), ("e", None, 5)]
