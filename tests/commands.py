@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -35,4 +36,7 @@ def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
             importlib.import_module(f"fcnexp.{command}").main()
         except SystemExit as end:
             code = end.code
+        finally:  # Hydra's log file is in a folder that may be gone by the next line
+            for handler in [h for h in logging.root.handlers if type(h) is logging.FileHandler]:
+                logging.root.removeHandler(handler)
     return Done(code, out.getvalue(), err.getvalue())

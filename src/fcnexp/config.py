@@ -108,6 +108,13 @@ class ExplainConfig(RunConfig):
     layer: dict[str, Any] | None = MISSING
     size: list[int] = MISSING
     crops: bool = MISSING
+    # What only a training reads has values, since an experiment may set it.
+    seed: int = 0
+    workers: int = 0
+    pictures: int = 0
+    resume: bool = False
+    dry_run: bool = False
+    paper: dict[str, Any] | None = None
 
 
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:

@@ -30,12 +30,6 @@ def test_classes_are_in_the_official_order(shared_data):
     assert [line for line in official if line] == list(CLASS_NAMES)
 
 
-@pytest.mark.real_data
-def test_classes_are_those_of_the_official_table_in_order(shared_data):
-    names = (shared_data / "nyud_meta/classes40.txt").read_text().splitlines()
-    assert list(CLASS_NAMES) == names
-
-
 def test_fields_are_read_as_stored(tmp_path):
     sample = nyud_segmentation(nyud_tree(tmp_path), "test", ALL)[1]
     rgb, depth, hha = (sample.fields[name] for name in ALL)

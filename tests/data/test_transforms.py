@@ -57,14 +57,21 @@ def test_all_fields_stay_aligned(changes):
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0 + 1e-9, 1.7])
-def test_depth_and_label_scale_by_the_same_pixel_and_hha_like_colour(factor):
+def test_depth_and_label_scale_by_the_same_pixel(factor):
     out = augment(scale=(factor, factor))(many_fields(40, 60), seed=0)
     depth = out.fields["depth"][0]
     rows, columns = depth // 1000, depth % 1000
     assert depth.shape == (round(40 * factor), round(60 * factor))
     assert torch.equal(rows + columns, out.label.int())  # a mixed depth would be another pixel's
-    assert torch.equal(out.fields["hha"], out.fields["rgb"])
     assert (rows - out.fields["rgb"][0].int()).abs().max() <= 1
+
+
+def test_hha_scales_like_colour():
+    noise = torch.randint(256, (3, 20, 30), dtype=torch.uint8)  # on a ramp, nearest is as good
+    sample = Sample("noise", {"rgb": noise, "hha": noise.clone()}, noise[0].clone())
+    out = augment(scale=(0.7, 0.7))(sample, seed=0)
+    assert torch.equal(out.fields["hha"], out.fields["rgb"])
+    assert not torch.equal(out.fields["hha"][0], out.label)
 
 
 def test_missing_depth_is_not_mixed_with_its_neighbours():

@@ -43,6 +43,13 @@ class Layer:
         return formula(self)
 
 
+def layer(*, kind: str, cells: int, kernel: int, stride: int, pad: int | str) -> Layer:
+    """A layer whose pad may be a mode of `padding_of` by name. Raises ValueError."""
+    return Layer(
+        kind, cells, kernel, stride, padding_of(pad, kernel) if isinstance(pad, str) else pad
+    )
+
+
 def output_size(layer: Layer) -> int:
     """Cells of the output; unpooling ends at the smallest size that pools to its input."""
     if layer.kind == "conv":

@@ -131,7 +131,9 @@ class _Watch(TorchFunctionMode):
     def _batch_norm(self, out: Tensor, args: tuple, kwargs: dict) -> None:
         source = self._map(args[0])
         assert source is not None
-        source.parameters += sum(a.numel() for a in args[3:5] if isinstance(a, Tensor))
+        source.parameters += sum(
+            a.numel() for a in (*args, *kwargs.values()) if isinstance(a, nn.Parameter)
+        )
         self._same(out, args, kwargs)
 
     def _conv(self, out: Tensor, args: tuple, kwargs: dict) -> None:
