@@ -53,16 +53,19 @@ def test_accumulated_gradient_is_the_mean_over_passes(voc, tmp_path):
     """Plain SGD without momentum: one step of 2 passes of 1 image is the mean of both steps."""
     plain = [
         *("regime=accum", "regime.optimizer.momentum=0", "regime.weight_decay=0", "workers=0"),
-        *("regime.bias_lr=1", "backbone=googlenet", "regime.steps=1", "regime.loss.reduction=sum"),
+        *(
+            "regime.multipliers.bias=[1,0]",
+            "backbone=googlenet",
+            "regime.steps=1",
+            "regime.loss.reduction=sum",
+        ),
     ]
     one, two = ["regime.batch_size=1"], ["regime.batch_size=2", "regime.accumulate=1"]
     start, _ = fit(voc, tmp_path / "0", *plain, *one, "regime.lr=0")
     apart, names = fit(voc, tmp_path / "1", *plain, *one, "regime.accumulate=2", "regime.lr=1e-6")
     together, more = fit(voc, tmp_path / "2", *plain, *two, "regime.lr=1e-6")
     assert sum(names, []) == sum(more, [])
-    score = [
-        task.net.score_layers()["score_fr"].weight.detach() for task in (start, apart, together)
-    ]
+    score = [task.net.score_layers()[0].weight.detach() for task in (start, apart, together)]
     assert not torch.equal(score[0], score[1])
     torch.testing.assert_close(score[1], score[2])
 

@@ -76,3 +76,10 @@ def last_checkpoint(folder: Path) -> Stopped | None:
     if not path.is_file():
         return None
     return Stopped(path, int(read_checkpoint(path)["global_step"]))
+
+
+def keep_metrics(folder: Path, step: int) -> None:
+    """Set a stopped run's metrics.csv aside: Lightning would write the continuation over it."""
+    metrics = folder / "metrics.csv"
+    if metrics.is_file():
+        metrics.rename(folder / f"metrics_until_{step}.csv")

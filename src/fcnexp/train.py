@@ -57,12 +57,13 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_data(cfg)
-    data.setup("fit")  # a missing file shows here, before anything is written
+    data.setup("fit" if cfg.regime.steps else "validate")  # shows what is missing before writing
     task = build.build_task(cfg, data.data)
     tables.print_groups(task.groups or [], build.fixed_counts(task.net))
     stopped = runs.last_checkpoint(folder) if cfg.resume else None
     if stopped is not None:
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
+        runs.keep_metrics(folder, stopped.step)
         print(f"continues after step {stopped.step}, from {stopped.path}")
     try:
         trainer = trainers.build_trainer(cfg, folder)

@@ -43,3 +43,19 @@ def test_loss_of_low_precision_scores_is_float32():
 def test_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="reduction=median: allowed are mean, sum, image_means"):
         PixelLoss(reduction="median")
+
+
+def test_image_means_add_up_over_images_with_void_as_background():
+    """The D2L exercise: `cross_entropy(...).mean over pixels`, summed over the batch."""
+    scores, label = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
+    label[0, :2] = 255
+    background = torch.where(label == 255, 0, label).long()
+    shares = scores.log_softmax(1).gather(1, background[:, None])[:, 0]
+    found = PixelLoss(reduction="image_means", void_as=0)(scores, label)
+    torch.testing.assert_close(found, -(shares[0].mean() + shares[1].mean()))
+
+
+def test_image_means_without_void_weigh_labelled_pixels():
+    scores, label = torch.randn(1, 3, 2, 2), torch.tensor([[[0, 255], [255, 2]]], dtype=torch.uint8)
+    found = PixelLoss(reduction="image_means")(scores, label)
+    torch.testing.assert_close(found, PixelLoss(reduction="mean")(scores, label))
