@@ -54,7 +54,14 @@ def test_files_stay_short():
         assert len(lines) <= (40 if path.parent == CONF else 25), path
 
 
+def test_experiment_sets_seed_and_published_figures():
+    cfg = compose_run(["experiment=voc_fcn8s"])
+    assert cfg.seed == 1337 and cfg.paper.miou == 65.5
+    assert compose_run(["experiment=voc_fcn8s", "seed=5"]).seed == 5
+
+
 def test_command_line_beats_experiment_beats_recipe():
+    assert compose_run(["experiment=voc_fcn_alexnet"]).regime.lr == 1e-4
     assert compose_run(["regime=accum", "backbone=alexnet"]).regime.lr == 1e-3
     assert compose_run(["regime=accum", "backbone=alexnet", "regime.lr=3"]).regime.lr == 3
 

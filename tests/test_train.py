@@ -1,8 +1,13 @@
 """Training itself: what a step sees, and that it repeats."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
-from fake_data import voc_tree
+from commands import fcnexp
+from fake_data import nyud_tree, voc_tree
 
 from fcnexp import build, trainers
 from fcnexp.config import check, compose_run
@@ -87,16 +92,31 @@ def test_more_than_one_device_is_refused(voc, tmp_path):
         fit(voc, tmp_path, "trainer.devices=2")
 
 
+@pytest.mark.parametrize("modality", ["rgb", "hha", "depth", "rgbd", "rgb_hha"])
+def test_every_modality_trains_scores_and_evaluates(modality, tmp_path):
+    root = nyud_tree(tmp_path / "nyud", train=("5003", "5004"))
+    command = [
+        *("data=nyud", f"data.root={root}", f"modality={modality}", "logger=csv", "trainer=cpu"),
+        *("regime.steps=2", "regime.score_every=2", "regime.batch_size=2", "workers=0"),
+        *("augment=crop", "augment.crop=16", "pictures=1", "hydra.run.dir=out"),
+    ]
+    done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trained = json.loads((tmp_path / "out/result.json").read_text())
+    checkpoint = ["checkpoint=out/checkpoints/last.ckpt", "workers=0", "hydra.run.dir=again"]
+    done = fcnexp("evaluate", *checkpoint, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scored = json.loads((tmp_path / "again/result.json").read_text())
+    assert scored["scores"] == trained["scores"] and scored["images"] == 2
+    assert scored["pixels"] == 2 * (20 * 24 - 3)  # (0, 0), (18, 23), (19, 22): void
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "least"), [([], 0.70), (["model=fcn8s", "backbone=googlenet"], 0.60)]
 )
 def test_the_readmes_commands_learn(tmp_path, overrides, least):
     """From scratch on `shapes`, some minutes each on two idle cores."""
-    import json
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "fcnexp.train", *overrides, "hydra.run.dir=out"]
     subprocess.run(command, cwd=tmp_path, check=True)
     result = json.loads((tmp_path / "out/result.json").read_text())

@@ -22,7 +22,7 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
         scores.add_column(name, justify="right")
     scores.add_row("this run", *(percent(result["scores"][key]) for key in NAMES))
     if paper is not None:
-        row = f"{paper.get('row', 'paper')} (paper)"
+        row = f"{paper.get('row', 'published')}, {paper.get('source', 'paper')}"
         scores.add_row(row, *(str(paper.get(key, "-")) for key in NAMES))
     classes = Table(title="Classes (%)", title_justify="left")
     for name in ("class", "IU", "accuracy"):
