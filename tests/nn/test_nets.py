@@ -101,3 +101,46 @@ def test_fused_maps_lie_where_the_grids_say(backbone):
         tap = net.backbone.taps[int(stride)].grid
         assert skip.upsampling.grid.step == tap.step == int(stride)
         assert skip.grid == tap.crop(skip.crop)
+
+
+def test_fixed_net_learns_its_last_layer_only():
+    net = network(["model=fcn32s_fixed", "backbone=resnet18"]).train()
+    learning = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert learning == {"net.scorer.head.score_fr.weight", "net.scorer.head.score_fr.bias"}
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    net({"rgb": torch.randn(2, 3, 64, 64)}).sum().backward()
+    for name, buffer in net.named_buffers():  # the trunk's statistics stay, too
+        assert torch.equal(buffer, before[name])
+
+
+def test_scaled_skips_equal_plain_ones_with_the_scale_in_their_weights():
+    plain, scaled = (network([f"model={m}"]).double() for m in ("fcn8s", "fcn8s_atonce"))
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.normal_()
+    scaled.load_state_dict(plain.state_dict())
+    for stride, factor in (("16", 0.01), ("8", 0.0001)):
+        scaled.scorers()["rgb"].skips[stride].score.weight.data /= factor
+    image = {"rgb": torch.randn(1, 3, 70, 90, dtype=torch.float64)}
+    torch.testing.assert_close(scaled(image), plain(image), rtol=1e-9, atol=1e-9)
+
+
+def test_scales_and_what_is_trained_are_checked():
+    with pytest.raises(ConfigError, match=r"model: scales=\[1\]: one for each of skips=\[16, 8\]"):
+        network(["model.scales=[1]"])
+    with pytest.raises(ConfigError, match="model: trained=none: allowed are all and scores"):
+        network(["model.trained=none"])
+
+
+def test_learned_upsampling_starts_bilinear_and_covers_the_image():
+    """The D2L exercise: kernel 64, stride 32, pad 16, so that 320x480 stays 320x480."""
+    net = network(["backbone=resnet18", "model=fcn32s", "dense=deconv_d2l"])
+    layer = net.net.dense.upscore
+    weight = torch.zeros(8, 8, 64, 64)
+    weight[range(8), range(8)] = bilinear_kernel(64)
+    assert torch.equal(layer.weight, weight) and not layer.bias.any()
+    assert layer.weight.requires_grad and layer.bias.requires_grad
+    for size in ((320, 480), (33, 31)):
+        assert net({"rgb": torch.zeros(1, 3, *size)}).shape[2:] == size
+    with pytest.raises(ConfigError, match="kernel=60, pad=16: .* say kernel=64 pad=16"):
+        network(["backbone=resnet18", "model=fcn32s", "dense=deconv_d2l", "dense.kernel=60"])

@@ -228,7 +228,7 @@ class _Watch(TorchFunctionMode):
     def _scale(self, out: Tensor, args: tuple, kwargs: dict) -> None:
         source, skip = self._map(args[0]), self._module(SkipSum)
         if source is None or skip is None:
-            self._same(out, args, kwargs)
+            self._set(out, source)  # a stream's weight: no map of its own in the original
             return
         name = self.names[id(skip)].replace("fuse", "scale", 1)
         new = replace(source, name=name, kind="constant", window=None)
