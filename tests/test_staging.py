@@ -98,7 +98,7 @@ def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeyp
     step = SegmentationTask.training_step
 
     def stop(self, batch, batch_idx):
-        if batch_idx == 4 * accumulate - 1 + (accumulate > 1):
+        if batch_idx == 4 * accumulate + accumulate // 2:
             raise ConfigError("power cut")
         return step(self, batch, batch_idx)
 

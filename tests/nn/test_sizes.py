@@ -54,6 +54,33 @@ def _hill(size: int) -> torch.Tensor:
     return 0.5 ** (torch.arange(size) - (size - 1) / 2).abs()
 
 
+def mean_pool(maps, kernel_size, stride=None, padding=0, *_, ceil_mode=False, **__):
+    return torch.nn.functional.avg_pool2d(maps, kernel_size, stride, padding, ceil_mode)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_cells_lie_where_their_grid_says(backbone, monkeypatch):
+    """Independently of `Grid`: a cell is in the middle of the pixels that move it."""
+    monkeypatch.setattr(torch.nn.functional, "max_pool2d", mean_pool)  # lets every pixel through
+    channels = ["head.channels=2", "head=fc"]
+    net = build.build_net(compose_run([f"backbone={backbone}", *channels]), {"class": 1})[0].eval()
+    make_positive(net)
+    net.double()
+    scorer = net.scorers()["rgb"]
+    height = {"googlenet": 1060, "resnet18": 760, "tiny": 760}.get(
+        backbone, 500
+    )  # more than the widest view
+    image = torch.rand(1, 3, height, 35, dtype=torch.float64, requires_grad=True)
+    taps = scorer.backbone(image)
+    maps = [(taps[stride], tap.grid) for stride, tap in scorer.backbone.taps.items() if stride > 4]
+    for each, grid in [*maps, (scorer.head(taps[max(taps)]), scorer.head.grid)]:
+        cell = each.shape[2] // 2
+        column = each[0, :, cell].sum()
+        (moved,) = torch.autograd.grad(column, image, retain_graph=True)
+        rows = moved.abs().sum((0, 1, 3)).nonzero().flatten()
+        assert (rows.min() + rows.max()) / 2 == grid.origin + grid.step * cell
+
+
 @pytest.mark.parametrize(("backbone", "model"), NETS)
 def test_a_bright_dot_is_scored_where_it_is(backbone, model):
     """The dot lies on a cell of the coarsest map, as wide as its centre asks: 1 or 2 pixels."""

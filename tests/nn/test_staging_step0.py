@@ -5,6 +5,7 @@ import torch
 
 from fcnexp import build
 from fcnexp.config import compose_run
+from fcnexp.errors import WeightsError
 from fcnexp.nn.checkpoints import parent_weights
 from fcnexp.nn.init import scratch
 
@@ -60,3 +61,14 @@ def test_a_child_of_vgg16_differs_from_its_parent_by_cut_bends_only():
     parent, child = (net({"rgb": IMAGE}) for net in pair("vgg16", "fcn32s", "fcn16s"))
     assert not torch.equal(parent, child)
     assert (parent - child).abs().max() < 0.25 * (parent.max() - parent.min())
+
+
+def test_only_skips_may_be_missing_from_a_parent():
+    cfg = compose_run(["backbone=tiny", "model=fcn16s"])
+    net = build.build_net(cfg, {"class": 4})[0]
+    stored = {f"net.{name}": value for name, value in net.state_dict().items()}
+    stored.pop("net.net.scorer.head.score_fr.bias")
+    with pytest.raises(
+        WeightsError, match="other.ckpt: of another net; Missing key.*score_fr.bias"
+    ):
+        parent_weights(net, {"state_dict": stored}, "other.ckpt")
