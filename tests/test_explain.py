@@ -24,7 +24,9 @@ def test_net_is_told_map_by_map_beside_the_paper(tmp_path):
 def test_release_is_explained_by_its_name(tmp_path):
     done = explain(tmp_path, "experiment=nyud_fcn32s_color_hha", "size=[64,96]", "crops=false")
     assert "score_fused" in done.stdout and "268,848,848" in done.stdout
-    assert " 40 │" in done.stdout and "conv5_3hha" in done.stdout and "cut off" not in done.stdout
+    assert (
+        " 40 │" in done.stdout and "conv5_3hha" in done.stdout and "are cut off" not in done.stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from commands import TINY, fcnexp
+from conftest import SHARED
 
 from fcnexp.config import check, compose_run
 from fcnexp.errors import ConfigError
 from fcnexp.nn.checkpoints import read_checkpoint
-from fcnexp.runs import differences
+from fcnexp.runs import differences, finished
 from fcnexp.staging import stages
 
 SMALL = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
@@ -47,6 +48,51 @@ def test_rates_fall_from_stage_to_stage_as_released():
     assert [stage.cfg.regime.lr for stage in trainings] == pytest.approx([1e-10, 1e-12, 1e-14])
     assert [list(stage.cfg.model.skips) for stage in trainings] == [[], [16], [16, 8]]
     assert trainings[0].cfg.init._target_.endswith("imagenet")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rates"),
+    [
+        (["backbone=vgg16", "regime=heavy"], [1e-10, 1e-12, 1e-14]),
+        (["backbone=vgg16", "regime=accum"], [1e-4, 1e-6, 1e-8]),
+        (["backbone=alexnet", "regime=accum"], [1e-3] * 3),  # no row of the paper: all alike
+        ([], [2e-3] * 3),
+    ],
+)
+def test_rates_of_other_nets_never_exceed_the_regimes(overrides, rates):
+    cfg = check(compose_run([*overrides, "model=fcn8s", "init=staged"]))
+    found = [stage.cfg.regime.lr for stage in stages(cfg, Path("out"))]
+    assert found == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("override", ["init.lr=abc", "init.lr=-1", "init.lr=0", "init.steps=0"])
+def test_impossible_stages_are_refused(override):
+    cfg = check(compose_run(["init=staged", override]))
+    with pytest.raises(ConfigError, match=override):
+        stages(cfg, Path("out"))
+
+
+@pytest.mark.real_data
+def test_experiments_have_the_releases_solvers():
+    import yaml
+
+    facts = yaml.safe_load((SHARED / "reference/nets.yaml").read_text())["nets"]
+    for name, net in facts.items():
+        regime = compose_run([f"experiment={name.replace('-', '_')}"]).regime
+        solver = net["solver"]
+        assert regime.lr == solver["base_lr"] and regime.accumulate == solver["iter_size"], name
+        assert regime.optimizer.momentum == solver["momentum"], name
+        assert regime.weight_decay == solver["weight_decay"], name
+        assert regime.steps == net["transplant"]["steps"]["total"], name
+        normalised = net["layers"][-1]["normalize"]
+        assert (regime.loss.reduction == "mean") is normalised, name
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"status": "done"}', "[1]"])
+def test_damaged_result_is_named(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"result\.json: damaged; remove it"):
+        finished(tmp_path)
 
 
 def test_same_command_with_resume_does_nothing_twice(staged):

@@ -67,8 +67,8 @@ def test_accumulated_gradient_is_the_mean_over_passes(voc, tmp_path):
     ]
     one, two = ["regime.batch_size=1"], ["regime.batch_size=2", "regime.accumulate=1"]
     start, _ = fit(voc, tmp_path / "0", *plain, *one, "regime.lr=0")
-    apart, names = fit(voc, tmp_path / "1", *plain, *one, "regime.accumulate=2", "regime.lr=1e-6")
-    together, more = fit(voc, tmp_path / "2", *plain, *two, "regime.lr=1e-6")
+    apart, names = fit(voc, tmp_path / "1", *plain, *one, "regime.accumulate=2", "regime.lr=1e-7")
+    together, more = fit(voc, tmp_path / "2", *plain, *two, "regime.lr=1e-7")
     assert sum(names, []) == sum(more, [])
     score = [task.net.score_layers()[0].weight.detach() for task in (start, apart, together)]
     assert not torch.equal(score[0], score[1])

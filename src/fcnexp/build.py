@@ -58,8 +58,10 @@ def network(overrides: list[str]) -> Network:
     """
     cfg = compose_run(overrides)
     cfg = check(cfg)
-    net, _ = build_net(cfg, outputs_of(part(cfg, "data")))
-    first_weights(cfg, net)
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(cfg.seed)
+        net, _ = build_net(cfg, outputs_of(part(cfg, "data")))
+        first_weights(cfg, net)
     return net.eval()
 
 

@@ -120,6 +120,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 

@@ -17,7 +17,8 @@ from fcnexp import paths
 from fcnexp.errors import ConfigError, WeightsError
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
-MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-6, 1e-9  # rates between the papers' 1e-10 and 1e-4
+MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
+MOST = 1.0  # of any rate
 
 
 @dataclass
@@ -76,6 +77,25 @@ class PredictConfig:
     overlay: bool = MISSING
     save_scores: bool = MISSING
     device: str = MISSING
+
+
+@dataclass
+class PrepareConfig:
+    """Everything `prepare` reads; see conf/prepare.yaml."""
+
+    data: dict[str, Any] = MISSING
+    task: str = MISSING
+    archive: str | None = MISSING
+    sbd_archive: str | None = MISSING
+    digest: str | None = MISSING
+    mat: str | None = MISSING
+    depth: str | None = MISSING
+    raw_depth: str | None = MISSING
+    intrinsics: list[float] | None = MISSING
+    unit: float = MISSING
+    output: str | None = MISSING
+    workers: int = MISSING
+    pictures: int = MISSING
 
 
 @dataclass
@@ -166,6 +186,8 @@ def check_rate(regime: Any) -> None:
 
     Summed over the 1e5 pixels of an image the loss is 1e5 times the mean, and so is the step.
     """
+    if not 0 <= regime.lr <= MOST:
+        raise ConfigError(f"regime.lr={regime.lr:g}: a rate, 0 or more and at most {MOST:g}")
     if not str(regime.optimizer.get("_target_", "")).endswith(".SGD"):
         return  # Adam's step does not depend on the size of the loss
     if regime.loss.get("reduction") == "sum" and regime.lr > MOST_ON_A_SUM:

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.config import to_plain
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.checkpoints import read_checkpoint
 from fcnexp.reporting.result import CONFIG, RESULT
 from fcnexp.task.callbacks import LAST
 
 # What may differ between a run and its continuation: it changes no number.
-FREE = ("resume", "dry_run", "workers", "pictures", "logger", "paper", "init")
+FREE = ("resume", "dry_run", "workers", "pictures", "logger", "paper", "init.path", "init.folder")
 
 
 class Stopped(NamedTuple):
@@ -38,10 +38,13 @@ def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
     stored_file = folder / CONFIG
     if not stored_file.is_file():
         return  # nothing was begun here, or only an earlier stage
-    stored = OmegaConf.to_container(OmegaConf.load(stored_file))
+    try:
+        stored = OmegaConf.to_container(OmegaConf.load(stored_file))
+    except Exception as error:  # YAML's and OmegaConf's many types
+        raise ConfigError(f"{stored_file}: damaged ({type(error).__name__}); remove it") from None
     asked = to_plain(cfg)
     for name, was, now in differences(stored, asked):
-        if name.split(".")[0] not in FREE:
+        if not any(name == free or name.startswith(f"{free}.") for free in FREE):
             raise ConfigError(
                 f"resume=true: {folder} was begun with {name}={was}, not {now}; give what it was, "
                 "or another hydra.run.dir"
@@ -60,11 +63,15 @@ def differences(first: Any, second: Any, path: str = "") -> list[tuple[str, Any,
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The result of a run that came to its end, else None."""
+    """The result of a run that came to its end, else None. Raises ConfigError where damaged."""
     try:
-        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        assert result["status"] == "done" and "miou" in result["scores"]
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise ConfigError(f"{folder / RESULT}: damaged; remove it to score again") from None
+    return result
 
 
 def last_checkpoint(folder: Path) -> Stopped | None:
@@ -75,11 +82,19 @@ def last_checkpoint(folder: Path) -> Stopped | None:
     path = folder / "checkpoints" / LAST
     if not path.is_file():
         return None
-    return Stopped(path, int(read_checkpoint(path)["global_step"]))
+    stored = read_checkpoint(path)
+    if "global_step" not in stored or not stored.get("optimizer_states"):
+        raise WeightsError(f"{path}: holds weights only, nothing to continue from; remove it")
+    return Stopped(path, int(stored["global_step"]))
 
 
 def keep_metrics(folder: Path, step: int) -> None:
     """Set a stopped run's metrics.csv aside: Lightning would write the continuation over it."""
     metrics = folder / "metrics.csv"
     if metrics.is_file():
-        metrics.rename(folder / f"metrics_until_{step}.csv")
+        kept = folder / f"metrics_until_{step}.csv"
+        number = 1
+        while kept.exists():
+            number += 1
+            kept = folder / f"metrics_until_{step}_{number}.csv"
+        metrics.rename(kept)

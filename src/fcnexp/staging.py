@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
+from fcnexp.errors import ConfigError
 from fcnexp.task.callbacks import LAST
 
 
@@ -26,10 +27,15 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
     """The trainings that a config stands for, in order; just itself where it is not staged.
 
     A stage starts from the one before, whose net lacks its last skip; `init.first` fills the
-    first. Source: sec. 4.2; transplants of voc-fcn16s and voc-fcn8s.
+    first. Source: sec. 4.2; transplants of voc-fcn16s and voc-fcn8s. Raises ConfigError.
     """
     if not is_staged(cfg):
         return [Stage(f"fcn{_stride(cfg)}s", cfg, folder)]
+    factor, steps = cfg.init.lr, cfg.init.steps
+    if not isinstance(factor, int | float) or factor <= 0:
+        raise ConfigError(f"init.lr={factor}: how many times as fast, a number above 0")
+    if steps is not None and (not isinstance(steps, int) or steps < 1):
+        raise ConfigError(f"init.steps={steps}: it counts from 1; null for as many as the last has")
     depth = len(cfg.model.skips)
     found: list[Stage] = []
     for skips in range(depth + 1):
@@ -37,8 +43,8 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
         stage.model.skips = list(cfg.model.skips)[:skips]
         stage.model.scales = list(cfg.model.scales)[:skips]
         if skips < depth:
-            stage.regime.lr = cfg.regime.lr * cfg.init.lr ** (depth - skips)
-            stage.regime.steps = cfg.init.steps or cfg.regime.steps
+            stage.regime.lr = cfg.regime.lr * factor ** (depth - skips)
+            stage.regime.steps = cfg.regime.steps if steps is None else steps
             stage.paper = None
         if found:
             path = str(found[-1].folder / "checkpoints" / LAST)

@@ -19,7 +19,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     """
     from fcnexp import build, runs, staging  # slow to import, and not needed to answer --help
     from fcnexp.config import check
-    from fcnexp.reporting import result
+    from fcnexp.reporting import result, tables
 
     cfg = check(cfg)
     trainings = staging.stages(cfg, folder)
@@ -27,6 +27,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         check(stage.cfg)
     if cfg.resume:
         runs.refuse_other_config(folder, cfg)
+        if not (folder / result.CONFIG).is_file():
+            print(f"nothing to continue in {folder}: this begins anew")
     else:
         runs.claim(folder)
     if cfg.dry_run:
@@ -41,7 +43,9 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
             print(f"stage {number} of {len(trainings)}: {stage.name}, in {stage.folder}")
         done = runs.finished(stage.folder) if cfg.resume else None
         if done is not None:
-            print(f"{stage.folder}: done before, mean IU {100 * done['scores']['miou']:.1f} %")
+            print(
+                f"{stage.folder}: done before, mean IU {tables.percent(done['scores']['miou'])} %"
+            )
         record = done or train_one(stage)
     return record["scores"]["miou"]
 

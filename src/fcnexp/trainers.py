@@ -83,6 +83,9 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
     precision = choice.precision
     if precision == "auto":
         precision = "bf16-mixed" if multiplies_bfloat16(on_gpu) else "32-true"
+    if precision == "32-true":  # else cuDNN rounds what it multiplies to 10 bits
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return {
         "accelerator": choice.accelerator,
         "devices": choice.devices,

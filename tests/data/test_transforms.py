@@ -130,6 +130,47 @@ def test_crop_never_pads_and_reaches_every_place():
     assert corners == {0, 1}
 
 
+def test_jitter_moves_all_fields_and_the_label_together():
+    shifts = set()
+    for seed in range(60):
+        out = augment(jitter=2)(many_fields(9, 12), seed)
+        rows, columns = out.fields["rgb"][:2].int()
+        known = out.label != VOID
+        assert torch.equal(out.fields["hha"], out.fields["rgb"])
+        assert torch.equal(out.fields["depth"][0], 1000 * rows + columns)
+        assert torch.equal(out.label[known].int(), (rows + columns)[known])
+        down, right = 4 - int(rows[4, 6]), 6 - int(columns[4, 6])
+        assert known.sum() == (9 - abs(down)) * (12 - abs(right))
+        shifts.add((down, right))
+    assert {down for down, _ in shifts} == {right for _, right in shifts} == {-2, -1, 0, 1, 2}
+
+
+def test_jitter_repeats_the_edge_and_knows_no_class_there():
+    """The slow way: pixel by pixel, for one shift that is not 0 either way."""
+    for seed in range(20):
+        out = augment(jitter=3)(coded(7, 7), seed)
+        rows, columns = out.fields["rgb"][:2].int()
+        down, right = 3 - int(rows[3, 3]), 3 - int(columns[3, 3])
+        for y in range(7):
+            for x in range(7):
+                row, column = min(max(y - down, 0), 6), min(max(x - right, 0), 6)
+                assert (rows[y, x], columns[y, x]) == (row, column)
+                inside = (row, column) == (y - down, x - right)
+                assert out.label[y, x] == (row + column if inside else VOID)
+
+
+def test_jitter_beyond_the_image_leaves_some_of_it():
+    for seed in range(20):
+        out = augment(jitter=32)(coded(1, 3), seed)
+        assert out.label.shape == (1, 3) and (out.label != VOID).any()
+
+
+@pytest.mark.parametrize("jitter", [-1, 1.5, True, None, "32"])
+def test_other_jitters_are_refused(jitter):
+    with pytest.raises(ValueError, match=r"jitter=.*: a number of pixels, 0 or more"):
+        augment(jitter=jitter)
+
+
 def test_scale_resizes_both_and_invents_no_label():
     sample = coded(20, 30)
     sample.label[:] = torch.where(sample.label > 20, VOID, 4)

@@ -15,6 +15,12 @@ WEIGHTS = PublishedWeights(
 )  # of b"foo"
 
 
+def test_seed_makes_the_weights():
+    first, again, other = (network([f"seed={seed}"]) for seed in (3, 3, 4))
+    weights = [next(net.parameters()) for net in (first, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
 def test_scratch_is_he_with_zero_scores():
     net = network(["backbone=googlenet", "model=fcn8s"])
     weight = blobs(net)["inception_4a/3x3"][0]

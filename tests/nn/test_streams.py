@@ -132,3 +132,33 @@ def test_upsampling_that_is_not_ours_is_refused(damage):
         kernel = kernel[..., 1:, 1:]
     with pytest.raises(WeightsError, match="layer upscore16 is fixed in this net"):
         load_blobs(net, made_up(net) | {"upscore16": [kernel]})
+
+
+def test_nets_with_and_without_scaled_taps_do_not_take_each_others_skips():
+    plain, scaled = (
+        network(["backbone=alexnet", "head.channels=4", "data=voc", f"model={m}"])
+        for m in ("fcn8s", "fcn8s_atonce")
+    )
+    values = {name: [constant.blob().numpy()] for name, constant in constants(scaled).items()}
+    assert sorted(n for n in values if "scale" in n) == ["scale_pool3", "scale_pool4"]
+    load_blobs(scaled, made_up(scaled) | values)
+    with pytest.raises(WeightsError, match="scale_pool3, scale_pool4: in the file only"):
+        load_blobs(plain, made_up(plain) | values)
+    with pytest.raises(WeightsError, match="scale_pool3, scale_pool4: in the net only"):
+        load_blobs(scaled, made_up(plain))
+
+
+def test_whole_net_goes_to_another_number_of_classes():
+    found = network([*SMALL, "modality=rgb"])
+    blobs_there = made_up(found) | {n: [c.blob().numpy()] for n, c in constants(found).items()}
+    net = network([*SMALL, "modality=rgb", "data=voc"])
+    report = load_blobs(net, blobs_there, strict=False)
+    assert sorted(report.new) == ["score_fr", "score_pool4"]
+    np.testing.assert_array_equal(blobs(net)["conv5"][0].detach(), blobs_there["conv5"][0])
+
+
+def test_values_of_a_field_that_the_modality_lacks_are_refused():
+    with pytest.raises(
+        ConfigError, match="modality: depth=.* values of a field that this modality"
+    ):
+        network(["+modality.depth.mean=3"])

@@ -60,7 +60,9 @@ def test_scores_of_other_classes_stay_new_and_the_rest_is_reported():
     blobs = blobs_of(net)
     blobs["score_fr"] = [np.zeros((5, 4, 1, 1), np.float32), np.zeros(5, np.float32)]
     blobs["fc8"] = [np.zeros((10, 4), np.float32)]
-    report = load_blobs(net, blobs)
+    with pytest.raises(WeightsError, match=r"\(score_fr\), or not with its number of classes"):
+        load_blobs(net, blobs)
+    report = load_blobs(net, blobs, strict=False)
     assert list(report.new) == ["score_fr"] and report.unused == ["fc8"]
     assert report.line() == "copied 1 layers; new score_fr; not used fc8"
 
@@ -120,3 +122,37 @@ def test_wrong_nets_file_is_named(tmp_path):
                 f"init.path={path}",
             ]
         )
+
+
+def test_a_classifiers_file_may_leave_the_scores_new():
+    net = TwoLayers()
+    report = load_blobs(net, {"fc6": blobs_of(net)["fc6"], "fc8": [np.zeros((10, 4), np.float32)]})
+    assert list(report.new) == ["score_fr"]
+
+
+@pytest.mark.parametrize("form", [lambda b: b.reshape(1, 1, 2, 4), lambda b: b.reshape(2, 4)])
+def test_scores_stored_as_a_matrix_are_taken(form):
+    net = TwoLayers()
+    blobs = blobs_of(net)
+    weight, bias = blobs["score_fr"]
+    report = load_blobs(net, blobs | {"score_fr": [form(weight), bias.reshape(1, 1, 1, 2)]})
+    np.testing.assert_array_equal(net.score.weight.detach().numpy(), weight)
+    assert report.reshaped == ["score_fr"] and not report.new
+
+
+@pytest.mark.parametrize(
+    "made", [lambda b: b[:, ::-1], lambda b: b.astype(">f4"), lambda b: b.astype(float).tolist()]
+)
+def test_views_other_types_and_lists_are_taken(made):
+    net = TwoLayers()
+    weight, bias = blobs_of(net)["fc6"]
+    load_blobs(net, blobs_of(net) | {"fc6": [made(weight), bias]})
+    expected = np.array(made(weight), np.float32)
+    np.testing.assert_array_equal(net.fc6.weight.detach().numpy(), expected)
+
+
+@pytest.mark.parametrize("blobs", [[], [np.float32(1)], ["words"]])
+def test_blobs_that_are_none_are_refused(blobs):
+    net = TwoLayers()
+    with pytest.raises(WeightsError, match="layer fc6 has"):
+        load_blobs(net, blobs_of(net) | {"fc6": blobs})

@@ -11,6 +11,7 @@ from torch import Tensor
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
 
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")  # photographs
 
 
@@ -18,16 +19,23 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     """Photograph as uint8 (3, H, W), RGB, [0, 255].
 
     upright: turn it as its EXIF note says. Data sets leave it: their labels were drawn unturned.
-    Raises DataError where the file is missing, damaged or cut short.
+    Grey, palette and CMYK become RGB; transparency is dropped; of an animation it is the first.
+    Raises DataError where the file is missing, damaged, cut short, or grey of 16 bits.
     """
     try:
         with Image.open(path) as image:
+            mode = image.mode
             turned = ImageOps.exif_transpose(image) if upright else image
             pixels = np.array(turned.convert("RGB"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except Exception as error:  # Pillow raises many types, by format
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    if mode in _DEEP:  # Pillow clips it at 255, to white
+        raise DataError(
+            f"{path}: grey of more than 8 bits (mode {mode}); which values are black and white it "
+            "does not say: save it with 8 bits"
+        )
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -72,9 +80,10 @@ def read_size(path: Path) -> tuple[int, int]:
 def read_label_png(path: Path) -> np.ndarray:
     """Label map as stored, uint8 (H, W): the indices of a palette or grey PNG, never its colours.
 
-    Raises DataError where the file is missing, damaged, or holds colours instead of indices.
+    Raises DataError where the file is missing, damaged, stored with loss, or holds colours instead
+    of indices.
     """
-    mode, label = _read_stored(path, "label")
+    mode, label = _read_stored(path, "label", exact=True)
     if mode not in ("P", "L"):
         raise DataError(
             f"{path}: a label of mode {mode}; labels are palette or grey PNGs whose 8-bit pixel "
@@ -127,29 +136,71 @@ def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
 def read_ids(path: Path) -> list[str]:
     """Ids of a split file, one a line (a second column is ignored, as in VOC's class lists).
 
-    Raises DataError where the list is missing, empty, not text, or names an id twice.
+    Raises DataError where the list is missing, empty, not text, or names an id twice or a folder.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file; a split lists one image id a line") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    ids = [line.split()[0] for line in lines if line.strip()]
-    if not ids:
-        raise DataError(f"{path}: the list is empty; a split lists one image id a line")
-    if len(set(ids)) < len(ids):
-        twice = next(name for i, name in enumerate(ids) if name in ids[:i])
-        raise DataError(f"{path}: {twice} is listed twice")
+    ids = [line.split()[0] for line in read_lines(path)]
+    for name in ids:
+        if "/" in name or "\\" in name:  # such a name would hide that two lists share an image
+            raise DataError(
+                f"{path}: {name} has a folder; a split lists ids, file names without folder and "
+                "extension"
+            )
+    refuse_repeated(ids, path)
     return ids
 
 
-def _read_stored(path: Path, what: str) -> tuple[str, np.ndarray]:
-    """Pillow's mode of an image and its pixels, unconverted."""
+def read_lines(path: Path) -> list[str]:
+    """Lines of a list that are not blank, stripped; a byte order mark is left out.
+
+    Raises DataError where the file is missing, empty or not text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if "\0" in text:
+        raise DataError(f"{path}: not a text file in UTF-8; a split lists one image id a line")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: the list is empty; a split lists one image id a line")
+    return lines
+
+
+def refuse_repeated(ids: list[str], path: Path) -> None:
+    """Raise DataError where a list names an image twice."""
+    if len(set(ids)) < len(ids):
+        twice = next(name for i, name in enumerate(ids) if name in ids[:i])
+        raise DataError(f"{path}: {twice} is listed twice; leave one of them out")
+
+
+def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np.ndarray]:
+    """Pillow's mode of an image and its pixels, unconverted.
+
+    exact: refuse files whose stored values are not what Pillow hands out.
+    """
     try:
         with Image.open(path) as image:
-            return image.mode, np.array(image)
+            trouble = _inexact(image) if exact else None
+            mode, pixels = image.mode, np.array(image)
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what}") from None
     except Exception as error:  # Pillow raises many types, by format
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    if trouble is not None:
+        raise DataError(f"{path}: {trouble}; save the {what} as a PNG of 8 bits")
+    return mode, pixels
+
+
+def _inexact(image: Image.Image) -> str | None:
+    """Why the values of an open image, not yet read, are not the stored ones; None if they are."""
+    if image.format in ("JPEG", "MPO", "WEBP", "JPEG2000"):
+        return f"a {image.format}, whose compression mixes neighbouring values"
+    tiles = getattr(image, "tile", [])
+    stored = tiles[0][3] if tiles else None  # Pillow's name for the stored pixels
+    if image.mode == "L" and stored in ("L;2", "L;4"):
+        # 1 comes out as 85 or 17, and whether 1 or 17 was meant cannot be told: programs that
+        # shrink PNGs store 8-bit 17 as 4-bit 1.
+        return f"grey of {stored[2:]} bits, which readers stretch to 0 to 255"
+    return None

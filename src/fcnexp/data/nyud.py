@@ -3,6 +3,7 @@
 Source: data layer and data/nyud of the reference nets. Images are 425x560, without the white frame.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,14 @@ CLASS_NAMES = (
 _FIELDS = {"rgb": ("images", read_rgb), "depth": ("depth", read_depth), "hha": ("hha", read_hha)}
 
 
-def nyud_segmentation(root: Path | str, split: str, fields: tuple[str, ...]) -> PairedFolders:
-    """One split of NYUDv2 with these of the fields `rgb`, `depth` and `hha`, and no others.
+def nyud_segmentation(
+    root: Path | str, split: str, fields: tuple[str, ...], num_classes: int = len(CLASS_NAMES)
+) -> PairedFolders:
+    """One split of NYUDv2, or of data laid out like it, with these fields and no others.
 
     root: the folder that holds `data`, `segmentation` and the lists. split: a list's name there,
     without `.txt`, or the path of your own; `trainval` is `train` then `val` where it has no list.
+    fields: of `rgb`, `depth` and `hha`.
     Raises DataError on what is missing.
     """
     folders = {field: f"data/{_FIELDS[field][0]}" for field in fields}
@@ -37,8 +41,9 @@ def nyud_segmentation(root: Path | str, split: str, fields: tuple[str, ...]) -> 
         field: Files(root / folder, "img_{}.png", _FIELDS[field][1])
         for field, folder in folders.items()
     }
-    labels = Files(root / "segmentation", "img_{}.mat", read_nyud_label)
-    return PairedFolders(listed_ids(root, split), images, labels, len(CLASS_NAMES))
+    read_label = partial(read_nyud_label, num_classes=num_classes)
+    labels = Files(root / "segmentation", "img_{}.mat", read_label)
+    return PairedFolders(listed_ids(root, split), images, labels, num_classes)
 
 
 def listed_ids(root: Path, split: str) -> list[str]:
@@ -55,8 +60,8 @@ def listed_ids(root: Path, split: str) -> list[str]:
     return train + val
 
 
-def read_nyud_label(path: Path) -> np.ndarray:
-    """Label map, uint8 (H, W), classes 0 to 39 and VOID, of a file that stores 1 to 40 and 0.
+def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarray:
+    """Label map, uint8 (H, W), classes from 0 and VOID, of a file that stores them from 1, and 0.
 
     Raises DataError where the file is missing, damaged, has no `segmentation`, or other values.
     """
@@ -73,11 +78,11 @@ def read_nyud_label(path: Path) -> np.ndarray:
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
         kind = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"
         raise DataError(f"{path}: segmentation is {kind}, not numbers in height and width")
-    wrong = ~np.isin(stored, np.arange(len(CLASS_NAMES) + 1))
+    wrong = ~np.isin(stored, np.arange(num_classes + 1))
     if wrong.any():
         values = ", ".join(str(value) for value in np.unique(stored[wrong])[:5])
         raise DataError(
             f"{path}: label value {values} in {int(wrong.sum())} pixels; allowed are 1 to "
-            f"{len(CLASS_NAMES)} for the classes and 0 for void; map the 894 names to 40 first"
+            f"{num_classes} for the classes and 0 for void; map the 894 names to 40 first"
         )
     return stored.astype(np.uint8) - np.uint8(1)  # 0 wraps round to VOID, as in the reference nets

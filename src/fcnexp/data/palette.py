@@ -1,9 +1,16 @@
-"""Class colours: VOC's colour map, and palette images on disk."""
+"""Class colours: VOC's colour map, palette images on disk, and those that a user declares."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from PIL import Image
+
+from fcnexp.errors import DataError
+from fcnexp.labels import VOID
+
+_WRITE = "write `classes: [background, road]`, in the order of the masks' indices"
 
 
 def voc_palette(num_colours: int = 256) -> np.ndarray:
@@ -27,3 +34,91 @@ def save_indexed(path: Path, label: np.ndarray) -> None:
     image = Image.fromarray(label)
     image.putpalette(voc_palette().tobytes())  # a single-channel image becomes a palette image
     image.save(path)
+
+
+def indices_of_colours(
+    pixels: np.ndarray, colours: dict[int, tuple[int, int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class index of each pixel by its colour, uint8 (H, W), and where its colour is none of them.
+
+    pixels: uint8 (H, W, 3). colours: RGB by class index or VOID, at least one, no colour twice.
+    """
+    red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
+    codes = (red << 16) + (green << 8) + blue
+    by_code = sorted((r << 16) + (g << 8) + b for r, g, b in colours.values())
+    index_of = {(r << 16) + (g << 8) + b: index for index, (r, g, b) in colours.items()}
+    place = np.searchsorted(by_code, codes).clip(max=len(by_code) - 1)
+    label = np.array([index_of[code] for code in by_code], np.uint8)[place]
+    return label, np.array(by_code)[place] != codes
+
+
+class ClassesFile(NamedTuple):
+    """What classes.yaml says. names: by index; colours: RGB by index or VOID, empty if none."""
+
+    names: tuple[str, ...]
+    colours: dict[int, tuple[int, int, int]]
+
+
+def read_classes(path: Path) -> ClassesFile:
+    """Names and colours of a file with the keys `classes` and, where masks are coloured, `colours`.
+
+    classes: a list of names. colours: RGB of each by name, and perhaps of `void`; or a list of RGB
+    in the order of the classes. Raises DataError saying what to write.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {_WRITE}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise DataError(f"{path}: not YAML ({why}); {_WRITE}") from None
+    if not isinstance(content, dict) or "classes" not in content:
+        raise DataError(f"{path}: has no key classes; {_WRITE}")
+    if others := [str(key) for key in content if key not in ("classes", "colours")]:
+        raise DataError(f"{path}: {others[0]}: no such key; allowed are classes and colours")
+    names = _names(content["classes"], path)
+    return ClassesFile(names, _colours(content.get("colours"), names, path))
+
+
+def _names(given: Any, path: Path) -> tuple[str, ...]:
+    if not isinstance(given, list) or not given:
+        raise DataError(f"{path}: classes is {given!r}, not a list of names; {_WRITE}")
+    if len(given) > VOID:
+        raise DataError(f"{path}: {len(given)} classes; there may be {VOID}, as 255 is void")
+    for name in given:
+        if not isinstance(name, str) or not name.strip():  # YAML reads no, off and 3 as values
+            raise DataError(f"{path}: class {name!r} is not a name; write it in quotes")
+        if given.count(name) > 1:
+            raise DataError(f"{path}: class {name} is listed twice; give each another name")
+        if name == "void":
+            raise DataError(
+                f"{path}: void is no class; leave it out: index 255, or the colour of `void` "
+                "under colours, is neither trained on nor scored"
+            )
+    return tuple(given)
+
+
+def _colours(given: Any, names: tuple[str, ...], path: Path) -> dict[int, tuple[int, int, int]]:
+    if given is None:
+        return {}
+    if isinstance(given, list):
+        given = dict(zip(names, given, strict=False)) if len(given) == len(names) else None
+    if not isinstance(given, dict) or set(given) - {"void"} != set(names):
+        known = set(given) if isinstance(given, dict) else set()
+        wrong = ", ".join(sorted(map(str, (known - {"void"}) ^ set(names)))) or "its length"
+        raise DataError(
+            f"{path}: colours do not match classes ({wrong}); give each class, and void if masks "
+            "show it, one [red, green, blue]"
+        )
+    index = dict(zip(names, range(len(names)), strict=True)) | {"void": VOID}
+    colours: dict[int, tuple[int, int, int]] = {}
+    for name, rgb in given.items():
+        whole = isinstance(rgb, list) and all(type(value) is int for value in rgb)
+        if not whole or len(rgb) != 3 or min(rgb) < 0 or max(rgb) > 255:
+            raise DataError(f"{path}: colour of {name} is {rgb!r}; give [red, green, blue], 0-255")
+        if tuple(rgb) in colours.values():
+            raise DataError(f"{path}: colour of {name}, {rgb}, is another's too; choose one each")
+        colours[index[name]] = (rgb[0], rgb[1], rgb[2])
+    return colours

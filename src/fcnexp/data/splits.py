@@ -9,6 +9,8 @@ from fcnexp.data import nyud
 from fcnexp.data import shapes as generated
 from fcnexp.data import voc as pascal
 from fcnexp.data.folders import Chosen, PairedFolders, concatenate
+from fcnexp.data.furniture import CLASS_NAMES as ROOM_CLASS_NAMES
+from fcnexp.data.rooms import write_rooms
 from fcnexp.data.sample import Samples
 from fcnexp.errors import DataError
 
@@ -152,6 +154,54 @@ class Shapes:
                 num_train=self.num_train,
                 num_val=self.num_val,
                 side=(smallest, largest),
+                seed=self.seed,
+            )
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot be written ({error.strerror}); name another folder by data.root "
+                "or FCNEXP_CACHE"
+            ) from None
+
+
+@dataclass
+class Rooms:
+    """Generated RGB-D rooms, written on first use to a folder below root, then read like NYUD's.
+
+    size: height and width in pixels. seed: of the rooms.
+    """
+
+    root: str
+    num_train: int
+    num_val: int
+    size: tuple[int, int]
+    seed: int
+
+    class_names = ROOM_CLASS_NAMES
+    provides = ("rgb", "depth", "hha")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where size is not a pair."""
+        if len(self.size) != 2:
+            raise ValueError(f"size={self.size}: two numbers, height and width")
+
+    def train(self, fields: tuple[str, ...]) -> PairedFolders:
+        """The training half. Raises DataError where the folder cannot be written."""
+        return nyud.nyud_segmentation(self._write(), "train", fields, len(self.class_names))
+
+    def val(self, fields: tuple[str, ...]) -> PairedFolders:
+        """The scored half: rooms of the same kind that training never saw."""
+        return nyud.nyud_segmentation(self._write(), "test", fields, len(self.class_names))
+
+    def _write(self) -> Path:
+        height, width = self.size
+        name = f"rooms-{self.num_train}-{self.num_val}-{height}-{width}-{self.seed}"
+        folder = Path(self.root).expanduser() / name
+        try:
+            return write_rooms(
+                folder,
+                num_train=self.num_train,
+                num_val=self.num_val,
+                size=(height, width),
                 seed=self.seed,
             )
         except OSError as error:

@@ -8,6 +8,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as TF
 
 from fcnexp.data.sample import Sample
+from fcnexp.labels import VOID
 
 
 class CropAtMost(v2.Transform):
@@ -57,16 +58,45 @@ class ScaleBy(v2.Transform):
         return TF.resize(inpt, params["size"], antialias=True)
 
 
+class ShiftBy(v2.Transform):
+    """Move by a random whole number of pixels each way; some of the image always stays.
+
+    What comes in repeats the edge's pixels: black would be an edge that no photograph has, and the
+    mean is not known here. Nothing is known of its classes: there the label is void.
+    """
+
+    def __init__(self, largest: int) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, list[int]]:
+        """Shift of this call, down and to the right, the same for all fields and the label."""
+        most = [min(self.largest, side - 1) for side in flat_inputs[0].shape[-2:]]
+        return {"shift": [int(torch.randint(-reach, reach + 1, ())) for reach in most]}
+
+    def transform(self, inpt: Any, params: dict[str, list[int]]) -> Any:
+        """Move one field, or the label, which alone has no axis of channels."""
+        moved = inpt.as_subclass(torch.Tensor)
+        for axis, shift in zip((-2, -1), params["shift"], strict=True):
+            source = torch.arange(inpt.shape[axis]) - shift
+            nearest = source.clamp(0, inpt.shape[axis] - 1)
+            moved = moved.index_select(axis, nearest)
+            if inpt.ndim == 2:
+                moved = moved.index_fill(axis, (source != nearest).nonzero()[:, 0], VOID)
+        return tv_tensors.wrap(moved, like=inpt)
+
+
 class Augment:
     """What is done to each training image and its label; every number at its neutral is nothing.
 
     mirror: probability of a left-right flip (neutral 0).
     scale: smallest and largest resize factor (neutral 1, 1).
+    jitter: largest shift in pixels, up or down and left or right (neutral 0; 32 in sec. 4.3).
     crop: largest side of a random window, or its largest height and width, in pixels (neutral null,
         whole images as in the paper).
     drop_smaller: leave out images whose height or width, as stored, is less than the crop's.
     colour: strength of brightness, contrast and saturation jitter of `rgb` (neutral 0).
-    Raises ValueError on a crop of other form, and on drop_smaller without one.
+    Raises ValueError on a jitter or crop of other form, and on drop_smaller without a crop.
     """
 
     def __init__(
@@ -77,6 +107,7 @@ class Augment:
         crop: int | tuple[int, int] | None,
         drop_smaller: bool,
         colour: float,
+        jitter: int = 0,
     ) -> None:
         self.window = _window(crop)
         if drop_smaller and self.window is None:
@@ -84,17 +115,21 @@ class Augment:
                 "drop_smaller=true, but crop=null: smaller than what? give a crop, such as "
                 "augment.crop=[320,480], or augment.drop_smaller=false"
             )
+        if type(jitter) is not int or jitter < 0:
+            raise ValueError(f"jitter={jitter}: a number of pixels, 0 or more, such as 32")
         self.drop_smaller = drop_smaller
         steps: list[v2.Transform] = []
         if tuple(scale) != (1, 1):
             steps.append(ScaleBy(*scale))
+        if jitter:
+            steps.append(ShiftBy(jitter))
         if self.window is not None:
             steps.append(CropAtMost(*self.window))
         if mirror:
             steps.append(v2.RandomHorizontalFlip(mirror))
         self.steps = v2.Compose(steps) if steps else None
-        jitter = {"brightness": colour, "contrast": colour, "saturation": colour}
-        self.jitter = v2.ColorJitter(**jitter) if colour else None
+        strength = {"brightness": colour, "contrast": colour, "saturation": colour}
+        self.recolour = v2.ColorJitter(**strength) if colour else None
 
     def keeps(self, size: tuple[int, int]) -> bool:
         """Whether an image of this height and width is trained on."""
@@ -104,7 +139,7 @@ class Augment:
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augmented sample; the same seed gives the same result, in any process."""
-        if sample.label is None or not (self.steps or self.jitter):
+        if sample.label is None or not (self.steps or self.recolour):
             return sample
         joint = {name: _typed(name, field) for name, field in sample.fields.items()}
         label = tv_tensors.Mask(sample.label)
@@ -112,8 +147,8 @@ class Augment:
             torch.random.default_generator.manual_seed(seed)  # a GPU has its own
             if self.steps:
                 joint, label = self.steps(joint, label)
-            if self.jitter and "rgb" in joint:
-                joint["rgb"] = self.jitter(joint["rgb"])
+            if self.recolour and "rgb" in joint:
+                joint["rgb"] = self.recolour(joint["rgb"])
         fields = {name: field.as_subclass(torch.Tensor) for name, field in joint.items()}
         return Sample(sample.name, fields, label.as_subclass(torch.Tensor))
 

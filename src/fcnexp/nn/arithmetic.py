@@ -188,6 +188,9 @@ def _check(layer: Layer) -> None:
     """Raise ValueError, with what would do instead, where there is no such layer."""
     if layer.kind not in KINDS:
         raise ValueError(f"kind={layer.kind} is none of {', '.join(KINDS)}")
+    for name in ("cells", "kernel", "stride", "pad"):
+        if type(getattr(layer, name)) is not int:
+            raise ValueError(f"{name}={getattr(layer, name)}: a whole number")
     for name, least in {"cells": 1, "kernel": 1, "stride": 1, "pad": 0}.items():
         if getattr(layer, name) < least:
             raise ValueError(f"{name}={getattr(layer, name)} must be at least {least}")

@@ -140,6 +140,9 @@ def late(
 def _given(rgb: Colour | None, depth: LogDepth | None, hha: Hha | None) -> dict[str, FieldRecipe]:
     named: dict[str, FieldRecipe | None] = {"rgb": rgb, "depth": depth, "hha": hha}
     given = {name: recipe for name, recipe in named.items() if recipe is not None}
+    for name, recipe in given.items():
+        if not hasattr(recipe, "channels"):
+            raise ValueError(f"{name}={recipe}: values of a field that this modality lacks")
     if not given:
         raise ValueError("nothing goes in: give at least one of rgb, depth and hha")
     return given

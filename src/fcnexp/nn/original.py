@@ -62,6 +62,15 @@ def blobs(net: nn.Module) -> dict[str, list[Tensor]]:
     return found
 
 
+def first_layers(net: nn.Module) -> set[str]:
+    """Names of the layers that see the image, one per stream; none where nobody can tell."""
+    if not isinstance(net, Network):
+        return set()
+    parameters = {id(t): name for name, tensors in blobs(net).items() for t in tensors}
+    layers = [next(iter(s.backbone.layers().values()), None) for s in net.scorers().values()]
+    return {parameters[id(layer.weight)] for layer in layers if layer is not None}
+
+
 def constants(net: nn.Module) -> dict[str, Constant]:
     """The original's fixed blobs by layer name: bilinear kernels and constants on taps."""
     if not isinstance(net, Network):

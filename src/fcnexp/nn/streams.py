@@ -51,7 +51,7 @@ class Network(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Scores (N, K, H, W) of inputs in network space, each (N, C, H, W), by field.
 
-        Raises ValueError naming a field that is missing.
+        Raises ValueError naming a field that is missing or of another kind.
         """
         missing = [name for name in self.fields if name not in inputs]
         if missing:
@@ -59,6 +59,12 @@ class Network(nn.Module):
                 f"inputs has {', '.join(inputs) or 'nothing'}; this net takes "
                 f"{', '.join(self.fields)}"
             )
+        for name in self.fields:
+            if inputs[name].ndim != 4 or not inputs[name].is_floating_point():
+                raise ValueError(
+                    f"{name}: {inputs[name].dtype} {tuple(inputs[name].shape)}; a net takes floats "
+                    "(N, C, H, W) in network space"
+                )
         if len(self.fields) == 1:
             return self.net(inputs[self.fields[0]])
         return self.net(stack([inputs[name] for name in self.fields]))

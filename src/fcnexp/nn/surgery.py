@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.layers import widen
-from fcnexp.nn.original import SUFFIX, Constant, blobs, constants
+from fcnexp.nn.original import SUFFIX, Constant, blobs, constants, first_layers
 
 
 @dataclass
@@ -50,33 +50,40 @@ def load_blobs(
     takes `conv1_1color` and `conv1_1hha`, or, in both, a classifier's `conv1_1`. Where the first
     layer takes more channels than the blob, `conv1_1` is widened to `conv1_1_bgrd`. Bilinear
     kernels and constants on taps are compared with ours.
-    strict: every layer but the class scores must be there; score layers of another number of
-    classes are left new in any case.
+    strict: every layer must be there, and with the net's number of classes; only a classifier's
+    file, which scores no pixels at all, may leave the class scores new. Otherwise what is missing
+    or of other classes stays new.
     Raises WeightsError, before anything is copied, where a layer is missing or does not fit.
     """
     targets, fixed = blobs(net), constants(net)
+    given = {name: _arrays(name, found) for name, found in blobs_by_layer.items()}
+    if strict:
+        _refuse_other_scales(set(fixed), set(given))
     report, used = Transplant(), set()
     copies: list[tuple[Tensor, np.ndarray]] = []
+    first = first_layers(net)
+    is_classifier = not any(name.startswith("score") for name in given)
     for name, tensors in targets.items():
-        source = _source(name, blobs_by_layer)
-        if source is None or _of_other_classes(name, tensors, blobs_by_layer[source]):
+        source = _source(name, given)
+        if source is None or _of_other_classes(name, tensors[0].shape, given[source]):
             report.new[name] = tensors
             continue
-        copies += _fit(name, tensors, blobs_by_layer[source], report)
+        copies += _fit(name, tensors, given[source], report, first=name in first)
         used.add(source)
     for name, constant in fixed.items():
-        if name in blobs_by_layer and name not in targets:
-            _check_constant(name, constant, blobs_by_layer[name])
+        if name in given and not _of_other_classes(name, constant.shape, given[name]):
+            _check_constant(name, constant, given[name])
             report.checked.append(name)
             used.add(name)
-    report.unused = [name for name in blobs_by_layer if name not in used and name not in targets]
-    missing = [name for name in report.new if not name.startswith("score")]
+    report.unused = [name for name in given if name not in used and name not in targets]
+    missing = [n for n in report.new if not (is_classifier and n.startswith("score"))]
     if not report.copied or (strict and missing):
         listed = ", ".join(missing[:4]) + (" ..." if len(missing) > 4 else "")
         raise WeightsError(
             f"the file has no blobs for {len(missing)} of the net's {len(targets)} layers "
-            f"({listed}); it has {', '.join(list(blobs_by_layer)[:4])} ...: choose the file of "
-            "this backbone, or init.strict=false to start the missing layers at random"
+            f"({listed}), or not with its number of classes; it has "
+            f"{', '.join(list(given)[:4])} ...: choose the file of this net, or init.strict=false "
+            "to start the missing layers anew"
         )
     with torch.no_grad():
         for parameter, blob in copies:
@@ -97,18 +104,47 @@ def _source(name: str, blobs_by_layer: dict[str, list[np.ndarray]]) -> str | Non
     return None
 
 
-def _of_other_classes(name: str, tensors: list[Tensor], found: list[np.ndarray]) -> bool:
-    return name.startswith("score") and len(found[0]) != len(tensors[0])
+def _of_other_classes(name: str, shape: tuple[int, ...], found: list[np.ndarray]) -> bool:
+    """Whether a score layer, or its upsampling, is of another number of classes than ours."""
+    blob = found[0]
+    if name.startswith("score"):
+        return blob.size != np.prod(shape) and blob.size % int(np.prod(shape[1:])) == 0
+    kernel_alike = blob.shape[2:] == tuple(shape[2:]) and blob.ndim == len(shape) == 4
+    return kernel_alike and name.startswith("upscore") and blob.shape[:2] != tuple(shape[:2])
+
+
+def _arrays(name: str, found: list[np.ndarray]) -> list[np.ndarray]:
+    """A layer's blobs as plain float32 arrays of our own. Raises WeightsError."""
+    try:
+        arrays = [np.array(blob, dtype=np.float32, order="C") for blob in found]
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"layer {name} has blobs that are no arrays of numbers: {error}"
+        ) from None
+    if not arrays or any(array.ndim == 0 for array in arrays):
+        raise WeightsError(f"layer {name} has no blobs, or one without an axis")
+    return arrays
+
+
+def _refuse_other_scales(ours: set[str], given: set[str]) -> None:
+    """Raise WeightsError where the file is of a net with other constants on its taps."""
+    scales = {name for name in ours | given if name.startswith("scale_")}
+    file_is_fcn = any(name.startswith(("score", "upscore")) for name in given)
+    if file_is_fcn and any((name in ours) != (name in given) for name in scales):
+        raise WeightsError(
+            f"{', '.join(sorted(scales))}: in {'the net' if scales & ours else 'the file'} only; "
+            "skips of fcn8s_atonce are scaled down, those of fcn8s are not: choose that model"
+        )
 
 
 def _fit(
-    name: str, targets: list[Tensor], found: list[np.ndarray], report: Transplant
+    name: str, targets: list[Tensor], found: list[np.ndarray], report: Transplant, *, first: bool
 ) -> list[tuple[Tensor, np.ndarray]]:
     if len(found) != len(targets):
         raise WeightsError(f"layer {name} has {len(found)} blobs; the net's has {len(targets)}")
     fitted = []
     for target, blob in zip(targets, found, strict=True):
-        if name not in report.copied and _can_widen(target, blob):
+        if first and _can_widen(target, blob):
             blob = widen(blob, target.shape[1])
             report.widened.append(name)
         # A fully connected blob is (out, in * kh * kw), or padded with ones in front in old files.
@@ -120,11 +156,16 @@ def _fit(
                 f"layer {name} is {tuple(blob.shape)}; the net's is {tuple(target.shape)}: "
                 "choose the file of this backbone"
             )
-        if dense and not same and name not in report.reshaped:
+        if _is_fully_connected(target, blob) and name not in report.reshaped:
             report.reshaped.append(name)
         fitted.append((target, blob))
     report.copied.append(name)
     return fitted
+
+
+def _is_fully_connected(target: Tensor, blob: np.ndarray) -> bool:
+    """Whether a convolution's weights come as a matrix, plain or with two ones in front."""
+    return target.ndim == 4 and (blob.ndim == 2 or (blob.shape[:2] == (1, 1) and len(target) > 1))
 
 
 def _can_widen(target: Tensor, blob: np.ndarray) -> bool:

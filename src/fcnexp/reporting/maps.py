@@ -89,11 +89,13 @@ def derive_crops(maps: Sequence[MapLike]) -> list[str]:
         source = by_name[crop.sources[0]]
         fused = [each for each in maps if each.kind == "sum" and crop.name in each.sources]
         other = next((n for each in fused for n in each.sources if n != crop.name), None)
-        begins = f"{crop.grid.origin:g}, where {other or 'the image'} begins"
+        due = by_name[other].grid.origin if other else 0
+        begins = f"{due:g}, where {other or 'the image'} begins"
         lines.append(
             f"{crop.name}: {source.name} begins at {source.grid.origin:g} and has to at {begins}; "
-            f"cells are {source.grid.step:g} apart: ({crop.grid.origin:g} - "
-            f"{_signed(source.grid.origin)}) / {source.grid.step:g} = {crop.offset} cut off"
+            f"cells are {source.grid.step:g} apart: ({due:g} - "
+            f"{_signed(source.grid.origin)}) / {source.grid.step:g} = "
+            f"{(due - source.grid.origin) / source.grid.step:g}, and {crop.offset} are cut off"
         )
         for way in (source, *([by_name[other]] if other else [])):
             lines += [f"    {line}" for line in _moves(way, by_name)]

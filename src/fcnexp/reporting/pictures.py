@@ -60,6 +60,12 @@ def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
     return page
 
 
+def thumbnail(picture: np.ndarray, side: int = 240) -> np.ndarray:
+    """Picture uint8 (H, W, 3), scaled down so that no side is longer; colours are not mixed."""
+    step = max(1, -(-max(picture.shape[:2]) // side))
+    return picture[::step, ::step]
+
+
 def draw_predictions(
     label_image: Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]],
     samples: Sequence[Sample],

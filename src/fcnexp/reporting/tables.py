@@ -1,5 +1,6 @@
 """Scores as tables on the terminal, in percent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -50,6 +51,31 @@ def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
         if count:
             table.add_row(name, f"{count:,}", "frozen", "-")
     Console(highlight=False).print(table)
+
+
+def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
+    """Print what the halves of a data set hold; see `data.checking.Report`."""
+    halves = Table(title="Halves", title_justify="left")
+    for name in ("", "images", "broken", "smallest", "largest", "void (%)"):
+        halves.add_column(name, justify="right" if name else "left")
+    for report in reports:
+        sizes = sorted(report.sizes, key=lambda size: size[0] * size[1])
+        ends = [f"{h}x{w}" for h, w in (sizes[0], sizes[-1])] if sizes else ["-", "-"]
+        void = f"{100 * report.void_share:.2f}"
+        counts = (str(report.images), str(len(report.troubles)))
+        halves.add_row(report.split, *counts, *ends, void)
+    classes = Table(title="Share of labelled pixels (%), and images that have it")
+    classes.add_column("class")
+    for report in reports:
+        classes.add_column(report.split, justify="right")
+        classes.add_column("images", justify="right")
+    facts = [report.facts(class_names)["classes"] for report in reports]
+    for name in class_names:
+        cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
+        classes.add_row(name, *(cell for pair in cells for cell in pair))
+    console = Console(highlight=False)
+    console.print(halves)
+    console.print(classes)
 
 
 def percent(fraction: float | None) -> str:

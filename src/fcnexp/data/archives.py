@@ -1,0 +1,146 @@
+"""Data sets' archives: fetched or given, compared with their digest, unpacked safely."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from fcnexp.errors import DataError
+
+
+class Archive(NamedTuple):
+    """A published tar file. wanted: folders and files inside that are unpacked, from `base` on."""
+
+    file: str
+    url: str
+    md5: str
+    base: str
+    wanted: tuple[str, ...]
+
+
+# Places and digests: torchvision's VOCSegmentation and SBDataset.
+VOC2012 = Archive(
+    "VOCtrainval_11-May-2012.tar",
+    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    "6cd6e144f989b92b3379bac3b3de84fd",
+    "VOCdevkit/VOC2012",
+    ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"),
+)
+SBD = Archive(
+    "benchmark.tgz",
+    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
+    "benchmark.tgz",
+    "82b4d87ceb2ed10f6038a1cba92111cb",
+    "benchmark_RELEASE/dataset",
+    ("img", "cls", "train.txt", "val.txt"),
+)
+
+
+def prepare_archive(
+    archive: Archive, root: Path, given: Path | None, digest: str | None, say: Callable[[str], None]
+) -> int:
+    """Fetch an archive unless it is given, compare its digest, unpack it; returns files written.
+
+    given: a local copy. digest: MD5 to compare with, the published one where None. What is there
+    already in full is left alone, so that a run that was broken off goes on.
+    Raises DataError.
+    """
+    path = given or fetch(archive, root, say)
+    say(f"comparing the digest of {path}")
+    verify(path, digest or archive.md5)
+    return unpack(path, root, archive, say)
+
+
+def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
+    """Download an archive into root; what was fetched of it before is kept and gone on with.
+
+    Raises DataError naming the file, its place, and how to do without.
+    """
+    target = root / archive.file
+    if target.is_file():
+        return target
+    root.mkdir(parents=True, exist_ok=True)
+    partial = root / f"{archive.file}.part"
+    have = partial.stat().st_size if partial.is_file() else 0
+    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"})
+    say(f"fetching {archive.url}" + (f" from byte {have}" if have else ""))
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends the rest only
+            with partial.open(mode) as file:
+                shutil.copyfileobj(answer, file, 2**20)
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(
+            f"{archive.file}: could not be fetched from {archive.url} ({reason}); fetch it "
+            "otherwise and give archive=FILE, or run the same command again"
+        ) from None
+    os.replace(partial, target)
+    return target
+
+
+def verify(path: Path, digest: str) -> None:
+    """Raise DataError where a file's MD5 is another."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
+    if found != digest:
+        raise DataError(
+            f"archive={path}: its MD5 is {found}, not {digest}: cut short, damaged or another "
+            f"file; fetch it again, or where you trust it give digest={found}"
+        )
+
+
+def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None]) -> int:
+    """Write the wanted files below root; returns how many were written.
+
+    A member that would leave root, a link or a device ends it before anything is written.
+    Raises DataError.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            members = list(_wanted(tar, archive, path))
+            if not members:
+                raise DataError(f"archive={path}: holds no {archive.base}; give {archive.file}")
+            say(f"unpacking {len(members)} files into {root}")
+            return sum(_unpack_one(tar, member, root) for member in members)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"archive={path}: cannot be unpacked ({error})") from None
+
+
+def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarfile.TarInfo]:
+    for member in tar:
+        place = PurePosixPath(member.name)
+        if place.is_absolute() or ".." in place.parts:
+            raise DataError(f"archive={path}: {member.name} leaves its folder; do not trust it")
+        inside = str(place).removeprefix(f"{archive.base}/")
+        wanted = inside != str(place) and any(
+            inside == name or inside.startswith(f"{name}/") for name in archive.wanted
+        )
+        if not wanted or member.isdir():
+            continue
+        if not member.isfile():
+            raise DataError(f"archive={path}: {member.name} is a link or device, not a file")
+        yield member
+
+
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bool:
+    """Write one file so that it is there whole or not at all; False where it was there."""
+    target = root / member.name
+    if target.is_file() and target.stat().st_size == member.size:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    source = tar.extractfile(member)
+    assert source is not None  # it is a file
+    with source, partial.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    os.replace(partial, target)
+    return True

@@ -1,0 +1,104 @@
+"""What a data set holds, counted file by file, and what is wrong with it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from fcnexp.data.sample import Samples
+from fcnexp.errors import DataError
+from fcnexp.labels import VOID
+
+
+class Checked(NamedTuple):
+    """One image. counts: pixels by stored label value, 256 numbers; trouble: what is wrong."""
+
+    name: str
+    size: tuple[int, int]
+    counts: np.ndarray
+    trouble: str | None
+
+
+@dataclass
+class Report:
+    """One half of a data set.
+
+    sizes: images by (height, width). pixels: by label value 0 to 255. images_with: number of images
+    that hold each value. troubles: messages that name files.
+    """
+
+    split: str
+    images: int = 0
+    sizes: Counter = field(default_factory=Counter)
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    troubles: list[str] = field(default_factory=list)
+
+    def add(self, one: Checked) -> None:
+        """Count one image."""
+        self.images += 1
+        if one.trouble is not None:
+            self.troubles.append(one.trouble)
+            return
+        self.sizes[one.size] += 1
+        self.pixels += one.counts
+        self.images_with += one.counts > 0
+
+    @property
+    def void_share(self) -> float:
+        """Share of pixels that are void; 0 where there is none at all."""
+        return float(self.pixels[VOID] / max(1, self.pixels.sum()))
+
+    def facts(self, class_names: tuple[str, ...]) -> dict[str, object]:
+        """The report as plain values."""
+        labelled = max(1, int(self.pixels.sum() - self.pixels[VOID]))
+        classes = {
+            name: {
+                "pixels": int(self.pixels[i]),
+                "share": float(self.pixels[i] / labelled),
+                "images": int(self.images_with[i]),
+            }
+            for i, name in enumerate(class_names)
+        }
+        return {
+            "images": self.images,
+            "unreadable": len(self.troubles),
+            "troubles": self.troubles,
+            "sizes": {f"{h}x{w}": n for (h, w), n in self.sizes.most_common()},
+            "void_share": self.void_share,
+            "values": {i: int(n) for i, n in enumerate(self.pixels) if n},
+            "classes": classes,
+        }
+
+
+def check_one(samples: Samples, index: int) -> Checked:
+    """Read one image with its label, and count the label's values."""
+    name = samples.ids[index]
+    try:
+        sample = samples[index]
+    except DataError as error:
+        return Checked(name, (0, 0), np.zeros(256, np.int64), str(error))
+    assert sample.label is not None
+    label = sample.label.numpy()
+    counts = np.bincount(label.ravel(), minlength=256)
+    trouble = None if (label != VOID).any() else f"{name}: its label is void everywhere"
+    return Checked(name, (label.shape[0], label.shape[1]), counts, trouble)
+
+
+def check_all(samples: Samples, workers: int) -> Iterator[Checked]:
+    """Every image of a half, in order, read by so many processes (0: by this one)."""
+    one = partial(check_one, samples)
+    if workers == 0:
+        yield from map(one, range(len(samples)))
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(one, range(len(samples)), chunksize=16)
+
+
+def repeated(ids: Iterable[str]) -> list[str]:
+    """Ids that are listed more than once."""
+    return sorted(name for name, count in Counter(ids).items() if count > 1)

@@ -1,0 +1,237 @@
+"""Get data ready, and check it: `python -m fcnexp.prepare [check|hha] data=voc`."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from fcnexp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from fcnexp.data.checking import Report
+    from fcnexp.data.splits import DataSet
+
+TASKS = ("get", "check", "hha")
+
+
+def prepare(cfg: DictConfig, folder: Path) -> None:
+    """Do what the task says. Raises UserError."""
+    from fcnexp.config import PrepareConfig, check_targets, to_plain, typed
+
+    cfg = typed(cfg, PrepareConfig)
+    check_targets(to_plain(cfg))
+    if cfg.task not in TASKS:
+        raise ConfigError(f"task={cfg.task}: allowed are {', '.join(TASKS)}")
+    if cfg.workers < 0:
+        raise ConfigError(f"workers={cfg.workers}: it counts from 0")
+    {"get": get, "check": check, "hha": encode_folder}[cfg.task](cfg, folder)
+
+
+def get(cfg: DictConfig, folder: Path) -> None:
+    """Fetch or convert a data set into its root."""
+    kind = str(cfg.data._target_).rpartition(".")[2]
+    if kind in ("Voc", "VocSbd"):
+        get_archives(cfg, with_sbd=kind == "VocSbd")
+    elif kind == "Nyud":
+        get_nyud(cfg)
+    else:
+        from fcnexp import build
+
+        made = build.part(cfg, "data")
+        for half in (made.train, made.val):  # generated ones are written on first use
+            print(f"{len(half(made.provides))} images")
+
+
+def get_archives(cfg: DictConfig, *, with_sbd: bool) -> None:
+    """Unpack VOC 2012, and SBD where it is asked for."""
+    from fcnexp.data.archives import SBD, VOC2012, prepare_archive
+
+    wanted = [(VOC2012, cfg.data.root, cfg.archive)]
+    if with_sbd:
+        wanted.append((SBD, cfg.data.sbd_root, cfg.sbd_archive))
+    for archive, root, given in wanted:
+        place = Path(root).expanduser()
+        count = prepare_archive(archive, place, given and Path(given), cfg.digest, print)
+        print(f"{place}: {count} files written")
+
+
+def get_nyud(cfg: DictConfig) -> None:
+    """Convert the official NYUDv2 file into the papers' layout; goes on where it stopped."""
+    from fcnexp.data.nyud_facts import FIRST_ID, split_of
+    from fcnexp.data.nyud_official import OfficialFile, is_converted
+
+    if cfg.mat is None:
+        raise ConfigError("mat: required for data=nyud, and not given; add mat=FILE")
+    root = Path(cfg.data.root).expanduser()
+    with OfficialFile(Path(cfg.mat)) as official:
+        count = official.count
+    todo = [place for place in range(count) if not is_converted(place, root)]
+    print(f"{root}: {count - len(todo)} of {count} images are there; converting {len(todo)}")
+    one = partial(_convert, Path(cfg.mat), root)
+    for _ in tracked(in_processes(one, todo, cfg.workers), len(todo), "converting"):
+        pass
+    for split, places in split_of().items():
+        ids = [str(FIRST_ID + place) for place in places if place < count]
+        (root / f"{split}.txt").write_text("".join(f"{name}\n" for name in ids))
+    print(f"{root}: done; lists train, val and test written")
+
+
+def _convert(mat: Path, root: Path, place: int) -> None:
+    from fcnexp.data.nyud_official import convert
+
+    convert(mat, place, root)
+
+
+def encode_folder(cfg: DictConfig, folder: Path) -> None:
+    """Write an HHA image for each depth image of a folder."""
+    if cfg.depth is None or cfg.intrinsics is None:
+        missing = "depth" if cfg.depth is None else "intrinsics"
+        raise ConfigError(f"{missing}: required for hha, and not given; add {missing}=...")
+    if len(cfg.intrinsics) != 4:
+        raise ConfigError(f"intrinsics={list(cfg.intrinsics)}: four numbers, [fx,fy,cx,cy]")
+    source = Path(cfg.depth).expanduser()
+    paths = sorted(source.glob("*.png"))
+    if not paths:
+        raise ConfigError(f"depth={source}: no PNG files there")
+    output = Path(cfg.output).expanduser() if cfg.output else source.parent / "hha"
+    output.mkdir(parents=True, exist_ok=True)
+    raw = Path(cfg.raw_depth).expanduser() if cfg.raw_depth else None
+    fx, fy, cx, cy = cfg.intrinsics
+    camera = [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]
+    todo = [path for path in paths if not (output / path.name).is_file()]
+    one = partial(encode_one, raw=raw, output=output, camera=camera, unit=cfg.unit)
+    for _ in tracked(in_processes(one, todo, cfg.workers), len(todo), "encoding"):
+        pass
+    print(f"{output}: {len(todo)} written, {len(paths) - len(todo)} were there")
+
+
+def encode_one(
+    path: Path, *, raw: Path | None, output: Path, camera: list[list[float]], unit: float
+) -> None:
+    """Write one HHA image. Raises DataError naming the depth image."""
+    import os
+
+    import numpy as np
+    from PIL import Image
+
+    from fcnexp.data.files import read_depth
+    from fcnexp.data.hha import encode_hha
+
+    depth = read_depth(path)[0].numpy()
+    seen = depth if raw is None else read_depth(raw / path.name)[0].numpy()
+    try:
+        hha = encode_hha(depth * unit, seen == 0, np.array(camera))
+    except (DataError, ValueError) as error:
+        raise DataError(f"{path}: {error}") from None
+    partial_file = output / f".{path.name}.{os.getpid()}"
+    Image.fromarray(hha).save(partial_file, format="PNG")
+    os.replace(partial_file, output / path.name)
+
+
+def check(cfg: DictConfig, folder: Path) -> None:
+    """Read everything, print a table, write check.json and a contact sheet.
+
+    Raises DataError at the end where something is broken, so that the exit code is 1.
+    """
+    from fcnexp import build
+    from fcnexp.data.checking import Report, check_all, repeated
+    from fcnexp.reporting import tables
+
+    made: DataSet = build.part(cfg, "data")
+    reports, halves, broken = [], {}, []
+    for split in ("train", "val"):
+        report = Report(split)
+        try:
+            samples = getattr(made, split)(provided(made))
+        except DataError as error:
+            broken.append(f"{split}: {error}")
+            continue
+        halves[split] = samples
+        checked = check_all(samples, cfg.workers)
+        for one in tracked(checked, len(samples), f"reading {split}"):
+            report.add(one)
+        report.troubles += [f"{name}: listed twice" for name in repeated(samples.ids)]
+        broken += report.troubles
+        reports.append(report)
+    tables.print_check(reports, made.class_names)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_check(folder, made, reports, broken)
+    if halves and not all(report.troubles for report in reports):
+        draw_sheet(folder / "sheet.png", halves, reports, cfg.pictures)
+    print(f"record {folder}")
+    if broken:
+        shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
+        raise DataError(f"{len(broken)} broken: {shown}")
+
+
+def provided(made: "DataSet") -> tuple[str, ...]:
+    """The fields whose folders are there: an NYUD folder may hold colour only."""
+    for fields in (made.provides, ("rgb",)):
+        try:
+            made.val(fields)
+        except DataError:
+            continue
+        return fields
+    return made.provides
+
+
+def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:
+    """Write check.json."""
+    from fcnexp.reporting.result import write_atomically
+
+    facts: dict[str, Any] = {r.split: r.facts(made.class_names) for r in reports}
+    facts |= {"broken": broken}
+    write_atomically(folder / "check.json", json.dumps(facts, indent=2) + "\n")
+
+
+def draw_sheet(path: Path, halves: dict[str, Any], reports: list["Report"], count: int) -> None:
+    """Write a contact sheet: some images of each half with their labels."""
+    from fcnexp.reporting import pictures
+
+    rows = []
+    for report in reports:
+        samples = halves[report.split]
+        chosen = range(0, len(samples), max(1, 2 * len(samples) // max(1, count)))
+        for index in list(chosen)[: max(1, count // 2)]:
+            try:
+                sample = samples[index]
+            except DataError:
+                continue
+            pair = (pictures.as_picture(sample.fields), pictures.colour(sample.label.numpy()))
+            rows.append([pictures.thumbnail(picture) for picture in pair])
+    if rows:
+        pictures.sheet(rows, ("image", "label")).save(path)
+
+
+def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:
+    """Call a function on each item, by so many processes (0: by this one)."""
+    if workers == 0:
+        yield from map(one, todo)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(one, todo)
+
+
+def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
+    """The same steps with a bar on a terminal."""
+    from rich.progress import track
+
+    return track(steps, what, total=count, disable=not sys.stderr.isatty())
+
+
+def main() -> None:
+    """Entry point: `check` and `hha` come as the first word."""
+    from fcnexp import cli
+
+    if len(sys.argv) > 1 and sys.argv[1] in TASKS:
+        sys.argv[1] = f"task={sys.argv[1]}"
+    cli.run(prepare, "prepare")
+
+
+if __name__ == "__main__":
+    main()

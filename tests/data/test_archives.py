@@ -1,0 +1,88 @@
+"""Archives are compared, unpacked safely, and gone on with."""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from fcnexp.data.archives import Archive, prepare_archive, unpack, verify
+from fcnexp.errors import DataError
+
+MADE = Archive("made.tar", "http://nowhere.invalid/made.tar", "", "base/set", ("img", "train.txt"))
+FILES = {
+    **{"base/set/img/a.jpg": b"picture a", "base/set/img/b.jpg": b"picture b"},
+    **{"base/set/train.txt": b"a\nb\n", "base/set/inst/a.mat": b"not wanted"},
+}
+
+
+def tar(path: Path, files: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.type = (len(content) if kind == tarfile.REGTYPE else 0), kind
+            member.linkname = "/etc/passwd"
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_wanted_files_are_unpacked_and_no_others(tmp_path):
+    path = tar(tmp_path / "made.tar", FILES)
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    assert prepare_archive(MADE, tmp_path / "root", path, digest, lambda _: None) == 3
+    assert files_below(tmp_path / "root") == {n: c for n, c in FILES.items() if "inst" not in n}
+
+
+def test_unpacking_goes_on_where_it_stopped(tmp_path):
+    path = tar(tmp_path / "made.tar", FILES)
+    root = tmp_path / "root"
+    assert unpack(path, root, MADE, print) == 3
+    (root / "base/set/img/a.jpg").unlink()
+    (root / "base/set/img/b.jpg").write_bytes(b"half")
+    assert unpack(path, root, MADE, print) == 2
+    assert (root / "base/set/img/b.jpg").read_bytes() == b"picture b"
+
+
+@pytest.mark.parametrize("name", ["base/set/img/../../../../evil", "/base/set/img/evil", "../evil"])
+def test_member_that_leaves_its_folder_stops_everything(tmp_path, name):
+    path = tar(tmp_path / "made.tar", FILES | {name: b"evil"})
+    with pytest.raises(DataError, match="leaves its folder; do not trust it"):
+        unpack(path, tmp_path / "root", MADE, print)
+    assert not (tmp_path / "root").exists() and not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    path = tar(tmp_path / "made.tar", {"base/set/img/a.jpg": b""}, kind)
+    with pytest.raises(DataError, match="img/a.jpg is a link or device"):
+        unpack(path, tmp_path / "root", MADE, print)
+    assert not (tmp_path / "root").exists()
+
+
+def test_other_digest_is_refused_and_told(tmp_path):
+    path = tar(tmp_path / "made.tar", FILES)
+    with pytest.raises(DataError, match=r"made\.tar: its MD5 is [0-9a-f]{32}, not 00.* fetch it"):
+        verify(path, "00" * 16)
+
+
+def test_cut_and_foreign_archives_are_named(tmp_path):
+    whole = tar(tmp_path / "made.tar", FILES).read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[:1300])
+    with pytest.raises(DataError, match=r"cut\.tar: cannot be unpacked|cut\.tar: holds no"):
+        unpack(tmp_path / "cut.tar", tmp_path / "root", MADE, print)
+    (tmp_path / "text.tar").write_text("hello")
+    with pytest.raises(DataError, match=r"text\.tar: cannot be unpacked"):
+        unpack(tmp_path / "text.tar", tmp_path / "root", MADE, print)
+    other = tar(tmp_path / "other.tar", {"elsewhere/a.jpg": b""})
+    with pytest.raises(DataError, match=r"holds no base/set; give made\.tar"):
+        unpack(other, tmp_path / "root", MADE, print)
+
+
+def test_without_a_network_the_way_out_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"made\.tar: could not be fetched .* give archive=FILE"):
+        prepare_archive(MADE, tmp_path / "root", None, None, lambda _: None)

@@ -1,0 +1,293 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import SHARED
+from PIL import Image
+
+from fcnexp.data.hha import (
+    NYUD_CROP,
+    NYUD_INTRINSICS,
+    angles,
+    crop_intrinsics,
+    encode_hha,
+    gravity,
+    heights,
+)
+from fcnexp.data.normals import plane_normals, window_moments
+from fcnexp.errors import DataError
+
+CAMERA = np.array([[80.0, 0, 30.3], [0, 82.0, 24.6], [0, 0, 1]])  # of images of 50 x 60
+CROPPED = crop_intrinsics(NYUD_INTRINSICS, *NYUD_CROP)
+NOTHING = np.zeros((50, 60), dtype=bool)
+
+
+def rays(height=50, width=60, camera=CAMERA):
+    """(3, H, W) with z = 1; indices from 1, as in MATLAB."""
+    v, u = np.mgrid[1.0 : height + 1, 1.0 : width + 1]
+    fx, fy, cx, cy = camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]
+    return np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u)])
+
+
+def tilted(pitch, roll):
+    """Right, down and forward of the room, as the camera sees them."""
+    p, r = np.deg2rad([pitch, roll])
+    nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    lean = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    return (nod @ lean).T
+
+
+def room(ray, down, forward, *, above_floor, below_ceiling, to_wall):
+    """Depth and surface (0 floor, 1 ceiling, 2 wall) of an empty room, lengths as given."""
+    along, out = np.tensordot(down, ray, 1), np.tensordot(forward, ray, 1)
+    with np.errstate(divide="ignore"):
+        z = np.stack([above_floor / along, -below_ceiling / along, to_wall / out])
+    z[z <= 0] = np.inf
+    return z.min(axis=0), z.argmin(axis=0)
+
+
+def far_from_edges(surface, which, reach):
+    """Pixels whose window shows one surface only."""
+    padded = np.pad(surface, reach, constant_values=which)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
+    return (windows == which).all(axis=(2, 3))
+
+
+def golden(name):
+    path = SHARED / "golden" / "hha" / name
+    if not path.is_file():
+        pytest.skip(f"needs the golden file {path}")
+    return np.asarray(Image.open(path))
+
+
+def encode_golden(folder, unit, mask, camera):
+    """HHA, what MATLAB or the port made of the same, and pixels with planes, without any pixel."""
+    scale = 1e4 if unit == "e-4m" else 1e3
+    depth = golden(f"{folder}/depth_{unit}.png") / scale
+    missing = golden(f"{folder}/rawdepth_{unit}.png") == 0 if "RD" in mask else depth == 0
+    want = golden(f"{folder}/hha_{mask}.png").astype(int)
+    fine, _ = plane_normals(depth * 100, missing, camera)
+    empty = far_from_edges(missing, True, 3)
+    return encode_hha(depth, missing, camera).astype(int), want, ~np.isnan(fine[0]), empty
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("folder", "unit", "mask", "camera", "halves"),
+    [
+        ("nyu0001_full", "e-4m", "matlab_maskD", NYUD_INTRINSICS, 0),
+        ("nyu0001_crop", "mm", "port_maskD_cropK", CROPPED, 0),
+        ("rcnn_depth_demo", "mm", "port_maskD_cropK", CROPPED, 17),  # z = 4.96 m; port: to even
+    ],
+)
+def test_every_pixel_is_the_originals_without_missing_ones(folder, unit, mask, camera, halves):
+    hha, want, _, _ = encode_golden(folder, unit, mask, camera)
+    np.testing.assert_array_equal(hha[..., 1:], want[..., 1:])
+    differ = hha[..., 0] != want[..., 0]
+    assert differ.sum() == halves
+    assert (hha[differ, 0] == 63).all() and (want[differ, 0] == 62).all()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("folder", "unit", "mask", "camera", "noise"),
+    [  # noise: percent of windows with pixels but no plane. Source: HHA_SPEC.md sec. 8
+        ("nyu0001_full", "e-4m", "port_maskRD", NYUD_INTRINSICS, 0.83),
+        ("nyu0001_crop", "mm", "matlab_maskRD_fullK", NYUD_INTRINSICS, 0.24),
+        ("nyu0001_crop", "mm", "port_maskRD_cropK", CROPPED, 0.24),
+        ("rcnn_depth_demo", "mm", "port_maskRD_cropK", CROPPED, 1.78),
+    ],
+)
+def test_missing_pixels_leave_all_but_noise_within_1(folder, unit, mask, camera, noise):
+    hha, want, planes, empty = encode_golden(folder, unit, mask, camera)
+    off = abs(hha - want)
+    assert np.count_nonzero(hha[..., 0] - want[..., 0]) == (17 if "demo" in folder else 0)
+    assert off[..., :2].max() <= 1 and off[planes, 2].max() == 1
+    assert np.mean(off[planes, 2] > 0) < 0.007
+    assert (hha[empty, 2] == 218).all() and (want[empty, 2] == 218).all()
+    assert 100 * np.mean(~planes & ~empty) == pytest.approx(noise, abs=0.005)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("folder", ["nyu0001_crop", "rcnn_depth_demo"])
+def test_gravity_is_the_ports(folder):
+    depth = golden(f"{folder}/depth_mm.png") / 10
+    known = json.loads((SHARED / "golden/hha/intermediates.json").read_text())
+    down = gravity(plane_normals(depth, depth == 0, CROPPED)[1])
+    case = next(known[key] for key in known if key.startswith(f"{folder}/") and "maskD" in key)
+    np.testing.assert_allclose(down, case["gravity"], atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 30), (24, 9)])
+def test_window_moments_equal_slow_sums(size):
+    rng = np.random.default_rng(0)
+    valid, q = (rng.random(size) < 0.7).astype(np.int32), rng.random(size)
+    padding = ((10, 11), (10, 10))
+    found = window_moments(np.pad(valid, padding), np.pad(q * valid, padding))
+    v, u = np.indices(size)
+    for radius, moments in zip((3, 10), found, strict=True):
+        flat = [sums.reshape(size[0], -1)[:, : size[1]] for sums in moments]
+        for y, x in np.ndindex(size):
+            near = (abs(v - y) <= radius) & (abs(u - x) <= radius) & (valid == 1)
+            du, dv, w = u[near] - x, v[near] - y, q[near]
+            summands = (w * 0 + 1, du, dv, du * du, du * dv, dv * dv, w, du * w, dv * w)
+            want = [total.sum() for total in summands]
+            np.testing.assert_allclose([total[y, x] for total in flat], want, atol=1e-12)
+
+
+def test_counts_survive_the_overflow_in_wide_images():
+    valid = np.pad(np.ones((22, 12000), dtype=np.int32), ((10, 11), (10, 10)))
+    _, coarse = window_moments(valid, valid / 2)
+    at = 11 * 12020 + 11900  # 441 * 11900 ** 2 needs 36 bits
+    squares = 21 * 2 * sum(d * d for d in range(11))
+    assert [int(sums[at]) for sums in coarse[:6]] == [441, 0, 0, squares, 0, squares]
+
+
+def test_normals_equal_least_squares_pixel_by_pixel():
+    rng = np.random.default_rng(1)
+    camera, size = CAMERA + np.diag([0, 1.0, 0]), (110, 35)  # more rows than two bands have
+    z, missing = 300 + 20 * rng.random(size), rng.random(size) < 0.3
+    found = plane_normals(z, missing, camera)
+    ray, (v, u) = rays(*size, camera), np.indices(size)
+    for radius, normals in zip((3, 10), found, strict=True):
+        for y, x in [(0, 0), (47, 34), (48, 20), (50, 3), (95, 17), (97, 1), (109, 34)]:
+            near = (abs(v - y) <= radius) & (abs(u - x) <= radius) & ~missing
+            plane = np.linalg.lstsq(ray[:, near].T, 1 / z[near])[0]
+            plane *= np.sign(plane @ ray[:, y, x]) / np.linalg.norm(plane)
+            np.testing.assert_allclose(normals[:, y, x], plane, atol=1e-9)
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (12, 0), (-8, 5), (3, -10)])
+def test_a_room_has_its_own_heights_and_angles(pitch, roll):
+    _, down, forward = tilted(pitch, roll)
+    camera = np.array([[250.0, 0, 150.3], [0, 255.0, 120.6], [0, 0, 1]])
+    ray = rays(250, 300, camera)
+    z, surface = room(ray, down, forward, above_floor=1.2, below_ceiling=0.9, to_wall=6.0)
+    hha = encode_hha(z, None, camera).astype(int)
+    # A degree, and 5 cm of 6 m: windows over two surfaces see neither, and pull at gravity.
+    height = 120 - 100 * z * np.tensordot(down, ray, 1)
+    np.testing.assert_allclose(hha[..., 1], height, atol=5)
+    for which, angle in enumerate((38, 218, 128)):
+        plain = far_from_edges(surface, which, 3)
+        assert plain.any() and abs(hha[plain, 2] - angle).max() <= 1
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (25, 0), (-20, 10), (5, -30)])
+def test_gravity_is_down_for_a_tilted_camera(pitch, roll):
+    rng = np.random.default_rng(2)
+    right, down, forward = tilted(pitch, roll)
+    parts = [axis[:, None].repeat(40, axis=1) for axis in (right, -right, forward, down, -down)]
+    clutter = rng.normal(size=(3, 30))
+    normals = np.concatenate([*parts, clutter / np.linalg.norm(clutter, axis=0)], axis=1)
+    normals[:, :5] = np.nan
+    assert gravity(normals[:, None]) @ down > np.cos(np.deg2rad(3))
+
+
+def test_gravity_equals_the_slow_way():
+    rng = np.random.default_rng(3)
+    normals = rng.normal(size=(3, 7, 90)) * np.array([1, 2, 1])[:, None, None]
+    normals /= np.linalg.norm(normals, axis=0)
+    down = np.array([0.0, 1, 0])
+    for degrees in 5 * [45] + 5 * [15]:
+        scatter = np.zeros((3, 3))
+        for normal in normals.reshape(3, -1).T:
+            along = abs(normal @ down)
+            wall, floor = along < np.sin(np.deg2rad(degrees)), along > np.cos(np.deg2rad(degrees))
+            scatter += (int(wall) - int(floor)) * np.outer(normal, normal)
+        least = np.linalg.eigh(scatter)[1][:, 0]
+        down = least * np.sign(least @ down)
+    np.testing.assert_allclose(gravity(normals), down, atol=1e-12)
+
+
+def test_gravity_without_normals_is_straight_down():
+    assert gravity(np.full((3, 4, 5), np.nan)).tolist() == [0, 1, 0]
+
+
+def test_disparity_by_hand():
+    z = np.repeat([0.5, 1.0, 1.25, 4.0, 4.96, 10.0], 10) * np.ones((50, 1))
+    disparity = encode_hha(z, None, CAMERA)[0, ::10, 0]
+    assert disparity.tolist() == [255, 255, 248, 78, 63, 31]  # 31000 / cm; 77.5 and 62.5 go up
+
+
+def test_a_floor_out_of_view_is_130_cm_below():
+    z = np.full((50, 60), 200.0)  # a wall; the last row is 62 cm below the camera
+    below = 200 * (np.arange(50) + 1 - CAMERA[1, 2]) / CAMERA[1, 1]
+    up = heights(z, CAMERA, np.array([0.0, 1.0, 0.0]))
+    np.testing.assert_allclose(up, (130 - below)[:, None].repeat(60, 1))
+
+
+@pytest.mark.parametrize(("metres", "lowest"), [(2.8, 130 - 86.73), (3.0, 0.0)])
+def test_a_floor_in_view_is_90_cm_below_or_more(metres, lowest):
+    up = heights(np.full((50, 60), 100 * metres), CAMERA, np.array([0.0, 1.0, 0.0]))
+    assert up.min() == pytest.approx(lowest, abs=0.01)
+
+
+@pytest.mark.parametrize(("degrees", "turned"), [(0.09, False), (0.11, True)])
+def test_heights_ignore_a_tilt_below_a_tenth_of_a_degree(degrees, turned):
+    z, tilt = np.full((50, 60), 300.0), np.deg2rad(degrees)
+    up = heights(z, CAMERA, np.array([np.sin(tilt), np.cos(tilt), 0.0]))
+    assert (np.ptp(up, axis=1).max() > 0.1) == turned
+
+
+def test_angles_at_their_limits():
+    down = np.array([0.0, 1.0, 0.0])
+    normals = np.array([[0, 1 + 1e-12, 0], [0, -1 - 1e-12, 0], [0, 0, 1], [np.nan] * 3]).T
+    assert angles(normals[:, None], down)[0].tolist() == [38, 218, 128, 218]
+
+
+def test_missing_pixels_have_no_part_in_normals():
+    rng = np.random.default_rng(4)
+    z = np.full((50, 60), 2.0)
+    missing = rng.random(z.shape) < 0.3
+    z[missing] = rng.uniform(1, 3, missing.sum())
+    assert (encode_hha(z, missing, CAMERA)[..., 2] == 128).all()
+    assert (encode_hha(np.where(missing, 0, z), None, CAMERA)[..., 2] == 128).all()
+
+
+@pytest.mark.parametrize(
+    "line", [(slice(0), 0), (20, 30), (20, slice(28, 33)), ([19, 20], [30, 31])]
+)
+def test_pixels_without_a_plane_have_the_angle_218(line):
+    missing = NOTHING.copy()
+    missing[10:31, 20:41] = True
+    missing[line] = False
+    hha = encode_hha(np.full(missing.shape, 2.0), missing, CAMERA)
+    assert hha[20, 30, 2] == 218 and hha[5, 5, 2] == 128
+    missing[21, 29] = missing[21, 31] = missing[22, 30] = False
+    assert encode_hha(np.full(missing.shape, 2.0), missing, CAMERA)[20, 30, 2] == 128
+
+
+def test_a_crop_sees_along_the_same_rays():
+    assert CROPPED[:2, 2].tolist() == [285.58244941119034, 208.73616633400465]
+    whole, part = rays(480, 640, NYUD_INTRINSICS), rays(425, 560, CROPPED)
+    np.testing.assert_allclose(whole[:, 45:470, 40:600], part, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("depth", "missing", "camera", "text"),
+    [
+        (np.ones((1, 50, 60)), None, CAMERA, r"shape \(1, 50, 60\).*without a channel axis"),
+        (np.ones((50, 0)), None, CAMERA, r"shape \(50, 0\)"),
+        (np.ones((50, 60)), NOTHING[1:], CAMERA, r"missing is bool of shape \(49, 60\)"),
+        (np.ones((50, 60)), NOTHING * 1, CAMERA, "missing is int64.*raw == 0"),
+        (np.ones((50, 60)), ~NOTHING, CAMERA, "all 3000 pixels.*True where there is none"),
+        (np.zeros((50, 60)), None, CAMERA, "missing or 0 in all 3000 pixels"),
+        (np.where(np.arange(60) < 1, np.nan, np.ones((50, 60))), None, CAMERA, "NaN.* 50 of 3000"),
+        (np.where(np.arange(60) < 2, np.inf, np.ones((50, 60))), None, CAMERA, "NaN.* 100 of 3000"),
+        (np.full((50, 60), -1.0), None, CAMERA, "negative in 3000 of 3000"),
+        (np.full((50, 60), 2500.0), None, CAMERA, "median of 2500.*try depth / 1000"),
+        (np.ones((50, 60)), None, CAMERA[:2], r"shape \(2, 3\).*\[\[fx, 0, cx\]"),
+        (np.ones((50, 60)), None, CAMERA * np.nan, "they are finite"),
+        (np.ones((50, 60)), None, np.diag([-80, 80, 1]), "focal lengths -80 and 80.*above 0"),
+        (np.ones((50, 60)), None, CAMERA.T, "no skew.*transpose"),
+    ],
+)
+def test_errors_say_what_to_do(depth, missing, camera, text):
+    with pytest.raises(DataError, match=text):
+        encode_hha(depth, missing, camera)
+
+
+def test_depth_beyond_50_metres_at_a_few_pixels_is_no_unit_error():
+    z = np.full((50, 60), 3.0)
+    z[:20] = 65.0
+    assert encode_hha(z, None, CAMERA).shape == (50, 60, 3)

@@ -1,0 +1,190 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_data import LABEL, own_tree
+from PIL import Image
+
+from fcnexp.data.own import Folder, read_mask, shared_out
+from fcnexp.data.palette import ClassesFile, indices_of_colours, save_indexed
+from fcnexp.errors import DataError
+from fcnexp.labels import VOID
+
+COLOURS = {0: (0, 0, 0), 1: (128, 64, 128), VOID: (224, 224, 192)}
+ROAD = ClassesFile(("background", "road"), COLOURS)
+
+
+def folder(root: Path, train: str | None = None, val: str | None = None, share=0.5) -> Folder:
+    return Folder(str(root), train, val, share)
+
+
+def without_lists(root: Path, names: tuple[str, ...]) -> Path:
+    own_tree(root, names)
+    (root / "train.txt").unlink()
+    (root / "val.txt").unlink()
+    return root
+
+
+def test_naming_it_touches_no_file(tmp_path):
+    data = folder(tmp_path / "nowhere")
+    assert data.provides == ("rgb",)
+    with pytest.raises(DataError, match=r"classes\.yaml: no such file; write `classes: \[backgr"):
+        _ = data.class_names
+
+
+def test_image_and_mask_are_read_with_their_classes(tmp_path):
+    data = folder(own_tree(tmp_path))
+    sample = data.train(("rgb",))[0]
+    assert sample.name == "a" and torch.equal(sample.label, torch.from_numpy(LABEL))
+    assert sample.fields["rgb"][0].min() > 190 and sample.fields["rgb"][1:].max() < 10
+    assert data.class_names == tuple(f"c{i}" for i in range(21))
+    assert data.train(("rgb",)).size(0) == (2, 3)
+
+
+def test_images_may_be_of_many_formats_and_names_have_spaces_and_dots(tmp_path):
+    root = own_tree(tmp_path, ("a", "my road 1.5", "c"))
+    Image.new("RGB", (3, 2)).save(root / "images/c.PNG")
+    (root / "images/c.jpg").unlink()
+    (root / "images/.DS_Store").write_text("")
+    (root / "train.txt").write_text("my road 1.5\r\nc.PNG\r\n")
+    (root / "val.txt").write_text("a.jpg")
+    train = folder(root).train(("rgb",))
+    assert train.ids == ["my road 1.5", "c"] and train[1].fields["rgb"].max() == 0
+
+
+def test_lists_may_have_other_names_and_places(tmp_path):
+    root = own_tree(tmp_path / "own", ("a", "b", "c"))
+    (root / "few.txt").write_text("b")
+    (tmp_path / "mine.txt").write_text("c")
+    data = folder(root, "few", str(tmp_path / "mine.txt"))
+    assert data.train(()).ids == ["b"] and data.val(()).ids == ["c"]
+    assert folder(root, "few").val(()).ids == ["c"]  # the other list keeps its usual name
+
+
+def test_one_list_alone_is_not_enough(tmp_path):
+    root = own_tree(tmp_path)
+    (root / "val.txt").unlink()
+    with pytest.raises(DataError, match=r"val: no such list in .* may be train, or a file"):
+        folder(root).train(())
+
+
+def test_lists_that_share_an_image_are_refused(tmp_path):
+    root = own_tree(tmp_path, ("a", "b", "c"))
+    (root / "val.txt").write_text("c\nb.jpg")
+    with pytest.raises(DataError, match=r"train and val of .* share 1 images, b first"):
+        folder(root).train(())
+
+
+def test_without_lists_every_image_is_in_one_half(tmp_path):
+    names = tuple(f"image {i}" for i in range(40))
+    data = folder(without_lists(tmp_path, names), share=0.25)
+    train, val = data.train(()).ids, data.val(()).ids
+    assert sorted(train + val) == sorted(names) and 4 <= len(val) <= 17  # 10 +- 2.5 deviations
+
+
+def test_half_of_an_image_depends_on_its_name_alone():
+    few, many = [f"{i}" for i in range(50)], [f"{i}" for i in range(500)]
+    halves = [shared_out(names, 0.3, Path()) for names in (few, many, many[::-1])]
+    assert halves[0]["val"] == [name for name in halves[1]["val"] if name in few]
+    assert sorted(halves[1]["val"]) == sorted(halves[2]["val"])
+    more = shared_out(many, 0.6, Path())["val"]
+    assert set(halves[1]["val"]) < set(more)
+    assert halves[0]["val"][:3] == ["1", "3", "4"]  # of SHA-256: other machines give the same
+
+
+def test_without_lists_no_file_may_be_alone(tmp_path):
+    root = without_lists(tmp_path, tuple("abcdef"))
+    (root / "images/b.jpg").unlink()
+    with pytest.raises(DataError, match=r"masks.b\.png: 1 of 6 masks have no image in .*images"):
+        folder(root).val(())
+    (root / "masks/b.png").unlink()
+    (root / "masks/d.png").rename(root / "masks/d_mask.png")
+    with pytest.raises(DataError, match=r"d_mask\.png: 1 of 5 masks have no image"):
+        folder(root).val(())
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 20])
+def test_share_is_between_0_and_1(tmp_path, share):
+    with pytest.raises(ValueError, match=r"val_share=.*: a share between 0 and 1"):
+        folder(tmp_path, share=share)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_declared_colours_become_indices(tmp_path, mode):
+    label = np.array([[0, 1, VOID], [1, 1, 0]], np.uint8)
+    pixels = np.array([[COLOURS[index] for index in row] for row in label], np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", ROAD), label)
+
+
+def test_colours_equal_the_slow_way():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 3, (20, 30, 3), np.uint8) * 127
+    colours = {i: tuple(rng.permutation([0, 127, 254]).tolist()) for i in (VOID, 3, 0)}
+    colours = {index: rgb for index, rgb in colours.items() if rgb}
+    label, unknown = indices_of_colours(pixels, colours)
+    for y, x in np.ndindex(20, 30):
+        found = [i for i, rgb in colours.items() if rgb == tuple(pixels[y, x].tolist())]
+        assert unknown[y, x] == (not found) and (not found or label[y, x] in found)
+
+
+def test_undeclared_colours_are_counted_most_frequent_first(tmp_path):
+    pixels = np.zeros((4, 7, 3), np.uint8)
+    pixels[0, :, 0] = np.arange(1, 8)
+    pixels[1:3] = 9
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    message = r"mask\.png: 8 colours .*: \[9, 9, 9\] in 14 pixels, \[7, 0, 0\] in 1 pixels"
+    with pytest.raises(DataError, match=message) as error:
+        read_mask(tmp_path / "mask.png", ROAD)
+    assert str(error.value).count("pixels") == 5
+
+
+def test_palette_in_another_order_than_the_classes_is_refused(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [1, VOID]], np.uint8))
+    image.putpalette([0, 0, 0, 224, 224, 192])
+    image.save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match=r"index 1 .* \[224, 224, 192\], .* declares for index 255"):
+        read_mask(tmp_path / "mask.png", ROAD)
+    plain = ClassesFile(("background", "road"), {})
+    assert read_mask(tmp_path / "mask.png", plain).tolist() == [[0, 1], [1, VOID]]
+
+
+def test_palette_of_other_colours_is_only_for_show(tmp_path):
+    save_indexed(tmp_path / "mask.png", np.array([[0, 1, VOID]], np.uint8))
+    assert read_mask(tmp_path / "mask.png", ROAD).tolist() == [[0, 1, VOID]]
+
+
+def test_colours_may_be_a_list_or_by_name_in_any_order(tmp_path):
+    root = own_tree(tmp_path)
+    for colours in ("[[0, 0, 0], [9, 8, 7]]", "{road: [9, 8, 7], background: [0, 0, 0]}"):
+        (root / "classes.yaml").write_text(f"classes: [background, road]\ncolours: {colours}\n")
+        assert folder(root)._classes.colours == {0: (0, 0, 0), 1: (9, 8, 7)}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no key classes; write `classes:"),
+        ("[a, b]", "has no key classes"),
+        ("classes: [a", r"not YAML \(.*\); write"),
+        ("classes: a", "classes is 'a', not a list"),
+        ("classes: []", r"classes is \[\], not a list"),
+        ("classes: [a, no]", "class False is not a name; write it in quotes"),
+        ("classes: [a, ' ']", "class ' ' is not a name"),
+        ("classes: [a, b, a]", "class a is listed twice"),
+        ("classes: [a, void]", "void is no class; leave it out"),
+        (f"classes: [{', '.join(f'c{i}' for i in range(256))}]", "256 classes; there may be 255"),
+        ("classes: [a]\ncolors: {}", "colors: no such key; allowed are classes and colours"),
+        ("classes: [a, b]\ncolours: {a: [0, 0, 0]}", r"do not match classes \(b\); give each"),
+        ("classes: [a]\ncolours: {a: [0, 0, 0], c: [1, 1, 1]}", r"do not match classes \(c\)"),
+        ("classes: [a]\ncolours: [[0, 0, 0], [1, 1, 1]]", "do not match classes"),
+        ("classes: [a]\ncolours: {a: [0, 0, 256]}", r"colour of a is \[0, 0, 256\]; give \[red"),
+        ("classes: [a]\ncolours: {a: '#ffffff'}", "colour of a is '#ffffff'; give"),
+        ("classes: [a, b]\ncolours: [[0, 1, 0], [0, 1, 0]]", r"of b, \[0, 1, 0\], is another's"),
+    ],
+)
+def test_wrong_classes_file_says_what_to_write(tmp_path, content, message):
+    (tmp_path / "classes.yaml").write_text(content)
+    with pytest.raises(DataError, match=rf"classes\.yaml: .*{message}"):
+        _ = folder(tmp_path).class_names
