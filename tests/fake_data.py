@@ -1,6 +1,7 @@
 """Fake data sets in the original layouts, some pixels large."""
 
 import struct
+from io import BytesIO
 from pathlib import Path
 from zlib import compress, crc32
 
@@ -91,3 +92,39 @@ def png_bytes(rows: list[bytes], *, width: int, bits: int, kind: int) -> bytes:
     pixels = compress(b"".join(b"\0" + row for row in rows))
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def encoded(image, form: str, **options) -> bytes:
+    """A file's bytes, of an image or an array."""
+    buffer = BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        buffer, form, **options
+    )
+    return buffer.getvalue()
+
+
+def plain(mode: str, colour, form: str = "PNG", **options) -> bytes:
+    """A 3x2 image of one colour."""
+    return encoded(Image.new(mode, (3, 2), colour), form, **options)
+
+
+def animated(form: str) -> bytes:
+    """Two images, red, then blue."""
+    red, blue = (Image.new("RGB", (3, 2), colour) for colour in ("red", "blue"))
+    return encoded(red, form, save_all=True, append_images=[blue], duration=100)
+
+
+def mat(**content) -> bytes:
+    buffer = BytesIO()
+    scipy.io.savemat(buffer, content)
+    return buffer.getvalue()
+
+
+def sbd(label) -> bytes:
+    return mat(GTcls={"Segmentation": label})
+
+
+def palette_png(label: np.ndarray, **options) -> bytes:
+    image = Image.fromarray(label)
+    image.putpalette(bytes(range(256)) * 3)
+    return encoded(image, "PNG", **options)

@@ -11,6 +11,8 @@ from fake_data import nyud_tree, voc_tree
 
 from fcnexp import build, trainers
 from fcnexp.config import check, compose_run
+from fcnexp.data.collate import collate
+from fcnexp.data.sample import Sample
 from fcnexp.task.module import SegmentationTask
 
 SMALL = [
@@ -109,6 +111,41 @@ def test_every_modality_trains_scores_and_evaluates(modality, tmp_path):
     scored = json.loads((tmp_path / "again/result.json").read_text())
     assert scored["scores"] == trained["scores"] and scored["images"] == 2
     assert scored["pixels"] == 2 * (20 * 24 - 3)  # (0, 0), (18, 23), (19, 22): void
+
+
+@pytest.mark.parametrize(("reduction", "share"), [("sum", 2), ("image_means", 1)])
+def test_gradient_of_a_padded_batch_is_that_of_its_images(reduction, share):
+    """Sum of single-image gradients, or their mean where the loss is divided by the images."""
+    cfg = check(
+        compose_run(
+            [
+                *("backbone=googlenet", "model=fcn8s", "data=voc", "init=scratch"),
+                f"regime.loss.reduction={reduction}",
+            ]
+        )
+    )
+    task = build.build_task(cfg, build.part(cfg, "data")).double().eval()
+    for layer in task.net.score_layers():
+        torch.nn.init.normal_(layer.weight)
+    apply = task.recipe.apply
+    task.recipe.apply = lambda fields, sizes: {
+        n: x.double() for n, x in apply(fields, sizes).items()
+    }
+    images = []
+    for i, (h, w) in enumerate([(40, 57), (51, 33)]):
+        rgb = torch.randint(0, 256, (3, h, w), dtype=torch.uint8)
+        label = torch.randint(0, 21, (h, w), dtype=torch.uint8)
+        images.append(Sample(str(i), {"rgb": rgb}, label))
+
+    def gradient(samples: list[Sample]) -> list[torch.Tensor]:
+        batch = collate(samples)
+        task.zero_grad()
+        task.loss(task(batch.fields, batch.sizes), batch.label).backward()
+        return [p.grad.clone() for p in task.net.parameters()]
+
+    together, *apart = (gradient(part) for part in (images, images[:1], images[1:]))
+    for both, first, second in zip(together, *apart, strict=True):
+        torch.testing.assert_close(both, (first + second) / share)
 
 
 @pytest.mark.slow

@@ -72,8 +72,8 @@ def test_other_digest_is_refused_and_told(tmp_path):
 
 def test_cut_and_foreign_archives_are_named(tmp_path):
     whole = tar(tmp_path / "made.tar", FILES).read_bytes()
-    (tmp_path / "cut.tar").write_bytes(whole[:1300])
-    with pytest.raises(DataError, match=r"cut\.tar: cannot be unpacked|cut\.tar: holds no"):
+    (tmp_path / "cut.tar").write_bytes(whole[:515])
+    with pytest.raises(DataError, match=r"cut\.tar: cannot be unpacked"):
         unpack(tmp_path / "cut.tar", tmp_path / "root", MADE, print)
     (tmp_path / "text.tar").write_text("hello")
     with pytest.raises(DataError, match=r"text\.tar: cannot be unpacked"):

@@ -167,6 +167,7 @@ def test_a_room_has_its_own_heights_and_angles(pitch, roll):
     # A degree, and 5 cm of 6 m: windows over two surfaces see neither, and pull at gravity.
     height = 120 - 100 * z * np.tensordot(down, ray, 1)
     np.testing.assert_allclose(hha[..., 1], height, atol=5)
+    np.testing.assert_allclose(heights(100 * z, camera, down), height, atol=1e-9)
     for which, angle in enumerate((38, 218, 128)):
         plain = far_from_edges(surface, which, 3)
         assert plain.any() and abs(hha[plain, 2] - angle).max() <= 1
@@ -241,7 +242,16 @@ def test_missing_pixels_have_no_part_in_normals():
     missing = rng.random(z.shape) < 0.3
     z[missing] = rng.uniform(1, 3, missing.sum())
     assert (encode_hha(z, missing, CAMERA)[..., 2] == 128).all()
-    assert (encode_hha(np.where(missing, 0, z), None, CAMERA)[..., 2] == 128).all()
+    for told in (None, missing & (rng.random(z.shape) < 0.5)):  # zeros are missing, told or not
+        assert (encode_hha(np.where(missing, 0, z), told, CAMERA)[..., 2] == 128).all()
+
+
+def test_normals_point_away_even_where_the_plane_passes_behind_the_camera():
+    columns = np.broadcast_to(np.arange(60), (50, 60))
+    z = 100 / np.maximum(columns - 30, 1)  # extended to the left, 1 / z is below 0 there
+    for normals in plane_normals(z, columns <= 30, CAMERA):
+        facing = (normals * rays()).sum(axis=0)
+        assert (facing[:, 29] > 0).all() and np.nanmin(facing) > -1e-9
 
 
 @pytest.mark.parametrize(

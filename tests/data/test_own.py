@@ -90,7 +90,11 @@ def test_half_of_an_image_depends_on_its_name_alone():
     assert sorted(halves[1]["val"]) == sorted(halves[2]["val"])
     more = shared_out(many, 0.6, Path())["val"]
     assert set(halves[1]["val"]) < set(more)
-    assert halves[0]["val"][:3] == ["1", "3", "4"]  # of SHA-256: other machines give the same
+    assert halves[0]["val"][:3] == [
+        "4",
+        "8",
+        "9",
+    ]  # SHA-256 begins 4b22, 2c62 and 1958; of 1 it is 6b86
 
 
 def test_without_lists_no_file_may_be_alone(tmp_path):
@@ -121,12 +125,12 @@ def test_declared_colours_become_indices(tmp_path, mode):
 def test_colours_equal_the_slow_way():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 3, (20, 30, 3), np.uint8) * 127
-    colours = {i: tuple(rng.permutation([0, 127, 254]).tolist()) for i in (VOID, 3, 0)}
-    colours = {index: rgb for index, rgb in colours.items() if rgb}
+    colours = {VOID: (254, 127, 0), 3: (0, 0, 0), 0: (0, 127, 254)}
     label, unknown = indices_of_colours(pixels, colours)
     for y, x in np.ndindex(20, 30):
         found = [i for i, rgb in colours.items() if rgb == tuple(pixels[y, x].tolist())]
-        assert unknown[y, x] == (not found) and (not found or label[y, x] in found)
+        assert unknown[y, x] == (not found)
+        assert unknown[y, x] or label[y, x] == found[0]
 
 
 def test_undeclared_colours_are_counted_most_frequent_first(tmp_path):
@@ -141,13 +145,13 @@ def test_undeclared_colours_are_counted_most_frequent_first(tmp_path):
 
 
 def test_palette_in_another_order_than_the_classes_is_refused(tmp_path):
-    image = Image.fromarray(np.array([[0, 1], [1, VOID]], np.uint8))
+    image = Image.fromarray(np.array([[0, 1], [1, 1]], np.uint8))
     image.putpalette([0, 0, 0, 224, 224, 192])
     image.save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"index 1 .* \[224, 224, 192\], .* declares for index 255"):
         read_mask(tmp_path / "mask.png", ROAD)
     plain = ClassesFile(("background", "road"), {})
-    assert read_mask(tmp_path / "mask.png", plain).tolist() == [[0, 1], [1, VOID]]
+    assert read_mask(tmp_path / "mask.png", plain).tolist() == [[0, 1], [1, 1]]
 
 
 def test_palette_of_other_colours_is_only_for_show(tmp_path):

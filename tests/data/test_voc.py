@@ -192,3 +192,12 @@ def test_every_real_pair_reads(shared_data):
 def test_grey_label_is_read_as_indices(tmp_path):
     Image.fromarray(LABEL).save(tmp_path / "grey.png")
     np.testing.assert_array_equal(read_label_png(tmp_path / "grey.png"), LABEL)
+
+
+def test_overlap_is_taken_only_where_it_is_named(tmp_path):
+    root = str(voc_tree(tmp_path / "voc", train=("a", "b"), val=("b", "c")))
+    with pytest.raises(DataError, match=r"share 1 images, b first; .*data\.shared=1"):
+        Voc(root, "train", "val").train(("rgb",))
+    assert Voc(root, "train", "val", shared=1).train(("rgb",)).ids == ["a", "b"]
+    with pytest.raises(DataError, match="share 1 images"):
+        Voc(root, "train", "val", shared=2).train(("rgb",))

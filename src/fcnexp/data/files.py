@@ -103,10 +103,15 @@ def read_label_mat(path: Path) -> np.ndarray:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{path}: not an SBD label, GTcls.Segmentation ({why})") from None
+        raise DataError(
+            f"{path}: not an SBD label, GTcls.Segmentation ({why}); fetch it again"
+        ) from None
     label = np.asarray(label)
     if label.ndim != 2 or label.dtype != np.uint8:
-        raise DataError(f"{path}: GTcls.Segmentation is {label.dtype} {label.shape}, not uint8 2-D")
+        raise DataError(
+            f"{path}: GTcls.Segmentation is {label.dtype} {label.shape}, not uint8 (height, width);"
+            " save indices as uint8, or fetch it again"
+        )
     return label
 
 

@@ -149,9 +149,10 @@ def millimetres(metres: np.ndarray, what: str) -> np.ndarray:
     Raises DataError naming `what` where a value is negative, not finite or beyond 65.5 m.
     """
     product = metres.astype(np.float32) * np.float32(1000)
-    if not np.isfinite(product).all() or product.min() < 0 or product.max() > 65535:
+    rounded = np.floor(product.astype(np.float64) + 0.5)
+    if not np.isfinite(rounded).all() or rounded.min() < 0 or rounded.max() > 65535:
         raise DataError(f"{what}: depth beyond 0 to 65.5 metres")
-    return np.floor(product.astype(np.float64) + 0.5).astype(np.uint16)
+    return rounded.astype(np.uint16)
 
 
 def convert(path: Path, place: int, root: Path) -> None:

@@ -44,6 +44,7 @@ class Voc:
     root: str
     train_split: str
     val_split: str
+    shared: int = 0  # images that are knowingly in both halves
 
     class_names = pascal.CLASS_NAMES
     provides = ("rgb",)
@@ -51,7 +52,8 @@ class Voc:
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
         """The training half, which shares no image with the other."""
         half = pascal.voc_segmentation(self.root, self.train_split, len(self.class_names))
-        refuse_overlap(half.ids, self.val(fields).ids, f"{self.train_split} and {self.val_split}")
+        what = f"{self.train_split} and {self.val_split}"
+        refuse_overlap(half.ids, self.val(fields).ids, what, self.shared)
         return half
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
@@ -71,6 +73,7 @@ class VocSbd:
     val_split: str
     sbd_root: str
     sbd_split: str
+    shared: int = 0  # images that are knowingly in both halves
 
     class_names = pascal.CLASS_NAMES
     provides = ("rgb",)
@@ -82,7 +85,8 @@ class VocSbd:
         if self.train_split is not None:
             parts.insert(0, pascal.voc_segmentation(self.root, self.train_split, num_classes))
         half = concatenate(parts)
-        refuse_overlap(half.ids, self.val(fields).ids, f"the training lists and {self.val_split}")
+        what = f"the training lists and {self.val_split}"
+        refuse_overlap(half.ids, self.val(fields).ids, what, self.shared)
         return half
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
@@ -100,6 +104,7 @@ class Nyud:
     root: str
     train_split: str
     val_split: str
+    shared: int = 0  # images that are knowingly in both halves
 
     class_names = nyud.CLASS_NAMES
     provides = ("rgb", "depth", "hha")
@@ -107,7 +112,8 @@ class Nyud:
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
         """The training half, which shares no image with the other."""
         half = nyud.nyud_segmentation(self.root, self.train_split, fields)
-        refuse_overlap(half.ids, self.val(fields).ids, f"{self.train_split} and {self.val_split}")
+        what = f"{self.train_split} and {self.val_split}"
+        refuse_overlap(half.ids, self.val(fields).ids, what, self.shared)
         return half
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
@@ -211,11 +217,16 @@ class Rooms:
             ) from None
 
 
-def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str) -> None:
-    """Raise DataError where an image is in both lists: its score would say nothing."""
+def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str, named: int) -> None:
+    """Raise DataError where more or fewer images are in both lists than were named.
+
+    The score of an image that was trained on says nothing; whoever wants it all the same, say to
+    repeat somebody's mistake, names how many there are.
+    """
     shared = sorted(set(train) & set(val))
-    if shared:
+    if len(shared) != named:
+        first = f", {shared[0]} first" if shared else ""
         raise DataError(
-            f"{what} share {len(shared)} images, {shared[0]} first; "
-            "an image that is trained on cannot be scored: choose disjoint lists"
+            f"{what} share {len(shared)} images{first}; an image that is trained on cannot be "
+            f"scored: choose disjoint lists, or, knowingly, data.shared={len(shared)}"
         )

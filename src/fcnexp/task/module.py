@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import lightning as L
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -71,12 +72,26 @@ class SegmentationTask(L.LightningModule):
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
         self.seed, self.passes_per_step = seed, passes_per_step
+        self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(self, fields: dict[str, Tensor], sizes: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of a batch's fields as stored, (N, C, H, W) by name."""
-        return self.net(self.recipe.apply(fields, sizes))
+        """Scores (N, K, H, W) of a padded batch's fields as stored, (N, C, H, W) by name.
+
+        Images of different sizes go through the net one by one: beyond an image a padded batch
+        holds zeros only until the first layer has added its bias, so that an image's scores, and
+        the gradient, would depend on its neighbours'. With batch normalisation they do in any case.
+        """
+        inputs = self.recipe.apply(fields, sizes)
+        if self.has_batch_norm or len({tuple(size) for size in sizes.tolist()}) == 1:
+            return self.net(inputs)
+        height, width = next(iter(inputs.values())).shape[-2:]
+        scores = []
+        for i, (h, w) in enumerate(sizes.tolist()):
+            one = self.net({name: x[i : i + 1, :, :h, :w] for name, x in inputs.items()})
+            scores.append(F.pad(one, (0, width - w, 0, height - h)))  # the label is void there
+        return torch.cat(scores)
 
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""

@@ -1,0 +1,112 @@
+"""`python -m fcnexp.prepare`, as a user types it."""
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import fcnexp
+from fake_data import nyud_tree, sbd_tree, voc_tree
+from PIL import Image
+
+from fcnexp.data.palette import save_indexed
+
+QUIET = ["workers=0", "hydra.run.dir=out"]
+
+
+def prepare(folder: Path, *arguments: str):
+    return fcnexp("prepare", *arguments, *QUIET, folder=folder, cache=folder / "cache")
+
+
+def test_check_counts_what_is_there(tmp_path):
+    voc_tree(tmp_path / "voc", train=("a", "c"))
+    done = prepare(tmp_path, "check", "data=voc", "data.root=voc")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out/check.json").read_text())
+    train = found["train"]
+    assert train["images"] == 2 and train["sizes"] == {"2x3": 2} and found["broken"] == []
+    assert train["values"] == {"0": 4, "1": 2, "15": 2, "20": 2, "255": 2}
+    assert train["void_share"] == pytest.approx(2 / 12)
+    assert train["classes"]["person"] == {"pixels": 2, "share": 0.2, "images": 2}
+    assert Image.open(tmp_path / "out/sheet.png").size[0] > 6 and "person" in done.stdout
+
+
+def test_check_finds_every_broken_file_and_ends_with_1(tmp_path):
+    voc_tree(tmp_path / "voc", train=("a", "c", "d", "e"))
+    (tmp_path / "voc/JPEGImages/a.jpg").write_bytes(b"cut")
+    save_indexed(tmp_path / "voc/SegmentationClass/c.png", np.full((2, 3), 77, np.uint8))
+    save_indexed(tmp_path / "voc/SegmentationClass/d.png", np.full((2, 3), 255, np.uint8))
+    done = prepare(tmp_path, "check", "data=voc", "data.root=voc")
+    assert done.returncode == 1 and "3 broken" in done.stderr and "Traceback" not in done.stderr
+    broken = " ".join(json.loads((tmp_path / "out/check.json").read_text())["broken"])
+    for sign in ("a.jpg: damaged", "label value 77 in 6 pixels", "d: its label is void everywhere"):
+        assert sign in broken
+
+
+def test_check_tells_of_overlapping_halves(tmp_path):
+    voc_tree(tmp_path / "voc", train=("a", "b"), val=("b", "c"))
+    done = prepare(tmp_path, "check", "data=voc", "data.root=voc")
+    assert done.returncode == 1 and "share 1 images, b first" in done.stderr
+
+
+def test_check_reads_all_fields_of_nyud(tmp_path):
+    root = nyud_tree(tmp_path / "nyud")
+    assert prepare(tmp_path, "check", "data=nyud", f"data.root={root}").returncode == 0
+    (root / "data/hha/img_5001.png").write_bytes(b"cut")
+    done = fcnexp(
+        "prepare",
+        "check",
+        "data=nyud",
+        f"data.root={root}",
+        "workers=0",
+        folder=tmp_path,
+        cache=tmp_path,
+    )
+    assert done.returncode == 1 and "hha/img_5001.png: damaged" in done.stderr
+
+
+def test_archives_of_voc_and_sbd_are_unpacked_into_readable_sets(tmp_path):
+    voc_tree(tmp_path / "made/VOCdevkit/VOC2012")
+    sbd_tree(tmp_path / "sbd_made/benchmark_RELEASE/dataset")
+    for name, source in (("voc.tar", "made"), ("sbd.tgz", "sbd_made")):
+        with tarfile.open(tmp_path / name, "w") as tar:
+            tar.add(tmp_path / source, arcname=".")
+    digests = {hashlib.md5((tmp_path / n).read_bytes()).hexdigest() for n in ("voc.tar", "sbd.tgz")}
+    places = ["data.root=voc", "data.sbd_root=sbd", "data.val_split=val"]
+    given = ["data=voc_sbd", *places, "archive=voc.tar", "sbd_archive=sbd.tgz"]
+    done = prepare(tmp_path, *given)
+    assert done.returncode == 1 and "its MD5 is" in done.stderr and "digest=" in done.stderr
+    assert not (tmp_path / "voc").exists() and len(digests) == 2
+
+
+def test_hha_of_a_folder_is_written_once(tmp_path):
+    (tmp_path / "depth").mkdir()
+    ramp = np.tile(np.linspace(900, 3000, 48).astype(np.uint16)[:, None], (1, 64))
+    for name in ("a", "b"):
+        Image.fromarray(ramp).save(tmp_path / "depth" / f"{name}.png")
+    asked = ["hha", "depth=depth", "intrinsics=[60,60,32,24]"]
+    done = prepare(tmp_path, *asked)
+    assert done.returncode == 0 and "2 written, 0 were there" in done.stdout, done.stderr
+    assert np.array(Image.open(tmp_path / "hha/a.png")).shape == (48, 64, 3)
+    assert "0 written, 2 were there" in prepare(tmp_path, *asked).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data=nyud", "data.root=x"], "mat: required for data=nyud, and not given; add mat=FILE"),
+        (["data=nyud", "data.root=x", "mat=none.mat"], "mat=none.mat: no such file"),
+        (["hha", "intrinsics=[1,2,3,4]"], "depth: required for hha"),
+        (["hha", "depth=x"], "intrinsics: required for hha"),
+        (["hha", "depth=x", "intrinsics=[1,2]"], "four numbers, [fx,fy,cx,cy]"),
+        (["hha", "depth=x", "intrinsics=[1,2,3,4]"], "depth=x: no PNG files there"),
+        (["data=voc", "data.root=x", "archive=none.tar"], "archive=none.tar: cannot be read"),
+        (["task=fly"], "task=fly: allowed are get, check, hha"),
+        (["workers=-1"], "workers=-1: it counts from 0"),
+    ],
+)
+def test_mistake_gives_one_line(tmp_path, arguments, message):
+    done = fcnexp("prepare", *arguments, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
