@@ -370,6 +370,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_reader_takes_a_file_rightly_or_names_it_and_the_cure(tmp_path, case):
+    """150 cases."""
     act, expected = CASES[case]
     if not isinstance(expected, str):
         assert act(tmp_path) == expected

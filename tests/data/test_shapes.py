@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -154,21 +153,6 @@ def test_folder_of_another_version_is_refused(tmp_path):
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"version": 0}))
     with pytest.raises(DataError, match="'version': 0"):
         write(root)
-
-
-def test_faster_process_wins(tmp_path, monkeypatch):
-    root, write_all = tmp_path / "shapes", shapes._write_all
-
-    def overtaken(folder, made_from):
-        write_all(folder, made_from)
-        if not root.exists():
-            write_all(root, made_from)  # what the other process has done meanwhile
-            os.utime(root / "shapes.json", ns=(1, 1))
-
-    monkeypatch.setattr(shapes, "_write_all", overtaken)
-    assert write(root) == root
-    assert (root / "shapes.json").stat().st_mtime_ns == 1
-    assert list(tmp_path.iterdir()) == [root]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
 """The embedded data set `rooms`: ray-cast rooms with exact depth, written once in NYUD's layout."""
 
-import json
 import os
-import shutil
-import uuid
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
@@ -18,15 +15,15 @@ from scipy.ndimage import map_coordinates
 
 from fcnexp.data import textures
 from fcnexp.data.furniture import Coat, Room, Sheet, draw_room
+from fcnexp.data.generated import written_once
 from fcnexp.data.raycast import Skin, cast, intrinsics
-from fcnexp.errors import ConfigError, DataError
+from fcnexp.errors import ConfigError
 from fcnexp.labels import VOID
 
 VERSION = 1  # raise it with every change of the pixels, so that old folders are not reused
 SPLITS = ("train", "test")  # NYUD's; the position seeds the split's images: append only
 MIN_SIDE = 48  # pixels; below, HHA's windows (21) cover half the image
 
-_MARKER = "rooms.json"  # written last: a folder without it is not complete
 _FOLDERS = ("data/images", "data/depth", "data/hha", "segmentation")
 _FEW = 16  # images; a pool of processes takes longer to start than these to draw
 
@@ -58,20 +55,7 @@ def write_rooms(
         "num_val": num_val,
         "size": list(size),
     }
-    if root.exists():
-        return _checked(root, made_from)
-    # A name of its own for each process, since several may start at once.
-    unfinished = root.parent / f".{root.name}.{uuid.uuid4().hex}.partial"
-    try:
-        _write_all(unfinished, made_from)
-        unfinished.rename(root)
-    except OSError:
-        if not root.exists():
-            raise
-        return _checked(root, made_from)  # another process was faster
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return root
+    return written_once(root, made_from, "rooms", _write_all)
 
 
 def frame(seed: int, split: str, index: int, size: tuple[int, int]) -> Frame:
@@ -184,7 +168,6 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
     else:
         with ProcessPoolExecutor(_num_cores()) as pool:
             list(pool.map(write, images, chunksize=8))  # a list, so that failures are raised
-    (folder / _MARKER).write_text(json.dumps(made_from, indent=2) + "\n")
 
 
 def _num_cores() -> int:
@@ -213,19 +196,6 @@ def _write(folder: Path, seed: int, size: tuple[int, int], image: tuple[str, int
     # SciPy notes the time in the first 116 bytes, free text; without it, same seed, same bytes.
     text = b"MATLAB 5.0 MAT-file".ljust(116)
     label_path.with_suffix(".mat").write_bytes(text + file.getvalue()[116:])
-
-
-def _checked(root: Path, made_from: dict[str, Any]) -> Path:
-    """The existing folder `root`, once its marker shows that it was made just so."""
-    marker = root / _MARKER
-    found = json.loads(marker.read_text()) if marker.is_file() else None
-    if found != made_from:
-        holds = f"holds `rooms` made from {found}" if found else f"has no {_MARKER}: not complete"
-        raise DataError(
-            f"{root} {holds}, but {made_from} is asked for; "
-            "delete the folder to have it written anew, or name another one"
-        )
-    return root
 
 
 def _check(num_train: int, num_val: int, size: tuple[int, int]) -> None:

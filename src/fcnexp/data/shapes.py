@@ -6,9 +6,6 @@ texture; worms come in every colour. Forms are signed distances in pixels, negat
 give the anti-aliased edge, the shading, the shadow, the label and its void outline.
 """
 
-import json
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +16,9 @@ from PIL import Image
 from scipy.ndimage import shift
 
 from fcnexp.data import textures
+from fcnexp.data.generated import written_once
 from fcnexp.data.palette import save_indexed
-from fcnexp.errors import ConfigError, DataError
+from fcnexp.errors import ConfigError
 from fcnexp.labels import VOID
 
 CLASS_NAMES: tuple[str, ...] = (
@@ -37,7 +35,6 @@ VERSION = 1  # raise it with every change of the pixels, so that old folders are
 SPLITS = ("train", "val")  # the position seeds the split's images: append only
 MIN_SIDE = 48  # pixels; below, the smallest object would fill the image
 
-_MARKER = "shapes.json"  # written last: a folder without it is not complete
 _MAX_OBJECTS = 5
 _RADIUS = (0.12, 0.46)  # of a lone object, in short sides of the image
 
@@ -53,20 +50,7 @@ def write_shapes(
     _check(num_train, num_val, side)
     sizes = {"num_train": num_train, "num_val": num_val, "side": list(side)}
     made_from = {"version": VERSION, "seed": seed, **sizes}
-    if root.exists():
-        return _checked(root, made_from)
-    # A name of its own for each process, since several may start at once.
-    partial = root.parent / f".{root.name}.{uuid.uuid4().hex}.partial"
-    try:
-        _write_all(partial, made_from)
-        partial.rename(root)
-    except OSError:
-        if not root.exists():
-            raise
-        return _checked(root, made_from)  # another process was faster
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return root
+    return written_once(root, made_from, "shapes", _write_all)
 
 
 def scene(
@@ -220,20 +204,6 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
             Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
             save_indexed(labels / f"{name}.png", label)
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-    (folder / _MARKER).write_text(json.dumps(made_from, indent=2) + "\n")
-
-
-def _checked(root: Path, made_from: dict[str, Any]) -> Path:
-    """The existing folder `root`, once its marker shows that it was made just so."""
-    marker = root / _MARKER
-    found = json.loads(marker.read_text()) if marker.is_file() else None
-    if found != made_from:
-        holds = f"holds `shapes` made from {found}" if found else f"has no {_MARKER}: not complete"
-        raise DataError(
-            f"{root} {holds}, but {made_from} is asked for; "
-            "delete the folder to have it written anew, or name another one"
-        )
-    return root
 
 
 def _check(num_train: int, num_val: int, side: tuple[int, int]) -> None:

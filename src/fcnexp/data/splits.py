@@ -1,6 +1,7 @@
 """Data sets by name: what is trained on, what is scored, and what the classes are called."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -154,7 +155,7 @@ class Shapes:
         smallest, largest = self.side
         name = f"shapes-{self.num_train}-{self.num_val}-{smallest}-{largest}-{self.seed}"
         folder = Path(self.root).expanduser() / name
-        try:
+        with clear_where_unwritable(folder):
             return generated.write_shapes(
                 folder,
                 num_train=self.num_train,
@@ -162,11 +163,6 @@ class Shapes:
                 side=(smallest, largest),
                 seed=self.seed,
             )
-        except OSError as error:
-            raise DataError(
-                f"{folder}: cannot be written ({error.strerror}); name another folder by data.root "
-                "or FCNEXP_CACHE"
-            ) from None
 
 
 @dataclass
@@ -202,7 +198,7 @@ class Rooms:
         height, width = self.size
         name = f"rooms-{self.num_train}-{self.num_val}-{height}-{width}-{self.seed}"
         folder = Path(self.root).expanduser() / name
-        try:
+        with clear_where_unwritable(folder):
             return write_rooms(
                 folder,
                 num_train=self.num_train,
@@ -210,14 +206,21 @@ class Rooms:
                 size=(height, width),
                 seed=self.seed,
             )
-        except OSError as error:
-            raise DataError(
-                f"{folder}: cannot be written ({error.strerror}); name another folder by data.root "
-                "or FCNEXP_CACHE"
-            ) from None
 
 
-def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str, named: int) -> None:
+@contextmanager
+def clear_where_unwritable(folder: Path) -> Iterator[None]:
+    """Turn the system's error on writing a generated set into a DataError that helps."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror}); name another folder by data.root or "
+            "FCNEXP_CACHE"
+        ) from None
+
+
+def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str, named: int = 0) -> None:
     """Raise DataError where more or fewer images are in both lists than were named.
 
     The score of an image that was trained on says nothing; whoever wants it all the same, say to
