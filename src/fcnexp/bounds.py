@@ -2,8 +2,8 @@
 
 Truth is shrunk by a factor and enlarged again, and scored against itself: the best that a net of
 that stride could reach. Source: appendix A of the paper, in its second arXiv version, which says no
-more than that. Of some 150 ways tried, `bilinear` gives the published row on the paper's own
-images, every entry within a point; `area` and `nearest` are what one would try first.
+more than that: `bilinear` was picked, of some 200 ways, because on the paper's own images it gives
+the published row, every entry within a point; `area` and `nearest` are what one tries first.
 
 | protocol | a cell holds, of each class           | enlarged by                                  |
 |----------|---------------------------------------|----------------------------------------------|

@@ -201,3 +201,11 @@ def test_overlap_is_taken_only_where_it_is_named(tmp_path):
     assert Voc(root, "train", "val", shared=1).train(("rgb",)).ids == ["a", "b"]
     with pytest.raises(DataError, match="share 1 images"):
         Voc(root, "train", "val", shared=2).train(("rgb",))
+
+
+def test_papers_validation_list_is_known_without_a_file(tmp_path):
+    root = voc_tree(tmp_path / "voc")
+    with pytest.raises(DataError, match="2007_000033.jpg: no such image .736 of 736 listed"):
+        Voc(str(root), "train", "seg11valid").val(("rgb",))
+    (root / "ImageSets/Segmentation/seg11valid.txt").write_text("b\n")  # the folder's own wins
+    assert Voc(str(root), "train", "seg11valid").val(("rgb",)).ids == ["b"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from fcnexp.data.files import read_ids, read_label_mat, read_label_png, read_rgb
 from fcnexp.data.folders import Files, PairedFolders
 from fcnexp.data.layout import find_layout, split_file
+from fcnexp.data.seg11valid import seg11valid
 
 CLASS_NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
@@ -17,14 +18,17 @@ def voc_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFo
     """One split of a folder in VOC's layout: JPEGImages, SegmentationClass, ImageSets.
 
     root: the folder that holds these three, or one with `VOCdevkit/VOC2012` in it.
-    split: a file's name in ImageSets/Segmentation, without `.txt`, or the path of your own list.
+    split: a file's name in ImageSets/Segmentation, without `.txt`, or the path of your own list;
+    `seg11valid`, which VOC does not come with, is the paper's where the folder has no such list.
     Raises DataError on what is missing.
     """
     root = find_layout(Path(root), ("JPEGImages", "SegmentationClass"), "data.root")
-    listed = split_file(root / "ImageSets" / "Segmentation", split)
+    lists = root / "ImageSets" / "Segmentation"
+    known = split == "seg11valid" and not (lists / "seg11valid.txt").is_file()
+    ids = seg11valid() if known else read_ids(split_file(lists, split))
     images = Files(root / "JPEGImages", "{}.jpg", read_rgb)
     labels = Files(root / "SegmentationClass", "{}.png", read_label_png)
-    return PairedFolders(read_ids(listed), {"rgb": images}, labels, num_classes)
+    return PairedFolders(ids, {"rgb": images}, labels, num_classes)
 
 
 def sbd_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFolders:
