@@ -113,6 +113,19 @@ def test_every_modality_trains_scores_and_evaluates(modality, tmp_path):
     assert scored["pixels"] == 2 * (20 * 24 - 3)  # (0, 0), (18, 23), (19, 22): void
 
 
+def test_generated_rooms_train_with_two_streams(tmp_path):
+    command = [
+        *("data=rooms", "data.num_train=4", "data.num_val=2", "data.size=[48,64]", "workers=0"),
+        *("modality=rgb_hha", "regime.steps=2", "regime.score_every=2", "regime.batch_size=2"),
+        *("logger=csv", "trainer=cpu", "pictures=2", "hydra.run.dir=out"),
+    ]
+    done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["images"] == 2 and set(result["class_iou"]) >= {"floor", "rug", "picture", "ball"}
+    assert (tmp_path / "out/pictures/sheet.png").is_file()
+
+
 @pytest.mark.parametrize(("reduction", "share"), [("sum", 2), ("image_means", 1)])
 def test_gradient_of_a_padded_batch_is_that_of_its_images(reduction, share):
     """Sum of single-image gradients, or their mean where the loss is divided by the images."""

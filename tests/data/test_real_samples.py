@@ -1,0 +1,59 @@
+"""The real samples beside the project are read, every one of them."""
+
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnexp.data.checking import Report, check_all
+from fcnexp.data.files import read_depth, read_label_png, read_rgb
+from fcnexp.data.voc import sbd_segmentation, voc_segmentation
+
+pytestmark = pytest.mark.real_data
+
+
+def checked(samples) -> Report:
+    report = Report("")
+    for one in check_all(samples, workers=2):
+        report.add(one)
+    return report
+
+
+def values(path) -> list[int]:
+    return np.unique(read_label_png(path)).tolist()
+
+
+def test_all_2913_labels_of_voc_hold_classes_and_void(shared_data):
+    paths = sorted((shared_data / "voc/SegmentationClass").glob("*.png"))
+    with ProcessPoolExecutor(2) as pool:
+        found = list(pool.map(values, paths, chunksize=64))
+    assert len(found) == 2913
+    assert set().union(*found) == {*range(21), 255}
+
+
+@pytest.mark.parametrize(("split", "count"), [("pairs_train", 444), ("pairs_val", 172)])
+def test_all_photographs_of_voc_go_with_their_labels(shared_data, split, count):
+    report = checked(voc_segmentation(shared_data / "voc", split, 21))
+    assert report.images == count and not report.troubles
+    assert 0.03 < report.void_share < 0.10 and max(max(s) for s in report.sizes) == 500
+
+
+def test_all_407_pairs_of_sbd_are_read(shared_data):
+    report = checked(sbd_segmentation(shared_data / "sbd", "pairs", 21))
+    assert report.images == 407 and not report.troubles
+    assert report.void_share == 0  # SBD has no void
+
+
+def test_samples_of_nyud_are_read(shared_data):
+    folder = shared_data / "nyud/rgb_depth_label40"
+    for name in ("000433", "000464"):
+        rgb, depth = read_rgb(folder / f"{name}.png"), read_depth(folder / f"depth_gt_{name}.png")
+        label = np.array(Image.open(folder / f"segm_gt_{name}.png"))
+        assert rgb.shape == (3, 480, 640) and depth.shape == (1, 480, 640)
+        assert label.shape == (480, 640) and set(np.unique(label)) <= {*range(40), 255}
+    pairs = sorted((shared_data / "nyud/rgb_label40").glob("*_mask.png"))
+    for mask in pairs:
+        rgb = read_rgb(mask.with_name(mask.name.replace("_mask", "")))
+        assert rgb.shape[-2:] == read_label_png(mask).shape
+    assert len(pairs) == 5
