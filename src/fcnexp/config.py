@@ -1,140 +1,24 @@
-"""The run's config: its table of contents, and checks that name the key that is wrong."""
+"""Checks of a config that name the key that is wrong, before data or a GPU is touched."""
 
 import difflib
 import inspect
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.schema import RunConfig
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
 MOST = 1.0  # of any rate
-
-
-@dataclass
-class Regime:
-    """Optimiser, loss and batch, tuned together; see conf/regime."""
-
-    steps: int = MISSING
-    score_every: int = MISSING
-    batch_size: int = MISSING
-    accumulate: int = MISSING
-    lr: float = MISSING
-    weight_decay: float = MISSING
-    multipliers: dict[str, Any] = MISSING
-    new_lr: float = MISSING
-    clip: float | None = MISSING
-    sampling: str = MISSING
-    loss: dict[str, Any] = MISSING
-    optimizer: dict[str, Any] = MISSING
-    schedule: dict[str, Any] = MISSING
-
-
-@dataclass
-class TrainerChoice:
-    """The machine; see conf/trainer."""
-
-    accelerator: str = MISSING
-    devices: int = MISSING
-    precision: str = MISSING
-
-
-@dataclass
-class Logging:
-    """Where metrics go besides metrics.csv; see conf/logger."""
-
-    wandb: dict[str, Any] | None = MISSING
-
-
-@dataclass
-class EvaluateConfig:
-    """Everything `evaluate` reads; see conf/evaluate.yaml."""
-
-    data: dict[str, Any] = MISSING
-    trainer: TrainerChoice = MISSING
-    checkpoint: str = MISSING
-    workers: int = MISSING
-    pictures: int = MISSING
-
-
-@dataclass
-class PredictConfig:
-    """Everything `predict` reads; see conf/predict.yaml."""
-
-    checkpoint: str = MISSING
-    input: str = MISSING
-    output: str | None = MISSING
-    overlay: bool = MISSING
-    save_scores: bool = MISSING
-    device: str = MISSING
-
-
-@dataclass
-class PrepareConfig:
-    """Everything `prepare` reads; see conf/prepare.yaml."""
-
-    data: dict[str, Any] = MISSING
-    task: str = MISSING
-    archive: str | None = MISSING
-    sbd_archive: str | None = MISSING
-    digest: str | None = MISSING
-    mat: str | None = MISSING
-    depth: str | None = MISSING
-    raw_depth: str | None = MISSING
-    intrinsics: list[float] | None = MISSING
-    unit: float = MISSING
-    output: str | None = MISSING
-    workers: int = MISSING
-    pictures: int = MISSING
-
-
-@dataclass
-class RunConfig:
-    """Everything `train` reads. Defaults live in conf/, types here."""
-
-    data: dict[str, Any] = MISSING
-    modality: dict[str, Any] = MISSING
-    augment: dict[str, Any] = MISSING
-    backbone: dict[str, Any] = MISSING
-    head: dict[str, Any] = MISSING
-    model: dict[str, Any] = MISSING
-    dense: dict[str, Any] = MISSING
-    init: dict[str, Any] = MISSING
-    regime: Regime = MISSING
-    trainer: TrainerChoice = MISSING
-    logger: Logging = MISSING
-    seed: int = MISSING
-    workers: int = MISSING
-    pictures: int = MISSING
-    resume: bool = MISSING
-    dry_run: bool = MISSING
-    paper: dict[str, Any] | None = MISSING
-
-
-@dataclass
-class ExplainConfig(RunConfig):
-    """What `explain` reads: a run's config, and what to show; see conf/explain.yaml."""
-
-    layer: dict[str, Any] | None = MISSING
-    size: list[int] = MISSING
-    crops: bool = MISSING
-    # What only a training reads has values, since an experiment may set it.
-    seed: int = 0
-    workers: int = 0
-    pictures: int = 0
-    resume: bool = False
-    dry_run: bool = False
-    paper: dict[str, Any] | None = None
 
 
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:

@@ -13,10 +13,11 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     Raises UserError on a user's mistake.
     """
     from fcnexp import build, runs, trainers  # slow to import, and not needed to answer --help
-    from fcnexp.config import EvaluateConfig, check_targets, to_plain, typed
+    from fcnexp.config import check_targets, to_plain, typed
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables
+    from fcnexp.schema import EvaluateConfig
 
     cfg = typed(cfg, EvaluateConfig)
     check_targets(to_plain(cfg))

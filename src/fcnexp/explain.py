@@ -12,7 +12,8 @@ from fcnexp.errors import ConfigError
 
 def explain(cfg: DictConfig, folder: Path) -> None:
     """Print a net's maps, crops and totals, or one layer's arithmetic. Raises UserError."""
-    from fcnexp.config import ExplainConfig, check
+    from fcnexp.config import check
+    from fcnexp.schema import ExplainConfig
 
     cfg = check(cfg, ExplainConfig)
     if cfg.layer is not None:

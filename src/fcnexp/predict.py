@@ -18,8 +18,9 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     from rich.progress import track
 
     from fcnexp import build
-    from fcnexp.config import PredictConfig, typed
+    from fcnexp.config import typed
     from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.schema import PredictConfig
     from fcnexp.task.callbacks import on_terminal
 
     cfg = typed(cfg, PredictConfig)

@@ -21,7 +21,8 @@ TASKS = ("get", "check", "hha")
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
     """Do what the task says. Raises UserError."""
-    from fcnexp.config import PrepareConfig, check_targets, to_plain, typed
+    from fcnexp.config import check_targets, to_plain, typed
+    from fcnexp.schema import PrepareConfig
 
     cfg = typed(cfg, PrepareConfig)
     check_targets(to_plain(cfg))

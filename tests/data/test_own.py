@@ -46,7 +46,8 @@ def test_images_may_be_of_many_formats_and_names_have_spaces_and_dots(tmp_path):
     root = own_tree(tmp_path, ("a", "my road 1.5", "c"))
     Image.new("RGB", (3, 2)).save(root / "images/c.PNG")
     (root / "images/c.jpg").unlink()
-    (root / "images/.DS_Store").write_text("")
+    for name in (".DS_Store", "._a.jpg", "notes.txt"):  # what macOS and people leave there
+        (root / "images" / name).write_text("")
     (root / "train.txt").write_text("my road 1.5\r\nc.PNG\r\n")
     (root / "val.txt").write_text("a.jpg")
     train = folder(root).train(("rgb",))
@@ -74,6 +75,13 @@ def test_lists_that_share_an_image_are_refused(tmp_path):
     (root / "val.txt").write_text("c\nb.jpg")
     with pytest.raises(DataError, match=r"train and val of .* share 1 images, b first"):
         folder(root).train(())
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    root = without_lists(tmp_path, tuple("abcdef"))
+    (root / "images/._a.jpg").write_text("what macOS leaves on other disks")
+    data = folder(root)
+    assert sorted(data.train(()).ids + data.val(()).ids) == list("abcdef")
 
 
 def test_without_lists_every_image_is_in_one_half(tmp_path):
@@ -184,6 +192,7 @@ def test_colours_may_be_a_list_or_by_name_in_any_order(tmp_path):
         ("classes: [a]\ncolours: {a: [0, 0, 0], c: [1, 1, 1]}", r"do not match classes \(c\)"),
         ("classes: [a]\ncolours: [[0, 0, 0], [1, 1, 1]]", "do not match classes"),
         ("classes: [a]\ncolours: {a: [0, 0, 256]}", r"colour of a is \[0, 0, 256\]; give \[red"),
+        ("classes: [a]\ncolours: {a: [0, 0.5, 1]}", r"colour of a is \[0, 0.5, 1\]; give"),
         ("classes: [a]\ncolours: {a: '#ffffff'}", "colour of a is '#ffffff'; give"),
         ("classes: [a, b]\ncolours: [[0, 1, 0], [0, 1, 0]]", r"of b, \[0, 1, 0\], is another's"),
     ],
