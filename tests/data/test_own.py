@@ -91,6 +91,20 @@ def test_without_lists_every_image_is_in_one_half(tmp_path):
     assert sorted(train + val) == sorted(names) and 4 <= len(val) <= 17  # 10 +- 2.5 deviations
 
 
+def test_empty_half_asks_for_lists(tmp_path):
+    root = without_lists(tmp_path, ("a", "b"))
+    for share, half in ((1e-9, "val"), (1 - 1e-9, "train")):
+        with pytest.raises(DataError, match=rf"of 2 images, .* none is in {half} .*; write lists"):
+            folder(root, share=share).train(())
+
+
+def test_named_lists_are_taken_where_the_usual_ones_are_not(tmp_path):
+    root = without_lists(tmp_path, ("a", "b", "c"))
+    (root / "mine.txt").write_text("c")
+    (root / "yours.txt").write_text("a")
+    assert folder(root, "mine", "yours").train(()).ids == ["c"]
+
+
 def test_half_of_an_image_depends_on_its_name_alone():
     few, many = [f"{i}" for i in range(50)], [f"{i}" for i in range(500)]
     halves = [shared_out(names, 0.3, Path()) for names in (few, many, many[::-1])]
