@@ -204,6 +204,19 @@ def test_gravity_without_normals_is_straight_down():
     assert gravity(np.full((3, 4, 5), np.nan)).tolist() == [0, 1, 0]
 
 
+def test_gravity_comes_from_the_coarse_windows():
+    rng = np.random.default_rng(5)
+    _, down, forward = tilted(10, 5)
+    z, _ = room(rays(), down, forward, above_floor=1.2, below_ceiling=0.9, to_wall=6.0)
+    z *= rng.uniform(0.97, 1.03, z.shape)
+    fine, coarse = (
+        np.floor(heights(100 * z, CAMERA, gravity(normals)) + 0.5)
+        for normals in plane_normals(100 * z, NOTHING, CAMERA)
+    )
+    found = encode_hha(z, None, CAMERA)[..., 1]
+    assert (found == np.minimum(coarse, 255)).all() and (found != fine).any()
+
+
 def test_disparity_by_hand():
     z = np.repeat([0.5, 1.0, 1.25, 4.0, 4.96, 10.0], 10) * np.ones((50, 1))
     disparity = encode_hha(z, None, CAMERA)[0, ::10, 0]
