@@ -1,6 +1,6 @@
 """Upper bounds on mean IU by stride: `python -m fcnexp.bounds data.root=VOCdevkit/VOC2012`.
 
-Truth is shrunk by a factor and enlarged again, and scored against itself: the best that a net of
+Truth is shrunk by a factor and enlarged again, and scored against itself: about the best a net of
 that stride could reach. Source: appendix A of the paper, in its second arXiv version, which says no
 more than that: `bilinear` was picked, of some 200 ways, because on the paper's own images it gives
 the published row, every entry within a point; `area` and `nearest` are what one tries first.
