@@ -10,6 +10,7 @@ import torch
 from torchvision.transforms.v2 import functional as TF
 
 from fcnexp.data.files import read_rgb
+from fcnexp.nn import original
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
 from fcnexp.nn.caffe import read_caffemodel
 from fcnexp.nn.inputs import Colour
@@ -51,7 +52,7 @@ def test_original_googlenet_recognises_photographs(shared_data):
     for name, words in PHOTOGRAPHS.items():
         rgb = centre(shared_data / f"voc/JPEGImages/{name}.jpg")[None]
         with torch.inference_mode():
-            best = int(net(RECIPE.apply(rgb, torch.tensor([[224, 224]]))).argmax())
+            best = int(net(RECIPE.apply(rgb)).argmax())
         if not any(word in lines[best] for word in words):
             wrong.append(name)
     assert wrong == ["2009_001403"]
@@ -62,6 +63,6 @@ def test_fcn_takes_the_trunk_and_leaves_the_classifier(shared_data):
 
     path = shared_data / "weights/bvlc_googlenet.caffemodel"
     net = network(["backbone=googlenet", "data=voc", "init=caffemodel", f"init.path={path}"])
-    bias = net.layers()["inception_5b/1x1"].bias.detach().numpy()
+    bias = original.blobs(net)["inception_5b/1x1"][1].detach().numpy()
     assert (bias == read_caffemodel(path)["inception_5b/1x1"][1]).all()
-    assert all(not layer.weight.any() for layer in net.score_layers().values())
+    assert all(not layer.weight.any() for layer in net.score_layers())
