@@ -67,18 +67,35 @@ def test_check_reads_all_fields_of_nyud(tmp_path):
     assert done.returncode == 1 and "hha/img_5001.png: damaged" in done.stderr
 
 
+def test_check_does_not_pass_over_a_field_that_has_no_file(tmp_path):
+    root = nyud_tree(tmp_path / "nyud")
+    (root / "data/hha/img_5001.png").unlink()
+    asked = ["check", "data=nyud", f"data.root={root}"]
+    done = prepare(tmp_path, *asked)
+    assert done.returncode == 1 and "hha/img_5001.png" in done.stderr
+    done = fcnexp("prepare", *asked, "fields=[rgb]", "workers=0", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = fcnexp("prepare", *asked, "fields=[infrared]", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1 and "takes infrared, but the data set provides rgb" in done.stderr
+
+
 def test_archives_of_voc_and_sbd_are_unpacked_into_readable_sets(tmp_path):
     voc_tree(tmp_path / "made/VOCdevkit/VOC2012")
     sbd_tree(tmp_path / "sbd_made/benchmark_RELEASE/dataset")
+    digests = []
     for name, source in (("voc.tar", "made"), ("sbd.tgz", "sbd_made")):
         with tarfile.open(tmp_path / name, "w") as tar:
-            tar.add(tmp_path / source, arcname=".")
-    digests = {hashlib.md5((tmp_path / n).read_bytes()).hexdigest() for n in ("voc.tar", "sbd.tgz")}
-    places = ["data.root=voc", "data.sbd_root=sbd", "data.val_split=val"]
-    given = ["data=voc_sbd", *places, "archive=voc.tar", "sbd_archive=sbd.tgz"]
+            for path in sorted((tmp_path / source).rglob("*")):
+                tar.add(path, arcname=str(path.relative_to(tmp_path / source)), recursive=False)
+        digests.append(hashlib.md5((tmp_path / name).read_bytes()).hexdigest())
+    places = ["data=voc_sbd", "data.root=voc", "data.sbd_root=sbd", "data.val_split=val"]
+    given = [*places, "archive=voc.tar", "sbd_archive=sbd.tgz", f"digest={digests[0]}"]
     done = prepare(tmp_path, *given)
-    assert done.returncode == 1 and "its MD5 is" in done.stderr and "digest=" in done.stderr
-    assert not (tmp_path / "voc").exists() and len(digests) == 2
+    assert done.returncode == 1 and f"sbd.tgz: its MD5 is {digests[1]}" in done.stderr
+    done = prepare(tmp_path, *given, f"sbd_digest={digests[1]}")
+    assert done.returncode == 0, done.stderr
+    assert prepare(tmp_path, "check", *places).returncode == 0
+    assert json.loads((tmp_path / "out/check.json").read_text())["train"]["images"] == 2
 
 
 def test_hha_of_a_folder_is_written_once(tmp_path):

@@ -52,12 +52,12 @@ def get_archives(cfg: DictConfig, *, with_sbd: bool) -> None:
     """Unpack VOC 2012, and SBD where it is asked for."""
     from fcnexp.data.archives import SBD, VOC2012, prepare_archive
 
-    wanted = [(VOC2012, cfg.data.root, cfg.archive)]
+    wanted = [(VOC2012, cfg.data.root, cfg.archive, cfg.digest)]
     if with_sbd:
-        wanted.append((SBD, cfg.data.sbd_root, cfg.sbd_archive))
-    for archive, root, given in wanted:
+        wanted.append((SBD, cfg.data.sbd_root, cfg.sbd_archive, cfg.sbd_digest))
+    for archive, root, given, digest in wanted:
         place = Path(root).expanduser()
-        count = prepare_archive(archive, place, given and Path(given), cfg.digest, print)
+        count = prepare_archive(archive, place, given and Path(given), digest, print)
         print(f"{place}: {count} files written")
 
 
@@ -144,11 +144,13 @@ def check(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.reporting import tables
 
     made: DataSet = build.part(cfg, "data")
+    fields = tuple(made.provides if cfg.fields is None else cfg.fields)
+    build.refuse_missing_field(made, fields)
     reports, halves, broken = [], {}, []
     for split in ("train", "val"):
         report = Report(split)
         try:
-            samples = getattr(made, split)(provided(made))
+            samples = getattr(made, split)(fields)
         except DataError as error:
             broken.append(f"{split}: {error}")
             continue
@@ -168,17 +170,6 @@ def check(cfg: DictConfig, folder: Path) -> None:
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
         raise DataError(f"{len(broken)} broken: {shown}")
-
-
-def provided(made: "DataSet") -> tuple[str, ...]:
-    """The fields whose folders are there: an NYUD folder may hold colour only."""
-    for fields in (made.provides, ("rgb",)):
-        try:
-            made.val(fields)
-        except DataError:
-            continue
-        return fields
-    return made.provides
 
 
 def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:

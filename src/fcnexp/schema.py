@@ -73,6 +73,7 @@ class PrepareConfig:
     archive: str | None = MISSING
     sbd_archive: str | None = MISSING
     digest: str | None = MISSING
+    sbd_digest: str | None = MISSING
     mat: str | None = MISSING
     depth: str | None = MISSING
     raw_depth: str | None = MISSING
@@ -80,6 +81,7 @@ class PrepareConfig:
     unit: float = MISSING
     output: str | None = MISSING
     workers: int = MISSING
+    fields: list[str] | None = MISSING
     pictures: int = MISSING
 
 

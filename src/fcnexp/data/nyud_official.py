@@ -52,8 +52,12 @@ class OfficialFile:
     """The open file. Raises DataError naming the variable that is not as published."""
 
     def __init__(self, path: Path) -> None:
-        import h5py  # of the extra `nyud`
-
+        try:
+            import h5py
+        except ImportError:
+            raise DataError(
+                f"mat={path}: reading it needs h5py; pip install 'fcnexp[nyud]'"
+            ) from None
         self.path = path
         try:
             self.file = h5py.File(path, "r")
