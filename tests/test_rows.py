@@ -43,9 +43,13 @@ def ids(path: Path) -> int:
     return len(path.read_text().split()) if path.is_file() else 0
 
 
+@pytest.fixture(autouse=True)
+def data_folder(monkeypatch) -> None:
+    monkeypatch.setenv("FCNEXP_DATA", str(DATA))
+
+
 def score(tmp_path: Path, *arguments: str) -> dict:
     command = ["trainer=auto", "trainer.precision=32-true", "logger=csv", "hydra.run.dir=out"]
-    os.environ["FCNEXP_DATA"] = str(DATA)
     done = fcnexp("train", *arguments, *command, folder=tmp_path, cache=DATA)
     assert done.returncode == 0, done.stderr
     return json.loads((tmp_path / "out/result.json").read_text())

@@ -14,47 +14,29 @@ the published row, every entry within a point; `area` and `nearest` are what one
 """
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import MISSING, DictConfig
+from omegaconf import DictConfig
 from torch import Tensor
 
 from fcnexp.errors import ConfigError
+from fcnexp.reporting.paper import UPPER_BOUNDS
 
 if TYPE_CHECKING:
     from fcnexp.task.scores import SegmentationScores
 
-# Source: appendix A (PAPER.yaml, appendix_upper_bounds), percent.
-PAPER = {128: 50.9, 64: 73.3, 32: 86.1, 16: 92.8, 8: 96.4, 4: 98.5}
 PROTOCOLS = ("bilinear", "area", "nearest")
 CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 of them
-
-
-@dataclass
-class LabelList:
-    """Which label maps; see conf/bounds.yaml."""
-
-    root: str = MISSING
-    split: str = MISSING
-
-
-@dataclass
-class BoundsConfig:
-    """Everything `bounds` reads; see conf/bounds.yaml."""
-
-    data: LabelList = MISSING
-    factors: list[int] = MISSING
-    protocol: str = MISSING
 
 
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
     from fcnexp.config import typed
     from fcnexp.reporting.result import RESULT, write_atomically
+    from fcnexp.schema import BoundsConfig
 
     cfg = typed(cfg, BoundsConfig)
     factors = list(cfg.factors)
@@ -72,7 +54,7 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
         "split": cfg.data.split,
         "label_maps": len(paths),
         "miou": ours,
-        "paper_percent": {factor: PAPER.get(factor) for factor in factors},
+        "paper_percent": {factor: UPPER_BOUNDS.get(factor) for factor in factors},
         "torch": torch.__version__,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,17 +64,11 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
 
 def label_paths(root: Path, split: str) -> list[Path]:
     """Label maps of a split. The paper's own list needs no file. Raises DataError."""
-    from fcnexp.data.files import read_ids
-    from fcnexp.data.layout import find_layout, split_file
-    from fcnexp.data.seg11valid import seg11valid
+    from fcnexp.data.layout import find_layout
+    from fcnexp.data.voc import listed_ids
 
     root = find_layout(root, ("SegmentationClass",), "data.root")
-    lists = root / "ImageSets" / "Segmentation"
-    if split == "seg11valid" and not (lists / "seg11valid.txt").is_file():
-        ids = seg11valid()
-    else:
-        ids = read_ids(split_file(lists, split))
-    return [root / "SegmentationClass" / f"{name}.png" for name in ids]
+    return [root / "SegmentationClass" / f"{name}.png" for name in listed_ids(root, split)]
 
 
 def score_bounds(
@@ -166,7 +142,7 @@ def print_bounds(ours: dict[int, float], title: str) -> None:
     for column in ("factor", "ours", "paper", "ours - paper"):
         table.add_column(column, justify="right")
     for factor, fraction in ours.items():
-        theirs = PAPER.get(factor)
+        theirs = UPPER_BOUNDS.get(factor)
         apart = "-" if theirs is None else f"{100 * fraction - theirs:+.2f}"
         table.add_row(str(factor), f"{100 * fraction:.2f}", str(theirs or "-"), apart)
     Console(highlight=False).print(table)

@@ -122,3 +122,20 @@ class ExplainConfig(RunConfig):
     resume: bool = False
     dry_run: bool = False
     paper: dict[str, Any] | None = None
+
+
+@dataclass
+class LabelList:
+    """Which label maps; see conf/bounds.yaml."""
+
+    root: str = MISSING
+    split: str = MISSING
+
+
+@dataclass
+class BoundsConfig:
+    """Everything `bounds` reads; see conf/bounds.yaml."""
+
+    data: LabelList = MISSING
+    factors: list[int] = MISSING
+    protocol: str = MISSING

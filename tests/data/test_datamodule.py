@@ -13,7 +13,14 @@ from fcnexp.errors import DataError
 
 
 def segmentation_data(root: Path, *, fields=("rgb",), **changes) -> SegmentationData:
-    neutral = {"mirror": 0, "scale": (1, 1), "crop": None, "drop_smaller": False, "colour": 0}
+    neutral = {
+        "mirror": 0,
+        "scale": (1, 1),
+        "jitter": 0,
+        "crop": None,
+        "drop_smaller": False,
+        "colour": 0,
+    }
     sampling = changes.pop("sampling", "shuffle")
     augment = Augment(**neutral | changes)
     settings = {"batch_size": 2, "num_workers": 0, "seed": 1337, "sampling": sampling}

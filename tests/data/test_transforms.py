@@ -16,7 +16,14 @@ def coded(height: int, width: int) -> Sample:
 
 
 def augment(**changes) -> Augment:
-    neutral = {"mirror": 0, "scale": (1, 1), "crop": None, "drop_smaller": False, "colour": 0}
+    neutral = {
+        "mirror": 0,
+        "scale": (1, 1),
+        "jitter": 0,
+        "crop": None,
+        "drop_smaller": False,
+        "colour": 0,
+    }
     return Augment(**neutral | changes)
 
 

@@ -107,7 +107,7 @@ class Augment:
         crop: int | tuple[int, int] | None,
         drop_smaller: bool,
         colour: float,
-        jitter: int = 0,
+        jitter: int,
     ) -> None:
         self.window = _window(crop)
         if drop_smaller and self.window is None:

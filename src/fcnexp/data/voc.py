@@ -23,12 +23,18 @@ def voc_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFo
     Raises DataError on what is missing.
     """
     root = find_layout(Path(root), ("JPEGImages", "SegmentationClass"), "data.root")
-    lists = root / "ImageSets" / "Segmentation"
-    known = split == "seg11valid" and not (lists / "seg11valid.txt").is_file()
-    ids = seg11valid() if known else read_ids(split_file(lists, split))
+    ids = listed_ids(root, split)
     images = Files(root / "JPEGImages", "{}.jpg", read_rgb)
     labels = Files(root / "SegmentationClass", "{}.png", read_label_png)
     return PairedFolders(ids, {"rgb": images}, labels, num_classes)
+
+
+def listed_ids(root: Path, split: str) -> list[str]:
+    """Ids of a split of the folder that holds ImageSets. Raises DataError."""
+    lists = root / "ImageSets" / "Segmentation"
+    if split == "seg11valid" and not (lists / "seg11valid.txt").is_file():
+        return seg11valid()
+    return read_ids(split_file(lists, split))
 
 
 def sbd_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFolders:
