@@ -17,10 +17,10 @@ from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, load_weights
-from fcnexp.nn.dense import EDGES, FixedUpsampling
-from fcnexp.nn.fcn import FCN, SkipNet
+from fcnexp.nn.dense import EDGES, Upsampling
+from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
-from fcnexp.nn.streams import LateFusion, Network
+from fcnexp.nn.streams import LateFusion, Network, Stream
 from fcnexp.task.module import SegmentationTask
 from fcnexp.task.optim import parameter_groups
 
@@ -100,18 +100,17 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
     channels = tuple(recipe.channels(stream) for stream in recipe.streams)
     scorer = LateFusion(streams, channels) if len(streams) > 1 else first
     settings = {"edges": edges_of(cfg, first.backbone)} if "edges" in cfg.dense else {}
-    dense = part(cfg, "dense", num_classes, scorer.grid, **settings)
+    dense = part(cfg, "dense", num_classes, scorer, **settings)
     net = Network(FCN(scorer, dense), recipe.streams, outputs)
     return net.to(memory_format=torch.channels_last), recipe
 
 
-def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> SkipNet:
-    """Trunk, head and skips of one stream. Raises ConfigError where they do not go together."""
+def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
+    """Trunk, head and decoder of one stream. Raises ConfigError where they do not go together."""
     backbone = part(cfg, "backbone", in_channels)
-    refuse_missing_tap(list(cfg.model.skips), backbone)
-    edges = edges_of(cfg, backbone)
-    head = part(cfg, "head", backbone, num_classes)
-    upsampling = functools.partial(FixedUpsampling, edges=edges)
+    head = functools.partial(part, cfg, "head", backbone)
+    learned = cfg.dense.get("learned", "none") != "none"
+    upsampling = functools.partial(Upsampling, edges=edges_of(cfg, backbone), learned=learned)
     return part(cfg, "model", backbone, head, num_classes, upsampling)
 
 
@@ -121,22 +120,6 @@ def edges_of(cfg: DictConfig, backbone: Backbone) -> str:
     if edges not in EDGES:
         raise ConfigError(f"dense.edges={edges}: allowed are null, {' and '.join(EDGES)}")
     return edges
-
-
-def refuse_missing_tap(skips: list[int], backbone: Backbone) -> None:
-    """Raise ConfigError where a skip has no tap to take, or leaves one out."""
-    missing = [stride for stride in skips if stride not in backbone.taps]
-    if missing:
-        raise ConfigError(
-            f"model.skips={skips}: this backbone has no tap of stride {missing[0]}; it has "
-            f"{', '.join(str(stride) for stride in backbone.taps)}: choose another model or "
-            "backbone"
-        )
-    halves = [max(backbone.taps) // 2**i for i in range(1, len(skips) + 1)]
-    if skips != halves:
-        raise ConfigError(
-            f"model.skips={skips}: each fusion doubles the map, so that they go {halves}"
-        )
 
 
 def first_weights(cfg: DictConfig, net: Network) -> list[Tensor]:
@@ -198,7 +181,7 @@ def fixed_counts(net: nn.Module) -> dict[str, int]:
         "bilinear kernels": sum(
             buffer.numel()
             for layer in net.modules()
-            if isinstance(layer, FixedUpsampling)
+            if isinstance(layer, Upsampling)
             for buffer in layer.buffers()
         ),
     }

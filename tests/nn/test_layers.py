@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcnexp.nn.layers import LocalResponseNorm, max_pool
+from fcnexp.nn.layers import LocalResponseNorm
+from fcnexp.nn.pooling import MaxPool
 
 
 def pool_by_loops(maps: np.ndarray, kernel: int, stride: int) -> np.ndarray:
@@ -21,7 +22,7 @@ def pool_by_loops(maps: np.ndarray, kernel: int, stride: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 3), (7, 8), (9, 1)])
 def test_max_pool_equals_loops(size, kernel):
     maps = torch.randn(2, 3, *size)
-    pooled = max_pool(maps, kernel, 2)
+    pooled = MaxPool(kernel, 2)(maps)
     for n in range(2):
         for c in range(3):
             expected = pool_by_loops(maps[n, c].numpy(), kernel, 2)

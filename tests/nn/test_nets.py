@@ -6,7 +6,7 @@ import torch
 
 from fcnexp.build import network
 from fcnexp.errors import ConfigError
-from fcnexp.nn.dense import FixedUpsampling, bilinear_kernel
+from fcnexp.nn.dense import Upsampling, bilinear_kernel
 from fcnexp.nn.geometry import IMAGE, Grid
 
 BACKBONES = ("tiny", "alexnet", "googlenet", "resnet18", "vgg16")
@@ -50,7 +50,10 @@ def test_untrained_scores_are_zero():  # sec. 4.2: score layers start at zero
 
 
 def test_missing_tap_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match="no tap of stride 2; it has 4, 8, 16, 32"):
+    with pytest.raises(
+        ConfigError,
+        match="no tap of stride 2 to fuse; it has 16, 8, 4, so .* fcn32s, fcn16s, fcn8s, fcn4s",
+    ):
         network(["backbone=alexnet", "model.skips=[16,8,4,2]"])
 
 
@@ -74,7 +77,7 @@ def test_repeated_edges_equal_a_bilinear_resize(origin):
     """Position by position: interpolate between neighbouring cells, clamp beyond the last."""
     coarse, cells, stride = Grid(8, origin), 5, 8
     scores = torch.randn(1, 2, cells, 1, dtype=torch.float64)
-    layer = FixedUpsampling(2, coarse, stride, IMAGE, edges="repeat").double()
+    layer = Upsampling(2, coarse, stride, IMAGE, edges="repeat", learned=False).double()
     dense = layer(scores, (0, 0), (44, 1))[..., 0]
     for pixel in range(44):
         place = min(max((pixel - origin) / 8, 0), cells - 1)
@@ -86,7 +89,7 @@ def test_repeated_edges_equal_a_bilinear_resize(origin):
 
 def test_zero_edges_equal_the_plain_transposed_convolution():
     scores = torch.randn(1, 3, 4, 5)
-    layer = FixedUpsampling(3, Grid(32, 12.5), 32, IMAGE, edges="zeros")
+    layer = Upsampling(3, Grid(32, 12.5), 32, IMAGE, edges="zeros", learned=False)
     full = torch.zeros(3, 3, 64, 64)
     full[range(3), range(3)] = bilinear_kernel(64)
     plain = torch.nn.functional.conv_transpose2d(scores, full, stride=32)

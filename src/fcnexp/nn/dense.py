@@ -13,12 +13,16 @@ from fcnexp.errors import ConfigError
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
 EDGES = ("zeros", "repeat")
+LEARNED = ("none", "skips", "all")
 
 
 class Scorer(Protocol):
-    """Image (N, C, H, W) to coarse scores (N, K, h, w), whose cells lie on `grid`."""
+    """Image (N, C, H, W) to coarse scores (N, K, h, w)."""
 
-    grid: Grid
+    @property
+    def grid(self) -> Grid:
+        """Where the cells of its scores lie."""
+        ...
 
     def __call__(self, image: Tensor) -> Tensor:
         """Coarse scores of an image."""
@@ -35,29 +39,49 @@ def bilinear_kernel(size: int) -> Tensor:
     return torch.outer(ramp, ramp)
 
 
-class FixedUpsampling(nn.Module):
+def diagonal(kernel: Tensor, num_classes: int) -> Tensor:
+    """A kernel (k, k) that each class has for itself, dense over classes: (K, K, k, k)."""
+    dense = torch.zeros(num_classes, num_classes, *kernel.shape)
+    dense[range(num_classes), range(num_classes)] = kernel
+    return dense
+
+
+class Upsampling(nn.Module):
     """Bilinear upsampling of scores by a whole factor, onto the cells of a finer map.
 
-    A transposed convolution whose kernel is not trained (the reference nets' `upscore` layers);
-    the kernel's size follows from where the cells of both maps lie.
+    A transposed convolution (the reference nets' `upscore` layers); the kernel's size follows from
+    where the cells of both maps lie. From a map that is no finer, factor 1, it moves scores by
+    half a cell at most: where cells lie between the target's they are averaged.
     edges: what lies beyond the coarse map. `zeros`: nothing, so that scores fade towards the
         border, as released; `repeat`: its border cells again, so that they do not.
+    learned: the kernel is trained, dense over classes, starting bilinear on the diagonal.
     """
 
     def __init__(
-        self, num_classes: int, coarse: Grid, stride: int, target: Grid, *, edges: str
+        self,
+        num_classes: int,
+        coarse: Grid,
+        factor: int,
+        target: Grid,
+        *,
+        edges: str,
+        learned: bool,
     ) -> None:
         super().__init__()
-        self.stride, self.edges = stride, edges
-        self.kernel_size = bilinear_kernel_size(coarse, stride, target)
-        self.grid = coarse.deconv(self.kernel_size, stride)
+        self.factor, self.edges, self.learned = factor, edges, learned
+        self.kernel_size = bilinear_kernel_size(coarse, factor, target)
+        self.grid = coarse.deconv(self.kernel_size, factor)
         self.crop = int(self.grid.offset_to(target))  # cells before the target's first
-        kernel = bilinear_kernel(self.kernel_size).expand(num_classes, 1, -1, -1).clone()
-        self.register_buffer("kernel", kernel, persistent=False)
+        kernel = bilinear_kernel(self.kernel_size)
+        if learned:
+            self.kernel = nn.Parameter(diagonal(kernel, num_classes))
+        else:
+            plain = kernel.expand(num_classes, 1, -1, -1).clone()
+            self.register_buffer("kernel", plain, persistent=False)
 
     def reach(self, cells: int) -> int:
         """One past the last target cell that `cells` coarse cells touch when upsampled."""
-        return self.stride * (cells - 1) + self.kernel_size - self.crop
+        return self.factor * (cells - 1) + self.kernel_size - self.crop
 
     def forward(self, scores: Tensor, first: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Scores on the target's cells from `first` (row, column) on.
@@ -67,50 +91,104 @@ class FixedUpsampling(nn.Module):
         starts, pads = [], []
         for cells, begin, length in zip(scores.shape[-2:], first, size, strict=True):
             lead, trail = self._missing(cells, self.crop + begin, length)
-            starts.append(self.crop + begin + lead * self.stride)
+            starts.append(self.crop + begin + lead * self.factor)
             pads.append((lead, trail))
         (top, bottom), (left, right) = pads
         if any((top, bottom, left, right)):
             mode = "replicate" if self.edges == "repeat" else "constant"
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
-        kernel: Tensor = self.kernel  # type: ignore[assignment]  # a buffer
         with full_precision(scores):
-            scores = scores if scores.dtype == torch.float64 else scores.float()
-            dense = F.conv_transpose2d(
-                scores, kernel.to(scores.dtype), stride=self.stride, groups=scores.shape[1]
-            )
+            dense = self._upsample(scores if scores.dtype == torch.float64 else scores.float())
         (top, left), (height, width) = starts, size
         return dense[..., top : top + height, left : left + width]
+
+    def _upsample(self, scores: Tensor) -> Tensor:
+        if self.kernel_size == 1 and not self.learned:
+            return scores  # cells lie on the target's
+        groups = 1 if self.learned else scores.shape[1]
+        kernel: Tensor = self.kernel
+        return F.conv_transpose2d(
+            scores, kernel.to(scores.dtype), stride=self.factor, groups=groups
+        )
 
     def _missing(self, cells: int, start: int, length: int) -> tuple[int, int]:
         """Coarse cells to add before and behind so that the window is (fully) reached."""
         # Closer to its ends than this the upsampled map is a sum of fewer cells: it fades.
-        fade = self.kernel_size - self.stride if self.edges == "repeat" else 0
-        reach = self.stride * (cells - 1) + self.kernel_size - fade
-        lead = max(0, ceil((fade - start) / self.stride))
-        trail = max(0, ceil((start + length - reach) / self.stride))
+        fade = self.kernel_size - self.factor if self.edges == "repeat" else 0
+        reach = self.factor * (cells - 1) + self.kernel_size - fade
+        lead = max(0, ceil((fade - start) / self.factor))
+        trail = max(0, ceil((start + length - reach) / self.factor))
         return lead, trail
 
 
-Upsampling = Callable[[int, Grid, int, Grid], FixedUpsampling]  # classes, coarse, stride, target
+MakeUpsampling = Callable[[int, Grid, int, Grid], Upsampling]  # classes, coarse, factor, target
 
 
 class Deconvolution(nn.Module):
     """Upsampling of coarse scores to the image in one step, cropped to it.
 
-    scorer_grid: where the scorer's cells lie; the crop is derived from it: 19 pixels for FCN-32s,
-    27 for FCN-16s, 31 for FCN-8s, 18 for AlexNet.
+    The crop is derived from where the scorer's cells lie: 19 pixels for FCN-32s, 27 for FCN-16s,
+    31 for FCN-8s, 18 for AlexNet.
+    learned: which interpolations are trained; of `none`, `skips` and `all` this is the last one.
     """
 
-    def __init__(self, num_classes: int, scorer_grid: Grid, *, edges: str) -> None:
+    def __init__(self, num_classes: int, scorer: Scorer, *, edges: str, learned: str) -> None:
         super().__init__()
-        stride = int(scorer_grid.step)
-        self.upsampling = FixedUpsampling(num_classes, scorer_grid, stride, IMAGE, edges=edges)
+        if learned not in LEARNED:
+            raise ValueError(f"learned={learned}: allowed are {', '.join(LEARNED)}")
+        self.upsampling = to_pixels(num_classes, scorer, edges=edges, learned=learned == "all")
 
     def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
         """Scores (N, K, H, W) of an image (N, C, H, W)."""
         height, width = image.shape[-2:]
         return self.upsampling(scorer(image), (0, 0), (height, width))
+
+
+def to_pixels(num_classes: int, scorer: Scorer, *, edges: str, learned: bool) -> Upsampling:
+    """Upsampling from a scorer's cells to the image's pixels."""
+    grid = scorer.grid
+    return Upsampling(num_classes, grid, int(grid.step), IMAGE, edges=edges, learned=learned)
+
+
+class Interpolation(nn.Module):
+    """Scores of each pixel by linear interpolation between the nearest cells along each axis.
+
+    grid: where the cells lie, anywhere. Beyond the outermost ones their scores are repeated.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Scores of pixels (N, K, *size) of those of cells (N, K, h, w)."""
+        with full_precision(scores):
+            scores = scores if scores.dtype == torch.float64 else scores.float()
+            rows = self._shares(size[0], scores.shape[-2], scores)
+            columns = self._shares(size[1], scores.shape[-1], scores)
+            return rows @ scores @ columns.T
+
+    def _shares(self, pixels: int, cells: int, like: Tensor) -> Tensor:
+        """Share of each cell in each pixel along one axis, (pixels, cells)."""
+        places = torch.arange(pixels, device=like.device, dtype=like.dtype)
+        places = ((places - self.grid.origin) / self.grid.step).clamp(0, cells - 1)
+        cell = torch.arange(cells, device=like.device, dtype=like.dtype)
+        return (1 - (places[:, None] - cell).abs()).clamp(min=0)
+
+
+class Bilinear(nn.Module):
+    """Bilinear interpolation of coarse scores, straight from where their cells lie.
+
+    It computes what a fixed transposed convolution does, for cells at any place.
+    """
+
+    def __init__(self, num_classes: int, scorer: Scorer) -> None:
+        super().__init__()
+        self.interpolation = Interpolation(scorer.grid)
+
+    def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
+        """Scores (N, K, H, W) of an image (N, C, H, W)."""
+        return self.interpolation(scorer(image), (image.shape[-2], image.shape[-1]))
 
 
 class LearnedDeconvolution(nn.Module):
@@ -122,9 +200,9 @@ class LearnedDeconvolution(nn.Module):
     Source: D2L, chapter "Fully Convolutional Networks" (PAPER.yaml, d2l_fcn_resnet18).
     """
 
-    def __init__(self, num_classes: int, scorer_grid: Grid, *, kernel: int, pad: int) -> None:
+    def __init__(self, num_classes: int, scorer: Scorer, *, kernel: int, pad: int) -> None:
         super().__init__()
-        stride = int(scorer_grid.step)
+        stride = int(scorer.grid.step)
         if kernel - stride != 2 * pad:
             raise ValueError(
                 f"kernel={kernel}, pad={pad}: at stride {stride} the output is a whole multiple of "
@@ -133,8 +211,7 @@ class LearnedDeconvolution(nn.Module):
             )
         self.upscore = nn.ConvTranspose2d(num_classes, num_classes, kernel, stride, pad)
         with torch.no_grad():
-            self.upscore.weight.zero_()
-            self.upscore.weight[range(num_classes), range(num_classes)] = bilinear_kernel(kernel)
+            self.upscore.weight.copy_(diagonal(bilinear_kernel(kernel), num_classes))
             assert self.upscore.bias is not None
             self.upscore.bias.zero_()
 

@@ -1,13 +1,15 @@
 """Fully convolutional networks: trunk, head, skips, and the way back to the image's size."""
 
+from collections.abc import Callable, Sequence
 from math import log2
 
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.dense import FixedUpsampling, Upsampling
-from fcnexp.nn.fuse import SkipSum
+from fcnexp.nn.dense import MakeUpsampling, Scorer, Upsampling
+from fcnexp.nn.fuse import FUSIONS, Skip
 from fcnexp.nn.heads import Head
+from fcnexp.nn.probe import cut
 
 TRAINED = ("all", "scores")
 
@@ -15,9 +17,13 @@ TRAINED = ("all", "scores")
 class SkipNet(nn.Module):
     """Coarse scores of an image: the head's, refined by the scores of finer taps.
 
+    head: from the number of classes to a head on the backbone's deepest tap.
+    deepest: stride of the tap that the head scores; None: the deepest there is. What lies behind
+        it is cut off the backbone: FCN-pool4 is 16, FCN-pool3 is 8, without skips (PAMI).
     skips: strides of the taps that are fused, coarsest first; () is FCN-32s, (16,) FCN-16s,
         (16, 8) FCN-8s.
     scales: constant on each of these taps; 1 but for the nets trained at once (PAMI sec. 4.2).
+    fusion: `sum`, or `max` (sec. 4.2: made learning difficult).
     trained: `all`, or `scores`: the layers that score classes learn, all else stays as it was
         loaded (FCN-32s-fixed).
     `grid` says where the scores' cells lie. Source: fig. 3. Raises ValueError.
@@ -26,24 +32,31 @@ class SkipNet(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        head: Head,
+        head: Callable[[int], Head],
         num_classes: int,
-        upsampling: Upsampling,
+        upsampling: MakeUpsampling,
         *,
+        deepest: int | None,
         skips: tuple[int, ...],
         scales: tuple[float, ...],
+        fusion: str,
         trained: str,
     ) -> None:
         super().__init__()
+        for name, value, allowed in (("trained", trained, TRAINED), ("fusion", fusion, FUSIONS)):
+            if value not in allowed:
+                raise ValueError(f"{name}={value}: allowed are {' and '.join(allowed)}")
+        if deepest is not None:
+            cut(backbone, deepest)
+        refuse_missing_tap(skips, backbone)
         if len(scales) != len(skips):
             raise ValueError(f"scales={list(scales)}: one for each of skips={list(skips)}")
-        if trained not in TRAINED:
-            raise ValueError(f"trained={trained}: allowed are {' and '.join(TRAINED)}")
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head = backbone, head(num_classes)
         self.skips = nn.ModuleDict()
-        grid = head.grid
+        grid = self.head.grid
         for stride, scale in zip(skips, scales, strict=True):
-            skip = SkipSum(grid, backbone.taps[stride], num_classes, upsampling, scale)
+            tap = backbone.taps[stride]
+            skip = Skip(grid, tap, num_classes, upsampling, fusion=fusion, scale=scale)
             self.skips[str(stride)] = skip
             grid = skip.grid
         self.grid = grid
@@ -55,7 +68,10 @@ class SkipNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, K, h, w) of an image (N, C, H, W)."""
-        taps = self.backbone(image)
+        return self.score(self.backbone(image))
+
+    def score(self, taps: dict[int, Tensor]) -> Tensor:
+        """Scores (N, K, h, w) of the backbone's maps, each (N, C, h', w'), by stride."""
         scores = self.head(taps[max(taps)])
         for stride, skip in self.skips.items():
             scores = skip(scores, taps[int(stride)])
@@ -79,15 +95,15 @@ class SkipNet(nn.Module):
         """
         scores = {"score_fr": self.head.layers()["score_fr"]}
         for stride, skip in self.skips.items():
-            assert isinstance(skip, SkipSum)
+            assert isinstance(skip, Skip)
             scores[f"score_{pool_name(int(stride))}"] = skip.score
         return scores
 
-    def upsamplings(self) -> dict[str, FixedUpsampling]:
+    def upsamplings(self) -> dict[str, Upsampling]:
         """The upsamplings between skips by original name: `upscore2`, then `upscore_pool4` ..."""
         named, before = {}, None
         for stride, skip in self.skips.items():
-            assert isinstance(skip, SkipSum)
+            assert isinstance(skip, Skip)
             name = "upscore2" if before is None else f"upscore_{pool_name(before)}"
             named[name] = skip.upsampling
             before = int(stride)
@@ -98,20 +114,38 @@ class SkipNet(nn.Module):
         return {
             f"scale_{pool_name(int(stride))}": (self.backbone.taps[int(stride)].channels, s.scale)
             for stride, s in self.skips.items()
-            if isinstance(s, SkipSum) and s.scale != 1
+            if isinstance(s, Skip) and s.scale != 1
         }
 
 
 class FCN(nn.Module):
     """A scorer of coarse cells and a dense part that makes it score every pixel."""
 
-    def __init__(self, scorer: nn.Module, dense: nn.Module) -> None:
+    def __init__(self, scorer: Scorer, dense: nn.Module) -> None:
         super().__init__()
         self.scorer, self.dense = scorer, dense
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, K, H, W) of an image (N, C, H, W)."""
         return self.dense(self.scorer, image)
+
+
+def refuse_missing_tap(skips: Sequence[int], backbone: Backbone) -> None:
+    """Raise ValueError where a skip has no tap to take, or leaves one out."""
+    *finer, deepest = sorted(backbone.taps)
+    halves = [deepest // 2**i for i in range(1, len(skips) + 1)]
+    missing = [stride for stride in skips if stride not in finer]
+    if missing:
+        taps = ", ".join(str(stride) for stride in reversed(finer)) or "none"
+        depths = ", ".join(f"fcn{stride}s" for stride in (deepest, *reversed(finer)))
+        raise ValueError(
+            f"skips={list(skips)}: this backbone has no tap of stride {missing[0]} to fuse; it has "
+            f"{taps}, so that its models are {depths}"
+        )
+    if list(skips) != halves:
+        raise ValueError(
+            f"skips={list(skips)}: each fusion doubles the map, so that they go {halves}"
+        )
 
 
 def pool_name(stride: int) -> str:

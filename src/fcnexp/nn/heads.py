@@ -12,13 +12,15 @@ from fcnexp.nn.geometry import Grid
 class Head(Protocol):
     """An `nn.Module` from the deepest map (N, C, h, w) to scores (N, K, h', w').
 
-    grid: where its scores lie on the image.
+    grid: where its scores lie on the image. channels: of the features that are scored; a head
+    made for num_classes None has no score layer and returns these.
     """
 
     grid: Grid
+    channels: int
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Scores of a map."""
+        """Scores of a map, or features."""
         ...
 
     def layers(self) -> dict[str, nn.Module]:
@@ -35,7 +37,7 @@ class FcHead(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, num_classes: int, *, channels: int, dropout: float
+        self, backbone: Backbone, num_classes: int | None, *, channels: int, dropout: float
     ) -> None:
         super().__init__()
         _check_probability(dropout)
@@ -43,22 +45,24 @@ class FcHead(nn.Module):
         kernel, pad = backbone.fc6
         self.fc6 = nn.Conv2d(tap.channels, channels, kernel, padding=pad)
         self.fc7 = nn.Conv2d(channels, channels, 1)
-        self.score_fr = nn.Conv2d(channels, num_classes, 1)
-        self.dropout = dropout
+        self.score_fr = nn.Conv2d(channels, num_classes, 1) if num_classes else None
+        self.channels, self.dropout = channels, dropout
         self.grid = tap.grid.conv(kernel, 1, pad)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Scores (N, K, h', w') of the deepest map (N, C, h, w)."""
-        short = [max(0, self.fc6.kernel_size[0] - side) for side in maps.shape[-2:]]
+        window = (self.fc6.kernel_size[0] - 1) * self.fc6.dilation[0] + 1
+        short = [max(0, window - side) for side in maps.shape[-2:]]
         if any(short):  # an image smaller than the window, on a trunk that pads less than 100
             maps = F.pad(maps, (0, short[1], 0, short[0]))
         fc6 = F.dropout(F.relu(self.fc6(maps)), self.dropout, self.training)
         fc7 = F.dropout(F.relu(self.fc7(fc6)), self.dropout, self.training)
-        return self.score_fr(fc7)
+        return fc7 if self.score_fr is None else self.score_fr(fc7)
 
     def layers(self) -> dict[str, nn.Module]:
         """Layers by original name."""
-        return {"fc6": self.fc6, "fc7": self.fc7, "score_fr": self.score_fr}
+        score = {} if self.score_fr is None else {"score_fr": self.score_fr}
+        return {"fc6": self.fc6, "fc7": self.fc7, **score}
 
 
 class LinearHead(nn.Module):
@@ -67,21 +71,22 @@ class LinearHead(nn.Module):
     dropout: probability on the map's cells, 0.4 in the GoogLeNet classifier.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int, *, dropout: float) -> None:
+    def __init__(self, backbone: Backbone, num_classes: int | None, *, dropout: float) -> None:
         super().__init__()
         _check_probability(dropout)
         tap = backbone.taps[max(backbone.taps)]
-        self.score_fr = nn.Conv2d(tap.channels, num_classes, 1)
-        self.dropout = dropout
+        self.score_fr = nn.Conv2d(tap.channels, num_classes, 1) if num_classes else None
+        self.channels, self.dropout = tap.channels, dropout
         self.grid = tap.grid
 
     def forward(self, maps: Tensor) -> Tensor:
         """Scores (N, K, h, w) of the deepest map (N, C, h, w)."""
-        return self.score_fr(F.dropout(maps, self.dropout, self.training))
+        maps = F.dropout(maps, self.dropout, self.training)
+        return maps if self.score_fr is None else self.score_fr(maps)
 
     def layers(self) -> dict[str, nn.Module]:
         """Layers by original name."""
-        return {"score_fr": self.score_fr}
+        return {} if self.score_fr is None else {"score_fr": self.score_fr}
 
 
 def _check_probability(dropout: float) -> None:

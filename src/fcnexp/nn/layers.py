@@ -1,22 +1,9 @@
-"""Caffe's layers where torch's own differ, and filters for inputs other than colour."""
+"""Response normalisation as in Caffe, and filters for inputs other than colour."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-def max_pool(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Maximum over windows, as Caffe does it: the last window may hang over the edge.
-
-    maps (N, C, H, W); returns (N, C, h, w) with h = max(1, ceil((H - kernel) / stride) + 1).
-    A map smaller than the window, which Caffe refuses, gives one cell.
-    """
-    height, width = maps.shape[-2:]
-    if height < kernel - stride + 1 or width < kernel - stride + 1:  # torch would find no window
-        short = (0, max(0, kernel - width), 0, max(0, kernel - height))
-        maps = F.pad(maps, short, value=float("-inf"))
-    return F.max_pool2d(maps, kernel, stride, ceil_mode=True)
 
 
 class LocalResponseNorm(nn.Module):

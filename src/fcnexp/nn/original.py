@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fcnexp.nn.dense import Deconvolution, FixedUpsampling, LearnedDeconvolution
-from fcnexp.nn.fcn import SkipNet
-from fcnexp.nn.streams import Network
+from fcnexp.nn.dense import Deconvolution, LearnedDeconvolution, Upsampling
+from fcnexp.nn.streams import Network, Stream
 
 SUFFIX = {"rgb": "color"}  # of layer names in nets with several streams; else the field's name
 
@@ -59,6 +58,9 @@ def blobs(net: nn.Module) -> dict[str, list[Tensor]]:
                 found[shown + suffix] = _tensors(layer)
     if isinstance(net.net.dense, LearnedDeconvolution):
         found["upscore"] = _tensors(net.net.dense.upscore)
+    for name, suffix, layer in _upsamplings(net):
+        if layer.learned:
+            found |= {name + task + suffix: k for task, k in _kernels_by_task(net.outputs, layer)}
     return found
 
 
@@ -76,23 +78,31 @@ def constants(net: nn.Module) -> dict[str, Constant]:
     if not isinstance(net, Network):
         return {}
     found = {}
-    kernels: list[tuple[str, str, nn.Module]] = []  # name, suffix of the stream, upsampling
     for field, scorer in net.scorers().items():
         suffix = SUFFIX.get(field, field) if len(net.streams) > 1 else ""
-        kernels += [(name, suffix, layer) for name, layer in scorer.upsamplings().items()]
         for name, (channels, value) in scorer.scales().items():
             found[name + suffix] = Constant((channels,), value)
-    if isinstance(net.net.dense, Deconvolution):
-        kernels.append((final_name(scorer), "", net.net.dense.upsampling))
-    for name, suffix, layer in kernels:
-        kernel: Tensor = layer.kernel[0, 0]  # type: ignore[index]
+    for name, suffix, layer in _upsamplings(net):
+        if layer.learned:
+            continue
+        kernel: Tensor = layer.kernel[0, 0]
         for task, count in _tasks(net.outputs):
             shape = (count, count, *kernel.shape)
             found[name + task + suffix] = Constant(shape, kernel)
     return found
 
 
-def final_name(scorer: SkipNet) -> str:
+def _upsamplings(net: Network) -> Iterator[tuple[str, str, Upsampling]]:
+    """Name, suffix of the stream, and upsampling, for all of a net."""
+    for field, scorer in net.scorers().items():
+        suffix = SUFFIX.get(field, field) if len(net.streams) > 1 else ""
+        for name, layer in scorer.upsamplings().items():
+            yield name, suffix, layer
+    if isinstance(net.net.dense, Deconvolution):
+        yield final_name(scorer), "", net.net.dense.upsampling
+
+
+def final_name(scorer: Stream) -> str:
     """What the upsampling to the image is called: `upscore` for 32s, else `upscore16` ..."""
     return f"upscore{int(scorer.grid.step)}" if scorer.skips else "upscore"
 
@@ -130,7 +140,7 @@ def names_by_id(net: Network) -> tuple[dict[int, str], dict[int, str]]:
         for path, skip in zip(list(scorer.score_layers())[1:], scorer.skips.values(), strict=True):
             names[id(skip)] = path.replace("score", "fuse", 1) + suffix
         for layer in net.net.dense.modules():
-            if isinstance(layer, FixedUpsampling):
+            if isinstance(layer, Upsampling):
                 names[id(layer.kernel)] = final_name(scorer)
             elif isinstance(layer, nn.ConvTranspose2d):
                 names[id(layer.weight)] = "upscore"
@@ -145,6 +155,17 @@ def _tasks(outputs: dict[str, int]) -> Iterator[tuple[str, int]]:
     """Suffix and number of classes of each task; a single one has no suffix."""
     for task, count in outputs.items():
         yield (f"_{task}" if len(outputs) > 1 else "", count)
+
+
+def _kernels_by_task(
+    outputs: dict[str, int], layer: Upsampling
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """Views of a trained kernel (K, K, k, k): the original has one for each task."""
+    first = 0
+    for task, count in _tasks(outputs):
+        block = slice(first, first + count)
+        yield task, [layer.kernel[block, block]]
+        first += count
 
 
 def _by_task(outputs: dict[str, int], tensors: list[Tensor]) -> Iterator[tuple[str, list[Tensor]]]:

@@ -1,10 +1,47 @@
 """From input fields by name to one net, or to one net per field with averaged scores."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from fcnexp.nn.fcn import FCN, SkipNet
+from fcnexp.nn.backbones.base import Backbone
+from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.fcn import FCN
 from fcnexp.nn.geometry import Grid
+from fcnexp.nn.heads import Head
+
+
+class Stream(Protocol):
+    """A net on one field's image: a `SkipNet` or a `DeconvNet`, both `nn.Module`s.
+
+    grid: where its scores lie. skips: strides of fused taps, as text.
+    """
+
+    grid: Grid
+    backbone: Backbone
+    head: Head
+    skips: nn.ModuleDict
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Scores (N, K, h, w) of an image (N, C, H, W)."""
+        ...
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Layers that hold weights, by their names in the original net."""
+        ...
+
+    def score_layers(self) -> dict[str, nn.Module]:
+        """Those of them that score classes."""
+        ...
+
+    def upsamplings(self) -> dict[str, Upsampling]:
+        """Interpolations between skips by original name."""
+        ...
+
+    def scales(self) -> dict[str, tuple[int, float]]:
+        """Constants on taps by original name: channels and value."""
+        ...
 
 
 class LateFusion(nn.Module):
@@ -15,12 +52,14 @@ class LateFusion(nn.Module):
     Source: nyud-fcn32s-color-hha (score_fused).
     """
 
-    def __init__(self, streams: dict[str, SkipNet], channels: tuple[int, ...]) -> None:
+    def __init__(self, streams: dict[str, Stream], channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.streams, self.channels = nn.ModuleDict(streams), channels
-        grids = {stream.grid for stream in streams.values()}
-        assert len(grids) == 1, "all streams come from one factory"
-        self.grid: Grid = grids.pop()
+        self.streams, self.channels = nn.ModuleDict(streams), channels  # type: ignore[arg-type]  # Modules
+
+    @property
+    def grid(self) -> Grid:
+        """Where the scores' cells lie: in all streams alike, since one factory made them."""
+        return next(iter(self.streams.values())).grid  # type: ignore[return-value]  # a SkipNet's
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, K, h, w) of all streams' channels stacked (N, C, H, W)."""
@@ -69,13 +108,12 @@ class Network(nn.Module):
             return self.net(inputs[self.fields[0]])
         return self.net(stack([inputs[name] for name in self.fields]))
 
-    def scorers(self) -> dict[str, SkipNet]:
+    def scorers(self) -> dict[str, Stream]:
         """The net of each stream, by the stream's first field."""
         scorer = self.net.scorer
         if isinstance(scorer, LateFusion):
-            return dict(scorer.streams.items())  # type: ignore[arg-type]  # SkipNets all
-        assert isinstance(scorer, SkipNet)
-        return {self.fields[0]: scorer}
+            return dict(scorer.streams.items())  # type: ignore[arg-type]  # Streams all
+        return {self.fields[0]: scorer}  # type: ignore[dict-item]  # a Stream
 
     def score_layers(self) -> list[nn.Module]:
         """The layers that score classes, of all streams."""

@@ -76,7 +76,7 @@ def load_blobs(
             report.checked.append(name)
             used.add(name)
     report.unused = [name for name in given if name not in used and name not in targets]
-    missing = [n for n in report.new if not (is_classifier and n.startswith("score"))]
+    missing = [n for n in report.new if not (is_classifier and n.startswith(("score", "upscore")))]
     if not report.copied or (strict and missing):
         listed = ", ".join(missing[:4]) + (" ..." if len(missing) > 4 else "")
         raise WeightsError(

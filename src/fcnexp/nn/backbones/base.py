@@ -11,12 +11,14 @@ class Tap(NamedTuple):
     """A map that the trunk hands out."""
 
     channels: int
-    grid: Grid  # its step is the tap's stride
+    grid: Grid  # its step is the tap's stride, or less in a rarefied net
 
 
 class Backbone(Protocol):
     """A trunk: an `nn.Module` whose forward returns one map per tap, keyed by stride.
 
+    Nothing behind the deepest of its taps is computed. One whose every stride is a `MaxPool` takes
+    a list, too, to which it appends their `Switches`, for decoders that unpool.
     taps: what is handed out, by stride in pixels, finest first.
     fc6: kernel and padding of the head's first layer (`head=fc`) on the deepest tap.
     pads_image: the first layer pads the image so far that scores cover it (pad 100, as released);
@@ -43,3 +45,9 @@ class PublishedWeights(NamedTuple):
     url: str
     digest: str
     algorithm: str
+
+
+def refuse_pool5_stride(stride: int) -> None:
+    """Raise ValueError where a last pooling's stride is none that is known."""
+    if stride not in (1, 2):
+        raise ValueError(f"pool5_stride={stride}: allowed are 2, as published, and 1")

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import PublishedWeights, Tap
 from fcnexp.nn.geometry import IMAGE
-from fcnexp.nn.layers import LocalResponseNorm, max_pool
+from fcnexp.nn.layers import LocalResponseNorm
+from fcnexp.nn.pooling import MaxPool, Switches
 
 # Outputs of 1x1, 3x3_reduce, 3x3, 5x5_reduce, 5x5, pool_proj. Source: Szegedy et al. 2015, table 1.
 INCEPTION = {
@@ -34,6 +35,7 @@ class Inception(nn.Module):
         self.conv3 = nn.Conv2d(three_reduce, three, 3, padding=1)
         self.reduce5 = nn.Conv2d(in_channels, five_reduce, 1)
         self.conv5 = nn.Conv2d(five_reduce, five, 5, padding=2)
+        self.pool = MaxPool(3, 1, pad=1)
         self.project = nn.Conv2d(in_channels, project, 1)
         self.channels = one + three + five + project
 
@@ -43,7 +45,7 @@ class Inception(nn.Module):
             self.conv1(maps),
             self.conv3(F.relu(self.reduce3(maps))),
             self.conv5(F.relu(self.reduce5(maps))),
-            self.project(F.max_pool2d(maps, 3, stride=1, padding=1)),
+            self.project(self.pool(maps)),
         ]
         return F.relu(torch.cat(branches, dim=1))
 
@@ -82,6 +84,7 @@ class GoogLeNet(nn.Module):
         self.reduce2 = nn.Conv2d(64, 64, 1)
         self.conv2 = nn.Conv2d(64, 192, 3, padding=1)
         self.norm2 = LocalResponseNorm(192)
+        self.pool1, self.pool2, self.pool3, self.pool4 = (MaxPool(3, 2) for _ in range(4))
         channels = 192
         for block, widths in INCEPTION.items():
             inception = Inception(channels, widths)
@@ -93,18 +96,25 @@ class GoogLeNet(nn.Module):
             grid = grid.conv(3, 2)
             self.taps[int(grid.step)] = Tap(width, grid)
 
-    def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W)."""
+    def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
         conv1 = F.relu(self.conv1(image))
-        norm1 = self.norm1(max_pool(conv1, 3, 2))
+        if max(self.taps) == 2:
+            return {2: conv1}
+        norm1 = self.norm1(self.pool1(conv1, switches))
         norm2 = self.norm2(F.relu(self.conv2(F.relu(self.reduce2(norm1)))))
         maps = {2: conv1, 4: norm2}
-        x, stride = max_pool(norm2, 3, 2), 8
+        if max(self.taps) == 4:
+            return maps
+        x, stride = self.pool2(norm2, switches), 8
         for block in INCEPTION:
             x = self.get_submodule(f"inception_{block}")(x)
             if block in POOLED_AFTER:
                 maps[stride] = x
-                x, stride = max_pool(x, 3, 2), stride * 2
+                if stride == max(self.taps):
+                    return maps
+                pool = self.pool3 if stride == 8 else self.pool4
+                x, stride = pool(x, switches), stride * 2
         maps[stride] = x
         return maps
 

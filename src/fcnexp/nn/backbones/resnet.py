@@ -41,11 +41,14 @@ class ResNet(nn.Module):
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Maps by stride of an image (N, C, H, W)."""
         net = self.trunk
-        conv1 = net.relu(net.bn1(net.conv1(image)))
-        layer1 = net.layer1(net.maxpool(conv1))
-        layer2 = net.layer2(layer1)
-        layer3 = net.layer3(layer2)
-        return {2: conv1, 4: layer1, 8: layer2, 16: layer3, 32: net.layer4(layer3)}
+        x = net.relu(net.bn1(net.conv1(image)))
+        maps = {2: x}
+        for stride, layer in ((4, "layer1"), (8, "layer2"), (16, "layer3"), (32, "layer4")):
+            if stride not in self.taps:
+                break  # cut off
+            x = net.get_submodule(layer)(net.maxpool(x) if stride == 4 else x)
+            maps[stride] = x
+        return maps
 
     def layers(self) -> dict[str, nn.Module]:
         """Empty: Caffe's layer names mean nothing here; torchvision's weights load by key."""

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Tap
 from fcnexp.nn.geometry import IMAGE
-from fcnexp.nn.layers import max_pool
+from fcnexp.nn.pooling import MaxPool, Switches
 
 
 class Tiny(nn.Module):
@@ -24,16 +24,20 @@ class Tiny(nn.Module):
         channels = in_channels
         for i, width in enumerate(widths):
             self.add_module(f"block{i + 1}", _block(channels, width))
-            grid = grid.conv(2, 2) if i else grid
+            if i:
+                self.add_module(f"pool{i}", MaxPool(2, 2))
+                grid = grid.conv(2, 2)
             self.taps[int(grid.step)] = Tap(width, grid)
             channels = width
 
-    def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W)."""
+    def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
         maps = {}
         x = image
         for i, stride in enumerate(self.taps):
-            x = self.get_submodule(f"block{i + 1}")(max_pool(x, 2, 2) if i else x)
+            if i:
+                x = self.get_submodule(f"pool{i}")(x, switches)
+            x = self.get_submodule(f"block{i + 1}")(x)
             maps[stride] = x
         return maps
 

@@ -3,9 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcnexp.nn.backbones.base import PublishedWeights, Tap
+from fcnexp.nn.backbones.base import PublishedWeights, Tap, refuse_pool5_stride
 from fcnexp.nn.geometry import IMAGE
-from fcnexp.nn.layers import max_pool
+from fcnexp.nn.pooling import MaxPool, Switches
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of each
 
@@ -15,11 +15,10 @@ class VGG16(nn.Module):
 
     Taps: stride 1 is conv1_2, strides 2 to 32 are pool1 to pool5.
     pad: padding of conv1_1; 100 in the reference nets, so that fc6 (7x7, unpadded) has a window
-    even on a 1x1 image.
+    even on a 1x1 image. batch_norm: normalise behind each convolution, as DeconvNet does.
+    pool5_stride: 2; with 1 pool5 is the tap of stride 16 and fc6 twice as wide (sec. 4.2).
     """
 
-    fc6 = (7, 0)
-    pads_image = True
     imagenet = PublishedWeights(
         "VGG_ILSVRC_16_layers.caffemodel",
         "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel",
@@ -27,34 +26,47 @@ class VGG16(nn.Module):
         "sha1",
     )
 
-    def __init__(self, in_channels: int, pad: int) -> None:
+    def __init__(self, in_channels: int, pad: int, batch_norm: bool, pool5_stride: int) -> None:
         super().__init__()
+        refuse_pool5_stride(pool5_stride)
+        self.fc6 = (14 // pool5_stride, 0)
+        self.pads_image = pad > 1
         grid = IMAGE.conv(3, 1, pad)
         self.taps = {1: Tap(BLOCKS[0][0], grid)}
-        self.names: list[list[str]] = []
+        self.ends: list[int] = []  # stride behind each block
         channels = in_channels
         for block, (width, depth) in enumerate(BLOCKS, start=1):
-            self.names.append([f"conv{block}_{i}" for i in range(1, depth + 1)])
-            for name in self.names[-1]:
-                padding = pad if name == "conv1_1" else 1
-                self.add_module(name, nn.Conv2d(channels, width, 3, padding=padding))
+            for i in range(1, depth + 1):
+                padding = pad if (block, i) == (1, 1) else 1
+                self.add_module(f"conv{block}_{i}", nn.Conv2d(channels, width, 3, padding=padding))
+                if batch_norm:
+                    self.add_module(f"bn{block}_{i}", nn.BatchNorm2d(width))
                 channels = width
-            grid = grid.conv(2, 2)
-            self.taps[int(grid.step)] = Tap(width, grid)
+            stride = pool5_stride if block == len(BLOCKS) else 2
+            self.add_module(f"pool{block}", MaxPool(2, stride))
+            grid = grid.conv(2, stride)
+            self.ends.append(int(grid.step))
+            self.taps[self.ends[-1]] = Tap(width, grid)
 
-    def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W)."""
+    def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
+        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
         maps = {}
         x = image
-        for block, names in enumerate(self.names):
-            for name in names:
-                x = F.relu(self.get_submodule(name)(x), inplace=True)
-            if block == 0:
+        for block, (end, (_, depth)) in enumerate(zip(self.ends, BLOCKS, strict=True), start=1):
+            if block > 1 and end not in self.taps:
+                break  # cut off
+            for i in range(1, depth + 1):
+                x = self.get_submodule(f"conv{block}_{i}")(x)
+                if (norm := getattr(self, f"bn{block}_{i}", None)) is not None:
+                    x = norm(x)
+                x = F.relu(x, inplace=True)
+            if block == 1:
                 maps[1] = x
-            x = max_pool(x, 2, 2)
-            maps[2 ** (block + 1)] = x
+            if end in self.taps:
+                x = self.get_submodule(f"pool{block}")(x, switches)
+                maps[end] = x
         return maps
 
     def layers(self) -> dict[str, nn.Module]:
         """Convolutions by original name."""
-        return {name: self.get_submodule(name) for names in self.names for name in names}
+        return {name: m for name, m in self.named_children() if name.startswith("conv")}

@@ -1,0 +1,102 @@
+"""Max pooling as Caffe does it, at any density, and the way back by the recorded positions."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Switches(NamedTuple):
+    """Where a pooling found its maxima, for `unpool`.
+
+    positions: int64 (N, C, h, w), each the index of a cell of the pooling's input, row by row.
+    size: height and width of that input.
+    """
+
+    positions: Tensor
+    size: tuple[int, int]
+
+
+class MaxPool(nn.Module):
+    """Maximum over windows; the last one may hang over the edge, as in Caffe.
+
+    (N, C, H, W) to (N, C, h, w) with h = max(1, ceil((H + 2 pad - kernel) / stride) + 1). A map
+    smaller than the window, which Caffe refuses, gives one cell.
+    dilation, hang: of a rarefied pooling (`nn.rarefy`): cells from one of a window's inputs to the
+    next, and by how many cells the last window may hang over the edge (None: stride - 1, above).
+    """
+
+    def __init__(self, kernel: int, stride: int, pad: int = 0) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.pad = kernel, stride, pad
+        self.dilation = 1
+        self.hang: int | None = None
+
+    @property
+    def window(self) -> int:
+        """Cells from the first to the last of a window."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    def forward(self, maps: Tensor, switches: list[Switches] | None = None) -> Tensor:
+        """Maxima of maps; where they were is appended to `switches`, if that is given."""
+        size = (maps.shape[-2], maps.shape[-1])
+        if switches is not None:
+            pooled, positions = largest(maps, self.kernel, self.stride, self.pad)
+            switches.append(Switches(positions, size))
+            return pooled
+        # torch's own rounding up is the fast way, but finds no window on a map that is too small.
+        reach = self.stride - 1 if self.hang is None else self.hang
+        plain = self.hang is None and min(size) + 2 * self.pad >= self.window - reach
+        if not plain:
+            maps = F.pad(maps, self._behind(size, reach), value=float("-inf"))
+        return F.max_pool2d(
+            maps, self.kernel, self.stride, self.pad, dilation=self.dilation, ceil_mode=plain
+        )
+
+    def _behind(self, size: tuple[int, int], reach: int) -> tuple[int, int, int, int]:
+        """Padding (left, right, top, bottom) by which each window lies on the map."""
+        bottom, right = (max(reach, self.window - 2 * self.pad - side) for side in size)
+        return 0, right, 0, bottom
+
+
+def largest(maps: Tensor, kernel: int, stride: int, pad: int) -> tuple[Tensor, Tensor]:
+    """Maxima of windows that may hang over the edge, and their positions, as in `Switches`.
+
+    maps (N, C, H, W); both (N, C, h, w). Of equal values the first counts, row by row.
+    torch's own positions export to ONNX for one batch size only; slices do for any.
+    """
+    height, width = maps.shape[-2:]
+    h, w = (max(1, -((kernel - side - 2 * pad) // stride) + 1) for side in (height, width))
+    behind = [(n - 1) * stride + kernel - pad - side for n, side in ((w, width), (h, height))]
+    padded = F.pad(maps, (pad, behind[0], pad, behind[1]), value=float("-inf"))
+    rows = torch.arange(h, device=maps.device)[:, None] * stride - pad
+    columns = torch.arange(w, device=maps.device) * stride - pad
+    values, places = [], []
+    for i in range(kernel):
+        for j in range(kernel):
+            window = padded[..., i : i + (h - 1) * stride + 1 : stride, :]
+            values.append(window[..., j : j + (w - 1) * stride + 1 : stride])
+            places.append((rows + i) * width + columns + j)
+    pooled, first = torch.stack(values, dim=-1).max(dim=-1)
+    place = torch.stack(places, dim=-1).expand(*pooled.shape, -1)
+    return pooled, place.gather(-1, first[..., None])[..., 0]
+
+
+class Unpool(nn.Module):
+    """Undoes a max pooling: each value goes back to where it was found, all else is 0.
+
+    Where windows overlap and two of them found the same cell, their values add up.
+    Source: Noh et al. 2015, sec. 3.1.
+    """
+
+    def __init__(self, pool: MaxPool) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.pad = pool.kernel, pool.stride, pool.pad
+
+    def forward(self, maps: Tensor, switches: Switches) -> Tensor:
+        """(N, C, h, w) to (N, C, *switches.size)."""
+        height, width = switches.size
+        flat = maps.new_zeros(*maps.shape[:2], height * width)
+        flat = flat.scatter_add(2, switches.positions.flatten(2), maps.flatten(2))
+        return flat.unflatten(2, (height, width))

@@ -1,0 +1,95 @@
+"""What a trunk's layers do, seen on runs that compute nothing."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fcnexp.nn.backbones.base import Backbone
+
+_SIDE = 2048  # pixels: a multiple of any stride
+
+
+class Seen(NamedTuple):
+    """A layer of a run. taken, given: height of its input and of its output."""
+
+    layer: nn.Module
+    taken: int
+    given: int
+
+
+def cut(backbone: Backbone, stride: int) -> None:
+    """Drop a trunk's taps beyond this stride, and the layers that only those need.
+
+    Raises ValueError where there is no such tap.
+    """
+    if stride not in backbone.taps:
+        raise ValueError(
+            f"no tap of stride {stride}; there are {', '.join(map(str, backbone.taps))}"
+        )
+    for coarser in [s for s in backbone.taps if s > stride]:
+        del backbone.taps[coarser]
+    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
+    used = {id(seen.layer) for seen in run(trunk, _SIDE)}
+    for parent in list(trunk.modules()):
+        for name, child in list(parent.named_children()):
+            if not any(id(module) in used for module in child.modules()):
+                delattr(parent, name)
+
+
+def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
+    """Pixels from cell to cell of the input and of the output of each of a trunk's layers.
+
+    A map grows by one cell for every `step` pixels by which the image grows, whatever the padding
+    and the rounding are.
+    """
+    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
+    small, large = run(trunk, _SIDE), run(trunk, 2 * _SIDE)
+    return {
+        a.layer: (_SIDE // (b.taken - a.taken), _SIDE // (b.given - a.given))
+        for a, b in zip(small, large, strict=True)
+    }
+
+
+def run(trunk: nn.Module, height: int) -> list[Seen]:
+    """Layers in the order in which they run, on an image of this height."""
+    seen: list[Seen] = []
+
+    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if isinstance(out, Tensor) and out.ndim == 4:
+            seen.append(Seen(layer, args[0].shape[-2], out.shape[-2]))
+
+    first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    _watch_on_meta(trunk, torch.empty(1, first.in_channels, height, 64, device="meta"), note)
+    return seen
+
+
+def bytes_of(module: nn.Module, maps: Tensor) -> int:
+    """Bytes of the largest input and output that any one layer has at once, of these maps."""
+    largest = 0
+
+    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        nonlocal largest
+        held = [t for t in (*args, out) if isinstance(t, Tensor)]
+        largest = max(largest, sum(t.numel() * t.element_size() for t in held))
+
+    _watch_on_meta(module, maps.to("meta"), note)
+    return largest
+
+
+def _watch_on_meta(module: nn.Module, maps: Tensor, note: Callable[..., None]) -> None:
+    """Run a module without computing anything, with a hook on each layer."""
+    leaves = [m for m in module.modules() if not any(m.children())]
+    handles = [leaf.register_forward_hook(note) for leaf in leaves]
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    modes = {m: m.training for m in module.modules()}
+    try:
+        module.eval()  # else statistics would be kept of nothing
+        functional_call(module, {name: t.to("meta") for name, t in tensors.items()}, (maps,))
+    finally:
+        for each, mode in modes.items():
+            each.training = mode
+        for handle in handles:
+            handle.remove()
