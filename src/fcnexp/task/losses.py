@@ -23,8 +23,8 @@ class PixelLoss(nn.Module):
     call; in (0, 1], 1 for all. What is left out is as if void, so that a mean is over what was
     kept, and a sum is `keep` times the full one on average. Source: sec. 4.3, where the batch is
     made 1 / keep times as large.
-    cell: side of the squares, the first one at the image's upper left corner; 1 for single pixels,
-    32 for as much as a cell of FCN-32s stands for.
+    cell: side of the squares; 1 for single pixels, 32 for as much as a cell of FCN-32s stands for.
+    The first is at the image's upper left corner, wherever the net's own cells lie.
     balance: weight of each class, None for 1; a mean divides by the weights of what it is over.
     void_as: class that void pixels count as; None leaves them out. The D2L exercise reads void as
     background, 0.
