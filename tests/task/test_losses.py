@@ -120,12 +120,14 @@ def test_loss_equals_the_slow_way(reduction, void_as, keep, weights):
     assert found == pytest.approx(slow, rel=1e-12)
 
 
-def test_balanced_mean_is_torchs():
+@pytest.mark.parametrize("size", [1, 1 / 1024])  # the latter weighs all pixels less than one
+def test_balanced_mean_is_torchs(size):
     scores, label = case()
+    weights = [size * weight for weight in WEIGHTS]
     theirs = torch.nn.functional.cross_entropy(
-        scores, label.long(), torch.tensor(WEIGHTS).double(), ignore_index=VOID
+        scores, label.long(), torch.tensor(weights).double(), ignore_index=VOID
     )
-    torch.testing.assert_close(pixel_loss(balance=WEIGHTS)(scores, label), theirs)
+    torch.testing.assert_close(pixel_loss(balance=weights)(scores, label), theirs)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
