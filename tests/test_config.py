@@ -1,9 +1,11 @@
 import pytest
 from omegaconf import OmegaConf
 
-from fcnexp import build, paths
+from fcnexp import build, config, paths
 from fcnexp.config import check, compose_run, did_you_mean, refuse_foreign_code
+from fcnexp.data.balance import RULES
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.task.masking import SIDES
 
 CONF = paths.conf_dir()
 GROUPS = sorted(
@@ -90,6 +92,17 @@ def test_backbone_brings_its_head_unless_another_is_asked_for():
         ("regime.multipliers.bias=[1]", r"regime.multipliers.bias=\[1\]: a pair"),
         ("regime.multipliers.bias=[1,-1]", r"regime.multipliers.bias=\[1, -1\]: a pair"),
         ("+regime.multipliers.biases=[1,1]", "regime.multipliers.biases: no such kind; there are"),
+        ("regime.loss.keep=0", "regime.loss.keep=0: the probability .* above 0 and at most 1"),
+        ("regime.loss.keep=1.5", "regime.loss.keep=1.5: the probability"),
+        ("regime.loss.keep=most", "regime.loss.keep=most: the probability"),
+        ("regime.loss.cell=0", "regime.loss.cell=0: pixels, 1 or more; 1 for single pixels"),
+        ("regime.loss.cell=1.5", "regime.loss.cell=1.5: pixels"),
+        ("regime.loss.balance=mean", "regime.loss.balance=mean: allowed are inverse, median, a li"),
+        ("regime.loss.balance=2", "regime.loss.balance=2: allowed are inverse"),
+        ("regime.loss.balance=[1,-1]", r"regime.loss.balance=\[1, -1\]: weights are numbers, 0 or"),
+        ("regime.loss.balance=[0,0]", r"regime.loss.balance=\[0, 0\]: .* not all 0"),
+        ("masking.train=back", "masking.train=back: allowed are foreground, background, shape, or"),
+        ("masking.test=all", "masking.test=all: allowed are"),
     ],
 )
 def test_bad_value_names_its_key(override, message):
@@ -110,6 +123,14 @@ def test_rate_of_the_other_regime_is_refused(overrides, message):
         check(compose_run(overrides))
 
 
+def test_controls_are_named_as_their_parts_name_them():
+    assert config.BALANCES == RULES and config.SIDES == SIDES
+    for option in [*(f"masking.train={side}" for side in SIDES), "masking.test=shape"]:
+        check(compose_run([option]))
+    for balance in ("inverse", "median", "[1,0,2,1,1,1,1,1]", "null"):
+        build.dry_run(check(compose_run([f"regime.loss.balance={balance}"])))
+
+
 def test_rates_of_the_papers_and_of_adam_are_taken():
     for lr in ("1e-10", "1e-14", "1e-7"):
         check(compose_run(["regime=heavy", f"regime.lr={lr}"]))
@@ -124,6 +145,10 @@ def test_rates_of_the_papers_and_of_adam_are_taken():
         (
             ["regime.loss.reduction=max"],
             "regime.loss: reduction=max: allowed are mean, sum, image_means",
+        ),
+        (
+            ["regime.loss.balance=[1,2]"],
+            "regime.loss.balance: 2 weights, but the data set has 8 classes; give one for each, or",
         ),
         (["modality.rgb.order=hsv"], "modality: order=hsv: allowed are bgr and rgb"),
         (["backbone=alexnet", "model.skips=[2]"], "no tap of stride 2"),

@@ -131,13 +131,14 @@ def test_other_settings_are_refused_on_resuming(staged):
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeypatch):
-    """An exception in the middle of a step; dropout, momentum, rates and draws all go on."""
+    """An exception in the middle of a step; dropout, sampling, momentum, rates, draws all go on."""
     from fcnexp.task.module import SegmentationTask
 
     command = [
         *(*TINY, "logger=csv", "trainer=cpu", "head.dropout=0.5"),
         *("regime.steps=6", "regime.score_every=2", f"regime.accumulate={accumulate}"),
         *("augment.mirror=0.5", "regime.sampling=with_replacement"),
+        *("regime.loss.keep=0.5", "regime.loss.cell=8"),
     ]
     whole = fcnexp("train", *command, "hydra.run.dir=whole", folder=tmp_path, cache=tmp_path)
     assert whole.returncode == 0, whole.stderr

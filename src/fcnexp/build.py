@@ -143,10 +143,29 @@ def build_data(cfg: DictConfig) -> SegmentationData:
         raise ConfigError(f"regime: {error}") from None
 
 
-def build_task(cfg: DictConfig, data: DataSet) -> SegmentationTask:
+def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -> nn.Module:
+    """The regime's loss. Raises ConfigError.
+
+    weights: of the classes, where `balance` names a rule to make them by; else None.
+    """
+    if weights is not None:
+        return part(cfg, "regime.loss", balance=weights)
+    asked = cfg.regime.loss.get("balance")
+    if asked is not None and len(asked) != num_classes:
+        raise ConfigError(
+            f"regime.loss.balance: {len(asked)} weights, but the data set has {num_classes} "
+            "classes; give one for each, or inverse, median or null"
+        )
+    return part(cfg, "regime.loss")
+
+
+def build_task(
+    cfg: DictConfig, data: DataSet, weights: list[float] | None = None
+) -> SegmentationTask:
     """The task with its net, weights filled in, and all that training needs.
 
-    Raises ConfigError or WeightsError.
+    weights: of the classes, where `regime.loss.balance` names a rule. Raises ConfigError or
+    WeightsError.
     """
     net, recipe = build_net(cfg, outputs_of(data))
     refuse_missing_field(data, recipe.fields)
@@ -164,12 +183,13 @@ def build_task(cfg: DictConfig, data: DataSet) -> SegmentationTask:
         net,
         recipe,
         data.class_names,
-        loss=part(cfg, "regime.loss"),
+        loss=build_loss(cfg, len(data.class_names), weights),
         groups=groups,
         optimizer=part(cfg, "regime.optimizer"),
         schedule=part(cfg, "regime.schedule"),
         seed=cfg.seed,
         passes_per_step=regime.accumulate,
+        masking=to_plain(cfg.masking),
         facts=net_facts(cfg, recipe, data),
     )
 
@@ -198,6 +218,7 @@ def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, 
         "precision": trainers.machine(cfg)["precision"],
         "class_names": list(data.class_names),
         "outputs": outputs_of(data),
+        "masking": plain["masking"],
     }
 
 
@@ -207,7 +228,8 @@ def task_from_checkpoint(stored: dict[str, Any], path: str) -> SegmentationTask:
     refuse_foreign_code(facts["config"], path)
     net, recipe = build_net(OmegaConf.create(facts["config"]), facts["outputs"])
     load_weights(net, stored, path)
-    return SegmentationTask(net, recipe, tuple(facts["class_names"]), facts=facts).eval()
+    names, masking = tuple(facts["class_names"]), facts.get("masking")
+    return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
 
 
 def dry_run(cfg: DictConfig) -> None:
@@ -217,12 +239,14 @@ def dry_run(cfg: DictConfig) -> None:
     """
     data = build_data(cfg).data
     refuse_missing_field(data, part(cfg, "modality").fields)
-    for name in ("regime.loss", "regime.optimizer", "regime.schedule"):
+    classes = len(data.class_names)
+    by_rule = isinstance(cfg.regime.loss.get("balance"), str)
+    build_loss(cfg, classes, [1.0] * classes if by_rule else None)
+    for name in ("regime.optimizer", "regime.schedule"):
         part(cfg, name)
     trainers.machine(cfg)
     net = on_meta(cfg, outputs_of(data), size=(65, 97))[0]
     count = sum(parameter.numel() for parameter in net.parameters())
-    classes = len(data.class_names)
     log.info("config is fine: a net of %s parameters, %d classes", f"{count:,}", classes)
 
 

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -19,6 +19,8 @@ from fcnexp.schema import RunConfig
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
 MOST = 1.0  # of any rate
+BALANCES = ("inverse", "median")  # as in fcnexp.data.balance
+SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 
 
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
@@ -43,6 +45,12 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
             raise ConfigError(f"{key}={value}: it counts from {least}")
     check_multipliers(cfg.regime.multipliers)
     check_rate(cfg.regime)
+    check_loss(cfg.regime.loss)
+    for when, side in cfg.masking.items():
+        if side is not None and side not in SIDES:
+            raise ConfigError(
+                f"masking.{when}={side}: allowed are {', '.join(SIDES)}, or null for nothing"
+            )
     return cfg
 
 
@@ -84,6 +92,34 @@ def check_rate(regime: Any) -> None:
         raise ConfigError(
             f"regime.lr={regime.lr:g} with the loss averaged over pixels: nothing would be "
             "learned; such rates are for the summed loss of regime=heavy; accum has 1e-3 to 5e-5"
+        )
+
+
+def check_loss(loss: Any) -> None:
+    """Raise ConfigError where the loss is sampled or balanced in a way there is not.
+
+    A loss of your own need not have these keys.
+    """
+    keep, cell, balance = loss.get("keep", 1), loss.get("cell", 1), loss.get("balance")
+    if not (_is_rate(keep) and 0 < keep <= 1):
+        raise ConfigError(
+            f"regime.loss.keep={keep}: the probability that a cell counts, above 0 and at most 1, "
+            "say 0.25; 1 for all"
+        )
+    if type(cell) is not int or cell < 1:
+        raise ConfigError(
+            f"regime.loss.cell={cell}: pixels, 1 or more; 1 for single pixels, 32 for FCN-32s"
+        )
+    if balance is None or balance in BALANCES:
+        return
+    if isinstance(balance, str) or not isinstance(balance, Sequence):
+        raise ConfigError(
+            f"regime.loss.balance={balance}: allowed are {', '.join(BALANCES)}, a list of one "
+            "weight per class, or null for none"
+        )
+    if not all(map(_is_rate, balance)) or not any(balance):
+        raise ConfigError(
+            f"regime.loss.balance={balance}: weights are numbers, 0 or more, and not all 0"
         )
 
 

@@ -45,6 +45,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         "checkpoint": str(cfg.checkpoint),
         "precision": str(trainer.precision),
         "images": len(data.val),
+        "masked": task.masking["test"],
         "command": shlex.join(["python", "-m", "fcnexp.evaluate", *sys.argv[1:]]),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)

@@ -1,6 +1,6 @@
 """What each command's config holds: its table of contents, with types. Defaults live in conf/."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -86,6 +86,14 @@ class PrepareConfig:
 
 
 @dataclass
+class Masking:
+    """What is hidden from the net in training and in test; see conf/train.yaml."""
+
+    train: str | None = MISSING
+    test: str | None = MISSING
+
+
+@dataclass
 class RunConfig:
     """Everything `train` reads. Defaults live in conf/, types here."""
 
@@ -98,6 +106,7 @@ class RunConfig:
     dense: dict[str, Any] = MISSING
     init: dict[str, Any] = MISSING
     regime: Regime = MISSING
+    masking: Masking = MISSING
     trainer: TrainerChoice = MISSING
     logger: Logging = MISSING
     seed: int = MISSING
@@ -116,6 +125,7 @@ class ExplainConfig(RunConfig):
     size: list[int] = MISSING
     crops: bool = MISSING
     # What only a training reads has values, since an experiment may set it.
+    masking: Masking = field(default_factory=lambda: Masking(train=None, test=None))
     seed: int = 0
     workers: int = 0
     pictures: int = 0

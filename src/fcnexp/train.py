@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
+    from fcnexp.data.datamodule import SegmentationData
     from fcnexp.staging import Stage
 
 
@@ -62,7 +63,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_data(cfg)
     data.setup("fit" if cfg.regime.steps else "validate")  # shows what is missing before writing
-    task = build.build_task(cfg, data.data)
+    task = build.build_task(cfg, data.data, class_weights(cfg, data))
     tables.print_groups(task.groups or [], build.fixed_counts(task.net))
     stopped = runs.last_checkpoint(folder) if cfg.resume else None
     if stopped is not None:
@@ -93,12 +94,29 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         "train_seconds": round(seconds, 1),
         "precision": str(trainer.precision),
         "images": len(data.val),
+        "masked": task.masking["test"],
         "command": shlex.join(["python", "-m", "fcnexp.train", *sys.argv[1:]]),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record, cfg.paper)
     print(f"trained {seconds:.0f} s; pictures {folder / 'pictures'}; record {folder}")
     return record
+
+
+def class_weights(cfg: DictConfig, data: "SegmentationData") -> list[float] | None:
+    """Weight of each class, counted and printed where `regime.loss.balance` names a rule."""
+    from fcnexp.data import balance
+    from fcnexp.reporting import tables
+
+    rule, names = cfg.regime.loss.get("balance"), data.data.class_names
+    if not isinstance(rule, str):
+        return None
+    if data.train is None:
+        return [1.0] * len(names)  # it is only scored: there is nothing to count, nor a loss
+    counts = balance.count_classes(data.train, len(names), cfg.regime.loss.get("void_as"))
+    weights = balance.class_weights(counts, rule)
+    tables.print_balance(names, counts.shares, weights)
+    return weights
 
 
 def main() -> None:

@@ -52,11 +52,15 @@ class PairedFolders(Samples):
         """Read one image and its label. Raises DataError naming the file that is wrong."""
         name = self.ids[index]
         fields = {field: files.read(files.path(name)) for field, files in self.fields.items()}
-        path = self.label.path(name)
-        label = self.label.read(path)
+        label = self.read_label(index)
         sizes = {files.path(name): fields[field].shape[-2:] for field, files in self.fields.items()}
-        check_sizes(sizes | {path: label.shape})
-        return Sample(name, fields, check_label(label, path, self.num_classes))
+        check_sizes(sizes | {self.label.path(name): tuple(label.shape)})
+        return Sample(name, fields, label)
+
+    def read_label(self, index: int) -> Tensor:
+        """Read one label, and no image. Raises DataError naming the file that is wrong."""
+        path = self.label.path(self.ids[index])
+        return check_label(self.label.read(path), path, self.num_classes)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one image, from the header of its first field's file."""
@@ -74,6 +78,11 @@ class Chosen(Samples):
         """Read one image and its label."""
         samples, i = self.places[index]
         return samples[i]
+
+    def read_label(self, index: int) -> Tensor:
+        """Read one label."""
+        samples, i = self.places[index]
+        return samples.read_label(i)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one image."""

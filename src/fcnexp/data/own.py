@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from fcnexp.data.files import (
     SUFFIXES,
@@ -105,9 +106,14 @@ class Pairs(Samples):
         """Read one image and its mask. Raises DataError naming the file that is wrong."""
         name = self.ids[index]
         image, mask = self.images[name], self.masks[name]
-        rgb, label = read_rgb(image), read_mask(mask, self.classes)
+        rgb, label = read_rgb(image), self.read_label(index)
         check_sizes({image: rgb.shape[-2:], mask: label.shape})
-        return Sample(name, {"rgb": rgb}, check_label(label, mask, len(self.classes.names)))
+        return Sample(name, {"rgb": rgb}, label)
+
+    def read_label(self, index: int) -> Tensor:
+        """Read one mask, and no image. Raises DataError naming the file that is wrong."""
+        path = self.masks[self.ids[index]]
+        return check_label(read_mask(path, self.classes), path, len(self.classes.names))
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one image, from its header."""

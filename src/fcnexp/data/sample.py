@@ -39,6 +39,15 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Read one sample. Raises DataError naming the file that is wrong."""
 
+    def read_label(self, index: int) -> Tensor:
+        """Label of one sample, uint8 (H, W), for those who need no more. Raises DataError.
+
+        Readers whose labels are files of their own read only these.
+        """
+        label = self[index].label
+        assert label is not None
+        return label
+
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one sample, from an image's header. Raises DataError."""

@@ -67,20 +67,21 @@ def thumbnail(picture: np.ndarray, side: int = 240) -> np.ndarray:
 
 
 def draw_predictions(
-    label_image: Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]],
+    label_image: Callable[[dict[str, Tensor], Tensor | None], tuple[Tensor, Tensor]],
     samples: Sequence[Sample],
     count: int,
     folder: Path,
 ) -> None:
     """Write pictures of some predictions, spread evenly over the samples.
 
-    label_image: an image's fields by name to its prediction, uint8 (H, W), and scores.
+    label_image: an image's fields by name, and its label, by which the net may be shown only a part
+    of it, to its prediction, uint8 (H, W), and scores.
     """
     chosen = sorted({round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)})
     drawn = []
     for index in chosen:
         sample = samples[index]
-        prediction, _ = label_image(sample.fields)
+        prediction, _ = label_image(sample.fields, sample.label)
         rgb = as_picture(sample.fields)
         assert sample.label is not None
         drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))

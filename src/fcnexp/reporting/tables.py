@@ -1,6 +1,6 @@
 """Scores as tables on the terminal, in percent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -50,6 +50,18 @@ def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
     for name, count in fixed.items():
         if count:
             table.add_row(name, f"{count:,}", "frozen", "-")
+    Console(highlight=False).print(table)
+
+
+def print_balance(
+    class_names: Sequence[str], shares: Iterable[float], weights: Iterable[float]
+) -> None:
+    """Print how often each class occurs among the labels trained on, and what it weighs then."""
+    table = Table(title="Class balance", title_justify="left")
+    for name in ("class", "labelled pixels (%)", "weight"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for name, share, weight in zip(class_names, shares, weights, strict=True):
+        table.add_row(name, f"{100 * share:.2f}", f"{weight:.3g}")
     Console(highlight=False).print(table)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fcnexp.errors import ConfigError, TrainingError
+from fcnexp.task.masking import mask
 from fcnexp.task.scores import SegmentationScores
 
 
@@ -48,8 +49,10 @@ class SegmentationTask(L.LightningModule):
     groups: the optimiser's parameter groups; optimizer: from these to an optimiser;
     schedule: from optimiser and number of steps to a scheduler that is stepped after every step.
     facts: plain values stored in checkpoints, enough to build the net anew.
-    seed, passes_per_step: what dropout draws follows from the seed and the pass; see
+    seed, passes_per_step: what dropout and the loss draw follows from the seed and the pass; see
         `on_train_batch_start`.
+    masking: what is hidden from the net by the label in `train` and in `test`: a side that
+        `task.masking.mask` knows, or None; None for neither.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class SegmentationTask(L.LightningModule):
         facts: dict[str, Any] | None = None,
         seed: int = 0,
         passes_per_step: int = 1,
+        masking: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__()
         self.net, self.recipe, self.class_names = net, recipe, class_names
@@ -72,18 +76,30 @@ class SegmentationTask(L.LightningModule):
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
         self.seed, self.passes_per_step = seed, passes_per_step
+        self.masking = masking or {"train": None, "test": None}
         self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
         self.scored_step = -1  # step after which the whole validation set was last scored
 
-    def forward(self, fields: dict[str, Tensor], sizes: Tensor) -> Tensor:
+    def forward(
+        self,
+        fields: dict[str, Tensor],
+        sizes: Tensor,
+        *,
+        label: Tensor | None = None,
+        side: str | None = None,
+    ) -> Tensor:
         """Scores (N, K, H, W) of a padded batch's fields as stored, (N, C, H, W) by name.
 
+        side: what is masked, by label (N, H, W); None for nothing.
         Images of different sizes go through the net one by one: beyond an image a padded batch
         holds zeros only until the first layer has added its bias, so that an image's scores, and
         the gradient, would depend on its neighbours'. With batch normalisation they do in any case.
         """
         inputs = self.recipe.apply(fields, sizes)
+        if side is not None:
+            assert label is not None
+            inputs = mask(inputs, label, side, lambda: self._white(fields, sizes))
         if self.has_batch_norm or len({tuple(size) for size in sizes.tolist()}) == 1:
             return self.net(inputs)
         height, width = next(iter(inputs.values())).shape[-2:]
@@ -93,10 +109,17 @@ class SegmentationTask(L.LightningModule):
             scores.append(F.pad(one, (0, width - w, 0, height - h)))  # the label is void there
         return torch.cat(scores)
 
+    def _white(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
+        """Network input of the stored value 255 everywhere: white, or what lies 0.255 m away."""
+        white = {name: torch.full_like(stored, 255) for name, stored in fields.items()}
+        return self.recipe.apply(white, sizes)
+
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         assert self.loss is not None
-        loss = self.loss(self(batch.fields, batch.sizes), batch.label)
+        side = self.masking["train"]
+        scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
+        loss = self.loss(scores, batch.label)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"loss is {loss.item()} at step {self.global_step}, on {', '.join(batch.names)}: "
@@ -107,8 +130,9 @@ class SegmentationTask(L.LightningModule):
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> None:
         """Count one batch."""
-        prediction = self(batch.fields, batch.sizes).argmax(1)
-        self.scores.update(prediction, batch.label)
+        side = self.masking["test"]
+        scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
+        self.scores.update(scores.argmax(1), batch.label)
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""
@@ -119,19 +143,28 @@ class SegmentationTask(L.LightningModule):
         self.scores.reset()
 
     def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
-        """Make what dropout draws a function of seed and pass, so that a run can be continued."""
+        """Make all that is drawn a function of seed and pass, so that a run can be continued.
+
+        Dropout and a sampled loss draw.
+        """
         state = np.random.SeedSequence([self.seed, 1, batch_idx]).generate_state(1)
         torch.manual_seed(int(state[0]))
 
     @torch.inference_mode()
-    def label_image(self, fields: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def label_image(
+        self, fields: dict[str, Tensor], label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
 
-        fields: as stored, each (C, H, W), by name. Call in eval mode.
+        fields: as stored, each (C, H, W), by name. label: uint8 (H, W), by which it is masked as in
+        `test`; without one nothing is. Call in eval mode.
         """
         batch = {name: fields[name][None].to(self.device) for name in self.recipe.fields}
         sizes = torch.tensor([next(iter(batch.values())).shape[-2:]])
-        scores = self(batch, sizes)[0].float().cpu()
+        side, truth = None, None
+        if label is not None:
+            side, truth = self.masking["test"], label[None].to(self.device)
+        scores = self(batch, sizes, label=truth, side=side)[0].float().cpu()
         return scores.argmax(0).to(torch.uint8), scores
 
     def configure_gradient_clipping(
