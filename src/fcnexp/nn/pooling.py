@@ -19,19 +19,20 @@ class Switches(NamedTuple):
 
 
 class MaxPool(nn.Module):
-    """Maximum over windows; the last one may hang over the edge, as in Caffe.
+    """Maximum over windows; by default the last one may hang over the edge, as in Caffe.
 
-    (N, C, H, W) to (N, C, h, w) with h = max(1, ceil((H + 2 pad - kernel) / stride) + 1). A map
+    (N, C, H, W) to (N, C, h, w), h = max(1, floor((H + 2 pad + hang - kernel) / stride) + 1). A map
     smaller than the window, which Caffe refuses, gives one cell.
-    dilation, hang: of a rarefied pooling (`nn.rarefy`): cells from one of a window's inputs to the
-    next, and by how many cells the last window may hang over the edge (None: stride - 1, above).
+    hang: cells by which the last window may hang over the edge: stride - 1 (None), which rounds up
+        as Caffe does, or 0, which rounds down as torch does.
+    dilation: cells from one of a window's inputs to the next, above 1 in a rarefied net.
     """
 
-    def __init__(self, kernel: int, stride: int, pad: int = 0) -> None:
+    def __init__(self, kernel: int, stride: int, pad: int = 0, *, hang: int | None = None) -> None:
         super().__init__()
         self.kernel, self.stride, self.pad = kernel, stride, pad
+        self.hang = stride - 1 if hang is None else hang
         self.dilation = 1
-        self.hang: int | None = None
 
     @property
     def window(self) -> int:
@@ -45,19 +46,15 @@ class MaxPool(nn.Module):
             pooled, positions = largest(maps, self.kernel, self.stride, self.pad)
             switches.append(Switches(positions, size))
             return pooled
-        # torch's own rounding up is the fast way, but finds no window on a map that is too small.
-        reach = self.stride - 1 if self.hang is None else self.hang
-        plain = self.hang is None and min(size) + 2 * self.pad >= self.window - reach
-        if not plain:
-            maps = F.pad(maps, self._behind(size, reach), value=float("-inf"))
-        return F.max_pool2d(
-            maps, self.kernel, self.stride, self.pad, dilation=self.dilation, ceil_mode=plain
-        )
-
-    def _behind(self, size: tuple[int, int], reach: int) -> tuple[int, int, int, int]:
-        """Padding (left, right, top, bottom) by which each window lies on the map."""
-        bottom, right = (max(reach, self.window - 2 * self.pad - side) for side in size)
-        return 0, right, 0, bottom
+        # torch's own is the fast way, but finds no window on a map that is too small, and refuses
+        # the padding of a window that is spread.
+        round_up = self.hang == self.stride - 1
+        found = min(size) + 2 * self.pad + self.hang >= self.kernel
+        if found and self.dilation == 1 and (round_up or self.hang == 0):
+            return F.max_pool2d(maps, self.kernel, self.stride, self.pad, ceil_mode=round_up)
+        behind = [self.pad + max(self.hang, self.window - 2 * self.pad - side) for side in size]
+        maps = F.pad(maps, (self.pad, behind[1], self.pad, behind[0]), value=float("-inf"))
+        return F.max_pool2d(maps, self.kernel, self.stride, dilation=self.dilation)
 
 
 def largest(maps: Tensor, kernel: int, stride: int, pad: int) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,8 @@ def run(trunk: nn.Module, height: int) -> list[Seen]:
             seen.append(Seen(layer, args[0].shape[-2], out.shape[-2]))
 
     first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    _watch_on_meta(trunk, torch.empty(1, first.in_channels, height, 64, device="meta"), note)
+    shape, dtype = (1, first.in_channels, height, _SIDE), first.weight.dtype
+    _watch_on_meta(trunk, torch.empty(shape, dtype=dtype, device="meta"), note)
     return seen
 
 

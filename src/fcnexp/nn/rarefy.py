@@ -101,15 +101,11 @@ def spread_trunk(backbone: Backbone, stride: int) -> None:
         factor = taken // min(taken, stride)
         kept = min(given, stride) // min(taken, stride)
         if isinstance(layer, MaxPool):
-            if (layer.stride, 1) != (kept, factor):
-                layer.hang = (layer.stride - 1) * factor
-            layer.stride, layer.dilation, layer.pad = kept, factor, layer.pad * factor
+            layer.stride, layer.dilation = kept, factor
+            layer.pad, layer.hang = layer.pad * factor, layer.hang * factor
         elif isinstance(layer, nn.Conv2d):
             layer.stride = (kept, kept)
             _dilate(layer, factor)
-        elif isinstance(layer, nn.MaxPool2d):
-            assert isinstance(layer.padding, int), "torchvision's are square"
-            layer.stride, layer.dilation, layer.padding = kept, factor, layer.padding * factor
         elif taken != given:
             raise ValueError(f"{type(layer).__name__} has a stride, and cannot be rarefied")
     for key, tap in backbone.taps.items():

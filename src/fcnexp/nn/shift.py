@@ -86,17 +86,19 @@ class Stitch(nn.Module):
     def _one_by_one(self, scorer: Scorer, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Every shift through the whole scorer.
 
-        All are brought to one size, the image's and one step more, so that they go together; the
-        first cell, which lies before the image's first, is dropped.
+        All are brought to one size, so that they go together: the image's and one cell more of the
+        trunk's deepest map. By as much each begins before the image, less its shift: so skips meet
+        the cells that they meet on the image itself. What lies before its first cell is dropped.
         """
-        step, (height, width) = self.step, size
-        leads = [step - r for r in range(0, step, self.stride)]
+        deepest = int(max(t.grid.step for s in _streams(scorer) for t in s.backbone.taps.values()))
+        leads = [deepest - r for r in range(0, self.step, self.stride)]
         images = [
-            F.pad(image, (left, step - left, top, step - top))
+            F.pad(image, (left, deepest - left, top, deepest - top))
             for top, left in product(leads, leads)
         ]
+        first, (height, width) = deepest // self.step, size
         scores = [
-            part[..., 1 : height + 1, 1 : width + 1]
+            part[..., first : first + height, first : first + width]
             for batch in self._batches(images, scorer)
             for part in _run(scorer, torch.cat(batch)).split(len(image))
         ]
@@ -162,8 +164,8 @@ def _split_at_strides(trunk: nn.Module, step: int, stride: int) -> list[int]:
         kept = max(1, stride // taken)
         factor = factors[taken] = given // taken // kept
         if isinstance(layer, MaxPool):
-            layer.hang, layer.stride = layer.stride - 1, kept
-        elif isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            layer.stride = kept
+        elif isinstance(layer, nn.Conv2d):
             layer.stride = (kept, kept)
         else:
             raise ValueError(f"shared=true: {type(layer).__name__} has a stride; say shared=false")

@@ -17,7 +17,8 @@ class Transplant:
 
     copied: layers that got weights; reshaped: those of them whose fully connected blobs became
     convolutions; widened: first layers whose filters were extended to more input channels (the
-    mean of the three colour filters); checked: fixed layers whose blobs are the expected constants;
+    mean of the three colour filters); spread: filters that became twice as wide, by zeros between
+    their weights (pool5_stride=1); checked: fixed layers whose blobs are the expected constants;
     new: layers of the net that the file did not have, with their parameters; unused: layers of the
     file that the net does not have.
     """
@@ -25,6 +26,7 @@ class Transplant:
     copied: list[str] = field(default_factory=list)
     reshaped: list[str] = field(default_factory=list)
     widened: list[str] = field(default_factory=list)
+    spread: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
     new: dict[str, list[Tensor]] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
@@ -32,7 +34,7 @@ class Transplant:
     def line(self) -> str:
         """The report as one line."""
         parts = [f"copied {len(self.copied)} layers"]
-        for what in ("reshaped", "widened", "checked"):
+        for what in ("reshaped", "widened", "spread", "checked"):
             if names := getattr(self, what):
                 parts.append(f"{what} {', '.join(names)}")
         parts.append(f"new {', '.join(self.new) or 'none'}")
@@ -147,6 +149,9 @@ def _fit(
         if first and _can_widen(target, blob):
             blob = widen(blob, target.shape[1])
             report.widened.append(name)
+        if _can_spread(target, blob):
+            blob = _spread(target, blob)
+            report.spread.append(name)
         # A fully connected blob is (out, in * kh * kw), or padded with ones in front in old files.
         flat = tuple(n for n in blob.shape if n != 1)
         same = flat == tuple(n for n in target.shape if n != 1)
@@ -161,6 +166,20 @@ def _fit(
         fitted.append((target, blob))
     report.copied.append(name)
     return fitted
+
+
+def _can_spread(target: Tensor, blob: np.ndarray) -> bool:
+    """Whether a filter is twice as wide as the blob's: fc6 behind a pool5 of stride 1."""
+    wide = target.ndim == 4 and target.shape[-1] % 2 == 0 and target.shape[-1] > 2
+    return wide and blob.size * 4 == target.numel() and blob.size % target.shape[0] == 0
+
+
+def _spread(target: Tensor, blob: np.ndarray) -> np.ndarray:
+    """The blob's filters with a zero behind each weight, so that they see as far as before."""
+    wide = np.zeros(target.shape, dtype=np.float32)
+    kernel = target.shape[-1] // 2
+    wide[..., ::2, ::2] = blob.reshape(*target.shape[:2], kernel, kernel)
+    return wide
 
 
 def _is_fully_connected(target: Tensor, blob: np.ndarray) -> bool:

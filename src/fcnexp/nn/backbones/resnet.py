@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fcnexp.nn.backbones.base import PublishedWeights, Tap
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.layers import widen
+from fcnexp.nn.pooling import MaxPool
 
 
 class ResNet(nn.Module):
@@ -25,6 +26,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.trunk = torchvision.models.get_model(name, weights=None)
         del self.trunk.avgpool, self.trunk.fc
+        self.trunk.maxpool = MaxPool(3, 2, pad=1, hang=0)  # torchvision's rounds down
         if in_channels != 3:
             self.trunk.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]

@@ -1,0 +1,203 @@
+"""Interpolation of scores: fixed, trained, and by places; all the same where they start."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dense_nets import picture, randomise
+
+from fcnexp.build import network
+from fcnexp.errors import ConfigError
+from fcnexp.nn.backbones.base import Tap
+from fcnexp.nn.caffe import load_blobs
+from fcnexp.nn.dense import Interpolation, Upsampling, bilinear_kernel
+from fcnexp.nn.fuse import Skip
+from fcnexp.nn.geometry import IMAGE, Grid
+from fcnexp.nn.layers import LocalResponseNorm
+from fcnexp.nn.original import blobs
+from fcnexp.nn.streams import LateFusion
+from fcnexp.task.optim import KINDS, parameter_groups
+
+NARROW = "backbone.widths=[4,4,6,6,8,8]"
+
+
+def random_net(*overrides: str):
+    return randomise(network([NARROW, *overrides]))
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
+def test_fixed_transposed_convolution_equals_torchs_resize(factor):
+    """In float32, even kernels, away from the border, where torch repeats the outermost cell."""
+    coarse = Grid(factor, (factor - 1) / 2)  # cells in the middle of their blocks, as torch has it
+    scores = torch.randn(1, 3, 6, 7)
+    size = (6 * factor, 7 * factor)
+    layer = Upsampling(3, coarse, factor, IMAGE, edges="zeros", learned=False)
+    found = layer(scores, (0, 0), size)
+    expected = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+    inner = (..., slice(factor, -factor), slice(factor, -factor))
+    assert (found - expected)[inner].abs().max() <= 1e-6 * scores.abs().max()
+
+
+@pytest.mark.parametrize("factor", [2, 4, 32])
+def test_odd_kernels_equal_torchs_resize(factor):
+    """Cells on pixels, as AlexNet's and GoogLeNet's are: torch's `align_corners`."""
+    scores = torch.randn(1, 3, 6, 7)
+    size = (5 * factor + 1, 6 * factor + 1)
+    layer = Upsampling(3, Grid(factor), factor, IMAGE, edges="zeros", learned=False)
+    assert layer.kernel_size == 2 * factor - 1
+    expected = F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
+    found = layer(scores, (0, 0), size)
+    assert (found - expected).abs().max() <= 1e-6 * scores.abs().max()
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "alexnet", "googlenet", "resnet18"])
+@pytest.mark.parametrize("model", ["fcn32s", "fcn8s"])
+@torch.inference_mode()
+def test_interpolation_by_places_equals_the_fixed_kernel(backbone, model):
+    narrow = [NARROW] if backbone == "tiny" else []
+    choice = [f"backbone={backbone}", f"model={model}", "head=linear", *narrow]
+    fixed = randomise(network([*choice, "dense=deconv_fixed", "dense.edges=repeat"])).double()
+    placed = randomise(network([*choice, "dense=bilinear"])).double()
+    grid, image = placed.net.scorer.grid, picture(75, 66)
+    if backbone == "alexnet" and model == "fcn8s":  # its skips are cropped where edges are zeros
+        fixed.net.scorer = placed.net.scorer
+    expected = fixed.net.dense.upsampling(placed.net.scorer(image), (0, 0), (75, 66))
+    torch.testing.assert_close(placed({"rgb": image}), expected)
+    assert grid.step > 1
+
+
+def test_a_map_as_fine_as_the_target_is_moved_by_half_a_cell_at_most():
+    scores = torch.randn(1, 2, 5, 6)
+    same = Upsampling(2, Grid(1, -2), 1, IMAGE, edges="repeat", learned=False)
+    assert torch.equal(same(scores, (0, 0), (3, 4)), scores[..., 2:, 2:])
+    between = Upsampling(2, Grid(1, -0.5), 1, IMAGE, edges="repeat", learned=False)
+    quarter = scores[..., :-1, :-1] + scores[..., 1:, :-1] + scores[..., :-1, 1:]
+    expected = (quarter + scores[..., 1:, 1:]) / 4
+    torch.testing.assert_close(between(scores, (0, 0), (4, 5)), expected)
+
+
+@pytest.mark.parametrize("learned", ["skips", "all"])
+def test_learned_interpolation_starts_at_the_fixed_one(learned):
+    """And then parts from it, in the kernels that are said to learn alone."""
+    fixed = random_net("dense=deconv_fixed")
+    net = network([NARROW, "dense=deconv_learned", f"dense.learned={learned}"])
+    net.load_state_dict(fixed.state_dict(), strict=False)
+    image = {"rgb": torch.randn(2, 3, 40, 52)}
+    torch.testing.assert_close(net(image), fixed(image), rtol=1e-5, atol=1e-6)
+    kernels = {name: p for name, p in net.named_parameters() if name.endswith("upsampling.kernel")}
+    expected = ["net.scorer.skips.16.upsampling.kernel", "net.scorer.skips.8.upsampling.kernel"]
+    assert list(kernels) == expected + ["net.dense.upsampling.kernel"] * (learned == "all")
+    before = {name: p.detach().clone() for name, p in kernels.items()}
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    F.cross_entropy(net(image), torch.randint(8, (2, 40, 52))).backward()
+    optimizer.step()
+    for name, kernel in kernels.items():
+        moved = (kernel - before[name]).abs().amax((2, 3))
+        assert (moved > 0).all()  # between different classes, too
+
+
+def test_learned_kernels_are_in_one_parameter_group():
+    net = network([NARROW, "dense=deconv_learned"])
+    wires = {"new": [], "scores": net.score_layers(), "lr": 1.0, "weight_decay": 0.0, "new_lr": 1.0}
+    groups = parameter_groups(net, multipliers=dict.fromkeys(KINDS, (1, 1)), **wires)
+    weights = next(g["params"] for g in groups if g["name"] == "weight")
+    kernel = net.net.scorer.skips["8"].upsampling.kernel
+    assert sum(any(p is kernel for p in g["params"]) for g in groups) == 1
+    assert any(p is kernel for p in weights)
+
+
+def test_a_files_kernels_fill_learned_ones_and_a_classifiers_leaves_them_bilinear():
+    """upscore2 and upscore_pool4 are blobs like any other where they are trained."""
+    net = network(["backbone=alexnet", "head.channels=4", "dense=deconv_learned", "data=voc"])
+    own = {n: [t.detach().numpy().copy() for t in tensors] for n, tensors in blobs(net).items()}
+    assert own["upscore2"][0].shape[:2] == (21, 21)
+    filled = {name: [array + 1 for array in arrays] for name, arrays in own.items()}
+    assert "upscore2" in load_blobs(net, filled).copied
+    kernel = net.net.scorer.skips["16"].upsampling.kernel
+    assert torch.equal(kernel, torch.from_numpy(filled["upscore2"][0]))
+    classifier = {n: a for n, a in own.items() if not n.startswith(("score", "upscore"))}
+    fresh = network(["backbone=alexnet", "head.channels=4", "dense=deconv_learned", "data=voc"])
+    report = load_blobs(fresh, classifier)
+    assert {"upscore2", "upscore_pool4"} <= set(report.new)
+    size = fresh.net.scorer.skips["16"].upsampling.kernel.shape[-1]
+    started = fresh.net.scorer.skips["16"].upsampling.kernel[3, 3]
+    assert torch.equal(started, bilinear_kernel(size))
+
+
+def test_unknown_ways_to_learn_are_refused():
+    with pytest.raises(ConfigError, match="dense: learned=some: allowed are none, skips, all"):
+        network([NARROW, "dense=deconv_learned", "dense.learned=some"])
+
+
+def test_trained_interpolations_are_not_rarefied():
+    from fcnexp.nn.rarefy import rarefy
+
+    with pytest.raises(ValueError, match="trained have no place in a rarefied net"):
+        rarefy(network([NARROW, "dense=deconv_learned"]), 1)
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "alexnet"])
+@torch.inference_mode()
+def test_fusion_by_maximum(backbone):
+    """Cell by cell the larger of the doubled coarse scores and the tap's."""
+    narrow = [NARROW] if backbone == "tiny" else ["head=linear"]
+    net = randomise(network([f"backbone={backbone}", "model.fusion=max", *narrow]))
+    added = network([f"backbone={backbone}", *narrow])
+    added.load_state_dict(net.state_dict())
+    maps = net.net.scorer.backbone(torch.randn(1, 3, 60, 70))
+    coarse = net.net.scorer.head(maps[32])
+    zero = [torch.zeros_like(coarse), torch.zeros_like(maps[16])]
+    skip, plain = net.net.scorer.skips["16"], added.net.scorer.skips["16"]
+    doubled = plain(coarse, zero[1]) - plain(zero[0], zero[1])
+    tap = plain(zero[0], maps[16])
+    torch.testing.assert_close(
+        skip(coarse, maps[16]), torch.maximum(doubled + 0, tap), atol=1e-4, rtol=1e-4
+    )
+
+
+def check(function, *inputs):
+    assert torch.autograd.gradcheck(function, [x.double().requires_grad_() for x in inputs])
+
+
+def upsampling(edges: str, *, learned: bool = False) -> Upsampling:
+    return Upsampling(2, Grid(4, 1.5), 4, IMAGE, edges=edges, learned=learned).double()
+
+
+@pytest.mark.parametrize("edges", ["zeros", "repeat"])
+def test_gradient_of_the_fixed_transposed_convolution_and_its_crop(edges):
+    layer = upsampling(edges)
+    check(lambda scores: layer(scores, (2, 1), (9, 11)), torch.randn(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("edges", ["zeros", "repeat"])
+def test_gradient_of_the_learned_transposed_convolution_and_its_crop(edges):
+    layer = upsampling(edges, learned=True)
+
+    def dense(scores, kernel):
+        wires = (scores, (2, 1), (5, 6))
+        return torch.func.functional_call(layer, {"kernel": kernel}, wires)
+
+    check(dense, torch.randn(1, 2, 2, 2), layer.kernel.detach() + 0.1)
+
+
+def test_gradient_of_the_interpolation_by_places():
+    layer = Interpolation(Grid(4, 1.2))
+    check(lambda scores: layer(scores, (9, 11)), torch.randn(1, 2, 3, 3))
+
+
+@pytest.mark.parametrize("fusion", ["sum", "max"])
+@pytest.mark.parametrize("edges", ["zeros", "repeat"])
+def test_gradient_of_fusion(fusion, edges):
+    wires = (Grid(4, 1.5), Tap(3, Grid(2, 0.5)), 2)
+    make = lambda *w: Upsampling(*w, edges=edges, learned=False)  # noqa: E731  # a factory
+    skip = Skip(*wires, make, fusion=fusion, scale=0.5).double()
+    check(skip, torch.randn(1, 2, 3, 3), torch.randn(1, 3, 6, 5))
+
+
+def test_gradient_of_late_fusion():
+    streams = {"rgb": torch.nn.Conv2d(2, 2, 3), "hha": torch.nn.Conv2d(1, 2, 3)}
+    check(LateFusion(streams, (2, 1)).double(), torch.randn(1, 3, 4, 5))
+
+
+def test_gradient_of_response_normalisation():
+    layer = LocalResponseNorm(6).double()
+    check(lambda maps: layer(100 * maps), torch.randn(1, 6, 2, 3))
