@@ -159,13 +159,7 @@ def test_scores_stored_as_a_matrix_are_taken(form):
 
 
 @pytest.mark.parametrize(
-    "made",
-    [
-        lambda b: b[:, ::-1],
-        np.asfortranarray,
-        lambda b: b.astype(">f4"),
-        lambda b: b.astype(float).tolist(),
-    ],
+    "made", [lambda b: b[:, ::-1], lambda b: b.astype(">f4"), lambda b: b.astype(float).tolist()]
 )
 def test_views_other_types_and_lists_are_taken(made):
     net = TwoLayers()
