@@ -11,6 +11,11 @@ import numpy as np
 
 Blobs = dict[str, list[np.ndarray]]
 
+# net {name: "n" layer {name: "c" type: "T" blobs {shape {dim: 1 dim: 2} data: 1 data: -2}}}
+V2_FILE = bytes.fromhex("0a016e a20618 0a0163 120154 3a10 3a040a020102 2a08 0000803f 000000c0")
+# net {layers {name: "c" type: CONVOLUTION blobs {num: 1 channels: 1 height: 1 width: 2 data ..}}}
+V1_FILE = bytes.fromhex("1219 220163 2804 3212 0801 1001 1801 2002 2a08 0000803f 000000c0")
+
 
 def write_caffemodel(path: Path | str, blobs: Blobs) -> None:
     """Write what today's Caffe writes: layer format V2, packed float32, shapes of any rank."""
@@ -20,6 +25,14 @@ def write_caffemodel(path: Path | str, blobs: Blobs) -> None:
 def write_caffemodel_v1(path: Path | str, blobs: Blobs) -> None:
     """Write what Caffe wrote until 2014, e.g. VGG16: layer format V1, four axes for every blob."""
     Path(path).write_bytes(net_v1(blobs))
+
+
+def save(folder: Path, content: bytes) -> Path:
+    """`net.caffemodel` in that folder, with this content."""
+    path = folder / "net.caffemodel"
+    path.unlink(missing_ok=True)  # ext4 writes a new file many times faster than over an old one
+    path.write_bytes(content)
+    return path
 
 
 def net_v2(blobs: Blobs, encode: Callable[[np.ndarray], bytes] | None = None) -> bytes:
@@ -39,6 +52,17 @@ def net_v1(blobs: Blobs, encode: Callable[[np.ndarray], bytes] | None = None) ->
         layer = octets(2, b"bottom") + octets(4, name.encode()) + integer(5, 4)  # 4: CONVOLUTION
         net += octets(2, layer + b"".join(octets(6, encode(array)) for array in arrays))
     return net
+
+
+def one_blob(blob: bytes, name: bytes = b"conv1") -> bytes:
+    """A V2 net of one layer with this one encoded blob."""
+    return octets(100, octets(1, name) + octets(7, blob))
+
+
+def shaped(*dims: int) -> bytes:
+    """An encoded blob of that shape and two values."""
+    packed = b"".join(varint(dim) for dim in dims)
+    return octets(7, octets(1, packed)) + octets(5, bytes(8))
 
 
 def packed_blob(array: np.ndarray) -> bytes:

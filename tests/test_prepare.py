@@ -11,6 +11,7 @@ from commands import fcnexp
 from fake_data import nyud_tree, sbd_tree, voc_tree
 from PIL import Image
 
+from fcnexp.data.hha import encode_hha
 from fcnexp.data.palette import save_indexed
 
 QUIET = ["workers=0", "hydra.run.dir=out"]
@@ -106,8 +107,25 @@ def test_hha_of_a_folder_is_written_once(tmp_path):
     asked = ["hha", "depth=depth", "intrinsics=[60,60,32,24]"]
     done = prepare(tmp_path, *asked)
     assert done.returncode == 0 and "2 written, 0 were there" in done.stdout, done.stderr
-    assert np.array(Image.open(tmp_path / "hha/a.png")).shape == (48, 64, 3)
+    camera = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
+    written = np.array(Image.open(tmp_path / "hha/a.png"))
+    np.testing.assert_array_equal(written, encode_hha(ramp / 1000, ramp == 0, camera))
     assert "0 written, 2 were there" in prepare(tmp_path, *asked).stdout
+
+
+def test_hha_leaves_out_what_the_raw_depth_misses(tmp_path):
+    depth = np.tile(np.linspace(900, 3000, 48).astype(np.uint16)[:, None], (1, 64))
+    raw = np.where(np.arange(64) < 20, 0, depth).astype(np.uint16)
+    for folder, pixels in (("depth", depth), ("raw", raw)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    asked = ["hha", "depth=depth", "raw_depth=raw", "output=made", "intrinsics=[60,60,32,24]"]
+    done = prepare(tmp_path, *asked)
+    assert done.returncode == 0, done.stderr
+    camera = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
+    written = np.array(Image.open(tmp_path / "made/a.png"))
+    np.testing.assert_array_equal(written, encode_hha(depth / 1000, raw == 0, camera))
+    assert (written != encode_hha(depth / 1000, depth == 0, camera)).any()
 
 
 @pytest.mark.parametrize(

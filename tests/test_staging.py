@@ -84,6 +84,10 @@ def test_experiments_have_the_releases_solvers():
         assert regime.optimizer.momentum == solver["momentum"], name
         assert regime.weight_decay == solver["weight_decay"], name
         assert regime.steps == net["transplant"]["steps"]["total"], name
+        for layer in net["layers"]:
+            of_score = "score_" if layer["name"].startswith("score") else ""
+            for kind, pair in zip(("weight", "bias"), layer.get("lr_decay", ()), strict=False):
+                assert pair[0] == 0 or pair == regime.multipliers[of_score + kind], (name, layer)
         normalised = net["layers"][-1]["normalize"]
         assert (regime.loss.reduction == "mean") is normalised, name
 

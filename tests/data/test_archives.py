@@ -3,18 +3,23 @@
 import hashlib
 import io
 import tarfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from fcnexp.data.archives import Archive, prepare_archive, unpack, verify
+from fcnexp.data.archives import Archive, fetch, prepare_archive, unpack, verify
 from fcnexp.errors import DataError
 
 MADE = Archive("made.tar", "http://nowhere.invalid/made.tar", "", "base/set", ("img", "train.txt"))
 FILES = {
     **{"base/set/img/a.jpg": b"picture a", "base/set/img/b.jpg": b"picture b"},
     **{"base/set/train.txt": b"a\nb\n", "base/set/inst/a.mat": b"not wanted"},
+    **{"base/set/img2/c.jpg": b"nor this", "base/set/train.txt.old": b"nor this"},
 }
+WANTED = ("base/set/img/a.jpg", "base/set/img/b.jpg", "base/set/train.txt")
 
 
 def tar(path: Path, files: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
@@ -35,7 +40,7 @@ def test_wanted_files_are_unpacked_and_no_others(tmp_path):
     path = tar(tmp_path / "made.tar", FILES)
     digest = hashlib.md5(path.read_bytes()).hexdigest()
     assert prepare_archive(MADE, tmp_path / "root", path, digest, lambda _: None) == 3
-    assert files_below(tmp_path / "root") == {n: c for n, c in FILES.items() if "inst" not in n}
+    assert files_below(tmp_path / "root") == {n: FILES[n] for n in WANTED}
 
 
 def test_unpacking_goes_on_where_it_stopped(tmp_path):
@@ -86,3 +91,42 @@ def test_cut_and_foreign_archives_are_named(tmp_path):
 def test_without_a_network_the_way_out_is_told(tmp_path):
     with pytest.raises(DataError, match=r"made\.tar: could not be fetched .* give archive=FILE"):
         prepare_archive(MADE, tmp_path / "root", None, None, lambda _: None)
+
+
+class Server(BaseHTTPRequestHandler):
+    """Sends the rest from the asked byte on, or, `ranges` off, the whole; notes what was asked."""
+
+    def __init__(self, content: bytes, ranges: bool, asked: list[str], *connection) -> None:
+        self.content, self.ranges, self.asked = content, ranges, asked
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers["Range"])
+        begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        self.send_response(206 if self.ranges else 200)
+        self.end_headers()
+        self.wfile.write(self.content[begin:] if self.ranges else self.content)
+
+    def log_message(self, *parts) -> None:
+        pass
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_fetching_goes_on_where_it_stopped(tmp_path, ranges):
+    content, asked = bytes(range(256)) * 9, []
+    (tmp_path / "made.tar.part").write_bytes(content[:1000])
+    with HTTPServer(("127.0.0.1", 0), partial(Server, content, ranges, asked)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        there = MADE._replace(url=f"http://127.0.0.1:{server.server_port}/made.tar")
+        found = [fetch(there, tmp_path, lambda _: None) for _ in range(2)]
+        server.shutdown()
+    assert found == [tmp_path / "made.tar"] * 2 and asked == ["bytes=1000-"]  # the second: there
+    assert files_below(tmp_path) == {"made.tar": content}
+
+
+def test_published_digest_holds_where_none_is_given(tmp_path):
+    path = tar(tmp_path / "made.tar", FILES)
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    with pytest.raises(DataError, match=f"its MD5 is {digest}, not {'0' * 32}"):
+        prepare_archive(MADE._replace(md5="0" * 32), tmp_path, path, None, lambda _: None)
+    assert prepare_archive(MADE._replace(md5=digest), tmp_path, path, None, lambda _: None) == 3

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,15 @@ def write(folder, made_from):
     (folder / "image").write_text(str(made_from["seed"]))
 
 
-def test_folder_is_written_once_and_its_marker_last(tmp_path):
-    root, marked = tmp_path / "made", []
+def test_folder_is_written_once_and_its_marker_last(tmp_path, monkeypatch):
+    root, marked, renamed = tmp_path / "made", [], []
+    rename = Path.rename
+
+    def renaming(path, target):
+        renamed.append((path / "kind.json").is_file())
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", renaming)
 
     def watched(folder, made_from):
         write(folder, made_from)
@@ -23,6 +31,7 @@ def test_folder_is_written_once_and_its_marker_last(tmp_path):
 
     for _ in range(2):
         assert written_once(root, MADE_FROM, "kind", watched) == root
+    assert renamed == [True]  # never there without its marker
     assert marked == [False] and json.loads((root / "kind.json").read_text()) == MADE_FROM
     assert list(tmp_path.iterdir()) == [root]
 
@@ -32,13 +41,23 @@ def test_faster_process_wins(tmp_path):
 
     def overtaken(folder, made_from):
         write(folder, made_from)
-        write(root, made_from)  # what the other process has done meanwhile
-        (root / "kind.json").write_text(json.dumps(made_from))
+        written_once(root, made_from, "kind", write)  # by the other process, meanwhile
         os.utime(root / "kind.json", ns=(1, 1))
 
     assert written_once(root, MADE_FROM, "kind", overtaken) == root
     assert (root / "kind.json").stat().st_mtime_ns == 1
     assert list(tmp_path.iterdir()) == [root]
+
+
+def test_faster_process_that_made_something_else_is_refused(tmp_path):
+    root = tmp_path / "made"
+
+    def overtaken(folder, made_from):
+        write(folder, made_from)
+        written_once(root, {"seed": 2}, "kind", write)
+
+    with pytest.raises(DataError, match=r"made from {'seed': 2}, but {'seed': 1} is asked for"):
+        written_once(root, MADE_FROM, "kind", overtaken)
 
 
 def test_failed_writing_leaves_nothing(tmp_path):

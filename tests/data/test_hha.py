@@ -1,9 +1,12 @@
+"""HHA is what the original MATLAB wrote, and what geometry says it is."""
+
 import json
 
 import numpy as np
 import pytest
 from conftest import SHARED
 from PIL import Image
+from rgbd_scenes import CAMERA, NOTHING, far_from_edges, rays, room, tilted
 
 from fcnexp.data.hha import (
     NYUD_CROP,
@@ -14,43 +17,10 @@ from fcnexp.data.hha import (
     gravity,
     heights,
 )
-from fcnexp.data.normals import plane_normals, window_moments
+from fcnexp.data.normals import plane_normals
 from fcnexp.errors import DataError
 
-CAMERA = np.array([[80.0, 0, 30.3], [0, 82.0, 24.6], [0, 0, 1]])  # of images of 50 x 60
 CROPPED = crop_intrinsics(NYUD_INTRINSICS, *NYUD_CROP)
-NOTHING = np.zeros((50, 60), dtype=bool)
-
-
-def rays(height=50, width=60, camera=CAMERA):
-    """(3, H, W) with z = 1; indices from 1, as in MATLAB."""
-    v, u = np.mgrid[1.0 : height + 1, 1.0 : width + 1]
-    fx, fy, cx, cy = camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]
-    return np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u)])
-
-
-def tilted(pitch, roll):
-    """Right, down and forward of the room, as the camera sees them."""
-    p, r = np.deg2rad([pitch, roll])
-    nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
-    lean = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return (nod @ lean).T
-
-
-def room(ray, down, forward, *, above_floor, below_ceiling, to_wall):
-    """Depth and surface (0 floor, 1 ceiling, 2 wall) of an empty room, lengths as given."""
-    along, out = np.tensordot(down, ray, 1), np.tensordot(forward, ray, 1)
-    with np.errstate(divide="ignore"):
-        z = np.stack([above_floor / along, -below_ceiling / along, to_wall / out])
-    z[z <= 0] = np.inf
-    return z.min(axis=0), z.argmin(axis=0)
-
-
-def far_from_edges(surface, which, reach):
-    """Pixels whose window shows one surface only."""
-    padded = np.pad(surface, reach, constant_values=which)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
-    return (windows == which).all(axis=(2, 3))
 
 
 def golden(name):
@@ -116,45 +86,6 @@ def test_gravity_is_the_ports(folder):
     down = gravity(plane_normals(depth, depth == 0, CROPPED)[1])
     case = next(known[key] for key in known if key.startswith(f"{folder}/") and "maskD" in key)
     np.testing.assert_allclose(down, case["gravity"], atol=1e-9)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (4, 30), (24, 9)])
-def test_window_moments_equal_slow_sums(size):
-    rng = np.random.default_rng(0)
-    valid, q = (rng.random(size) < 0.7).astype(np.int32), rng.random(size)
-    padding = ((10, 11), (10, 10))
-    found = window_moments(np.pad(valid, padding), np.pad(q * valid, padding))
-    v, u = np.indices(size)
-    for radius, moments in zip((3, 10), found, strict=True):
-        flat = [sums.reshape(size[0], -1)[:, : size[1]] for sums in moments]
-        for y, x in np.ndindex(size):
-            near = (abs(v - y) <= radius) & (abs(u - x) <= radius) & (valid == 1)
-            du, dv, w = u[near] - x, v[near] - y, q[near]
-            summands = (w * 0 + 1, du, dv, du * du, du * dv, dv * dv, w, du * w, dv * w)
-            want = [total.sum() for total in summands]
-            np.testing.assert_allclose([total[y, x] for total in flat], want, atol=1e-12)
-
-
-def test_counts_survive_the_overflow_in_wide_images():
-    valid = np.pad(np.ones((22, 12000), dtype=np.int32), ((10, 11), (10, 10)))
-    _, coarse = window_moments(valid, valid / 2)
-    at = 11 * 12020 + 11900  # 441 * 11900 ** 2 needs 36 bits
-    squares = 21 * 2 * sum(d * d for d in range(11))
-    assert [int(sums[at]) for sums in coarse[:6]] == [441, 0, 0, squares, 0, squares]
-
-
-def test_normals_equal_least_squares_pixel_by_pixel():
-    rng = np.random.default_rng(1)
-    camera, size = CAMERA + np.diag([0, 1.0, 0]), (110, 35)  # more rows than two bands have
-    z, missing = 300 + 20 * rng.random(size), rng.random(size) < 0.3
-    found = plane_normals(z, missing, camera)
-    ray, (v, u) = rays(*size, camera), np.indices(size)
-    for radius, normals in zip((3, 10), found, strict=True):
-        for y, x in [(0, 0), (47, 34), (48, 20), (50, 3), (95, 17), (97, 1), (109, 34)]:
-            near = (abs(v - y) <= radius) & (abs(u - x) <= radius) & ~missing
-            plane = np.linalg.lstsq(ray[:, near].T, 1 / z[near])[0]
-            plane *= np.sign(plane @ ray[:, y, x]) / np.linalg.norm(plane)
-            np.testing.assert_allclose(normals[:, y, x], plane, atol=1e-9)
 
 
 @pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (12, 0), (-8, 5), (3, -10)])
@@ -257,14 +188,6 @@ def test_missing_pixels_have_no_part_in_normals():
     assert (encode_hha(z, missing, CAMERA)[..., 2] == 128).all()
     for told in (None, missing & (rng.random(z.shape) < 0.5)):  # zeros are missing, told or not
         assert (encode_hha(np.where(missing, 0, z), told, CAMERA)[..., 2] == 128).all()
-
-
-def test_normals_point_away_even_where_the_plane_passes_behind_the_camera():
-    columns = np.broadcast_to(np.arange(60), (50, 60))
-    z = 100 / np.maximum(columns - 30, 1)  # extended to the left, 1 / z is below 0 there
-    for normals in plane_normals(z, columns <= 30, CAMERA):
-        facing = (normals * rays()).sum(axis=0)
-        assert (facing[:, 29] > 0).all() and np.nanmin(facing) > -1e-9
 
 
 @pytest.mark.parametrize(

@@ -169,3 +169,10 @@ def test_halves_are_the_named_lists_and_share_no_image(tmp_path):
     assert tuple(data.val(("hha",))[0].fields) == ("hha",)
     with pytest.raises(DataError, match=r"test and test share 2 images, 5001 first"):
         Nyud(root, "test", "test").train(("rgb",))
+
+
+def test_overlap_is_taken_only_where_it_is_named(tmp_path):
+    root = str(nyud_tree(tmp_path, train=("5003", "5001")))
+    with pytest.raises(DataError, match=r"share 1 images, 5001 first; .*data\.shared=1"):
+        Nyud(root, "trainval", "test").train(ALL)
+    assert Nyud(root, "trainval", "test", shared=1).train(ALL).ids == ["5003", "5001"]

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import scipy.io
 from conftest import SHARED
+from omegaconf import OmegaConf
 from PIL import Image
 
 from fcnexp.data import nyud_official
+from fcnexp.data.hha import NYUD_CROP, NYUD_INTRINSICS, crop_intrinsics, encode_hha
 from fcnexp.data.nyud import CLASS_NAMES
 from fcnexp.data.nyud_facts import split_of
 from fcnexp.data.nyud_official import OfficialFile, class_table, convert, is_converted, millimetres
 from fcnexp.errors import DataError
+from fcnexp.prepare import get_nyud
 
 GOLDEN = SHARED / "golden/hha"
 
@@ -88,8 +91,18 @@ def test_image_is_cropped_transposed_and_mapped(tmp_path, official_names):
 def test_halves_of_a_millimetre_are_rounded_up():
     metres = np.array([0, 0.0005, 0.0015, 1.2344, 65.535], np.float32)
     assert millimetres(metres, "x").tolist() == [0, 1, 2, 1234, 65535]
-    with pytest.raises(DataError, match="x: depth beyond 0 to 65.5 metres"):
-        millimetres(np.array([70], np.float32), "x")
+    for metres in (70, -0.001, np.nan, np.inf):
+        with pytest.raises(DataError, match="x: depth beyond 0 to 65.5 metres"):
+            millimetres(np.array([1, metres], np.float32), "x")
+
+
+def test_label_beyond_the_names_is_refused(tmp_path, official_names):
+    labels = np.zeros((480, 640, 2), np.uint16)
+    labels[240, 320] = 894, 895
+    with OfficialFile(write_mat(tmp_path / "a.mat", official_names, **made_up(labels=labels))) as f:
+        assert f.frame(0).label[240 - 45, 320 - 40] == 40
+        with pytest.raises(DataError, match=r"labels\[1\] holds 895, allowed are 0 to 894"):
+            f.frame(1)
 
 
 def test_conversion_writes_the_papers_layout_and_its_label_last(tmp_path, official_names):
@@ -104,6 +117,33 @@ def test_conversion_writes_the_papers_layout_and_its_label_last(tmp_path, offici
     }
     label = scipy.io.loadmat(tmp_path / "nyud/segmentation/img_5001.mat")["segmentation"]
     assert label.shape == (425, 560) and label.dtype == np.uint8
+    depth, raw, hha = (
+        np.array(Image.open(tmp_path / f"nyud/data/{name}/img_5001.png"))
+        for name in ("depth", "rawdepth", "hha")
+    )
+    camera = crop_intrinsics(NYUD_INTRINSICS, *NYUD_CROP)
+    np.testing.assert_array_equal(hha, encode_hha(depth / 1000, raw == 0, camera))
+
+
+def test_conversion_broken_off_is_not_taken_for_done(tmp_path, official_names):
+    path = write_mat(tmp_path / "a.mat", official_names, **made_up(1))
+    (tmp_path / "nyud/data/hha/img_5001.png").mkdir(parents=True)  # so that HHA cannot be written
+    with pytest.raises(OSError):
+        convert(path, 0, tmp_path / "nyud")
+    assert not is_converted(0, tmp_path / "nyud")
+
+
+def test_prepare_converts_what_is_missing_and_lists_what_is_there(tmp_path, official_names, capsys):
+    root = tmp_path / "nyud"
+    path = write_mat(tmp_path / "a.mat", official_names, **made_up(2))
+    (root / "segmentation").mkdir(parents=True)
+    (root / "segmentation/img_5001.mat").write_bytes(b"done before")
+    cfg = OmegaConf.create({"mat": str(path), "data": {"root": str(root)}, "workers": 0})
+    get_nyud(cfg)
+    assert "1 of 2 images are there; converting 1" in capsys.readouterr().out
+    assert [p.name for p in (root / "data/images").iterdir()] == ["img_5002.png"]
+    lists = {name: (root / f"{name}.txt").read_text() for name in ("train", "val", "test")}
+    assert lists == {"train": "", "val": "", "test": "5001\n5002\n"}
 
 
 @pytest.mark.parametrize(

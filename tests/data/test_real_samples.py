@@ -47,10 +47,11 @@ def test_all_407_pairs_of_sbd_are_read(shared_data):
 
 def test_samples_of_nyud_are_read(shared_data):
     folder = shared_data / "nyud/rgb_depth_label40"
-    for name in ("000433", "000464"):
+    for name, deepest in (("000433", 29649), ("000464", 26142)):
         rgb, depth = read_rgb(folder / f"{name}.png"), read_depth(folder / f"depth_gt_{name}.png")
         label = np.array(Image.open(folder / f"segm_gt_{name}.png"))
-        assert rgb.shape == (3, 480, 640) and depth.shape == (1, 480, 640)
+        assert depth.shape == (1, 480, 640) and depth.max() == deepest
+        np.testing.assert_array_equal(rgb.permute(1, 2, 0), Image.open(folder / f"{name}.png"))
         assert label.shape == (480, 640) and set(np.unique(label)) <= {*range(40), 255}
     pairs = sorted((shared_data / "nyud/rgb_label40").glob("*_mask.png"))
     for mask in pairs:

@@ -203,6 +203,14 @@ def test_overlap_is_taken_only_where_it_is_named(tmp_path):
         Voc(root, "train", "val", shared=2).train(("rgb",))
 
 
+def test_overlap_of_voc_and_sbd_counts_both_lists(tmp_path):
+    lists = (str(voc_tree(tmp_path / "voc", train=("a", "b"), val=("b", "c"))), "train", "val")
+    sbd = (str(sbd_tree(tmp_path / "sbd")), "train")
+    with pytest.raises(DataError, match=r"share 2 images, b first; .*data\.shared=2"):
+        VocSbd(*lists, *sbd, shared=1).train(("rgb",))
+    assert VocSbd(*lists, *sbd, shared=2).train(("rgb",)).ids == ["a", "b", "c", "d"]
+
+
 def test_papers_validation_list_is_known_without_a_file(tmp_path):
     root = voc_tree(tmp_path / "voc")
     with pytest.raises(DataError, match="2007_000033.jpg: no such image .736 of 736 listed"):

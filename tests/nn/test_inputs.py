@@ -8,7 +8,6 @@ from fcnexp.nn.inputs import Colour, Hha, LogDepth, early, late
 CAFFE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
 HHA = Hha(mean=(132.0, 94.0, 118.0))
 DEPTH = LogDepth(mean=7.844)
-ONE = torch.tensor([[1, 1]])
 
 
 def pixel(*values: int, dtype: torch.dtype = torch.uint8) -> torch.Tensor:

@@ -80,6 +80,8 @@ def test_missing_layer_is_refused_and_nothing_is_copied():
     ("blobs", "message"),
     [
         ([np.zeros((4, 3, 3, 3), np.float32), np.zeros(4, np.float32)], r"fc6 is \(4, 3, 3, 3\)"),
+        ([np.zeros((4, 2, 3, 2), np.float32), np.zeros(4, np.float32)], r"fc6 is \(4, 2, 3, 2\)"),
+        ([np.zeros((12, 4), np.float32), np.zeros(4, np.float32)], r"fc6 is \(12, 4\)"),
         ([np.zeros((4, 3, 2, 2), np.float32)], "fc6 has 1 blobs; the net's has 2"),
     ],
 )
@@ -87,6 +89,15 @@ def test_blob_that_does_not_fit_names_its_layer(blobs, message):
     net = TwoLayers()
     with pytest.raises(WeightsError, match=message):
         load_blobs(net, blobs_of(net) | {"fc6": blobs})
+
+
+def test_score_that_does_not_fit_is_refused_and_nothing_is_copied():
+    net = TwoLayers()
+    before = net.fc6.weight.clone()
+    blobs = blobs_of(net) | {"score_fr": [np.zeros((2, 7), np.float32), np.zeros(2, np.float32)]}
+    with pytest.raises(WeightsError, match=r"score_fr is \(2, 7\)"):
+        load_blobs(net, blobs, strict=False)
+    assert torch.equal(net.fc6.weight, before)
 
 
 def test_googlenet_takes_a_whole_caffemodel(tmp_path):
@@ -128,6 +139,13 @@ def test_a_classifiers_file_may_leave_the_scores_new():
     net = TwoLayers()
     report = load_blobs(net, {"fc6": blobs_of(net)["fc6"], "fc8": [np.zeros((10, 4), np.float32)]})
     assert list(report.new) == ["score_fr"]
+
+
+def test_a_classifiers_file_may_leave_nothing_else_new():
+    net = TwoLayers()
+    net.layers = lambda: {"fc6": net.fc6, "fc7": nn.Conv2d(4, 4, 1), "score_fr": net.score}
+    with pytest.raises(WeightsError, match=r"no blobs for 1 of the net's 3 layers \(fc7\)"):
+        load_blobs(net, {"fc6": blobs_of(net)["fc6"]})
 
 
 @pytest.mark.parametrize("form", [lambda b: b.reshape(1, 1, 2, 4), lambda b: b.reshape(2, 4)])

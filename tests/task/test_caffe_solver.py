@@ -11,6 +11,8 @@ from fcnexp.task.optim import parameter_groups
 
 CLASSES, PIXELS = 3, 35
 LR, MOMENTUM, DECAY = 0.02, 0.9, 0.05
+RELEASE = [(1, 1), (2, 0)] * 2  # lr_mult, decay_mult of weight, bias; score_weight, score_bias
+MULTIPLIERS = {"heavy": RELEASE, "accum": RELEASE, "d2l": [(1, 1)] * 4}
 
 
 class CaffeSolver:
@@ -55,7 +57,6 @@ def both(regime: str) -> tuple[nn.Sequential, torch.optim.SGD, CaffeSolver]:
     """A net with the regime's groups and optimiser, and Caffe's solver on the same weights."""
     net = nn.Sequential(nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, CLASSES, 1)).double()
     multipliers = compose_run([f"regime={regime}"]).regime.multipliers
-    kinds = ("weight", "bias", "score_weight", "score_bias")
     groups = parameter_groups(
         net,
         scores=[net[2]],
@@ -69,7 +70,7 @@ def both(regime: str) -> tuple[nn.Sequential, torch.optim.SGD, CaffeSolver]:
         p.detach().flatten(1).numpy() if p.ndim > 1 else p.detach().numpy()
         for p in net.parameters()
     ]
-    solver = CaffeSolver(blobs, [tuple(multipliers[kind]) for kind in kinds])
+    solver = CaffeSolver(blobs, MULTIPLIERS[regime])
     return net, torch.optim.SGD(groups, momentum=MOMENTUM), solver
 
 

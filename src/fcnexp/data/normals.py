@@ -86,9 +86,9 @@ def window_moments(valid: np.ndarray, inverse: Array) -> tuple[Moments, Moments]
     u_, nu = u[: len(n)], n * u[: len(n)]
     products = (n, nu, nv, nu * u_, nv * u_, nvv, q, q * u_, qv)
     sums = [_fine_sums(product, 1) for product in products]
-    third = COARSE // 3 * (row + 1)
+    corner = (MARGIN - FINE // 2) * (row + 1)  # of the fine window around the first pixel
     centre = MARGIN * (row + 1)
-    fine = Moments(*(total[third : third + size] for total in sums))
+    fine = Moments(*(total[corner : corner + size] for total in sums))
     coarse = Moments(*(_coarse_sums(_coarse_sums(total, row), 1)[:size] for total in sums))
     u, v = u[centre : centre + size], v[centre : centre + size]
     return _centred(fine, u, v), _centred(coarse, u, v)

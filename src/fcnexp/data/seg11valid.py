@@ -4,10 +4,6 @@ Every image is in VOC 2012 val too, so a download of VOC 2012 serves it.
 Source: data/pascal/seg11valid.txt of the reference nets (shelhamer/fcn.berkeleyvision.org).
 """
 
-import hashlib
-
-SHA256 = "33d3d44294e02741ecd3877459009a5d5f937069edde1a441bfcd5f38029d59b"  # see `digest`
-
 # The numbers of `YEAR_NUMBER`, without leading zeros.
 _NUMBERS = {
     2007: """
@@ -72,8 +68,3 @@ def seg11valid() -> list[str]:
         for year, numbers in _NUMBERS.items()
         for number in numbers.split()
     ]
-
-
-def digest(ids: list[str]) -> str:
-    """SHA-256 of the sorted ids joined by newlines, in hexadecimal."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()

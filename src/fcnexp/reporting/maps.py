@@ -9,13 +9,6 @@ from rich.table import Table
 from fcnexp.reporting.paper import NetFacts
 
 
-class GridLike(Protocol):
-    """Where a map's cells lie; see `nn.geometry.Grid`."""
-
-    step: float
-    origin: float
-
-
 class MapLike(Protocol):
     """One map of a net; see `nn.trace.Map`."""
 
