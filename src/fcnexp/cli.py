@@ -18,7 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
-from fcnexp.config import compose_run, did_you_mean, key_paths, plain_message, refuse_foreign_code
+from fcnexp.config import (
+    compose_run,
+    did_you_mean,
+    key_paths,
+    offer_sweeps,
+    plain_message,
+    refuse_foreign_code,
+)
 from fcnexp.errors import ConfigError, UserError
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
@@ -30,6 +37,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     A user's mistake ends the process with one message and exit code 1; in a multirun it fails that
     job only. Anything else is a bug and shows its traceback.
     """
+    offer_sweeps()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
 

@@ -26,8 +26,15 @@ SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
     """The config that these overrides give, as on the command line. Raises Hydra's errors."""
     GlobalHydra.instance().clear()
+    offer_sweeps()
     with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
         return compose(config_name, overrides=overrides)
+
+
+def offer_sweeps() -> None:
+    """Let configs name the folder that holds `sweeps`, whose files are options of that group."""
+    home = str(paths.conf_dir().parent)
+    OmegaConf.register_new_resolver("fcnexp.home", lambda: home, replace=True)
 
 
 def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 
-CHECKPOINT_VERSION = 2  # raise it when what checkpoints hold beside weights changes
+CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
 
 
 def read_checkpoint(path: str | Path) -> dict:
