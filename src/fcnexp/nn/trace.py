@@ -66,7 +66,7 @@ def _conv(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
             parameters,
             out[0].numel() * weight[0].numel(),
             (source.name,),
-            Window(kernel, stride, pad, groups),
+            Window(kernel, stride, pad, groups, dilation),
         ),
     )
 
@@ -100,13 +100,16 @@ def _torch_pool(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     names = ("", "kernel_size", "stride", "padding", "dilation")
     named = dict(zip(names, args, strict=False)) | kwargs
     kernel, stride = _one(named["kernel_size"]), _one(named["stride"])
-    kernel = (kernel - 1) * _one(named.get("dilation", 1)) + 1
-    _add_pool(watch, out, args[0], Window(kernel, stride, _one(named.get("padding", 0))))
+    dilation, pad = _one(named.get("dilation", 1)), _one(named.get("padding", 0))
+    window = Window((kernel - 1) * dilation + 1, stride, pad, dilation=dilation)
+    _add_pool(watch, out, args[0], window)
 
 
 def _max_pool(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     pool: MaxPool = args[-1]
-    _add_pool(watch, out, args[0], Window(pool.window, pool.stride, pool.pad))
+    _add_pool(
+        watch, out, args[0], Window(pool.window, pool.stride, pool.pad, dilation=pool.dilation)
+    )
 
 
 def _add_pool(watch: Watch, out: Tensor, maps: Tensor, window: Window) -> None:
