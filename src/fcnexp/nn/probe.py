@@ -115,9 +115,7 @@ def _image(trunk: nn.Module, height: int) -> Tensor:
     return torch.empty(1, first.in_channels, height, 64, device="meta")
 
 
-def _watch_on_meta(
-    module: nn.Module, inputs: tuple[Any, ...], note: Callable[..., None]
-) -> None:
+def _watch_on_meta(module: nn.Module, inputs: tuple[Any, ...], note: Callable[..., None]) -> None:
     """Run a module without computing anything, with a hook on each layer."""
     leaves = [m for m in module.modules() if not any(m.children())]
     handles = [leaf.register_forward_hook(note) for leaf in leaves]
