@@ -97,9 +97,12 @@ def test_a_bright_pixel_is_scored_where_it_is(trunk, head):
     let_through(net)
     scorer = net.net.scorer
     step, origin = scorer.grid
-    row, column = (round((place - origin) / step) for place in (38, 50))
+    row, column = (round((place - origin) / step) for place in (120, 110))
     place = [int(origin + step * row), int(origin + step * column)]
-    image = torch.zeros(1, 3, 71, 97)
+    # fc6's window is 7 cells of 32 pixels, most of them padding where the trunk pads the image
+    image = (
+        torch.zeros(1, 3, 131, 133) if scorer.backbone.pads_image else torch.zeros(1, 3, 227, 229)
+    )
     image[..., place[0], place[1]] = 100
     with torch.inference_mode():
         cells, pixels = scorer(image)[0, 0], net({"rgb": image})[0, 0]
@@ -177,9 +180,9 @@ def test_all_parameters_learn_and_norms_do_not_decay():
 def test_head_normalises_behind_fc6_and_fc7_where_asked():
     net = deconvnet("head=fc", "head.channels=8", "head.batch_norm=true", "head.dropout=0")
     head = net.net.scorer.head.train()
-    features = head(torch.randn(4, 128, 5, 5))
+    features = head(torch.randn(4, 128, 7, 7))
     assert head.bn6.running_mean.any() and head.bn7.running_mean.any()
-    assert features.shape == (4, 8, 5, 5) and (features == 0).float().mean() == pytest.approx(
+    assert features.shape == (4, 8, 7, 7) and (features == 0).float().mean() == pytest.approx(
         0.5, abs=0.1
     )  # half of what is normalised is below its mean
     assert "bn6.weight" not in deconvnet("head=fc", "head.channels=8").net.scorer.head.state_dict()

@@ -35,7 +35,7 @@ def assert_same_elsewhere(net: nn.Module, path: str, sizes: list[tuple[int, int,
         image = torch.randn(batch, 3, height, width)
         with torch.inference_mode():
             expected = net(image).numpy()
-        assert np.abs(expected).max() > 0
+        assert np.abs(expected).max() > 1e-2
         found = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -49,5 +49,8 @@ def test_pooling_and_unpooling(kernel, pad, tmp_path):
 def test_deconvnet(tmp_path):
     widths = "backbone.widths=[4,4,6,6,8,8]"
     net = build.network(["model=deconvnet", widths])
-    nn.init.normal_(net.net.scorer.score.weight, std=10)
+    for module in net.modules():  # normalised by nothing, an untrained net fades away
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.bias)
+    nn.init.normal_(net.net.scorer.score.weight)
     assert_same_elsewhere(net.net, str(tmp_path / "net.onnx"), SIZES)
