@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 
+DECODER = ".levels."  # in the names of a DeconvNet's decoder
 CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
 
 
@@ -40,19 +41,25 @@ def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
 
 
 def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, Tensor]:
-    """Fill a net from a checkpoint of its own, or of a coarser net, which lacks a skip or more.
+    """Fill a net from a checkpoint of its own, or of a net that is a part of it.
 
-    Returns the parameters of the skips that the checkpoint has not, by name; they keep their
-    values. Raises WeightsError where anything else is missing or does not fit.
+    The parent of an FCN is a coarser one, which lacks a skip or more; that of a DeconvNet may be
+    any FCN of the same backbone and head, whose class scores and skips it has no use for.
+    Returns the parameters that the checkpoint has not, by name; they keep their values.
+    Raises WeightsError where anything else is missing or does not fit.
     """
-    weights = _weights_of(stored)
-    new: dict[str, Tensor] = {
-        name: parameter
-        for name, parameter in net.named_parameters()
-        if ".skips." in name and name not in weights
-    }
-    _load(net, weights | {name: parameter.detach() for name, parameter in new.items()}, path)
-    return new
+    weights, own = _weights_of(stored), net.state_dict()
+    if any(DECODER in name for name in own) and not any(DECODER in name for name in weights):
+        weights = {name: value for name, value in weights.items() if _is_encoder(name)}
+        missing = {name for name in own if not _is_encoder(name)}
+    else:
+        missing = {name for name in own if ".skips." in name and name not in weights}
+    _load(net, weights | {name: own[name] for name in missing}, path)
+    return {name: value for name, value in net.named_parameters() if name in missing}
+
+
+def _is_encoder(name: str) -> bool:
+    return ".backbone." in name or (".head." in name and ".score_fr." not in name)
 
 
 def _weights_of(stored: dict) -> dict[str, Tensor]:
