@@ -53,6 +53,12 @@ def test_csv_is_not_rounded(sweep):
     assert second["paper_percent"] == "65.0" and second["model"] == "fcn16s"
 
 
+def test_folder_may_have_any_name(sweep):
+    (sweep / "s").rename(sweep / "lr=1")
+    done = fcnexp("report", "lr=1/0", "lr=1/2", folder=sweep, cache=sweep)
+    assert done.returncode == 0 and "fcn16s" in done.stdout, done.stderr
+
+
 def test_background_can_be_left_out(sweep):
     done = fcnexp("report", "s/0", "without=background", folder=sweep, cache=sweep)
     assert "30.0" in done.stdout and "mean IU without background" in done.stdout, done.stderr

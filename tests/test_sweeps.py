@@ -1,5 +1,6 @@
 """Every file in sweeps/: its header, each of its jobs, and one of them from start to report."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -87,6 +88,11 @@ def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()[-1]
     assert said == "side by side: python -m fcnexp.report 'a b'"
+    record = json.loads((tmp_path / "a b/1/result.json").read_text())
+    assert {"model.fusion", "seed", "regime.steps"} < set(record["typed"])
+    chosen = {"model": "fcn8s", "backbone": "tiny", "masking": "none", "experiment": None}
+    assert chosen.items() <= record["choices"].items()
+    assert not {"sweeps", "recipe"} & set(record["choices"])
     arguments = [*shlex.split(said)[-1:], "output=r.csv"]
     done = fcnexp("report", *arguments, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -94,6 +94,11 @@ def test_experiment_stands_for_all_that_it_sets(tmp_path):
         changes = {"regime__batch_size": size, "regime__loss__keep": keep}
         write_run(tmp_path / name, choices=CHOICES | {"experiment": name}, **changes)
     assert told(tmp_path) == [{"experiment": "keep_all"}, {"experiment": "keep_half"}]
+    other = CHOICES | {"experiment": "max", "model": "fcn16s"}
+    write_run(tmp_path / "max", choices=other, model__skips=[16], model__fusion="max")
+    same = CHOICES | {"experiment": "other_max"}  # its fusion is not that of its model elsewhere
+    write_run(tmp_path / "other_max", choices=same, model__fusion="max")
+    assert [set(row) for row in told(tmp_path)] == [{"experiment", "model"}] * 4
 
 
 def test_records_without_options_are_told_apart_by_keys(tmp_path):
@@ -104,10 +109,10 @@ def test_records_without_options_are_told_apart_by_keys(tmp_path):
         result = json.loads((folder / "result.json").read_text())
         del result["choices"], result["typed"]
         (folder / "result.json").write_text(json.dumps(result))
-    assert told(tmp_path) == [
-        {"head": "FcHead", "dropout": "0.5"},
-        {"head": "LinearHead", "dropout": "0"},
-    ]
+    rows = [{"head": "FcHead", "dropout": "0.5"}, {"head": "LinearHead", "dropout": "0"}]
+    assert told(tmp_path) == rows
+    write_run(tmp_path / "2", head__dropout=0.1)  # that one has them
+    assert told(tmp_path) == [*rows, {"head": "FcHead", "dropout": "0.1"}]
 
 
 def test_name_is_as_long_as_it_must_be(tmp_path):
@@ -150,7 +155,12 @@ def test_unfinished_run_is_listed(tmp_path):
     assert [run.folder.name for run in runs] == ["0"] and unfinished == [tmp_path / "1"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"status": "done"}', '{"status": "x"}', "\xff"])
+OTHER = '{"status": "begun", "scores": {"miou": 1}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"status": "done"}', '{"status": "x"}', "\xff", OTHER]
+)
 def test_damaged_result_is_named(tmp_path, text):
     (write_run(tmp_path / "0") / "result.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"0/result.json: damaged; remove it to leave this run"):
