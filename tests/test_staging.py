@@ -72,6 +72,14 @@ def test_impossible_stages_are_refused(override):
         stages(cfg, Path("out"))
 
 
+def test_model_without_skips_has_no_stages():
+    cfg = check(compose_run(["model=deconvnet", "init=staged"]))
+    with pytest.raises(ConfigError, match="init=staged .* this model has none .* model=fcn8s"):
+        stages(cfg, Path("out"))
+    whole = check(compose_run(["model=deconvnet"]))
+    assert [stage.folder for stage in stages(whole, Path("out"))] == [Path("out")]
+
+
 @pytest.mark.real_data
 def test_experiments_have_the_releases_solvers():
     import yaml

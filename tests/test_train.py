@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from commands import fcnexp
+from commands import TINY, fcnexp
 from fake_data import nyud_tree, voc_tree
 
 from fcnexp import build, trainers
@@ -159,6 +159,22 @@ def test_gradient_of_a_padded_batch_is_that_of_its_images(reduction, share):
     together, *apart = (gradient(part) for part in (images, images[:1], images[1:]))
     for both, first, second in zip(together, *apart, strict=True):
         torch.testing.assert_close(both, (first + second) / share)
+
+
+def test_deconvnet_is_scored_again_and_gone_on_from(tmp_path):
+    net = [*TINY, "model=deconvnet", "logger=csv", "trainer=cpu"]
+    weights = "out/checkpoints/last.ckpt"
+    done = fcnexp("train", *net, "hydra.run.dir=out", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for command, arguments in (
+        ("evaluate", [f"checkpoint={weights}", "workers=0", "trainer=cpu"]),
+        ("train", [*net, "regime.steps=0", "init=checkpoint", f"init.path={weights}"]),
+    ):
+        folder = f"hydra.run.dir={command}"
+        done = fcnexp(command, *arguments, folder, folder=tmp_path, cache=tmp_path)
+        assert done.returncode == 0, done.stderr
+        again = json.loads((tmp_path / command / "result.json").read_text())
+        assert again["scores"] == json.loads((tmp_path / "out/result.json").read_text())["scores"]
 
 
 @pytest.mark.slow

@@ -111,7 +111,8 @@ def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
     head = functools.partial(part, cfg, "head", backbone)
     learned = cfg.dense.get("learned", "none") != "none"
     upsampling = functools.partial(Upsampling, edges=edges_of(cfg, backbone), learned=learned)
-    return part(cfg, "model", backbone, head, num_classes, upsampling)
+    between = [upsampling] if "skips" in cfg.model else []
+    return part(cfg, "model", backbone, head, num_classes, *between)
 
 
 def edges_of(cfg: DictConfig, backbone: Backbone) -> str:

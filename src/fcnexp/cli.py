@@ -133,7 +133,8 @@ def explain(error: Exception, config_name: str) -> str:
         key = getattr(error.__cause__, "full_key", None) or key  # of a dict: the key inside
         return no_such_key(key, _config_of_choices(config_name))
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        options = sorted(path.stem for path in (paths.conf_dir() / found[1]).glob("*.yaml"))
+        homes = (paths.conf_dir(), paths.conf_dir().parent)  # the latter holds `sweeps`
+        options = sorted(p.stem for home in homes for p in (home / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)
         return f"{found[1]}={found[2]}: no such option{near}; there are {', '.join(options)}"
     return plain_message(error)

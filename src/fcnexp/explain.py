@@ -28,6 +28,7 @@ def explain(cfg: DictConfig, folder: Path) -> None:
 def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
     """Print every map of the net, each crop's derivation, and totals beside the paper's."""
     from fcnexp import build
+    from fcnexp.nn.fcn import SkipNet
     from fcnexp.nn.original import counts
     from fcnexp.nn.trace import trace
     from fcnexp.reporting import maps as tables
@@ -38,8 +39,10 @@ def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
     tables.print_maps(maps)
     if cfg.crops:
         print("\n".join(["Crops", *tables.derive_crops(maps), ""]))
-    name = type(next(iter(net.scorers().values())).backbone).__name__
-    tables.print_totals(maps, counts(net), name, TABLE1.get(name))
+    scorer = next(iter(net.scorers().values()))
+    name = type(scorer.backbone).__name__
+    paper = TABLE1.get(name) if isinstance(scorer, SkipNet) else None  # no others in that table
+    tables.print_totals(maps, counts(net), name, paper)
 
 
 def explain_layer(cfg: DictConfig, folder: Path) -> None:

@@ -30,7 +30,12 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
     first. Source: sec. 4.2; transplants of voc-fcn16s and voc-fcn8s. Raises ConfigError.
     """
     if not is_staged(cfg):
-        return [Stage(f"fcn{_stride(cfg)}s", cfg, folder)]
+        return [Stage("whole", cfg, folder)]
+    if "skips" not in cfg.model:
+        raise ConfigError(
+            "init=staged trains nets with fewer skips first, and this model has none to leave out; "
+            "choose a model that fuses, such as model=fcn8s, or init=imagenet or init=scratch"
+        )
     factor, steps = cfg.init.lr, cfg.init.steps
     if not isinstance(factor, int | float) or factor <= 0:
         raise ConfigError(f"init.lr={factor}: how many times as fast, a number above 0")

@@ -14,6 +14,7 @@ from fcnexp.errors import DataError
 
 def segmentation_data(root: Path, *, fields=("rgb",), **changes) -> SegmentationData:
     neutral = {
+        "resize": None,
         "mirror": 0,
         "scale": (1, 1),
         "jitter": 0,

@@ -17,6 +17,7 @@ def coded(height: int, width: int) -> Sample:
 
 def augment(**changes) -> Augment:
     neutral = {
+        "resize": None,
         "mirror": 0,
         "scale": (1, 1),
         "jitter": 0,
@@ -109,6 +110,24 @@ def test_crop_is_a_side_or_height_and_width(crop, size):
 def test_other_crops_are_refused(crop):
     with pytest.raises(ValueError, match=r"crop=.*: null, a largest side in pixels, or a pair"):
         augment(crop=crop)
+
+
+@pytest.mark.parametrize(("resize", "size"), [(9, (9, 9)), ((20, 7), (20, 7))])
+def test_resize_brings_all_to_one_size_before_the_crop(resize, size):
+    out = augment(resize=resize)(many_fields(12, 15), seed=0)
+    assert out.label.shape == size and out.fields["rgb"].shape == (3, *size)
+    rows, columns = out.fields["depth"][0] // 1000, out.fields["depth"][0] % 1000
+    assert torch.equal(rows + columns, out.label.int())  # both take the same pixel
+    for told, side, axis in ((rows[:, 0], 12, 0), (columns[0], 15, 1)):
+        middles = (torch.arange(size[axis]) + 0.5) * side / size[axis]
+        assert told.tolist() == middles.int().tolist()
+    assert augment(resize=resize, crop=6)(coded(12, 15), seed=0).label.shape == (6, 6)
+
+
+@pytest.mark.parametrize("resize", [(5,), 0, True, 7.5, "ab"])
+def test_other_resizes_are_refused(resize):
+    with pytest.raises(ValueError, match=r"resize=.*: null, a side in pixels, or a pair"):
+        augment(resize=resize)
 
 
 def test_drop_smaller_keeps_what_the_crop_fits_in():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcnexp.task.optim import constant, one_cycle, parameter_groups, polynomial
+from fcnexp.task.optim import constant, one_cycle, parameter_groups, polynomial, step
 
 
 def net() -> nn.Sequential:
@@ -59,6 +59,16 @@ def rates(schedule, steps: int, **numbers) -> list[float]:
 
 def test_constant_stays():
     assert rates(constant, 5) == [1.0] * 5
+
+
+def test_step_falls_by_its_factor_each_time():
+    assert rates(step, 7, every=3, gamma=0.1) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("numbers", [{"every": 0, "gamma": 0.1}, {"every": 5, "gamma": 0}])
+def test_step_without_steps_or_factor_is_refused(numbers):
+    with pytest.raises(ValueError, match=r"schedule.every=.*schedule.gamma=.*from 1 on"):
+        rates(step, 7, **numbers)
 
 
 def test_polynomial_by_hand():

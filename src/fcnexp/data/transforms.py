@@ -47,15 +47,20 @@ class ScaleBy(v2.Transform):
         return {"size": [max(1, round(side * factor)) for side in flat_inputs[0].shape[-2:]]}
 
     def transform(self, inpt: Any, params: dict[str, list[int]]) -> Any:
-        """Resize, antialiased where it is an image.
+        """Resize."""
+        return _resize(inpt, params["size"])
 
-        torchvision takes a mask's upper left pixel of each cell, which moves labels against the
-        image by up to half a pixel; `NEAREST_EXACT` takes the middle one.
-        """
-        if isinstance(inpt, tv_tensors.Mask):
-            resized = TF.resize_image(inpt[None], params["size"], InterpolationMode.NEAREST_EXACT)
-            return tv_tensors.wrap(resized[0], like=inpt)
-        return TF.resize(inpt, params["size"], antialias=True)
+
+class ResizeTo(v2.Transform):
+    """Resize to this height and width, whatever they were: images bilinearly, as `ScaleBy`."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = [height, width]
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize."""
+        return _resize(inpt, self.size)
 
 
 class ShiftBy(v2.Transform):
@@ -89,6 +94,7 @@ class ShiftBy(v2.Transform):
 class Augment:
     """What is done to each training image and its label; every number at its neutral is nothing.
 
+    resize: side, or height and width, in pixels, to which all is brought first (neutral null).
     mirror: probability of a left-right flip (neutral 0).
     scale: smallest and largest resize factor (neutral 1, 1).
     jitter: largest shift in pixels, up or down and left or right (neutral 0; 32 in sec. 4.3).
@@ -96,12 +102,13 @@ class Augment:
         whole images as in the paper).
     drop_smaller: leave out images whose height or width, as stored, is less than the crop's.
     colour: strength of brightness, contrast and saturation jitter of `rgb` (neutral 0).
-    Raises ValueError on a jitter or crop of other form, and on drop_smaller without a crop.
+    Raises ValueError on a resize, jitter or crop of other form, and on drop_smaller without a crop.
     """
 
     def __init__(
         self,
         *,
+        resize: int | tuple[int, int] | None,
         mirror: float,
         scale: tuple[float, float],
         crop: int | tuple[int, int] | None,
@@ -109,7 +116,8 @@ class Augment:
         colour: float,
         jitter: int,
     ) -> None:
-        self.window = _window(crop)
+        self.window = _sides("crop", crop, "null, a largest side")
+        size = _sides("resize", resize, "null, a side")
         if drop_smaller and self.window is None:
             raise ValueError(
                 "drop_smaller=true, but crop=null: smaller than what? give a crop, such as "
@@ -119,6 +127,8 @@ class Augment:
             raise ValueError(f"jitter={jitter}: a number of pixels, 0 or more, such as 32")
         self.drop_smaller = drop_smaller
         steps: list[v2.Transform] = []
+        if size is not None:
+            steps.append(ResizeTo(*size))
         if tuple(scale) != (1, 1):
             steps.append(ScaleBy(*scale))
         if jitter:
@@ -158,11 +168,23 @@ def _typed(name: str, field: torch.Tensor) -> tv_tensors.TVTensor:
     return tv_tensors.Mask(field) if name == "depth" else tv_tensors.Image(field)
 
 
-def _window(crop: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """Height and width of a crop."""
-    if crop is None:
+def _resize(inpt: Any, size: list[int]) -> Any:
+    """An image or mask of this height and width, antialiased where it is an image.
+
+    torchvision takes a mask's upper left pixel of each cell, which moves labels against the image
+    by up to half a pixel; `NEAREST_EXACT` takes the middle one.
+    """
+    if isinstance(inpt, tv_tensors.Mask):
+        resized = TF.resize_image(inpt[None], size, InterpolationMode.NEAREST_EXACT)
+        return tv_tensors.wrap(resized[0], like=inpt)
+    return TF.resize(inpt, size, antialias=True)
+
+
+def _sides(name: str, given: int | tuple[int, int] | None, allowed: str) -> tuple[int, int] | None:
+    """Height and width of a crop or resize."""
+    if given is None:
         return None
-    sides = (crop, crop) if isinstance(crop, int | float) else tuple(crop)
+    sides = (given, given) if isinstance(given, int | float) else tuple(given)
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise ValueError(f"crop={crop}: null, a largest side in pixels, or a pair [height, width]")
+        raise ValueError(f"{name}={given}: {allowed} in pixels, or a pair [height, width]")
     return sides

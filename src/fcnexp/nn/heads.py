@@ -33,11 +33,18 @@ class FcHead(nn.Module):
 
     fc6's kernel is the backbone's (7 for VGG16, 6 for AlexNet); fc7 and score_fr are 1x1.
     channels: outputs of fc6 and fc7, 4096 in the paper. dropout: probability behind each.
+    batch_norm: normalise behind both, as DeconvNet does.
     Source: sec. 4.1; voc-fcn32s in nets.yaml.
     """
 
     def __init__(
-        self, backbone: Backbone, num_classes: int | None, *, channels: int, dropout: float
+        self,
+        backbone: Backbone,
+        num_classes: int | None,
+        *,
+        channels: int,
+        dropout: float,
+        batch_norm: bool,
     ) -> None:
         super().__init__()
         _check_probability(dropout)
@@ -45,6 +52,8 @@ class FcHead(nn.Module):
         kernel, pad = backbone.fc6
         self.fc6 = nn.Conv2d(tap.channels, channels, kernel, padding=pad)
         self.fc7 = nn.Conv2d(channels, channels, 1)
+        norms = [nn.BatchNorm2d(channels) if batch_norm else nn.Identity() for _ in range(2)]
+        self.bn6, self.bn7 = norms
         self.score_fr = nn.Conv2d(channels, num_classes, 1) if num_classes else None
         self.channels, self.dropout = channels, dropout
         self.grid = tap.grid.conv(kernel, 1, pad)
@@ -55,8 +64,8 @@ class FcHead(nn.Module):
         short = [max(0, window - side) for side in maps.shape[-2:]]
         if any(short):  # an image smaller than the window, on a trunk that pads less than 100
             maps = F.pad(maps, (0, short[1], 0, short[0]))
-        fc6 = F.dropout(F.relu(self.fc6(maps)), self.dropout, self.training)
-        fc7 = F.dropout(F.relu(self.fc7(fc6)), self.dropout, self.training)
+        fc6 = F.dropout(F.relu(self.bn6(self.fc6(maps))), self.dropout, self.training)
+        fc7 = F.dropout(F.relu(self.bn7(self.fc7(fc6))), self.dropout, self.training)
         return fc7 if self.score_fr is None else self.score_fr(fc7)
 
     def layers(self) -> dict[str, nn.Module]:

@@ -9,12 +9,16 @@ from fcnexp.nn.geometry import Grid
 
 
 class Window(NamedTuple):
-    """What a convolution or pooling looks through. kernel: with what dilation adds to it."""
+    """What a convolution or pooling looks through.
+
+    kernel: cells from its first to its last, which lie `dilation` apart.
+    """
 
     kernel: int
     stride: int
     pad: int
     groups: int = 1
+    dilation: int = 1
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fcnexp.nn.deconvnet import DeconvNet
 from fcnexp.nn.dense import Deconvolution, LearnedDeconvolution, Upsampling
 from fcnexp.nn.streams import Network, Stream
 
@@ -83,7 +84,7 @@ def constants(net: nn.Module) -> dict[str, Constant]:
         for name, (channels, value) in scorer.scales().items():
             found[name + suffix] = Constant((channels,), value)
     for name, suffix, layer in _upsamplings(net):
-        if layer.learned:
+        if layer.learned or layer.kernel_size == 1:  # of size 1 it does nothing, and is not there
             continue
         kernel: Tensor = layer.kernel[0, 0]
         for task, count in _tasks(net.outputs):
@@ -135,6 +136,9 @@ def names_by_id(net: Network) -> tuple[dict[int, str], dict[int, str]]:
         for path, module in scorer.layers().items():
             path = f"{path}_bgrd" if path == first and stream == ("rgb", "depth") else path
             names[id(module.weight)] = path + suffix
+        if isinstance(scorer, DeconvNet):
+            for path, level in scorer.levels.items():
+                names[id(level.unpool)] = path + suffix
         for path, upsampling in scorer.upsamplings().items():
             names[id(upsampling.kernel)] = path + suffix
         for path, skip in zip(list(scorer.score_layers())[1:], scorer.skips.values(), strict=True):

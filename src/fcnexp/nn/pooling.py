@@ -64,7 +64,9 @@ def largest(maps: Tensor, kernel: int, stride: int, pad: int) -> tuple[Tensor, T
     torch's own positions export to ONNX for one batch size only; slices do for any.
     """
     height, width = maps.shape[-2:]
-    h, w = (max(1, -((kernel - side - 2 * pad) // stride) + 1) for side in (height, width))
+    # Rounded up without dividing a negative number, which ONNX rounds towards 0, unlike Python.
+    reach = 2 * pad - kernel + stride - 1
+    h, w = (max(0, side + reach) // stride + 1 for side in (height, width))
     behind = [(n - 1) * stride + kernel - pad - side for n, side in ((w, width), (h, height))]
     padded = F.pad(maps, (pad, behind[0], pad, behind[1]), value=float("-inf"))
     rows = torch.arange(h, device=maps.device)[:, None] * stride - pad

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fcnexp.nn.backbones.base import Backbone
+from fcnexp.nn.pooling import MaxPool
 
 _SIDE = 2048  # pixels: a multiple of any stride
 
@@ -18,6 +19,18 @@ class Seen(NamedTuple):
     layer: nn.Module
     taken: int
     given: int
+
+
+class Pooling(NamedTuple):
+    """A pooling of a trunk that records where its maxima were.
+
+    name: in the trunk. channels: of its maps. step: pixels between the cells that it takes.
+    """
+
+    name: str
+    pool: MaxPool
+    channels: int
+    step: int
 
 
 def cut(backbone: Backbone, stride: int) -> None:
@@ -53,6 +66,25 @@ def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
     }
 
 
+def poolings(backbone: Backbone) -> list[Pooling]:
+    """Poolings that record switches, in the order in which they run.
+
+    backbone: one that takes a list of switches.
+    """
+    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
+    names = {module: name for name, module in trunk.named_modules()}
+    strides = steps(backbone)
+    found: list[Pooling] = []
+
+    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if isinstance(layer, MaxPool) and len(args) > 1:
+            name = names[layer].replace(".", "_")
+            found.append(Pooling(name, layer, out.shape[1], strides[layer][0]))
+
+    _watch_on_meta(trunk, (_image(trunk, _SIDE), []), note)
+    return found
+
+
 def run(trunk: nn.Module, height: int) -> list[Seen]:
     """Layers in the order in which they run, on an image of this height."""
     seen: list[Seen] = []
@@ -61,9 +93,7 @@ def run(trunk: nn.Module, height: int) -> list[Seen]:
         if isinstance(out, Tensor) and out.ndim == 4:
             seen.append(Seen(layer, args[0].shape[-2], out.shape[-2]))
 
-    first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    shape, dtype = (1, first.in_channels, height, _SIDE), first.weight.dtype
-    _watch_on_meta(trunk, torch.empty(shape, dtype=dtype, device="meta"), note)
+    _watch_on_meta(trunk, (_image(trunk, height),), note)
     return seen
 
 
@@ -76,11 +106,17 @@ def bytes_of(module: nn.Module, maps: Tensor) -> int:
         held = [t for t in (*args, out) if isinstance(t, Tensor)]
         largest = max(largest, sum(t.numel() * t.element_size() for t in held))
 
-    _watch_on_meta(module, maps.to("meta"), note)
+    _watch_on_meta(module, (maps.to("meta"),), note)
     return largest
 
 
-def _watch_on_meta(module: nn.Module, maps: Tensor, note: Callable[..., None]) -> None:
+def _image(trunk: nn.Module, height: int) -> Tensor:
+    first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    shape, dtype = (1, first.in_channels, height, _SIDE), first.weight.dtype
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def _watch_on_meta(module: nn.Module, inputs: tuple[Any, ...], note: Callable[..., None]) -> None:
     """Run a module without computing anything, with a hook on each layer."""
     leaves = [m for m in module.modules() if not any(m.children())]
     handles = [leaf.register_forward_hook(note) for leaf in leaves]
@@ -88,7 +124,7 @@ def _watch_on_meta(module: nn.Module, maps: Tensor, note: Callable[..., None]) -
     modes = {m: m.training for m in module.modules()}
     try:
         module.eval()  # else statistics would be kept of nothing
-        functional_call(module, {name: t.to("meta") for name, t in tensors.items()}, (maps,))
+        functional_call(module, {name: t.to("meta") for name, t in tensors.items()}, inputs)
     finally:
         for each, mode in modes.items():
             each.training = mode

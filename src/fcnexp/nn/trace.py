@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fcnexp.nn.deconvnet import DeconvNet
 from fcnexp.nn.dense import Interpolation, Upsampling
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE
@@ -66,7 +67,7 @@ def _conv(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
             parameters,
             out[0].numel() * weight[0].numel(),
             (source.name,),
-            Window(kernel, stride, pad, groups),
+            Window(kernel, stride, pad, groups, dilation),
         ),
     )
 
@@ -86,7 +87,7 @@ def _deconv(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
             shape(out),
             source.grid.deconv(kernel, stride, pad),
             source.receptive_field + (ceil(kernel / stride) - 1) * source.grid.step,
-            source.depth,
+            source.depth + bool(trained),
             sum(p.numel() for p in trained),
             args[0][0].numel() * weight[0].numel(),
             (source.name,),
@@ -100,13 +101,16 @@ def _torch_pool(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     names = ("", "kernel_size", "stride", "padding", "dilation")
     named = dict(zip(names, args, strict=False)) | kwargs
     kernel, stride = _one(named["kernel_size"]), _one(named["stride"])
-    kernel = (kernel - 1) * _one(named.get("dilation", 1)) + 1
-    _add_pool(watch, out, args[0], Window(kernel, stride, _one(named.get("padding", 0))))
+    dilation, pad = _one(named.get("dilation", 1)), _one(named.get("padding", 0))
+    window = Window((kernel - 1) * dilation + 1, stride, pad, dilation=dilation)
+    _add_pool(watch, out, args[0], window)
 
 
 def _max_pool(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     pool: MaxPool = args[-1]
-    _add_pool(watch, out, args[0], Window(pool.window, pool.stride, pool.pad))
+    _add_pool(
+        watch, out, args[0], Window(pool.window, pool.stride, pool.pad, dilation=pool.dilation)
+    )
 
 
 def _add_pool(watch: Watch, out: Tensor, maps: Tensor, window: Window) -> None:
@@ -128,8 +132,10 @@ def _norm(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
 def _unpool(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     source, unpool = watch.map(args[0]), args[-1]
     assert source is not None
+    name = watch.names.get(id(unpool)) or watch.numbered("unpool")
     grid = source.grid.deconv(unpool.kernel, unpool.stride, unpool.pad)
-    _add_like(watch, out, source, name=watch.numbered("unpool"), kind="unpooling", grid=grid)
+    seen = source.receptive_field + (ceil(unpool.kernel / unpool.stride) - 1) * source.grid.step
+    _add_like(watch, out, source, name=name, kind="unpooling", grid=grid, receptive_field=seen)
 
 
 def _interpolation(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
@@ -210,7 +216,7 @@ def _crop(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
         return
     start = args[1][-2].start or 0
     upsampling = watch.module(Upsampling)
-    final = not watch.inside(Skip)
+    final = not watch.inside(Skip, DeconvNet)
     name = "score" if final else f"{_without(source.name, watch.suffix())}c{watch.suffix()}"
     if upsampling is not None and not final:
         name = f"{source.name}c"

@@ -8,6 +8,8 @@ from rich.table import Table
 
 from fcnexp.reporting.paper import NetFacts
 
+FUSED = ("sum", "maximum")
+
 
 class MapLike(Protocol):
     """One map of a net; see `nn.trace.Map`."""
@@ -55,8 +57,10 @@ def print_maps(maps: Sequence[MapLike]) -> None:
 def made_by(each: MapLike) -> str:
     """What makes a map, in words: `convolution 7x7, pad 3`."""
     if each.window is not None:
-        kernel, stride, pad, groups = each.window
-        words = f"{each.kind} {kernel}x{kernel}"
+        kernel, stride, pad, groups, dilation = each.window
+        weights = (kernel - 1) // dilation + 1
+        words = f"{each.kind} {weights}x{weights}"
+        words += f" spread to {kernel}x{kernel}" if dilation != 1 else ""
         words += f", stride {stride}" if stride != 1 else ""
         words += f", pad {pad}" if pad else ""
         return words + (f", {groups} groups" if groups != 1 else "")
@@ -66,6 +70,8 @@ def made_by(each: MapLike) -> str:
         return f"border repeated, cells in front: {-(each.offset or 0)}"
     if each.sources and each.kind == "sum":
         return " + ".join(each.sources)
+    if each.sources and each.kind == "maximum":
+        return f"maximum of {' and '.join(each.sources)}"
     return each.kind
 
 
@@ -80,7 +86,7 @@ def derive_crops(maps: Sequence[MapLike]) -> list[str]:
     lines = []
     for crop in (each for each in maps if each.kind == "crop"):
         source = by_name[crop.sources[0]]
-        fused = [each for each in maps if each.kind == "sum" and crop.name in each.sources]
+        fused = [each for each in maps if each.kind in FUSED and crop.name in each.sources]
         other = next((n for each in fused for n in each.sources if n != crop.name), None)
         due = by_name[other].grid.origin if other else 0
         begins = f"{due:g}, where {other or 'the image'} begins"
@@ -109,7 +115,7 @@ def _moves(last: MapLike, by_name: dict[str, MapLike]) -> list[str]:
             sign, cells = ("-" if end < start else "+"), abs(each.offset or 0)
             lines.append(f"  {each.name}: {start:g} {sign} {cells} * {each.grid.step:g} = {end:g}")
             continue
-        kernel, _, pad, _ = each.window
+        kernel, pad = each.window.kernel, each.window.pad
         sign, step = ("-", each.grid.step) if each.kind == "transposed" else ("+", before.grid.step)
         lines.append(
             f"  {each.name}: {start:g} {sign} {step:g} * (({kernel} - 1) / 2 - {pad}) = {end:g}"

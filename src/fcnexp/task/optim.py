@@ -60,6 +60,18 @@ def constant(optimizer: Optimizer, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
+def step(optimizer: Optimizer, steps: int, *, every: int, gamma: float) -> LambdaLR:
+    """Rate times `gamma` after each `every` steps, as Caffe's policy of this name.
+
+    `steps` is not used. Raises ValueError where every is below 1 or gamma is not above 0.
+    """
+    if every < 1 or gamma <= 0:
+        raise ValueError(
+            f"schedule.every={every}, schedule.gamma={gamma}: steps from 1 on, and a factor above 0"
+        )
+    return LambdaLR(optimizer, lambda done: gamma ** (done // every))
+
+
 def polynomial(optimizer: Optimizer, steps: int, *, power: float, warmup: int) -> LambdaLR:
     """Rate falls as `(1 - step / steps) ** power`, after a linear rise over `warmup` steps."""
 

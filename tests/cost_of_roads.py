@@ -1,0 +1,84 @@
+"""Time and memory of every road from coarse to dense scores, side by side; not a test.
+
+python tests/cost_of_roads.py [SIDE ...]        a table for each side, 224 and 500 if none is given
+
+Each road runs in a process of its own, one after another, on one random image. Naive is one pass of
+the plain net times the number of shifts: each pass costs the same. `trunk` has one 1x1 scoring on
+the deepest map, `net` the published head of 4096 channels.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+
+from fcnexp.build import network
+
+NETS = {
+    "AlexNet trunk": ["backbone=alexnet", "head=linear"],
+    "AlexNet net": ["backbone=alexnet", "head=fc"],
+    "VGG16 trunk": ["backbone=vgg16", "head=linear"],
+    "VGG16 net": ["backbone=vgg16", "head=fc"],
+}
+ROADS = {
+    "FCN-32s, deconvolution": ["model=fcn32s", "dense=deconv_fixed"],
+    "FCN-8s, deconvolution": ["model=fcn8s", "dense=deconv_fixed"],
+    "FCN-32s, bilinear": ["model=fcn32s", "dense=bilinear"],
+    "rarefaction to 8": ["model=fcn32s", "dense=rarefaction", "dense.stride=8"],
+    "rarefaction to 1": ["model=fcn32s", "dense=rarefaction", "dense.stride=1"],
+    "shift-and-stitch to 8": ["model=fcn32s", "dense=shift_and_stitch", "dense.stride=8"],
+    "shift-and-stitch to 1": ["model=fcn32s", "dense=shift_and_stitch", "dense.stride=1"],
+}
+NAIVE = "shifts one by one, 1024 passes"
+PLAIN = "FCN-32s, deconvolution"
+
+
+def measure(net: str, road: str, side: int) -> dict[str, float]:
+    """Seconds of one image, the least of some runs, and GiB above what the weights take."""
+    overrides = [*NETS[net], *(ROADS[PLAIN] if road == NAIVE else ROADS[road])]
+    model = network([*overrides, "data=voc"])
+    image = torch.randn(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, begun = [], time.monotonic()
+    with torch.inference_mode():
+        while len(seconds) < 2 or (time.monotonic() - begun < 8 and len(seconds) < 20):
+            start = time.monotonic()
+            model.net.scorer(image) if road == NAIVE else model({"rgb": image})
+            seconds.append(time.monotonic() - start)
+            if seconds[0] > 60:
+                break
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": min(seconds) * (1024 if road == NAIVE else 1), "gib": peak / 2**20}
+
+
+def main() -> None:
+    """Print the tables, or measure one road and print it as JSON."""
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))))
+        return
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    for side in [int(argument) for argument in sys.argv[1:]] or [224, 500]:
+        for net in NETS:
+            print(f"\n{net}, {side}x{side}")
+            print("| road | seconds | naive / this | GiB |\n|---|---|---|---|")
+            naive = 0.0
+            for road in [NAIVE, *ROADS]:
+                command = [sys.executable, __file__, "--one", net, road, str(side)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    print(f"| {road} | did not end: exit code {done.returncode} | | |", flush=True)
+                    continue
+                found = json.loads(done.stdout.splitlines()[-1])
+                naive = naive or found["seconds"]
+                ratio = naive / found["seconds"]
+                print(
+                    f"| {road} | {found['seconds']:.3g} | {ratio:.3g} | {found['gib']:.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
