@@ -2,11 +2,12 @@
 
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -27,6 +28,7 @@ from fcnexp.config import (
     refuse_foreign_code,
 )
 from fcnexp.errors import ConfigError, UserError
+from fcnexp.reporting.records import RESULT, run_folders
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
@@ -40,9 +42,12 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     offer_sweeps()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
+    sweeps: set[Path] = set()
 
     def job(cfg: DictConfig) -> float | None:
         settings = HydraConfig.get()
+        if settings.mode == RunMode.MULTIRUN:
+            sweeps.add(Path(settings.sweep.dir))
         folder = Path(settings.runtime.output_dir).resolve()
         try:
             return task(cfg, folder)
@@ -63,6 +68,25 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         if "Config group override must be" not in str(error):
             raise
         fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
+    finally:
+        for folder in sweeps:
+            if any((run / RESULT).is_file() for run in run_folders(folder)):
+                print(f"side by side: python -m fcnexp.report {shlex.quote(str(folder))}")
+
+
+def what_was_typed() -> dict[str, Any]:
+    """What this run was told, for its record: by whatever way, and not what follows from it.
+
+    choices: option by group, null where there is none. typed: keys, of a sweep's jobs as well.
+    """
+    settings = HydraConfig.get()
+    choices = {
+        group: option
+        for group, option in sorted(settings.runtime.choices.items())
+        if "/" not in group and group not in ("sweeps", "recipe")
+    }
+    keys = [override.partition("=")[0].lstrip("+~") for override in settings.overrides.task]
+    return {"choices": choices, "typed": keys}
 
 
 def offer_data_of_checkpoint(arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from fcnexp.config import to_plain
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.checkpoints import read_checkpoint
-from fcnexp.reporting.result import CONFIG, RESULT
+from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.task.callbacks import LAST
 
 # What may differ between a run and its continuation: it changes no number.

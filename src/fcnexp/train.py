@@ -20,7 +20,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     """
     from fcnexp import build, runs, staging  # slow to import, and not needed to answer --help
     from fcnexp.config import check
-    from fcnexp.reporting import result, tables
+    from fcnexp.reporting import records, result, tables
 
     cfg = check(cfg)
     trainings = staging.stages(cfg, folder)
@@ -28,7 +28,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         check(stage.cfg)
     if cfg.resume:
         runs.refuse_other_config(folder, cfg)
-        if not (folder / result.CONFIG).is_file():
+        if not (folder / records.CONFIG).is_file():
             print(f"nothing to continue in {folder}: this begins anew")
     else:
         runs.claim(folder)
@@ -56,8 +56,8 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     import lightning as L
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import build, runs, trainers
-    from fcnexp.reporting import pictures, result, tables
+    from fcnexp import build, cli, runs, trainers
+    from fcnexp.reporting import pictures, records, result, tables
 
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -72,7 +72,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         print(f"continues after step {stopped.step}, from {stopped.path}")
     try:
         trainer = trainers.build_trainer(cfg, folder)
-        if not (folder / result.CONFIG).exists():  # the last stage's folder has the run's own
+        if not (folder / records.CONFIG).exists():  # the last stage's folder has the run's own
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
         start = time.monotonic()
         if cfg.regime.steps:
@@ -96,6 +96,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         "images": len(data.val),
         "masked": task.masking["test"],
         "command": shlex.join(["python", "-m", "fcnexp.train", *sys.argv[1:]]),
+        **cli.what_was_typed(),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record, cfg.paper)

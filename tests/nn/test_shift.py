@@ -170,6 +170,19 @@ class Whole(torch.nn.Module):
         return stitched(self.net, image, shared=self.shared)
 
 
+@SHARED
+def test_half_precision_goes_through_all_shifts(shared):
+    """Under autocast maps are bfloat16, weights are not; scores differ by their rounding."""
+    net = network(["backbone=tiny", "model=fcn32s"]).net.scorer
+    randomise(net)
+    image = torch.randn(1, 3, 64, 64)
+    whole = stitched(net, image, 8, shared=shared)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = stitched(net, image, 8, shared=shared)
+    assert halved.dtype == torch.bfloat16
+    assert (halved - whole).abs().max() < 0.05 * whole.abs().max()
+
+
 def test_interlacing_undoes_splitting():
     maps = picture(7, 9)
     back = interlace(split(maps, 4), 4)

@@ -98,7 +98,10 @@ def run(trunk: nn.Module, height: int) -> list[Seen]:
 
 
 def bytes_of(module: nn.Module, maps: Tensor) -> int:
-    """Bytes of the largest input and output that any one layer has at once, of these maps."""
+    """Bytes of the largest input and output that any one layer has at once, of these maps.
+
+    As in the precision of the weights, also under autocast.
+    """
     largest = 0
 
     def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
@@ -106,7 +109,8 @@ def bytes_of(module: nn.Module, maps: Tensor) -> int:
         held = [t for t in (*args, out) if isinstance(t, Tensor)]
         largest = max(largest, sum(t.numel() * t.element_size() for t in held))
 
-    _watch_on_meta(module, (maps.to("meta"),), note)
+    weights = next(module.parameters(), maps)  # maps may be halved: autocast does not reach meta
+    _watch_on_meta(module, (maps.to("meta", weights.dtype),), note)
     return largest
 
 

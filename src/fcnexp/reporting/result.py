@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
-
-RESULT = "result.json"
-CONFIG = "config.yaml"
 
 
 def write_config(folder: Path, text: str) -> None:

@@ -12,6 +12,8 @@ NAMES = {
     "miou": "mean IU",
     "fw_iou": "f.w. IU",
 }
+OTHERS = [name for key, name in NAMES.items() if key != "miou"]
+FIGURES = ("seeds", "mean IU", "gain", *OTHERS, "training (s)", "paper")  # of a comparison
 
 
 def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
@@ -88,6 +90,16 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
     console = Console(highlight=False)
     console.print(halves)
     console.print(classes)
+
+
+def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
+    """Print runs side by side; the first line of cells is the header."""
+    table = Table(title=title, title_justify="left")
+    for name in cells[0]:
+        table.add_column(name, justify="right" if name in FIGURES else "left")
+    for line in cells[1:]:
+        table.add_row(*line)
+    Console(highlight=False).print(table)
 
 
 def percent(fraction: float | None) -> str:

@@ -1,0 +1,79 @@
+"""Records of runs, found below folders and read back. Needs no torch."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from fcnexp.errors import DataError
+
+RESULT = "result.json"
+CONFIG = "config.yaml"
+
+
+class Run(NamedTuple):
+    """A finished run: what it was told to do, and what came of it."""
+
+    folder: Path
+    config: dict[str, Any]
+    result: dict[str, Any]
+
+
+def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
+    """Finished runs below these folders, and the folders of those that are not finished.
+
+    In the order of the folders, below each by name, numbers by their value; each run once.
+    Raises DataError where there is none, or where a record is damaged.
+    """
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give one that holds runs, say outputs")
+        for run in run_folders(folder):
+            found.setdefault(run.resolve(), run)
+    finished = [run for run in found.values() if (run / RESULT).is_file()]
+    if not finished:
+        begun = f"; {len(found)} begun, none finished" if found else ""
+        raise DataError(
+            f"{', '.join(map(str, folders))}: no finished run below{begun}; one is a folder with "
+            f"{CONFIG} and {RESULT}, as train writes them: outputs/train/DATE, outputs/sweep/DATE"
+        )
+    return [read_run(run) for run in finished], [r for r in found.values() if r not in finished]
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Folders of runs below a folder, itself included, finished or not; not the stages of a run."""
+    if (folder / CONFIG).is_file():
+        yield folder
+        return
+    with os.scandir(folder) as entries:
+        below = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    for inner in sorted(below, key=_by_number):
+        if inner.name != "wandb":  # its copies of configs are no runs
+            yield from run_folders(inner)
+
+
+def read_run(folder: Path) -> Run:
+    """The record of a finished run. Raises DataError where it is damaged."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        whole = result["status"] == "done" and "miou" in result["scores"]
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DataError(f"{folder / RESULT}: damaged; remove it to leave this run out")
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError):
+        config = None
+    if not isinstance(config, dict):
+        raise DataError(f"{folder / CONFIG}: damaged; remove it to leave this run out")
+    return Run(folder, config, result)
+
+
+def _by_number(path: Path) -> tuple[bool, int, str]:
+    number = path.name.isdecimal()
+    return (not number, int(path.name) if number else 0, path.name)

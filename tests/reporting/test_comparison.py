@@ -1,0 +1,174 @@
+"""Runs side by side, from made-up records."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up_runs import CHOICES, SCORES, write_run
+
+from fcnexp.errors import DataError
+from fcnexp.reporting.comparison import compare, mean_iu_without
+from fcnexp.reporting.records import read_runs, run_folders
+
+
+def rows_of(folder: Path):
+    return compare(read_runs([folder])[0], mean_iu_without(None)).rows
+
+
+def told(folder: Path) -> list[dict[str, str]]:
+    return [row.told for row in rows_of(folder)]
+
+
+def test_scores_are_means_over_seeds_with_their_sample_deviation(tmp_path):
+    numbers = np.random.default_rng(0).random((2, 3, 5))  # settings, seeds, scores and seconds
+    for setting, keep in enumerate((1, 0.5)):
+        for seed in range(3):
+            *values, seconds = numbers[setting, seed].tolist()
+            write_run(
+                tmp_path / f"{3 * setting + seed}",
+                seed=seed,
+                workers=seed,
+                seconds=seconds,
+                regime__loss__keep=keep,
+                **dict(zip(SCORES, values, strict=True)),
+            )
+    rows = rows_of(tmp_path)
+    mean, spread = numbers.mean(1), numbers[..., 2].std(1, ddof=1)
+    for row, expected, deviation in zip(rows, mean, spread, strict=True):
+        assert [row.scores[name] for name in SCORES] == pytest.approx(expected[:4].tolist())
+        assert (row.seconds, row.spread) == pytest.approx((expected[4], deviation))
+        assert row.seeds == 3
+    assert rows[0].gain is None
+    assert rows[1].gain == pytest.approx(mean[1, 2] - mean[0, 2])
+    assert [row.told for row in rows] == [{"keep": "1"}, {"keep": "0.5"}]
+
+
+def test_single_seed_has_no_spread_and_a_score_that_is_missing_counts_nowhere(tmp_path):
+    write_run(tmp_path / "0", fw_iou=None)
+    write_run(tmp_path / "1", fw_iou=0.3, seed=1)
+    write_run(tmp_path / "2", regime__lr=0.2, miou=None)
+    first, second = rows_of(tmp_path)
+    assert first.scores["fw_iou"] == 0.3 and first.spread == 0
+    assert (second.scores["miou"], second.spread, second.gain) == (None, None, None)
+
+
+def test_repeated_seed_is_counted_once_and_named(tmp_path):
+    write_run(tmp_path / "a", miou=0.4)
+    write_run(tmp_path / "b", miou=0.8)
+    write_run(tmp_path / "c", miou=0.6, seed=1)
+    rows, repeats = compare(read_runs([tmp_path])[0], mean_iu_without(None))
+    assert repeats == [tmp_path / "b"] and rows[0].seeds == 2
+    assert rows[0].scores["miou"] == pytest.approx(0.5)
+
+
+def test_option_stands_for_the_keys_that_follow_from_it(tmp_path):
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1", model__skips=[16], choices=CHOICES | {"model": "fcn16s"})
+    assert told(tmp_path) == [{"model": "fcn8s"}, {"model": "fcn16s"}]
+
+
+def test_key_that_was_typed_or_does_not_follow_stands_beside_the_option(tmp_path):
+    other = CHOICES | {"model": "fcn16s"}
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1", model__skips=[16], model__fusion="max", choices=other)
+    assert told(tmp_path)[1] == {"model": "fcn16s"}  # one run of each: it may well follow
+    write_run(tmp_path / "2", model__skips=[16], choices=other)
+    assert [row["fusion"] for row in told(tmp_path)] == ["sum", "max", "sum"]
+    write_run(tmp_path / "typed/0", typed=["model", "model.fusion"])
+    write_run(
+        tmp_path / "typed/1",
+        **{"model__skips": [16], "model__fusion": "max", "choices": other},
+    )
+    assert told(tmp_path / "typed")[1] == {"model": "fcn16s", "fusion": "max"}
+
+
+def test_difference_in_another_group_is_never_hidden(tmp_path):
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1", model__skips=[], regime__lr=1e-10, choices=CHOICES | {"model": "a"})
+    assert told(tmp_path)[1] == {"model": "a", "lr": "1e-10"}
+
+
+def test_experiment_stands_for_all_that_it_sets(tmp_path):
+    for name, size, keep in (("keep_all", 8, 1), ("keep_half", 16, 0.5)):
+        changes = {"regime__batch_size": size, "regime__loss__keep": keep}
+        write_run(tmp_path / name, choices=CHOICES | {"experiment": name}, **changes)
+    assert told(tmp_path) == [{"experiment": "keep_all"}, {"experiment": "keep_half"}]
+    other = CHOICES | {"experiment": "max", "model": "fcn16s"}
+    write_run(tmp_path / "max", choices=other, model__skips=[16], model__fusion="max")
+    same = CHOICES | {"experiment": "other_max"}  # its fusion is not that of its model elsewhere
+    write_run(tmp_path / "other_max", choices=same, model__fusion="max")
+    assert [set(row) for row in told(tmp_path)] == [{"experiment", "model"}] * 4
+
+
+def test_records_without_options_are_told_apart_by_keys(tmp_path):
+    for name, target, dropout in (("0", "FcHead", 0.5), ("1", "LinearHead", 0)):
+        folder = write_run(
+            tmp_path / name, head__dropout=dropout, head___target_=f"fcnexp.nn.heads.{target}"
+        )
+        result = json.loads((folder / "result.json").read_text())
+        del result["choices"], result["typed"]
+        (folder / "result.json").write_text(json.dumps(result))
+    rows = [{"head": "FcHead", "dropout": "0.5"}, {"head": "LinearHead", "dropout": "0"}]
+    assert told(tmp_path) == rows
+    write_run(tmp_path / "2", head__dropout=0.1)  # that one has them
+    assert told(tmp_path) == [*rows, {"head": "FcHead", "dropout": "0.1"}]
+
+
+def test_name_is_as_long_as_it_must_be(tmp_path):
+    write_run(tmp_path / "0", augment={"keep": 1})
+    write_run(tmp_path / "1", augment={"keep": 1}, regime__loss__keep=0.5)
+    assert told(tmp_path)[1] == {"loss.keep": "0.5"}
+
+
+def test_mean_iu_can_leave_a_class_out(tmp_path):
+    write_run(tmp_path / "0")
+    (run,), _ = read_runs([tmp_path])
+    assert mean_iu_without("background")(run) == pytest.approx((0.4 + 0.2) / 2)
+    assert mean_iu_without("ring")(run) == pytest.approx((0.9 + 0.4 + 0.2) / 3)
+    with pytest.raises(DataError, match=r"without=sky: .*/0 has no such class; it has backgr"):
+        mean_iu_without("sky")(run)
+
+
+def test_published_figure_keeps_its_mark(tmp_path):
+    write_run(tmp_path / "0", paper={"source": "PAMI skips", "miou": 65.5})
+    write_run(tmp_path / "1", regime__lr=1, paper={"source": "PAMI (recalled)", "miou": 46.6})
+    write_run(tmp_path / "2", regime__lr=2, paper={"source": "D2L", "pixel_acc": 84.8})
+    assert [row.paper for row in rows_of(tmp_path)] == ["65.5", "46.6 (recalled)", None]
+
+
+def test_runs_are_found_in_the_order_of_their_numbers_each_once(tmp_path):
+    for name in ("10", "9", "1", "b/c"):
+        write_run(tmp_path / name)
+    write_run(tmp_path / "9/stages/fcn32s")
+    write_run(tmp_path / "d/wandb/files")
+    names = ["1", "9", "10", "b/c"]
+    assert [str(f.relative_to(tmp_path)) for f in run_folders(tmp_path)] == names
+    runs, unfinished = read_runs([tmp_path / "9", tmp_path, tmp_path / "b/c/../c"])
+    assert [r.folder.name for r in runs] == ["9", "1", "10", "c"] and unfinished == []
+
+
+def test_unfinished_run_is_listed(tmp_path):
+    write_run(tmp_path / "0")
+    (write_run(tmp_path / "1") / "result.json").unlink()
+    runs, unfinished = read_runs([tmp_path])
+    assert [run.folder.name for run in runs] == ["0"] and unfinished == [tmp_path / "1"]
+
+
+OTHER = '{"status": "begun", "scores": {"miou": 1}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"status": "done"}', '{"status": "x"}', "\xff", OTHER]
+)
+def test_damaged_result_is_named(tmp_path, text):
+    (write_run(tmp_path / "0") / "result.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"0/result.json: damaged; remove it to leave this run"):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "- 1", "\xff"])
+def test_damaged_config_is_named(tmp_path, text):
+    (write_run(tmp_path / "0") / "config.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"0/config.yaml: damaged; remove it to leave this run"):
+        read_runs([tmp_path])
