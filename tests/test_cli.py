@@ -156,7 +156,7 @@ MISTAKES = {
     "null group": (["modality=null"], "a group cannot be null"),
     "number below": (["regime.steps=-1"], "regime.steps=-1: it counts from 0"),
     "key of another option": (["head.channels=5"], "head.channels: no such key"),
-    "order of skips": (["model.skips=[8]"], "model.skips=[8]: each fusion doubles the map"),
+    "order of skips": (["model.skips=[8]"], "model: skips=[8]: each fusion doubles the map"),
     "missing value": (["init=caffemodel"], "init.path: required, and not given"),
     "missing file": (
         ["backbone=googlenet", "init=caffemodel", "init.path=gone.caffemodel"],
