@@ -8,6 +8,7 @@ from fcnexp.build import network
 from fcnexp.errors import WeightsError
 from fcnexp.nn import download
 from fcnexp.nn.backbones.base import PublishedWeights
+from fcnexp.nn.checkpoints import parent_weights
 from fcnexp.nn.original import blobs
 
 WEIGHTS = PublishedWeights(
@@ -121,3 +122,22 @@ def test_first_layer_of_a_published_trunk_is_widened_to_depth(tmp_path, monkeypa
     conv1 = net.scorers()["rgb"].backbone.trunk.conv1.weight
     torch.testing.assert_close(conv1[:, :3], filters)
     torch.testing.assert_close(conv1[:, 3], filters.mean(1))
+
+
+def test_a_deconvnet_takes_the_trunk_and_head_of_any_fcn():
+    """Noh et al. start from a classifier's encoder; class scores and skips are of no use to it."""
+    narrow = ["backbone.widths=[4,4,6,6,8,8]", "head=fc", "head.channels=6"]
+    fcn = network([*narrow, "model=fcn8s", "seed=1"])
+    stored = {"state_dict": {f"net.{name}": value for name, value in fcn.state_dict().items()}}
+    net = network([*narrow, "model=deconvnet"])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    new = parent_weights(net, stored, "fcn8s.ckpt")
+    trunk = ("net.scorer.backbone.", "net.scorer.head.")
+    assert new and not any(name.startswith(trunk) for name in new)
+    for name, value in net.state_dict().items():
+        expected = fcn.state_dict() if name.startswith(trunk) else before
+        assert torch.equal(value, expected[name])
+    with pytest.raises(WeightsError, match=r"fcn8s.ckpt: of another net; .*size mismatch"):
+        parent_weights(
+            network(["model=deconvnet", "head=fc", "head.channels=6"]), stored, "fcn8s.ckpt"
+        )
