@@ -16,7 +16,7 @@ from fcnexp.data.datamodule import SegmentationData
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, load_weights
+from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, load_weights, parent_weights
 from fcnexp.nn.dense import EDGES, Upsampling
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
@@ -101,8 +101,31 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
     scorer = LateFusion(streams, channels) if len(streams) > 1 else first
     settings = {"edges": edges_of(cfg, first.backbone)} if "edges" in cfg.dense else {}
     dense = part(cfg, "dense", num_classes, scorer, **settings)
+    check_learned(cfg, dense, scorer, outputs)
     net = Network(FCN(scorer, dense), recipe.streams, outputs)
     return net.to(memory_format=torch.channels_last), recipe
+
+
+def check_learned(
+    cfg: DictConfig, dense: nn.Module, scorer: nn.Module, outputs: dict[str, int]
+) -> None:
+    """Raise ConfigError where interpolations learn that must not, and log where none can."""
+    learned = cfg.dense.get("learned", "none")
+    if learned == "none" and not list(dense.parameters()):
+        return
+    if cfg.model.get("trained") == "scores":
+        raise ConfigError(
+            "model.trained=scores: all else stays as it was loaded, but this dense part learns; "
+            "choose dense=deconv_fixed"
+        )
+    if len(outputs) > 1:
+        raise ConfigError(
+            f"dense: an interpolation that learns would mix the tasks {', '.join(outputs)}; choose "
+            "dense=deconv_fixed"
+        )
+    kernels = [m for net in (scorer, dense) for m in net.modules() if isinstance(m, Upsampling)]
+    if learned != "none" and not any(kernel.learned for kernel in kernels):
+        log.warning("dense.learned=%s: this net has no skips whose interpolation learns", learned)
 
 
 def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
@@ -231,6 +254,17 @@ def task_from_checkpoint(stored: dict[str, Any], path: str) -> SegmentationTask:
     load_weights(net, stored, path)
     names, masking = tuple(facts["class_names"]), facts.get("masking")
     return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
+
+
+def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:
+    """Raise ConfigError or WeightsError where a stage's net cannot start from the one before."""
+    parent: Network | None = None
+    for cfg in configs:
+        net = on_meta(cfg, outputs_of(part(cfg, "data")), size=(65, 97))[0]
+        if parent is not None:
+            tensors = {f"net.{name}": tensor for name, tensor in parent.state_dict().items()}
+            parent_weights(net, {"state_dict": tensors}, "init=staged")
+        parent = net
 
 
 def dry_run(cfg: DictConfig) -> None:

@@ -87,7 +87,7 @@ class PrepareConfig:
 
 @dataclass
 class Masking:
-    """What is hidden from the net in training and in test; see conf/train.yaml."""
+    """What is hidden from the net in training and in test; see conf/masking."""
 
     train: str | None = MISSING
     test: str | None = MISSING

@@ -64,4 +64,4 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
 
 def _stride(cfg: DictConfig) -> int:
     """What the stage is called after: the finest tap that is fused."""
-    return min([32, *cfg.model.skips])
+    return min([cfg.model.get("deepest") or 32, *cfg.model.skips])

@@ -24,8 +24,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     cfg = check(cfg)
     trainings = staging.stages(cfg, folder)
-    for stage in trainings:
-        check(stage.cfg)
+    if len(trainings) > 1:
+        build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
     if cfg.resume:
         runs.refuse_other_config(folder, cfg)
         if not (folder / records.CONFIG).is_file():

@@ -57,8 +57,8 @@ PADDED = [  # backbone, receptive field of its deepest map, padding of the image
 @torch.inference_mode()
 def test_equals_rarefaction_inside_padded_nets(backbone, field, pad, side, stride, shared):
     """Inside: where a cell's receptive field lies on the image and its first layer's padding."""
-    deepest = 8 if backbone == "googlenet" else 32
-    choice = [f"backbone={backbone}", "model=fcn32s", "head=linear", f"model.deepest={deepest}"]
+    choice = [f"backbone={backbone}", "model=fcn32s", "head=linear"]
+    choice += ["model.deepest=8"] if backbone == "googlenet" else []
     net = randomise(network(choice)).double().net.scorer
     image = picture(side, side)
     dense, found = rarefy(net, stride)(image), stitched(net, image, stride, shared=shared)

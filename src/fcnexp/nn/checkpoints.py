@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 
+KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
 CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
 
@@ -44,7 +45,8 @@ def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, 
     """Fill a net from a checkpoint of its own, or of a net that is a part of it.
 
     The parent of an FCN is a coarser one, which lacks a skip or more; that of a DeconvNet may be
-    any FCN of the same backbone and head, whose class scores and skips it has no use for.
+    any FCN of the same backbone and head, whose class scores and skips it has no use for. An
+    interpolation that is trained here and was not there starts bilinear.
     Returns the parameters that the checkpoint has not, by name; they keep their values.
     Raises WeightsError where anything else is missing or does not fit.
     """
@@ -54,8 +56,24 @@ def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, 
         missing = {name for name in own if not _is_encoder(name)}
     else:
         missing = {name for name in own if ".skips." in name and name not in weights}
+        # The last interpolation's kernel is another one at each depth.
+        missing |= {n for n in own if n.endswith(KERNEL) and not _fits(own[n], weights.get(n))}
+        _refuse_trained_kernels(set(weights) - set(own), path)
+        weights = {name: value for name, value in weights.items() if name not in missing}
     _load(net, weights | {name: own[name] for name in missing}, path)
     return {name: value for name, value in net.named_parameters() if name in missing}
+
+
+def _fits(own: Tensor, found: Tensor | None) -> bool:
+    return found is not None and found.shape == own.shape
+
+
+def _refuse_trained_kernels(surplus: set[str], path: str | Path) -> None:
+    if kernels := sorted(name for name in surplus if name.endswith(KERNEL)):
+        raise WeightsError(
+            f"{path}: its interpolations were trained ({kernels[0]} ...); choose "
+            "dense=deconv_learned with the same dense.learned"
+        )
 
 
 def _is_encoder(name: str) -> bool:

@@ -204,10 +204,11 @@ class LearnedDeconvolution(nn.Module):
         super().__init__()
         stride = int(scorer.grid.step)
         if kernel - stride != 2 * pad:
+            fitting = 2 * stride - stride % 2
             raise ValueError(
                 f"kernel={kernel}, pad={pad}: at stride {stride} the output is a whole multiple of "
-                f"the map where kernel - 2 * pad = {stride}; say kernel={2 * stride} "
-                f"pad={stride // 2}"
+                f"the map where kernel - 2 * pad = {stride}; say kernel={fitting} "
+                f"pad={(fitting - stride) // 2}"
             )
         self.upscore = nn.ConvTranspose2d(num_classes, num_classes, kernel, stride, pad)
         with torch.no_grad():

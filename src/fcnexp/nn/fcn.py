@@ -47,6 +47,8 @@ class SkipNet(nn.Module):
             if value not in allowed:
                 raise ValueError(f"{name}={value}: allowed are {' and '.join(allowed)}")
         if deepest is not None:
+            if deepest == max(backbone.taps):
+                raise ValueError(f"deepest={deepest}: that is this backbone's as it is; say null")
             cut(backbone, deepest)
         refuse_missing_tap(skips, backbone)
         if len(scales) != len(skips):
@@ -137,10 +139,14 @@ def refuse_missing_tap(skips: Sequence[int], backbone: Backbone) -> None:
     missing = [stride for stride in skips if stride not in finer]
     if missing:
         taps = ", ".join(str(stride) for stride in reversed(finer)) or "none"
-        depths = ", ".join(f"fcn{stride}s" for stride in (deepest, *reversed(finer)))
+        models = ", ".join(f"fcn{stride}s" for stride in (deepest, *reversed(finer)))
+        # The models' names are of trunks that go down to 32.
+        hint = (
+            f"its models are {models}" if deepest == 32 else "model.skips and model.scales say so"
+        )
         raise ValueError(
-            f"skips={list(skips)}: this backbone has no tap of stride {missing[0]} to fuse; it has "
-            f"{taps}, so that its models are {depths}"
+            f"skips={list(skips)}: this backbone has no tap of stride {missing[0]} to fuse under "
+            f"the one of {deepest}; it has {taps}: {hint}"
         )
     if list(skips) != halves:
         raise ValueError(

@@ -64,8 +64,8 @@ class FcHead(nn.Module):
         short = [max(0, window - side) for side in maps.shape[-2:]]
         if any(short):  # an image smaller than the window, on a trunk that pads less than 100
             maps = F.pad(maps, (0, short[1], 0, short[0]))
-        fc6 = F.dropout(F.relu(self.bn6(self.fc6(maps))), self.dropout, self.training)
-        fc7 = F.dropout(F.relu(self.bn7(self.fc7(fc6))), self.dropout, self.training)
+        fc6 = F.dropout(F.relu(self.bn6(self.fc6(maps)), inplace=True), self.dropout, self.training)
+        fc7 = F.dropout(F.relu(self.bn7(self.fc7(fc6)), inplace=True), self.dropout, self.training)
         return fc7 if self.score_fr is None else self.score_fr(fc7)
 
     def layers(self) -> dict[str, nn.Module]:

@@ -27,8 +27,10 @@ class LocalResponseNorm(nn.Module):
         """Return the normalised maps, (N, C, H, W) to (N, C, H, W)."""
         band: Tensor = self.band  # type: ignore[assignment]  # a buffer
         energy = F.conv2d(maps * maps, band.to(maps.dtype))
-        root = (1 + energy).rsqrt()  # d ** -0.5
-        return maps * (root * root.sqrt())  # d ** -0.75
+        root = energy.add_(
+            1
+        ).rsqrt_()  # d ** -0.5; in place, since large maps cost time to allocate
+        return (maps * root).mul_(root.sqrt())  # d ** -0.75
 
 
 def widen(filters: np.ndarray, channels: int) -> np.ndarray:

@@ -61,7 +61,7 @@ def blobs(net: nn.Module) -> dict[str, list[Tensor]]:
         found["upscore"] = _tensors(net.net.dense.upscore)
     for name, suffix, layer in _upsamplings(net):
         if layer.learned:
-            found |= {name + task + suffix: k for task, k in _kernels_by_task(net.outputs, layer)}
+            found[name + suffix] = [layer.kernel]
     return found
 
 
@@ -159,17 +159,6 @@ def _tasks(outputs: dict[str, int]) -> Iterator[tuple[str, int]]:
     """Suffix and number of classes of each task; a single one has no suffix."""
     for task, count in outputs.items():
         yield (f"_{task}" if len(outputs) > 1 else "", count)
-
-
-def _kernels_by_task(
-    outputs: dict[str, int], layer: Upsampling
-) -> Iterator[tuple[str, list[Tensor]]]:
-    """Views of a trained kernel (K, K, k, k): the original has one for each task."""
-    first = 0
-    for task, count in _tasks(outputs):
-        block = slice(first, first + count)
-        yield task, [layer.kernel[block, block]]
-        first += count
 
 
 def _by_task(outputs: dict[str, int], tensors: list[Tensor]) -> Iterator[tuple[str, list[Tensor]]]:

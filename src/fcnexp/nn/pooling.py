@@ -52,9 +52,31 @@ class MaxPool(nn.Module):
         found = min(size) + 2 * self.pad + self.hang >= self.kernel
         if found and self.dilation == 1 and (round_up or self.hang == 0):
             return F.max_pool2d(maps, self.kernel, self.stride, self.pad, ceil_mode=round_up)
+        found = min(size) + 2 * self.pad + self.hang >= self.window
+        if found and self.stride == 1 and not maps.requires_grad:
+            return self._by_axes(maps)
         behind = [self.pad + max(self.hang, self.window - 2 * self.pad - side) for side in size]
         maps = F.pad(maps, (self.pad, behind[1], self.pad, behind[0]), value=float("-inf"))
         return F.max_pool2d(maps, self.kernel, self.stride, dilation=self.dilation)
+
+    def _by_axes(self, maps: Tensor) -> Tensor:
+        """Maxima at stride 1, along the rows and then the columns.
+
+        Several times as fast as torch's, which looks at each window whole and notes positions.
+        Only where no gradient is asked for: of equal values torch lets the first have it.
+        """
+        for axis in (-2, -1):
+            cells = maps.shape[axis]
+            out = cells + 2 * self.pad + self.hang - self.window + 1
+            best = maps.narrow(axis, 0, out).clone()
+            for shift in range(-self.pad, self.window - self.pad, self.dilation):
+                first, last = max(0, -shift), min(out, cells - shift)
+                if shift == 0 or last <= first:
+                    continue
+                part = best.narrow(axis, first, last - first)
+                torch.maximum(part, maps.narrow(axis, first + shift, last - first), out=part)
+            maps = best
+        return maps
 
 
 def largest(maps: Tensor, kernel: int, stride: int, pad: int) -> tuple[Tensor, Tensor]:

@@ -114,6 +114,23 @@ def bytes_of(module: nn.Module, maps: Tensor) -> int:
     return largest
 
 
+def output_size(module: nn.Module, maps: Tensor) -> tuple[int, int]:
+    """Height and width of what a module makes of these maps."""
+    found = (0, 0)
+
+    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        nonlocal found
+        if layer is module:
+            found = (out.shape[-2], out.shape[-1])
+
+    handle = module.register_forward_hook(note)
+    try:
+        _watch_on_meta(module, (maps.to("meta"),), lambda *_: None)
+    finally:
+        handle.remove()
+    return found
+
+
 def _image(trunk: nn.Module, height: int) -> Tensor:
     first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
     shape, dtype = (1, first.in_channels, height, _SIDE), first.weight.dtype

@@ -17,7 +17,7 @@ from fcnexp.nn.dense import Scorer, Upsampling
 from fcnexp.nn.fcn import SkipNet
 from fcnexp.nn.geometry import IMAGE, Grid
 from fcnexp.nn.pooling import MaxPool
-from fcnexp.nn.probe import bytes_of, steps
+from fcnexp.nn.probe import bytes_of, output_size, steps
 from fcnexp.nn.rarefy import share
 from fcnexp.nn.streams import LateFusion
 
@@ -70,6 +70,7 @@ class Stitch(nn.Module):
             raise ValueError(f"memory={memory}: GiB for the maps of a pass, above 0")
         self.step, self.stride, self.shared, self.memory = step, stride, shared, memory
         self.grid = Grid(stride, coarse.origin)
+        self.words = f"{(step // stride) ** 2} shifts, interlaced; their cost is not counted"
 
     def forward(self, plain: Tensor, scorer: Scorer, image: Tensor) -> Tensor:
         """(N, K, m h, m w), m = step / stride, of the scorer's plain scores (N, K, h, w)."""
@@ -92,17 +93,33 @@ class Stitch(nn.Module):
         """
         deepest = int(max(t.grid.step for s in _streams(scorer) for t in s.backbone.taps.values()))
         leads = [deepest - r for r in range(0, self.step, self.stride)]
+        first, (height, width) = deepest // self.step, size
+        longer = self._longer(scorer, image, deepest, (first + height, first + width))
         images = [
-            F.pad(image, (left, deepest - left, top, deepest - top))
+            F.pad(image, (left, longer - left, top, longer - top))
             for top, left in product(leads, leads)
         ]
-        first, (height, width) = deepest // self.step, size
+        net: nn.Module = scorer  # type: ignore[assignment]  # it is a Module
         scores = [
             part[..., first : first + height, first : first + width]
             for batch in self._batches(images, scorer)
-            for part in _run(scorer, torch.cat(batch)).split(len(image))
+            for part in _run(net, net, torch.cat(batch)).split(len(image))
         ]
         return interlace(torch.cat(scores), len(leads))
+
+    def _longer(self, scorer: Scorer, image: Tensor, deepest: int, cells: tuple[int, int]) -> int:
+        """By how much an image has to be longer, lest the scorer gives fewer cells than these.
+
+        By one step of the deepest map; by more where the image is smaller than a window, so that
+        growing it gives no cell at first.
+        """
+        longer = deepest
+        while True:
+            module: nn.Module = scorer  # type: ignore[assignment]  # it is a Module
+            height, width = output_size(module, F.pad(image, (0, longer, 0, longer)))
+            if height >= cells[0] and width >= cells[1]:
+                return longer
+            longer += deepest
 
     def _batches(self, images: list[Tensor], scorer: Scorer) -> Iterator[list[Tensor]]:
         """Images, as many at once as memory allows."""
@@ -121,14 +138,14 @@ class Stitch(nn.Module):
     def _split_one(self, scorer: SkipNet, image: Tensor) -> Tensor:
         trunk: Any = share(scorer.backbone)  # type: ignore[type-var]  # a Module
         splits = _split_at_strides(trunk, self.step, self.stride)
-        taps = trunk(image)
+        taps = _run(trunk, trunk, image)
         used = {stride: taps[stride] for stride in (max(taps), *map(int, scorer.skips))}
         deepest = used[max(used)]
         together = self._fit(bytes_of(scorer.head, deepest[:1]))  # type: ignore[arg-type]
         scores = []
         for start in range(0, len(deepest), together):
             part = {stride: maps[start : start + together] for stride, maps in used.items()}
-            scores.append(_run(scorer.score, part))
+            scores.append(_run(scorer, scorer.score, part))
         dense = torch.cat(scores)
         for factor in reversed(splits):
             dense = interlace(dense, factor)
@@ -173,11 +190,29 @@ def _split_at_strides(trunk: nn.Module, step: int, stride: int) -> list[int]:
     return [factors[taken] for taken in sorted(factors)]
 
 
-def _run(score: Callable[[Any], Tensor], inputs: Any) -> Tensor:
-    """Scores; for training, maps are computed anew on the way back instead of being kept."""
-    if torch.is_grad_enabled():
-        return checkpoint(score, inputs, use_reentrant=False)
-    return score(inputs)
+def _run(net: nn.Module, score: Callable[[Any], Any], inputs: Any) -> Any:
+    """What a net, or a part of it, makes of its inputs, for shifts beside the image itself.
+
+    Batch normalisation's running statistics are the image's own: shifts do not count again. For
+    training, maps are computed anew on the way back instead of being kept.
+    """
+
+    def quietly(inputs: Any) -> Any:
+        norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            return score(inputs)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+
+    return (
+        checkpoint(quietly, inputs, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else quietly(inputs)
+    )
 
 
 def _streams(scorer: Scorer) -> list[SkipNet]:

@@ -148,7 +148,7 @@ def _interpolation(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None
 def _stitch(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     source, stitch = watch.map(args[0]), args[-1]
     assert source is not None
-    _add_like(watch, out, source, name="stitched", kind="shifts, interlaced", grid=stitch.grid)
+    _add_like(watch, out, source, name="stitched", kind=stitch.words, grid=stitch.grid)
 
 
 def _add_like(watch: Watch, out: Tensor, source: Map, **changes: Any) -> None:

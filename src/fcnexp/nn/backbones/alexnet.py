@@ -17,7 +17,6 @@ class AlexNet(nn.Module):
     pool5_stride: 2; with 1 pool5 is the tap of stride 16 and fc6 twice as wide (sec. 4.2).
     """
 
-    pads_image = True
     imagenet = PublishedWeights(
         "bvlc_reference_caffenet.caffemodel",
         "http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel",
@@ -36,6 +35,7 @@ class AlexNet(nn.Module):
         self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
         self.pool1, self.pool2, self.pool5 = MaxPool(3, 2), MaxPool(3, 2), MaxPool(3, pool5_stride)
         refuse_pool5_stride(pool5_stride)
+        self.pads_image = pad > 5
         self.fc6 = (12 // pool5_stride, 0)
         conv1 = IMAGE.conv(11, 4, pad)
         pool1 = conv1.conv(3, 2)
@@ -50,16 +50,16 @@ class AlexNet(nn.Module):
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
         """Maps by stride of an image (N, C, H, W); see `Backbone`."""
         deepest = max(self.taps)
-        conv1 = F.relu(self.conv1(image))
+        conv1 = F.relu(self.conv1(image), inplace=True)
         if deepest == 4:
             return {4: conv1}
         norm1 = self.norm1(self.pool1(conv1, switches))
         if deepest == 8:
             return {4: conv1, 8: norm1}
-        norm2 = self.norm2(self.pool2(F.relu(self.conv2(norm1)), switches))
-        conv3 = F.relu(self.conv3(norm2))
-        conv4 = F.relu(self.conv4(conv3))
-        conv5 = F.relu(self.conv5(conv4))
+        norm2 = self.norm2(self.pool2(F.relu(self.conv2(norm1), inplace=True), switches))
+        conv3 = F.relu(self.conv3(norm2), inplace=True)
+        conv4 = F.relu(self.conv4(conv3), inplace=True)
+        conv5 = F.relu(self.conv5(conv4), inplace=True)
         maps = {4: conv1, 8: norm1, 16: conv5}
         if hasattr(self, "pool5"):
             maps[deepest] = self.pool5(conv5, switches)

@@ -43,11 +43,11 @@ class Inception(nn.Module):
         """(N, in, H, W) to (N, channels, H, W)."""
         branches = [
             self.conv1(maps),
-            self.conv3(F.relu(self.reduce3(maps))),
-            self.conv5(F.relu(self.reduce5(maps))),
+            self.conv3(F.relu(self.reduce3(maps), inplace=True)),
+            self.conv5(F.relu(self.reduce5(maps), inplace=True)),
             self.project(self.pool(maps)),
         ]
-        return F.relu(torch.cat(branches, dim=1))
+        return F.relu(torch.cat(branches, dim=1), inplace=True)
 
     def layers(self, block: str) -> dict[str, nn.Module]:
         """Convolutions by original name, in the original order."""
@@ -69,7 +69,6 @@ class GoogLeNet(nn.Module):
     """
 
     fc6 = (7, 3)  # the paper scores the last map directly; a head=fc sees its 7x7 neighbourhood
-    pads_image = False
     imagenet = PublishedWeights(
         "bvlc_googlenet.caffemodel",
         "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
@@ -79,6 +78,7 @@ class GoogLeNet(nn.Module):
 
     def __init__(self, in_channels: int, pad: int) -> None:
         super().__init__()
+        self.pads_image = pad > 3
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=pad)
         self.norm1 = LocalResponseNorm(64)
         self.reduce2 = nn.Conv2d(64, 64, 1)
@@ -98,11 +98,13 @@ class GoogLeNet(nn.Module):
 
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
         """Maps by stride of an image (N, C, H, W); see `Backbone`."""
-        conv1 = F.relu(self.conv1(image))
+        conv1 = F.relu(self.conv1(image), inplace=True)
         if max(self.taps) == 2:
             return {2: conv1}
         norm1 = self.norm1(self.pool1(conv1, switches))
-        norm2 = self.norm2(F.relu(self.conv2(F.relu(self.reduce2(norm1)))))
+        norm2 = self.norm2(
+            F.relu(self.conv2(F.relu(self.reduce2(norm1), inplace=True)), inplace=True)
+        )
         maps = {2: conv1, 4: norm2}
         if max(self.taps) == 4:
             return maps
@@ -120,15 +122,13 @@ class GoogLeNet(nn.Module):
 
     def layers(self) -> dict[str, nn.Module]:
         """Convolutions by original name."""
-        layers: dict[str, nn.Module] = {
-            "conv1/7x7_s2": self.conv1,
-            "conv2/3x3_reduce": self.reduce2,
-            "conv2/3x3": self.conv2,
-        }
+        stem = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "reduce2", "conv2/3x3": "conv2"}
+        own = dict(self.named_children())  # a cut trunk lacks the deeper ones
+        layers = {shown: own[name] for shown, name in stem.items() if name in own}
         for block in INCEPTION:
-            inception = self.get_submodule(f"inception_{block}")
-            assert isinstance(inception, Inception)
-            layers |= inception.layers(block)
+            inception = own.get(f"inception_{block}")
+            if isinstance(inception, Inception):
+                layers |= inception.layers(block)
         return layers
 
 
