@@ -1,6 +1,7 @@
 """One run trains the coarser nets first; a run can be continued."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,24 @@ def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeyp
 def test_differences_are_told_by_path():
     first, second = {"a": {"b": 1, "c": [2]}, "d": 3}, {"a": {"b": 1, "c": [4]}, "e": 5}
     assert differences(first, second) == [("a.c", [2], [4]), ("d", 3, None), ("e", None, 5)]
+
+
+@pytest.mark.parametrize(
+    ("dense", "message"),
+    [
+        (["deconv_learned", "dense.learned=all"], None),  # each stage's last kernel is a new one
+        (["deconv_d2l"], "dense: kernel=64, pad=16: at stride 16 .* say kernel=32 pad=8"),
+        (["shift_and_stitch_8"], "dense: stride=8: the scorer's is 4, allowed are 1, 2, 4"),
+    ],
+)
+def test_every_stage_is_built_before_the_first_is_trained(dense, message, tmp_path):
+    choice = ["model=fcn4s", "init=staged", "init@init.first=scratch", f"dense={dense[0]}"]
+    done = fcnexp(
+        "train",
+        *(*TINY, *choice, *dense[1:], "dry_run=true"),
+        folder=tmp_path,
+        cache=tmp_path / "cache",
+    )
+    assert done.returncode == (message is not None)
+    if message:
+        assert re.search(message, done.stderr)

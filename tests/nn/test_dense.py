@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from dense_nets import picture, randomise
 
 from fcnexp.build import network
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.backbones.base import Tap
 from fcnexp.nn.caffe import load_blobs
+from fcnexp.nn.checkpoints import parent_weights
 from fcnexp.nn.dense import Interpolation, Upsampling, bilinear_kernel
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE, Grid
@@ -126,6 +127,44 @@ def test_a_files_kernels_fill_learned_ones_and_a_classifiers_leaves_them_bilinea
 def test_unknown_ways_to_learn_are_refused():
     with pytest.raises(ConfigError, match="dense: learned=some: allowed are none, skips, all"):
         network([NARROW, "dense=deconv_learned", "dense.learned=some"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=fcn32s_fixed", "dense=deconv_learned"], "model.trained=scores: all else stays"),
+        (["model.trained=scores", "dense=deconv_d2l"], "model.trained=scores: all else stays"),
+        (
+            ["experiment=siftflow_fcn8s", "init=scratch", "dense=deconv_learned"],
+            "mix the tasks .*: choose|mix the tasks",
+        ),
+    ],
+)
+def test_interpolations_that_must_not_learn_are_refused(overrides, message):
+    narrow = [] if overrides[0].startswith("experiment") else [NARROW]
+    with pytest.raises(ConfigError, match=message):
+        network([*narrow, *overrides])
+
+
+def test_a_net_without_interpolations_to_learn_says_so(caplog):
+    network([NARROW, "model=fcn32s", "dense=deconv_learned"])
+    assert "dense.learned=skips: this net has no skips whose interpolation learns" in caplog.text
+
+
+def test_weights_go_from_fixed_to_learned_interpolations_and_not_back():
+    """What was not trained starts bilinear; what was trained is not thrown away in silence."""
+    learned = [NARROW, "dense=deconv_learned", "dense.learned=all"]
+    fixed, net = random_net(), network(learned)
+    stored = {"state_dict": {f"net.{n}": t for n, t in fixed.state_dict().items()}}
+    new = parent_weights(net, stored, "fixed.ckpt")
+    assert sorted(new) == sorted(n for n in net.state_dict() if n.endswith("upsampling.kernel"))
+    image = {"rgb": torch.randn(1, 3, 40, 52)}
+    torch.testing.assert_close(net(image), fixed(image), rtol=1e-5, atol=1e-6)
+    stored = {"state_dict": {f"net.{n}": t for n, t in net.state_dict().items()}}
+    with pytest.raises(
+        WeightsError, match="a.ckpt: its interpolations were trained .*deconv_learn"
+    ):
+        parent_weights(fixed, stored, "a.ckpt")
 
 
 def test_trained_interpolations_are_not_rarefied():

@@ -77,14 +77,31 @@ def test_cut_trunks_lack_nothing_and_hold_nothing_more(backbone, deepest):
     net = randomise(network([*choice, *NARROW.get(backbone, [])[: 1 if backbone == "tiny" else 0]]))
     net.train()({"rgb": torch.randn(2, 3, 40, 40)}).square().sum().backward()
     assert all(p.grad is not None for p in net.parameters())
-    assert max(net.scorers()["rgb"].backbone.taps) == deepest
+    backbone = net.scorers()["rgb"].backbone
+    assert max(backbone.taps) == deepest
+    held = {id(p) for p in net.parameters()}
+    assert all(id(p) in held for layer in backbone.layers().values() for p in layer.parameters())
 
 
 def test_an_unknown_deepest_tap_is_refused():
-    with pytest.raises(
-        ConfigError, match="model: no tap of stride 3; there are 1, 2, 4, 8, 16, 32"
-    ):
+    with pytest.raises(ConfigError, match="model: no tap of stride 3; there are 1, 2, 4, 8, 16, 3"):
         network(["model.deepest=3"])
+
+
+def test_what_is_deepest_anyway_is_refused_lest_another_map_is_meant():
+    """With a pool5 without stride, pool5 is the tap of stride 16, and FCN-pool4 has none."""
+    with pytest.raises(ConfigError, match="model: deepest=16: that is this backbone's as it is"):
+        network(["backbone=alexnet", "backbone.pool5_stride=1", "model=fcn_pool4"])
+
+
+def test_depths_are_named_only_where_the_trunk_goes_down_to_32():
+    wide = ["backbone=alexnet", "backbone.pool5_stride=1", "head=linear"]
+    with pytest.raises(
+        ConfigError, match="under the one of 16; it has 8, 4: model.skips and model"
+    ):
+        network([*wide, "model=fcn8s"])
+    net = network([*wide, "model.skips=[8]", "model.scales=[1]"])
+    assert net.net.scorer.grid.step == 8
 
 
 @pytest.mark.parametrize("model", ["fcn2s", "fcn_pool4"])

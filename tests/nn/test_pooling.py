@@ -81,3 +81,22 @@ def test_unpool_fills_a_map_of_the_recorded_size():
     found = Switches(torch.tensor([[[[5]]]]), (2, 3))
     filled = Unpool(MaxPool(2, 2))(torch.tensor([[[[7.0]]]]), found)
     assert filled[0, 0].tolist() == [[0, 0, 0], [0, 0, 7]]
+
+
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 1)])
+@pytest.mark.parametrize("dilation", [1, 2, 5])
+def test_dense_pooling_by_axes_equals_torchs(kernel, stride, dilation, pad):
+    """As a rarefied net has it: stride 1, spread, and hanging over the edge as it did."""
+    if pad > kernel // 2 or (pad and stride == 2 and kernel == 2):
+        pytest.skip("no net pads a pooling by so much")
+    pool = MaxPool(kernel, stride, pad, hang=0 if pad else None)
+    pool.stride, pool.dilation = 1, dilation
+    pool.pad, pool.hang = pool.pad * dilation, pool.hang * dilation
+    for size in ((12, 17), (11, 11)):
+        maps = torch.randn(2, 3, *size).contiguous(memory_format=torch.channels_last)
+        behind = pool.pad + pool.hang
+        wide = F.pad(maps, (pool.pad, behind, pool.pad, behind), value=float("-inf"))
+        expected = F.max_pool2d(wide, kernel, 1, dilation=dilation)
+        assert torch.equal(pool(maps), expected)
+        assert torch.equal(pool(maps.clone().requires_grad_()).detach(), expected)

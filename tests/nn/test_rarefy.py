@@ -112,6 +112,14 @@ def test_fused_maps_are_summed_where_they_were_doubled():
     torch.testing.assert_close(found, expected)
 
 
+@torch.inference_mode()
+def test_a_skip_nets_coarser_maps_are_rarefied_to_a_stride_above_its_own():
+    net = randomise(network(["model=fcn8s", *NARROW["tiny"]])).double()
+    dense = rarefy(net, 16).net.scorer
+    assert [tap.grid.step for tap in dense.backbone.taps.values()] == [1, 2, 4, 8, 16, 16]
+    assert dense.grid.step == 8
+
+
 def test_gradients_reach_every_weight():
     net = rarefy(scorer(Unpadded(4)), 1)
     image = picture(14, 13)
@@ -129,13 +137,36 @@ def test_other_strides_are_refused(stride, hint):
         network(["model=fcn32s", "dense=rarefaction", f"dense.stride={stride}"])
 
 
-@pytest.mark.parametrize("dense", ["rarefaction", "shift_and_stitch", "bilinear", "deconv_learned"])
+ROADS = {
+    "rarefaction": ["dense.stride=4"],
+    "shift_and_stitch": ["dense.stride=4"],
+    "shift_and_stitch one by one": ["dense.stride=8", "dense.shared=false"],
+    "bilinear": [],
+    "deconv_learned": [],
+}
+
+
+@pytest.mark.parametrize("dense", ROADS)
 @pytest.mark.parametrize("backbone", ["tiny", "alexnet", "googlenet", "resnet18"])
 @pytest.mark.parametrize("model", ["fcn32s", "fcn8s"])
 @torch.inference_mode()
 def test_every_road_ends_at_the_images_size(dense, backbone, model):
-    narrow = [*NARROW.get(backbone, []), "head=linear", f"dense={dense}", f"model={model}"]
-    stride = ["dense.stride=4"] if dense in ("rarefaction", "shift_and_stitch") else []
-    net = network([f"backbone={backbone}", *narrow, *stride])
-    for size in ((1, 1), (33, 50)):
-        assert net({"rgb": torch.zeros(1, 3, *size)}).shape == (1, 8, *size)
+    narrow = [*NARROW.get(backbone, []), "head=linear", f"model={model}"]
+    road = [f"dense={dense.split()[0]}", *ROADS[dense]]
+    net = network([f"backbone={backbone}", *narrow, *road])
+    for size in ((1, 1), (2, 40), (33, 50)):
+        scores = net({"rgb": torch.zeros(2, 3, *size)})
+        assert scores.shape == (2, 8, *size) and scores.isfinite().all()
+
+
+@torch.inference_mode()
+def test_shifts_of_an_image_smaller_than_fc6s_window():
+    choice = ["backbone=vgg16_bn", "head=fc", "head.channels=4", "model=fcn32s"]
+    net = network([*choice, "dense=shift_and_stitch", "dense.stride=16", "dense.shared=false"])
+    assert net({"rgb": torch.zeros(1, 3, 64, 64)}).shape == (1, 8, 64, 64)
+
+
+def test_trained_last_interpolations_are_not_rarefied():
+    net = network([*NARROW["tiny"], "dense=deconv_learned", "dense.learned=all"])
+    with pytest.raises(ValueError, match="interpolation that was trained has no place"):
+        rarefy(net, 1)

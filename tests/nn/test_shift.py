@@ -159,6 +159,22 @@ def test_training_goes_through_all_shifts(shared):
     assert torch.autograd.gradcheck(scores, tensors, fast_mode=True)
 
 
+@pytest.mark.parametrize("way", ["shared=true", "shared=false"])
+def test_running_statistics_are_the_images_own(way):
+    """One step of training leaves them as the plain net's does."""
+    choice = ["backbone=tiny", "backbone.widths=[4,4,6,6,8,8]", "model=fcn32s"]
+    road = ["dense=shift_and_stitch", "dense.stride=16", f"dense.{way}"]
+    plain, net = (network([*choice, *extra]).double().train() for extra in ([], road))
+    randomise(plain)
+    net.load_state_dict(plain.state_dict())
+    for each in (plain, net):
+        each({"rgb": picture(40, 40).expand(2, -1, -1, -1)}).square().sum().backward()
+    for name, buffer in plain.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            torch.testing.assert_close(dict(net.named_buffers())[name], buffer)
+    assert net.net.scorer.backbone.block1[1].momentum == 0.1
+
+
 class Whole(torch.nn.Module):
     """A net and its stitching as one module, so that gradcheck can set the weights."""
 
