@@ -2,10 +2,11 @@
 
 python tests/cost_of_roads.py [SIDE ...]        a table for each side, 224 and 500 if none is given
 
-Each road runs in a process of its own, one after another, on one random image. Naive is the fastest
-of some passes of the plain scorer times the number of shifts: each pass costs the same. GiB is by how
-much the run raises the process's peak. `trunk` has one 1x1 scoring on the deepest map, `net` the
-published head of 4096 channels; both pad the image by 100 pixels where nothing else is said.
+Each road runs in a process of its own, one after another, on one random image. Naive is the
+fastest of some passes of the plain scorer times the number of shifts: each pass costs the same.
+GiB is by how much the run raises the process's peak. `trunk` has one 1x1 scoring on the deepest
+map, `net` the published head of 4096 channels; both pad the image by 100 pixels where nothing
+else is said.
 """
 
 import json
