@@ -101,29 +101,27 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
     scorer = LateFusion(streams, channels) if len(streams) > 1 else first
     settings = {"edges": edges_of(cfg, first.backbone)} if "edges" in cfg.dense else {}
     dense = part(cfg, "dense", num_classes, scorer, **settings)
-    check_learned(cfg, dense, scorer, outputs)
     net = Network(FCN(scorer, dense), recipe.streams, outputs)
+    check_learned(cfg, net)
     return net.to(memory_format=torch.channels_last), recipe
 
 
-def check_learned(
-    cfg: DictConfig, dense: nn.Module, scorer: nn.Module, outputs: dict[str, int]
-) -> None:
+def check_learned(cfg: DictConfig, net: Network) -> None:
     """Raise ConfigError where interpolations learn that must not, and log where none can."""
     learned = cfg.dense.get("learned", "none")
-    if learned == "none" and not list(dense.parameters()):
+    if learned == "none" and not list(net.net.dense.parameters()):
         return
     if cfg.model.get("trained") == "scores":
         raise ConfigError(
             "model.trained=scores: all else stays as it was loaded, but this dense part learns; "
             "choose dense=deconv_fixed"
         )
-    if len(outputs) > 1:
+    if len(net.outputs) > 1:
         raise ConfigError(
-            f"dense: an interpolation that learns would mix the tasks {', '.join(outputs)}; choose "
-            "dense=deconv_fixed"
+            f"dense: an interpolation that learns would mix the tasks {', '.join(net.outputs)}; "
+            "choose dense=deconv_fixed"
         )
-    kernels = [m for net in (scorer, dense) for m in net.modules() if isinstance(m, Upsampling)]
+    kernels = [module for module in net.modules() if isinstance(module, Upsampling)]
     if learned != "none" and not any(kernel.learned for kernel in kernels):
         log.warning("dense.learned=%s: this net has no skips whose interpolation learns", learned)
 
