@@ -133,10 +133,10 @@ def test_unknown_ways_to_learn_are_refused():
     ("overrides", "message"),
     [
         (["model=fcn32s_fixed", "dense=deconv_learned"], "model.trained=scores: all else stays"),
-        (["model.trained=scores", "dense=deconv_d2l"], "model.trained=scores: all else stays"),
+        (["model=fcn32s_fixed", "dense=deconv_d2l"], "model.trained=scores: all else stays"),
         (
             ["experiment=siftflow_fcn8s", "init=scratch", "dense=deconv_learned"],
-            "mix the tasks .*: choose|mix the tasks",
+            "would mix the tasks sem, geo; choose dense=deconv_fixed",
         ),
     ],
 )
