@@ -53,7 +53,7 @@ def rarefy(net: Net, stride: int) -> Net:
     twin = share(net)
     if isinstance(twin, Network):
         scorer = twin.net.scorer
-        if any(True for _ in twin.net.dense.parameters()):
+        if list(twin.net.dense.parameters()):
             raise ValueError("an interpolation that was trained has no place in a rarefied net")
         if stride < max(
             t.grid.step for s in twin.scorers().values() for t in s.backbone.taps.values()
