@@ -39,9 +39,9 @@ def offer_sweeps() -> None:
     from fcnexp.sweep import names  # it needs this file
 
     home = str(paths.conf_dir().parent)
-    resolvers = {"home": lambda: home, "sweep": names.sweep_name, "job": names.job_name}
-    for name, resolver in resolvers.items():
-        OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+    OmegaConf.register_new_resolver("fcnexp.home", lambda: home, replace=True)
+    OmegaConf.register_new_resolver("fcnexp.sweep", names.sweep_name, replace=True)
+    OmegaConf.register_new_resolver("fcnexp.job", names.job_name, replace=True)
 
 
 def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:

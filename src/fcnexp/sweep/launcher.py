@@ -1,20 +1,20 @@
-"""How the jobs of a sweep are started here: `hydra_plugins/fcnexp.py` shows these to Hydra."""
+"""How the jobs of a sweep are started here; `hydra_plugins/` shows these launchers to Hydra."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from fcnexp import paths
 from fcnexp.errors import ConfigError
 from fcnexp.sweep import names
 from fcnexp.sweep.gpus import hand_out
+from fcnexp.sweep.job import Ending, Job, done_before, note
 from fcnexp.sweep.processes import Planned, Processes
 
 # Settings of the sweep itself, which mean nothing to a single job.
@@ -22,10 +22,10 @@ OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hy
 
 
 class InProcessLauncher(BasicLauncher):
-    """Hydra's own launcher, but a job's config is composed once.
+    """Hydra's own launcher, but fast about jobs that are done.
 
     The sweeper composes every config to see whether it can be, and throws it away. That takes a
-    tenth of a second, as long as all else about a job that is done.
+    tenth of a second, and to run a job by Hydra's means as long again.
     """
 
     def setup(
@@ -33,8 +33,49 @@ class InProcessLauncher(BasicLauncher):
     ) -> None:
         """Called by the sweeper before it does anything else."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        loader = hydra_context.config_loader
-        loader.load_sweep_config = _each_twice(loader.load_sweep_config)  # type: ignore[method-assign]
+        self.kept: dict[tuple[str, ...], DictConfig] = {}
+        compose = hydra_context.config_loader.load_sweep_config
+
+        def keep(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            key = tuple(sweep_overrides)
+            if key not in self.kept:
+                self.kept[key] = compose(master_config, sweep_overrides)
+            return self.kept[key]
+
+        hydra_context.config_loader.load_sweep_config = keep  # type: ignore[method-assign]
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs one after the other, those that are not done."""
+        assert self.config is not None
+        returned: list[JobReturn] = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            job = self.plan(number, list(overrides)).job
+            ending = None if self.config.dry_run else done_before(job)
+            if ending is None:
+                returned += super().launch([overrides], number)
+            else:
+                note(job, ending.outcome)
+                returned.append(job_return(job, ending))
+            self.kept.pop(tuple(overrides), None)
+        return returned
+
+    def plan(self, number: int, overrides: list[str]) -> Planned:
+        """A job with its folder, as Hydra would find it, and the command to run it alone."""
+        assert self.config is not None and self.hydra_context is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        before = HydraConfig.instance().cfg
+        try:
+            HydraConfig.instance().set_config(config)  # for ${hydra:...} in a subdir of the user's
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        finally:
+            HydraConfig.instance().cfg = before
+        folder = folder.resolve()
+        job = Job(number, overrides, folder, names.digest_of(names.without_hydra(config)))
+        return Planned(job, command(config, overrides, folder))
 
 
 class SubprocessLauncher(InProcessLauncher):
@@ -55,34 +96,19 @@ class SubprocessLauncher(InProcessLauncher):
             return super().launch(job_overrides, initial_job_idx)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = [self._plan(initial_job_idx + i, list(o)) for i, o in enumerate(job_overrides)]
-        endings = Processes(self.gpus, bool(self.config.fail_fast)).run(jobs)
-        returned = []
-        for job, ending in zip(jobs, endings, strict=True):
-            one = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
-            one.status, one.return_value = JobStatus.COMPLETED, ending.miou
-            returned.append(one)
-        return returned
+        planned = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            planned.append(self.plan(number, list(overrides)))
+            self.kept.pop(tuple(overrides), None)
+        endings = Processes(self.gpus, bool(self.config.fail_fast)).run(planned)
+        return [job_return(p.job, ending) for p, ending in zip(planned, endings, strict=True)]
 
-    def _plan(self, number: int, overrides: list[str]) -> Planned:
-        assert self.config is not None and self.hydra_context is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = number
-        before = HydraConfig.instance().cfg
-        try:
-            HydraConfig.instance().set_config(config)  # for ${hydra:...} in a subdir of the user's
-            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-        finally:
-            HydraConfig.instance().cfg = before
-        cfg = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-        return Planned(
-            f"#{number}",
-            command(config, overrides, folder.resolve()),
-            overrides,
-            folder.resolve(),
-            names.digest_of(cfg),
-        )
+
+def job_return(job: Job, ending: Ending) -> JobReturn:
+    """What Hydra's sweepers are told: a failed job has no mean IU, and the sweep goes on."""
+    returned = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
+    returned.status, returned.return_value = JobStatus.COMPLETED, ending.miou
+    return returned
 
 
 def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:
@@ -99,17 +125,3 @@ def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[
     quoted = str(folder).replace('"', '\\"')
     own = ["hydra.mode=RUN", f'hydra.run.dir="{quoted}"']
     return [sys.executable, "-m", "fcnexp.train", *where, *kept, *overrides, *own]
-
-
-def _each_twice(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """The function, but every second call with the same overrides gets what the first one made."""
-    made: dict[tuple[str, ...], DictConfig] = {}
-
-    def load_sweep_config(master_config: DictConfig, sweep_overrides: list[str]) -> Any:
-        key = tuple(sweep_overrides)
-        if key in made:
-            return made.pop(key)
-        made[key] = load(master_config, sweep_overrides)
-        return made[key]
-
-    return load_sweep_config

@@ -24,9 +24,14 @@ def job_name(_root_: DictConfig) -> str:
     what is wrong when it runs.
     """
     choices = _root_.hydra.runtime.choices
-    cfg = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+    cfg = without_hydra(_root_)
     parts = [choices.get("model"), choices.get("backbone"), f"seed{cfg.get('seed')}"]
     return "_".join([*(str(part).replace("/", "-") for part in parts), digest_of(cfg)])
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A job's whole config without Hydra's own part: what its task gets."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def digest_of(cfg: DictConfig) -> str:
