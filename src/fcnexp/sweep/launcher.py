@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fcnexp import paths
 from fcnexp.errors import ConfigError
@@ -91,6 +91,7 @@ class InProcessLauncher(BasicLauncher):
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
         finally:
             HydraConfig.instance().cfg = before
+            OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it
         folder = folder.resolve()
         job = Job(number, overrides, folder, names.digest_of(names.without_hydra(config)))
         return Planned(job, command(config, overrides, folder))
