@@ -87,13 +87,14 @@ class InProcessLauncher(BasicLauncher):
             config.hydra.job.id = config.hydra.job.num = number
         before = HydraConfig.instance().cfg
         try:
-            HydraConfig.instance().set_config(config)  # for ${hydra:...} in a subdir of the user's
+            HydraConfig.instance().set_config(config)  # some values are read from it
+            digest = names.digest_of(names.without_hydra(config))
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
         finally:
             HydraConfig.instance().cfg = before
             OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it
         folder = folder.resolve()
-        job = Job(number, overrides, folder, names.digest_of(names.without_hydra(config)))
+        job = Job(number, overrides, folder, digest)
         return Planned(job, command(config, overrides, folder))
 
 
