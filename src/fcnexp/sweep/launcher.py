@@ -4,7 +4,7 @@ import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -133,7 +133,8 @@ def job_return(job: Job, ending: Ending) -> JobReturn:
 
 def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:
     """What a user would type to run this job alone, in its folder."""
-    kept = [o for o in config.hydra.overrides.hydra if not o.lstrip("+~").startswith(OF_SWEEP)]
+    given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    kept = [override for override in given if not override.lstrip("+~").startswith(OF_SWEEP)]
     where: list[str] = []
     for source in config.hydra.runtime.config_sources:
         if source.provider == "command-line":
