@@ -1,0 +1,127 @@
+"""How the jobs of a sweep are started here; `hydra_plugins/` shows these launchers to Hydra."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from fcnexp import paths
+from fcnexp.errors import ConfigError
+from fcnexp.sweep import names
+from fcnexp.sweep.gpus import hand_out
+from fcnexp.sweep.job import Ending, Job, done_before, note
+from fcnexp.sweep.processes import Planned, Processes
+
+# Settings of the sweep itself, which mean nothing to a single job.
+OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
+
+
+class InProcessLauncher(BasicLauncher):
+    """Hydra's own launcher, but fast about jobs that are done.
+
+    The sweeper composes every config to see whether it can be, and throws it away. That takes a
+    tenth of a second, and to run a job by Hydra's means as long again.
+    """
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Called by the sweeper before it does anything else."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.kept: dict[tuple[str, ...], DictConfig] = {}
+        compose = hydra_context.config_loader.load_sweep_config
+
+        def keep(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            key = tuple(sweep_overrides)
+            if key not in self.kept:
+                self.kept[key] = compose(master_config, sweep_overrides)
+            return self.kept[key]
+
+        hydra_context.config_loader.load_sweep_config = keep  # type: ignore[method-assign]
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs one after the other, those that are not done."""
+        assert self.config is not None
+        returned: list[JobReturn] = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            job = self.plan(number, list(overrides)).job
+            ending = None if self.config.dry_run else done_before(job)
+            if ending is None:
+                returned += super().launch([overrides], number)
+            else:
+                note(job, ending.outcome)
+                returned.append(job_return(job, ending))
+            self.kept.pop(tuple(overrides), None)
+        return returned
+
+    def plan(self, number: int, overrides: list[str]) -> Planned:
+        """A job with its folder, as Hydra would find it, and the command to run it alone."""
+        assert self.config is not None and self.hydra_context is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        before = HydraConfig.instance().cfg
+        try:
+            HydraConfig.instance().set_config(config)  # for ${hydra:...} in a subdir of the user's
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        finally:
+            HydraConfig.instance().cfg = before
+        folder = folder.resolve()
+        job = Job(number, overrides, folder, names.digest_of(names.without_hydra(config)))
+        return Planned(job, command(config, overrides, folder))
+
+
+class SubprocessLauncher(InProcessLauncher):
+    """Each job is a process of its own: one that crashes, or is killed, costs that job only."""
+
+    def __init__(self, n_jobs: int, gpus: str | Sequence[int | str] | None) -> None:
+        super().__init__()
+        if type(n_jobs) is not int or n_jobs < 1:
+            raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: jobs at a time, 1 or more")
+        self.gpus = hand_out(gpus if isinstance(gpus, str | None) else list(gpus), n_jobs)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs; a failed one returns None, and the sweep goes on."""
+        assert self.config is not None
+        if self.config.dry_run:
+            return super().launch(job_overrides, initial_job_idx)
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        planned = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            planned.append(self.plan(number, list(overrides)))
+            self.kept.pop(tuple(overrides), None)
+        endings = Processes(self.gpus, bool(self.config.fail_fast)).run(planned)
+        return [job_return(p.job, ending) for p, ending in zip(planned, endings, strict=True)]
+
+
+def job_return(job: Job, ending: Ending) -> JobReturn:
+    """What Hydra's sweepers are told: a failed job has no mean IU, and the sweep goes on."""
+    returned = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
+    returned.status, returned.return_value = JobStatus.COMPLETED, ending.miou
+    return returned
+
+
+def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:
+    """What a user would type to run this job alone, in its folder."""
+    kept = [o for o in config.hydra.overrides.hydra if not o.lstrip("+~").startswith(OF_SWEEP)]
+    where: list[str] = []
+    for source in config.hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            where += ["--config-dir", source.path]
+        elif source.provider == "main" and Path(source.path) != paths.conf_dir():
+            where += ["--config-path", source.path]
+    if config.hydra.job.config_name != "train":
+        where += ["--config-name", config.hydra.job.config_name]
+    quoted = str(folder).replace('"', '\\"')
+    own = ["hydra.mode=RUN", f'hydra.run.dir="{quoted}"']
+    return [sys.executable, "-m", "fcnexp.train", *where, *kept, *overrides, *own]
