@@ -36,7 +36,7 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
     from fcnexp.config import typed
     from fcnexp.reporting.records import RESULT
-    from fcnexp.reporting.result import write_atomically
+    from fcnexp.reporting.files import write_atomically
     from fcnexp.schema import BoundsConfig
 
     cfg = typed(cfg, BoundsConfig)
