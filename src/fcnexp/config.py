@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.reporting.paper import published
 from fcnexp.schema import RunConfig
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
@@ -53,6 +54,7 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_multipliers(cfg.regime.multipliers)
     check_rate(cfg.regime)
     check_loss(cfg.regime.loss)
+    published(cfg.paper)
     for when, side in cfg.masking.items():
         if side is not None and side not in SIDES:
             raise ConfigError(
