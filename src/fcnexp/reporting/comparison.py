@@ -1,16 +1,14 @@
 """Runs side by side: one row for each setting, over its seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.paper import Published, published
+from fcnexp.reporting.paper import SCORES, Published, published
 from fcnexp.reporting.records import Run
 from fcnexp.reporting.settings import identity, what_tells_apart
-
-SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 
 
 class Row(NamedTuple):
@@ -19,7 +17,7 @@ class Row(NamedTuple):
     told: value by key, as typed, for the keys that tell the rows apart. runs: one of each seed.
     each: scores of each run, in their order. scores: means over the runs that have them.
     spreads: sample standard deviations; None below two runs. gain: mean IU less that of the row
-    above. paper: what was published of this row.
+    above. paper: what was published of this row. without: a class that the mean IU leaves out.
     """
 
     told: dict[str, str]
@@ -29,6 +27,7 @@ class Row(NamedTuple):
     spreads: dict[str, float | None]
     gain: float | None
     paper: Published | None
+    without: str | None
 
     @property
     def name(self) -> str:
@@ -53,10 +52,10 @@ class Comparison(NamedTuple):
     repeats: list[Path]
 
 
-def compare(runs: Sequence[Run], mean_iu: Callable[[Run], float | None]) -> Comparison:
+def compare(runs: Sequence[Run], without: str | None = None) -> Comparison:
     """Group runs by their config, all but seeds and what changes no number.
 
-    mean_iu: of a run, a fraction.
+    without: a class that the mean IU leaves out. Raises DataError where a run has no such class.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -69,27 +68,8 @@ def compare(runs: Sequence[Run], mean_iu: Callable[[Run], float | None]) -> Comp
         for run in group:
             if by_seed.setdefault(run.config.get("seed"), run) is not run:
                 repeats.append(run.folder)
-        rows.append(_row(cells, list(by_seed.values()), mean_iu, rows[-1] if rows else None))
+        rows.append(_row(cells, list(by_seed.values()), without, rows[-1] if rows else None))
     return Comparison(rows, repeats)
-
-
-def mean_iu_without(left_out: str | None) -> Callable[[Run], float | None]:
-    """The mean IU of a run, over all classes but one; None: as the run itself has it.
-
-    What it gives raises DataError where the run has no such class.
-    """
-
-    def mean_iu(run: Run) -> float | None:
-        if left_out is None:
-            return run.result["scores"]["miou"]
-        classes = run.result.get("class_iou", {})
-        if left_out not in classes:
-            raise DataError(
-                f"without={left_out}: {run.folder} has no such class; it has {', '.join(classes)}"
-            )
-        return mean([iu for name, iu in classes.items() if name != left_out])
-
-    return mean_iu
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -101,11 +81,11 @@ def mean(values: Sequence[float | None]) -> float | None:
 def _row(
     told: dict[str, str],
     runs: list[Run],
-    mean_iu: Callable[[Run], float | None],
+    without: str | None,
     above: Row | None,
 ) -> Row:
     each = {key: [run.result["scores"].get(key) for run in runs] for key in SCORES}
-    each["miou"] = [mean_iu(run) for run in runs]
+    each["miou"] = [_mean_iu(run, without) for run in runs]
     scores = {key: mean(values) for key, values in each.items()}
     now, before = scores["miou"], above.scores["miou"] if above else None
     return Row(
@@ -116,7 +96,19 @@ def _row(
         {key: _deviation(values) for key, values in each.items()},
         gain=None if before is None or now is None else now - before,
         paper=published(runs[0].config.get("paper")),
+        without=without,
     )
+
+
+def _mean_iu(run: Run, without: str | None) -> float | None:
+    if without is None:
+        return run.result["scores"]["miou"]
+    classes = run.result.get("class_iou", {})
+    if without not in classes:
+        raise DataError(
+            f"without={without}: {run.folder} has no such class; it has {', '.join(classes)}"
+        )
+    return mean([iu for name, iu in classes.items() if name != without])
 
 
 def _deviation(values: Sequence[float | None]) -> float | None:

@@ -70,17 +70,20 @@ def curves(folders: Sequence[Path], name: str) -> Curves:
     return Curves([_thinned(line) for line in read], _thinned(mean))
 
 
-def value_axis(lines: Sequence[Points], *, percent: bool = False) -> Axis:
-    """An axis that holds all values; logarithmic where a loss spans more than LOG_FROM."""
+def value_axis(lines: Sequence[Points], *, times: int = 1, log: bool = False) -> Axis:
+    """An axis from 0 that holds all values. times: what its ticks are multiplied by.
+
+    log: logarithmic instead, where all values are positive and span more than LOG_FROM.
+    """
     values = [value for line in lines for _, value in line]
     low, high = min(values), max(values)
-    if not percent and low > 0 and high / low > LOG_FROM:
+    if log and low > 0 and high / low > LOG_FROM:
         low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high))
         tens = range(round(math.log10(low)), round(math.log10(high)) + 1)
         every = 1 + len(tens) // 6
         axis = Axis(low, high, True, [])
         return axis._replace(ticks=[(axis.place(10.0**t), f"{10.0**t:g}") for t in tens[::every]])
-    return _linear(min(0.0, low), high, 100 if percent else 1)
+    return _linear(min(0.0, low), high, times)
 
 
 def step_axis(lines: Sequence[Points]) -> Axis:
@@ -94,7 +97,7 @@ def path(line: Points, across: Axis, up: Axis) -> str:
     return "M" + "L".join(ends)
 
 
-def _linear(low: float, high: float, times: float) -> Axis:
+def _linear(low: float, high: float, times: int) -> Axis:
     """Ticks at 1, 2 or 5 times a power of ten; the axis ends on them. times: of what is shown."""
     rough = max((high - low) / 4, 1e-12)
     power = 10 ** math.floor(math.log10(rough))

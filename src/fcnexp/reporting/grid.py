@@ -12,7 +12,7 @@ from fcnexp.reporting.comparison import Row
 
 PANELS = Path("pictures") / "panels"  # in a run's folder; in it one folder for each image
 IMAGE, TRUTH, PREDICTION = "image.jpg", "truth.png", "prediction.png"
-MOST_IMAGES = 6  # of a page
+MOST_IMAGES = 8  # of a page
 MOST_BYTES = 4_500_000  # of all pictures of a page, a third more in base64
 
 
@@ -41,8 +41,7 @@ def read_grid(rows: Sequence[Row]) -> Grid:
     """
     found: dict[tuple[str, str], dict[int, Path]] = {}
     for number, row in enumerate(rows):
-        for folder in _panels_of(row):
-            truth = hashlib.sha256(_pixels(folder / TRUTH)).hexdigest()
+        for folder, truth in _panels_of(row).items():
             found.setdefault((folder.name, truth), {})[number] = folder
     panels: list[Panel] = []
     room = MOST_BYTES
@@ -63,22 +62,26 @@ def read_grid(rows: Sequence[Row]) -> Grid:
     return Grid(panels, len(found) - len(panels))
 
 
-def _panels_of(row: Row) -> list[Path]:
+def _panels_of(row: Row) -> dict[Path, str]:
+    """Folders of the first run that has whole ones, and a digest of the truth in each."""
     for run in row.runs:
         folder = run.folder / PANELS
-        whole = [
-            panel
-            for panel in (sorted(folder.iterdir()) if folder.is_dir() else ())
-            if all((panel / name).is_file() for name in (IMAGE, TRUTH, PREDICTION))
-        ]
-        if whole:
+        inner = sorted(folder.iterdir()) if folder.is_dir() else []
+        if whole := {panel: digest for panel in inner if (digest := _digest(panel))}:
             return whole
-    return []
+    return {}
 
 
-def _pixels(path: Path) -> bytes:
-    with Image.open(path) as picture:
-        return picture.tobytes()
+def _digest(panel: Path) -> str:
+    """Digest of the truth's pixels; empty where a picture is missing or damaged."""
+    try:
+        for name in (IMAGE, PREDICTION):
+            with Image.open(panel / name) as picture:
+                picture.verify()
+        with Image.open(panel / TRUTH) as truth:
+            return hashlib.sha256(truth.tobytes()).hexdigest()
+    except (OSError, SyntaxError):  # what Pillow raises of a file that is no picture
+        return ""
 
 
 def _data_uri(path: Path) -> str:

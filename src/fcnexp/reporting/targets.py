@@ -5,10 +5,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fcnexp.reporting.comparison import Row
+from fcnexp.reporting.paper import comparable
 
-# What the papers' tables were measured on, by the class that reads it, and what is generated.
-PHOTOGRAPHS = ("Voc", "VocSbd", "Nyud")
-GENERATED = ("Shapes", "Rooms")
+GENERATED = ("Shapes", "Rooms")  # what makes scenes, of fcnexp.data.splits
 
 
 class Beside(NamedTuple):
@@ -51,16 +50,22 @@ def beside(row: Row, key: str) -> Beside:
     if ours is None or paper is None:
         return Beside(ours, paper, None, None)
     assert row.paper
-    sound = row.paper.status == "verified" and not why_not_comparable(row)
+    sound = row.paper.status == "verified" and not why_not_comparable(row, key)
     return Beside(ours, paper, ours - paper, round(ours, 1) >= paper if sound else None)
 
 
-def why_not_comparable(row: Row) -> str:
-    """Why a row's figures are not to be held against the paper's; empty where they may be."""
-    reader = str(row.runs[0].config.get("data", {}).get("_target_", "")).rpartition(".")[2]
-    if reader in PHOTOGRAPHS:
+def why_not_comparable(row: Row, key: str) -> str:
+    """Why a score is not to be held against the paper's; empty where it may be."""
+    if row.paper is None or key not in row.paper.scores:
         return ""
-    what = "generated scenes" if reader in GENERATED else "other data than the paper's"
+    if key == "miou" and row.paper.without != row.without:
+        theirs, ours = (f"without {name}" if name else "of all classes" for name in _left_out(row))
+        return f"mean IU: the paper's is {theirs}, ours {ours}"
+    config = row.runs[0].config
+    if comparable(row.paper, config):
+        return ""
+    reader = str((config.get("data") or {}).get("_target_", "")).rpartition(".")[2]
+    what = "generated scenes" if reader in GENERATED else "other images than the paper's"
     return f"{what}: the order may be compared, the figures not"
 
 
@@ -76,8 +81,9 @@ def orders(rows: Sequence[Row]) -> list[Order]:
 def _order(source: str, rows: list[Row]) -> Order:
     names = [_name(row) for row in rows]
     if twice := [name for name in names if names.count(name) > 1]:
-        told = [f"{twice[0]} stands in several rows"]
-        return Order(source, names, None, told)
+        return Order(source, names, None, [f"{twice[0]} stands in several rows"])
+    if other := [row for row in rows if len({*_left_out(row)}) > 1]:
+        return Order(source, names, None, [why_not_comparable(other[0], "miou")])
     ranked = sorted(rows, key=_published)
     wrong, close = [], []
     for lower, upper in _neighbours(ranked):
@@ -89,10 +95,12 @@ def _order(source: str, rows: list[Row]) -> Order:
             wrong.append(f"{_name(upper)} ({_ours(upper):.1f}) is not {pair}{within}")
         elif within:
             close.append(f"{_name(upper)} ({_ours(upper):.1f}) is {pair} by {gain:.1f}{within}")
-    seeds = min(len(row.runs) for row in rows)
-    alone = ["a row has one seed only, so that its spread is unknown"] if seeds == 1 else []
-    names = [_name(row) for row in ranked]
-    return Order(source, names, not wrong, wrong + close + alone)
+    remarks = []
+    if any(len(row.runs) == 1 for row in rows):
+        remarks.append("a row has one seed only, so that its spread is unknown")
+    if recalled := [_name(row) for row in ranked if row.paper and row.paper.status == "recalled"]:
+        remarks.append(f"recalled: {', '.join(recalled)}")
+    return Order(source, [_name(row) for row in ranked], not wrong, wrong + close + remarks)
 
 
 def _neighbours(ranked: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -101,6 +109,11 @@ def _neighbours(ranked: Sequence[Row]) -> list[tuple[Row, Row]]:
     for row in ranked:
         levels.setdefault(_published(row), []).append(row)
     return [(a, b) for low, high in pairwise(levels.values()) for a in low for b in high]
+
+
+def _left_out(row: Row) -> tuple[str | None, str | None]:
+    """The class that the mean IU leaves out, in the paper and here."""
+    return row.paper.without if row.paper else None, row.without
 
 
 def _name(row: Row) -> str:
