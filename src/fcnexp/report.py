@@ -18,10 +18,11 @@ from fcnexp.errors import ConfigError, DataError
 from fcnexp.reporting.files import write_atomically
 from fcnexp.reporting.page import page
 from fcnexp.reporting.summary import (
+    BESIDE,
     Summary,
     leftovers,
     notes,
-    paper_cells,
+    paper_tables,
     read_summary,
     score_cells,
 )
@@ -56,8 +57,9 @@ def print_summary(summary: Summary) -> None:
     """Print the rows, the paper's beside them, what is to be known of both, and what is missing."""
     if summary.rows:
         print_comparison(score_cells(summary.rows), summary.title)
-        if paper := paper_cells(summary.rows):
-            print_comparison(paper, "ours / the paper's (difference), %")
+        for source, lines in paper_tables(summary.rows).items():
+            narrow = [[name, *(c.replace(" (", "\n(") for c in rest)] for name, *rest in lines]
+            print_comparison(narrow, f"{BESIDE}, {source}")
     for line in [*notes(summary), *leftovers(summary)]:
         print(line)
 

@@ -104,7 +104,7 @@ def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
 def write_panels(
     folder: Path, samples: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
 ) -> None:
-    """Write one sheet of image, truth, prediction and errors, one picture per prediction, and panels.
+    """Write a sheet of image, truth, prediction and errors, a picture per prediction, and panels.
 
     Void is white. Errors have the colour of what was predicted, on the darkened image.
     samples: id, rgb uint8 (H, W, 3), truth and prediction uint8 (H, W).

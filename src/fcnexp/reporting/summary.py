@@ -11,6 +11,7 @@ from fcnexp.reporting.tables import NAMES, OTHERS, percent
 from fcnexp.reporting.targets import beside, orders, why_not_comparable
 
 UNITS = "percent; one confusion matrix over the whole set; void is not scored"
+BESIDE = "Ours / the paper's (difference), %"
 RELEASE = "release: classes absent from truth and prediction drop out of the mean"
 
 
@@ -45,39 +46,33 @@ def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
 
 
 def score_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """The rows as text, a header first. Gain and published figures only where there are any."""
+    """The rows as text, a header first. Gain only where there is more than one."""
     gains = len(rows) > 1
-    papers = any(row.paper for row in rows)
-    header = [*rows[0].told, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]
-    lines = [[*header, *["paper"] * papers]]
+    lines = [[*rows[0].told, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]]
     for row in rows:
         scores = {NAMES[key]: percent(score) for key, score in row.scores.items()}
         gain = "" if row.gain is None else f"{100 * row.gain:+.1f}"
         seconds = row.fact("train_seconds")
         line = [*row.told.values(), str(len(row.runs)), with_spread(row, "miou"), *[gain] * gains]
         line += [scores[name] for name in OTHERS]
-        line += ["-" if seconds is None else f"{seconds:.0f}"]
-        lines.append(line + [paper_mean_iu(row)] * papers)
+        lines.append([*line, "-" if seconds is None else f"{seconds:.0f}"])
     return lines
 
 
-def paper_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Ours, the paper's and the difference for each score, a header first; empty without any."""
-    if not any(row.paper for row in rows):
-        return []
-    lines = [["row", "published as", "status", *NAMES.values()]]
+def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
+    """By source, rows as text, a header first: ours / the paper's (difference) for each score."""
+    tables: dict[str, list[list[str]]] = {}
     for row in rows:
         if row.paper is None:
             continue
-        published_as = f"{row.paper.row} ({row.paper.source})"
-        cells = []
+        cells = [row.name, f"{row.paper.row} ({row.paper.status})"]
         for key in NAMES:
             ours, theirs, difference, _ = beside(row, key)
-            told = f"{theirs:.1f}" if theirs is not None else "-"
-            apart = "" if difference is None else f" ({difference:+.1f})"
-            cells.append(f"{'-' if ours is None else f'{ours:.1f}'} / {told}{apart}")
-        lines.append([row.name, published_as, row.paper.status, *cells])
-    return lines
+            pair = " / ".join("-" if v is None else f"{v:.1f}" for v in (ours, theirs))
+            cells.append(pair if difference is None else f"{pair} ({difference:+.1f})")
+        header = ["row", "published as", *NAMES.values()]
+        tables.setdefault(row.paper.source, [header]).append(cells)
+    return tables
 
 
 def notes(summary: Summary) -> list[str]:
@@ -91,7 +86,8 @@ def notes(summary: Summary) -> list[str]:
         if row.paper and row.paper.note:
             reasons.setdefault(f"the paper's: {row.paper.note}", []).append(row.name)
         if row.paper and row.paper.status == "recalled":
-            reasons.setdefault("the paper's figures are recalled, not verified", []).append(row.name)
+            recalled = "the paper's figures are recalled, not verified"
+            reasons.setdefault(recalled, []).append(row.name)
     for reason, names in reasons.items():
         everywhere = len(names) == len(summary.rows)
         lines.append(reason if everywhere else f"{reason} ({'; '.join(names)})")
@@ -136,11 +132,3 @@ def with_spread(row: Row, key: str) -> str:
     """A score in percent, ± its deviation over seeds where there is one."""
     spread = row.spreads[key]
     return percent(row.scores[key]) + ("" if spread is None else f" ± {percent(spread)}")
-
-
-def paper_mean_iu(row: Row) -> str:
-    """The published mean IU, marked where it is recalled."""
-    if row.paper is None or "miou" not in row.paper.scores:
-        return "-"
-    mark = "" if row.paper.status == "verified" else f" ({row.paper.status})"
-    return f"{row.paper.scores['miou']:.1f}{mark}"

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from fcnexp.reporting.paper import SCORES
 from fcnexp.reporting.summary import (
+    BESIDE,
     UNITS,
     Summary,
     commands,
     conventions,
     leftovers,
     notes,
-    paper_cells,
+    paper_tables,
     score_cells,
 )
 
@@ -24,8 +25,8 @@ def markdown(summary: Summary) -> str:
     parts = [f"# {', '.join(folder.name for folder in summary.folders)}"]
     if summary.rows:
         parts += [f"{_safe(summary.title)}.", table(score_cells(summary.rows))]
-        if paper := paper_cells(summary.rows):
-            parts += ["Ours / the paper's (difference), in percent:", table(paper)]
+        for source, lines in paper_tables(summary.rows).items():
+            parts += [f"{BESIDE}, {_safe(source)}:", table(lines)]
         told = [*notes(summary), *(f"scores: {UNITS}; {c}" for c in conventions(summary))]
         parts.append("\n".join(f"- {_safe(line)}" for line in told))
     if missing := leftovers(summary):
@@ -55,10 +56,10 @@ def unrounded(summary: Summary) -> str:
     for row in summary.rows:
         values = [value for key in SCORES for value in (row.scores[key], row.spreads[key])]
         each = " ".join("" if value is None else str(value) for value in row.each["miou"])
-        published = [""] * len(papers)
+        published: list[str | float] = [""] * len(papers)
         if row.paper:
-            facts = [row.paper.source, row.paper.row, row.paper.status]
-            published = [*facts, *(row.paper.scores.get(key, "") for key in SCORES)]
+            published = [row.paper.source, row.paper.row, row.paper.status]
+            published += [row.paper.scores.get(key, "") for key in SCORES]
         seeds = " ".join(str(seed) for seed in row.seeds)
         line = [*row.told.values(), len(row.runs), seeds, *values, each, row.gain]
         writer.writerow([*line, *(row.fact(name) for name in COSTS), *published])
