@@ -80,7 +80,7 @@ def value_axis(lines: Sequence[Points], *, times: int = 1, log: bool = False) ->
     if log and low > 0 and high / low > LOG_FROM:
         low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high))
         tens = range(round(math.log10(low)), round(math.log10(high)) + 1)
-        every = 1 + len(tens) // 6
+        every = 1 + (len(tens) - 1) // 6
         axis = Axis(low, high, True, [])
         return axis._replace(ticks=[(axis.place(10.0**t), f"{10.0**t:g}") for t in tens[::every]])
     return _linear(min(0.0, low), high, times)
