@@ -37,8 +37,8 @@ class Row(NamedTuple):
 
     @property
     def seeds(self) -> list[Any]:
-        """Seed of each run; None where a record has none."""
-        return [run.config.get("seed") for run in self.runs]
+        """Seed of each run; a dash where a record has none."""
+        return [run.config.get("seed", "-") for run in self.runs]
 
     def fact(self, name: str) -> float | None:
         """Mean over the runs of a number that their records hold, say `train_seconds`."""

@@ -56,7 +56,8 @@ class Cost(Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Go on with the clock, unless it is running."""
-        self.since = self.since or time.monotonic()
+        if self.since is None:
+            self.since = time.monotonic()
 
     def on_train_batch_end(
         self,
