@@ -9,7 +9,7 @@ from fcnexp.reporting.confusion import read_confusion
 
 
 def test_parts_of_a_continued_run_are_joined_where_it_went_on(tmp_path):
-    write_metrics(tmp_path, [0.1, 0.2, 0.9], name="metrics_until_20.csv")  # went on after step 20
+    write_metrics(tmp_path, [0.1, 0.2, 0.9, 0.9, 0.9], name="metrics_until_20.csv")
     write_metrics(tmp_path, [0.3, 0.8], first=20, name="metrics_until_30.csv")
     write_metrics(tmp_path, [0.7], first=20, name="metrics_until_30_2.csv")
     write_metrics(tmp_path, [0.4], first=30)
