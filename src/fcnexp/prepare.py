@@ -174,7 +174,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
 
 def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:
     """Write check.json."""
-    from fcnexp.reporting.files import write_atomically
+    from fcnexp.reporting.result import write_atomically
 
     facts: dict[str, Any] = {r.split: r.facts(made.class_names) for r in reports}
     facts |= {"broken": broken}

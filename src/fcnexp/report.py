@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.reporting.files import write_atomically
 from fcnexp.reporting.page import page
+from fcnexp.reporting.records import write_atomically
 from fcnexp.reporting.summary import (
     BESIDE,
     Summary,

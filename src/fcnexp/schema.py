@@ -115,6 +115,7 @@ class RunConfig:
     resume: bool = MISSING
     dry_run: bool = MISSING
     paper: dict[str, Any] | None = MISSING
+    scale: str | None = MISSING
 
 
 @dataclass
@@ -132,6 +133,7 @@ class ExplainConfig(RunConfig):
     resume: bool = False
     dry_run: bool = False
     paper: dict[str, Any] | None = None
+    scale: str | None = None
 
 
 @dataclass

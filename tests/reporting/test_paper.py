@@ -11,7 +11,8 @@ SEG11 = {"data": {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11va
 @pytest.mark.parametrize("table", _tables())
 def test_every_row_has_figures_in_percent_and_a_status(table):
     for row in published_table(table).values():
-        assert row.scores and all(1 < score < 100 for score in row.scores.values())
+        assert row.scores or row.row in ("FCN-4s", "FCN-2s")  # past the paper's stop
+        assert all(1 < score < 100 for score in row.scores.values())
         assert bool(row.confidence) == (row.status == "recalled") != bool(row.read_in)
 
 
@@ -29,6 +30,17 @@ def test_figures_are_the_published_ones(table, row, figures, status):
     assert tuple(found.scores[key] for key in SCORES) == figures and found.status == status
 
 
+def test_row_may_be_named_as_our_options_are():
+    names = {  # by table: option, row
+        "cvpr_table2": ("fcn32s_fixed", "FCN-32s-fixed"),
+        "pami_optimisation": ("fcn-heavy", "FCN-heavy"),
+        "pami_masking": ("none", "Reference"),
+        "cvpr_extra_data": ("voc_sbd", "SBD train"),
+    }
+    for table, (option, name) in names.items():
+        assert published({"table": table, "row": option}).row == name
+
+
 def test_row_of_your_own_gives_its_figures_itself():
     row = published({"source": "Doe 2031", "row": "ours", "miou": 71, "status": "recalled"})
     assert (row.source, row.row, row.scores, row.status) == (
@@ -41,7 +53,7 @@ def test_row_of_your_own_gives_its_figures_itself():
     ("node", "message"),
     [
         ({"table": "cvpr_tabel2", "row": "FCN-8s"}, "paper.table=cvpr_tabel2: there are cvpr_t"),
-        ({"table": "cvpr_table2", "row": "FCN-4s"}, "paper.row=FCN-4s: cvpr_table2 has FCN-32s-f"),
+        ({"table": "cvpr_table2", "row": "FCN-1s"}, "paper.row=FCN-1s: cvpr_table2 has FCN-32s-f"),
         ({"table": "cvpr_table2", "row": "FCN-8s", "miou": 99}, "paper.miou: with paper.table"),
         ({"source": "x", "mean_iu": 3}, "paper.mean_iu: no such key; there are table, source"),
         ({"source": "x", "miou": 0.6, "status": "sure"}, "paper.status=sure: allowed are verif"),

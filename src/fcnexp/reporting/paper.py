@@ -1,5 +1,6 @@
 """Published figures, each with its source, and a run's row among them."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -44,10 +45,11 @@ class Published(NamedTuple):
     """One published row.
 
     table: its key in paper.yaml, None where a config gives the figures itself. scores: percent, by
-    our names, those that are printed. status: `verified`, seen in a copy of the source (`read_in`),
-    or `recalled`, from memory, with a `confidence`. data, split: on which data sets (last names of
-    `_target_`) and which images of them ours may be set beside it. without: a class that its mean
-    IU leaves out. time: of one image, as the source has it.
+    our names, those that are printed; none in a row that the paper lacks, such as FCN-4s. status:
+    `verified`, seen in a copy of the source (`read_in`), or `recalled`, from memory, with a
+    `confidence`. data, split: on which data sets (last names of `_target_`) and which images of
+    them ours may be set beside it. without: a class that its mean IU leaves out. time: of one
+    image, as the source has it. also: other names of the row.
     """
 
     source: str
@@ -62,12 +64,14 @@ class Published(NamedTuple):
     split: str | None = None
     without: str | None = None
     time: str = ""
+    also: tuple[str, ...] = ()
 
 
 def published(node: Mapping[str, Any] | None) -> Published | None:
     """The figures that a config's `paper` names, or gives; None without one.
 
-    node: `{table, row}`, of paper.yaml, or a row of your own, `{source, row, miou, ...}` in
+    node: `{table, row}`, of paper.yaml, where case and punctuation do not matter (fcn32s_fixed is
+    FCN-32s-fixed), or a row of your own, `{source, row, miou, ...}` in
     percent, verified unless it has another `status`. Raises ConfigError.
     """
     if node is None:
@@ -75,12 +79,13 @@ def published(node: Mapping[str, Any] | None) -> Published | None:
     if "table" not in node:
         return _own(node)
     rows = published_table(str(node["table"]))
-    row = str(node.get("row"))
-    if row not in rows:
-        raise ConfigError(f"paper.row={row}: {node['table']} has {', '.join(rows)}")
+    wanted = _plain(str(node.get("row")))
+    found = [row for name, row in rows.items() if wanted in map(_plain, (name, *row.also))]
+    if not found:
+        raise ConfigError(f"paper.row={node.get('row')}: {node['table']} has {', '.join(rows)}")
     if extra := [key for key in node if key not in ("table", "row")]:
         raise ConfigError(f"paper.{extra[0]}: with paper.table the figures are those of the table")
-    return rows[row]
+    return found[0]
 
 
 def published_table(table: str) -> dict[str, Published]:
@@ -98,6 +103,10 @@ def comparable(row: Published, config: Mapping[str, Any]) -> bool:
     data = config.get("data") or {}
     kind = str(data.get("_target_", "")).rpartition(".")[2]
     return kind in row.data and row.split in (None, data.get("val_split"))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @cache
@@ -124,4 +133,5 @@ def _read(name: str, *, data: list[str], **facts: Any) -> Published:
     scores = {key: float(facts.pop(key)) for key in SCORES if key in facts}
     if facts["status"] == "verified":
         facts.pop("confidence", None)
-    return Published(row=name, scores=scores, data=tuple(data), **facts)
+    also = tuple(facts.pop("also", ()))
+    return Published(row=name, scores=scores, data=tuple(data), also=also, **facts)

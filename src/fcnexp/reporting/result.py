@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcnexp.reporting.files import write_atomically
-from fcnexp.reporting.records import CONFIG, RESULT
+from fcnexp.reporting.records import CONFIG, RESULT, write_atomically
 from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
 
 
