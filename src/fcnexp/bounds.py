@@ -35,8 +35,8 @@ CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 o
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
     from fcnexp.config import typed
-    from fcnexp.reporting.result import write_atomically
     from fcnexp.reporting.records import RESULT
+    from fcnexp.reporting.result import write_atomically
     from fcnexp.schema import BoundsConfig
 
     cfg = typed(cfg, BoundsConfig)
