@@ -121,3 +121,10 @@ def test_recalled_rows_of_an_order_are_named_and_a_lone_row_has_none(tmp_path):
         "order as published (PAMI 2016, table of skips): yes: recalled: FCN-pool5"
     ]
     assert orders(rows[:1]) == []
+
+
+def test_row_that_the_paper_does_not_have_is_neither_verified_nor_compared(tmp_path):
+    rows = rows_of(tmp_path, ("FCN-4s", 80))
+    (lines,) = paper_tables(rows).values()
+    assert lines[1][1:] == ["FCN-4s (no figures)", "90.0 / -", "80.0 / -", "80.0 / -", "70.0 / -"]
+    assert orders(rows) == []

@@ -12,20 +12,13 @@ from fcnexp.data.palette import voc_palette
 from fcnexp.reporting import curves, summary, targets
 from fcnexp.reporting.comparison import Row, mean
 from fcnexp.reporting.confusion import read_confusion
+from fcnexp.reporting.costs import costs, in_words, published_times
 from fcnexp.reporting.grid import read_grid
 from fcnexp.reporting.settings import all_differences
 from fcnexp.reporting.summary import Summary
 from fcnexp.reporting.tables import NAMES, percent
-from fcnexp.reporting.written import COSTS
 
 TEMPLATES = Path(__file__).with_name("templates")
-COST_NAMES = {
-    "train_seconds": "training (s)",
-    "images_per_second": "training images/s",
-    "ms_per_image": "scoring, ms/image",
-    "peak_memory": "peak memory (MiB)",
-    "parameters": "parameters",
-}
 
 
 def page(report: Summary) -> str:
@@ -37,7 +30,7 @@ def page(report: Summary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "in_words": in_words}
     rows = report.rows
     matrices = [read_confusion([run.folder for run in row.runs]) for row in rows]
     return environment.get_template("report.html.j2").render(
@@ -57,9 +50,11 @@ def page(report: Summary) -> str:
         grid=read_grid(rows),
         legends=legends(rows),
         costs=costs(rows),
+        times=published_times(rows),
         devices=_once(str(run.result.get("device", "")) for run in summary.runs_of(report)),
         differences=all_differences([row.runs[0] for row in rows]),
         failure=summary.failure,
+        mark=summary.mark,
         commands=summary.commands(report),
     )
 
@@ -150,15 +145,6 @@ def legends(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
         for names in lists
         if names
     ]
-
-
-def costs(rows: Sequence[Row]) -> dict[str, list[float | None]]:
-    """What the rows cost, mean over seeds, by what the column is called; only what is known."""
-    assert set(COST_NAMES) == set(COSTS)
-    known = {name: [row.fact(key) for row in rows] for key, name in COST_NAMES.items()}
-    memory = COST_NAMES["peak_memory"]
-    known[memory] = [None if b is None else b / 2**20 for b in known[memory]]
-    return {name: values for name, values in known.items() if any(v is not None for v in values)}
 
 
 def _percents(row: Row, key: str) -> list[float]:

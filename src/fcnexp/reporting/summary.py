@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.reporting.comparison import Row, compare
-from fcnexp.reporting.paper import SCORES
+from fcnexp.reporting.costs import in_words
+from fcnexp.reporting.paper import SCORES, Published
 from fcnexp.reporting.records import Job, Run, read_runs
 from fcnexp.reporting.tables import NAMES, OTHERS, percent
 from fcnexp.reporting.targets import beside, orders, why_not_comparable
@@ -65,7 +66,7 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
     for row in rows:
         if row.paper is None:
             continue
-        cells = [row.name, f"{row.paper.row} ({row.paper.status})"]
+        cells = [row.name, f"{row.paper.row} ({mark(row.paper)})"]
         for key in NAMES:
             ours, theirs, difference, _ = beside(row, key)
             pair = " / ".join("-" if v is None else f"{v:.1f}" for v in (ours, theirs))
@@ -84,10 +85,13 @@ def notes(summary: Summary) -> list[str]:
             if reason:
                 reasons.setdefault(reason, []).append(row.name)
         if row.paper and row.paper.note:
-            reasons.setdefault(f"the paper's: {row.paper.note}", []).append(row.name)
-        if row.paper and row.paper.status == "recalled":
+            reasons.setdefault(f"of the published row: {row.paper.note}", []).append(row.name)
+        if row.paper and mark(row.paper) == "recalled":
             recalled = "the paper's figures are recalled, not verified"
             reasons.setdefault(recalled, []).append(row.name)
+        if row.paper and row.paper.time:
+            ours = in_words(row.fact("ms_per_image"))
+            lines.append(f"one image: {row.name} {ours} ms, the paper's {row.paper.time}")
     for reason, names in reasons.items():
         everywhere = len(names) == len(summary.rows)
         lines.append(reason if everywhere else f"{reason} ({'; '.join(names)})")
@@ -126,6 +130,11 @@ def conventions(summary: Summary) -> list[str]:
     """How the scores are counted, by the records."""
     told = [str(run.result.get("convention") or RELEASE) for run in runs_of(summary)]
     return list(dict.fromkeys(told))
+
+
+def mark(paper: Published) -> str:
+    """How sure the figures of a published row are: verified, recalled, or there are none."""
+    return paper.status if paper.scores else "no figures"
 
 
 def with_spread(row: Row, key: str) -> str:

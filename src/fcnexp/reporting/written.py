@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from fcnexp.reporting.costs import COSTS, cost_cells
 from fcnexp.reporting.paper import SCORES
 from fcnexp.reporting.summary import (
     BESIDE,
@@ -17,8 +18,6 @@ from fcnexp.reporting.summary import (
     score_cells,
 )
 
-COSTS = ("train_seconds", "peak_memory", "images_per_second", "ms_per_image", "parameters")
-
 
 def markdown(summary: Summary) -> str:
     """The tables of the terminal, with notes, what is missing, and the commands."""
@@ -27,6 +26,8 @@ def markdown(summary: Summary) -> str:
         parts += [f"{_safe(summary.title)}.", table(score_cells(summary.rows))]
         for source, lines in paper_tables(summary.rows).items():
             parts += [f"{BESIDE}, {_safe(source)}:", table(lines)]
+        if len((costs := cost_cells(summary.rows))[0]) > 2:  # the training's seconds are above
+            parts.append(table(costs))
         told = [*notes(summary), *(f"scores: {UNITS}; {c}" for c in conventions(summary))]
         parts.append("\n".join(f"- {_safe(line)}" for line in told))
     if missing := leftovers(summary):
