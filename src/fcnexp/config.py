@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -49,7 +49,7 @@ def offer_resolvers() -> None:
     from fcnexp.sweep import names  # it needs this file
 
     home = str(paths.conf_dir().parent)
-    resolvers = {
+    resolvers: dict[str, Callable[..., Any]] = {
         "home": lambda: home,
         "choice": _choice,
         "scaled": _scaled,
@@ -65,7 +65,7 @@ def _choice(group: str, *, _root_: DictConfig) -> str | None:
     hydra = _root_.get("hydra")
     if hydra is None and HydraConfig.initialized():
         hydra = HydraConfig.get()  # a job's own config does not have it
-    return hydra and hydra.runtime.choices.get(group)
+    return None if hydra is None else str(hydra.runtime.choices.get(group))
 
 
 def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
