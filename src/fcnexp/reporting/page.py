@@ -1,5 +1,6 @@
 """A report as one HTML page that needs no network: texts, tables, curves and pictures in a file."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -63,7 +64,8 @@ def header(report: Summary) -> dict[str, Any]:
     """Facts of the whole report: when, of which versions, how many runs, seeds, conventions."""
     runs = summary.runs_of(report)
     return {
-        "title": ", ".join(folder.resolve().name for folder in report.folders),
+        "title": report.name,
+        "again": shlex.join(["python", "-m", "fcnexp.report", *map(str, report.folders)]),
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "versions": [
             f"fcnexp {fcnexp.__version__}",

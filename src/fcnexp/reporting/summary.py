@@ -1,5 +1,7 @@
 """What a report says in words and tables of text, for the terminal and for Markdown."""
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,11 @@ class Summary(NamedTuple):
     unfinished: list[Path]
     failed: list[Job]
     without: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, or of the one that holds them all."""
+        return Path(os.path.commonpath([folder.resolve() for folder in self.folders])).name
 
     @property
     def mean_iu(self) -> str:
@@ -115,9 +122,10 @@ def failure(job: Job) -> str:
 
 
 def commands(summary: Summary) -> list[str]:
-    """What was typed for the finished runs, each command once, then for the failed ones."""
+    """What was typed for the finished runs, each command once, and what does the failed ones."""
     typed = [str(run.result["command"]) for run in runs_of(summary) if "command" in run.result]
-    typed += [f"python -m fcnexp.train {' '.join(job.overrides)}" for job in summary.failed]
+    sweeps = [str(job.folder.parent) for job in summary.failed]
+    typed += [shlex.join(["python", "-m", "fcnexp.sweep", "resume", sweep]) for sweep in sweeps]
     return list(dict.fromkeys(typed))
 
 

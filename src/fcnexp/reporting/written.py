@@ -21,7 +21,7 @@ from fcnexp.reporting.summary import (
 
 def markdown(summary: Summary) -> str:
     """The tables of the terminal, with notes, what is missing, and the commands."""
-    parts = [f"# {', '.join(folder.name for folder in summary.folders)}"]
+    parts = [f"# {_safe(summary.name)}"]
     if summary.rows:
         parts += [f"{_safe(summary.title)}.", table(score_cells(summary.rows))]
         for source, lines in paper_tables(summary.rows).items():
