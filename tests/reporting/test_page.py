@@ -150,4 +150,4 @@ def test_recalled_figure_is_marked_and_has_no_colour(tmp_path):
     coloured = [c for c in classes if "reached" in c or "missed" in c]
     assert len(coloured) == 4  # the four scores of the verified row
     badges = [a["class"] for _, a in read(tmp_path).tags if "badge" in a.get("class", "")]
-    assert badges == ["badge verified", "badge recalled"]
+    assert badges[:2] == ["badge verified", "badge recalled"]  # then rows of the table not run

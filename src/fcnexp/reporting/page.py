@@ -43,7 +43,7 @@ def page(report: Summary) -> str:
         bars={key: bars(rows, key) for key in NAMES if rows},
         has_paper=any(row.paper for row in rows),
         beside=targets.beside,
-        why_not=targets.why_not_comparable,
+        not_ours=targets.not_ours(rows),
         plots=plots(rows),
         classes=class_scores(rows),
         confusions=[matrix and matrix._asdict() for matrix in matrices],

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from fcnexp.reporting.comparison import Row, compare
 from fcnexp.reporting.costs import in_words
-from fcnexp.reporting.paper import SCORES, Published
+from fcnexp.reporting.paper import SCORES, Published, published
 from fcnexp.reporting.records import Job, Run, read_runs
 from fcnexp.reporting.tables import NAMES, OTHERS, percent
-from fcnexp.reporting.targets import beside, orders, why_not_comparable
+from fcnexp.reporting.targets import beside, not_ours, orders, why_not_comparable
 
 UNITS = "percent; one confusion matrix over the whole set; void is not scored"
 BESIDE = "Ours / the paper's (difference), %"
@@ -46,9 +46,17 @@ class Summary(NamedTuple):
 
 
 def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
-    """Read all runs below the folders. Raises DataError."""
+    """Read all runs below the folders. Raises DataError.
+
+    without: a class that the mean IU leaves out; None: what the published mean IU of all of them
+    leaves out, if it does.
+    """
     paths = [Path(folder) for folder in folders]
     finished, unfinished, failed = read_runs(paths)
+    if without is None:
+        papers = [published(run.config.get("paper")) for run in finished]
+        theirs = {paper.without if paper else None for paper in papers}
+        without = theirs.pop() if len(theirs) == 1 else None
     rows, repeats = compare(finished, without)
     return Summary(paths, rows, repeats, unfinished, failed, without)
 
@@ -68,7 +76,10 @@ def score_cells(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
-    """By source, rows as text, a header first: ours / the paper's (difference) for each score."""
+    """By source, rows as text, a header first: ours / the paper's (difference) for each score.
+
+    Rows of the same published table that are not among ours come last.
+    """
     tables: dict[str, list[list[str]]] = {}
     for row in rows:
         if row.paper is None:
@@ -80,6 +91,10 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
             cells.append(pair if difference is None else f"{pair} ({difference:+.1f})")
         header = ["row", "published as", *NAMES.values()]
         tables.setdefault(row.paper.source, [header]).append(cells)
+    for other in not_ours(rows):
+        figures = [other.scores.get(key) for key in NAMES]
+        cells = ["-" if figure is None else f"- / {figure:.1f}" for figure in figures]
+        tables[other.source].append(["not run here", f"{other.row} ({mark(other)})", *cells])
     return tables
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fcnexp.reporting.comparison import Row
-from fcnexp.reporting.paper import comparable
+from fcnexp.reporting.paper import Published, comparable, published_table
 
 GENERATED = ("Shapes", "Rooms")  # what makes scenes, of fcnexp.data.splits
 
@@ -13,8 +13,8 @@ GENERATED = ("Shapes", "Rooms")  # what makes scenes, of fcnexp.data.splits
 class Beside(NamedTuple):
     """One score of a row in percent, the paper's, and ours less the paper's; None where missing.
 
-    reached: whether ours is at least what was printed; None where that may not be said, since the
-    figure is recalled or ours was measured on other data.
+    difference: None, too, where ours was measured on other data. reached: whether ours is at least
+    what was printed; None where that may not be said: there is no difference, or it is recalled.
     """
 
     ours: float | None
@@ -50,8 +50,18 @@ def beside(row: Row, key: str) -> Beside:
     if ours is None or paper is None:
         return Beside(ours, paper, None, None)
     assert row.paper
-    sound = row.paper.status == "verified" and not why_not_comparable(row, key)
-    return Beside(ours, paper, ours - paper, round(ours, 1) >= paper if sound else None)
+    if why_not_comparable(row, key):
+        return Beside(ours, paper, None, None)
+    sure = row.paper.status == "verified"
+    return Beside(ours, paper, ours - paper, round(ours, 1) >= paper if sure else None)
+
+
+def not_ours(rows: Sequence[Row]) -> list[Published]:
+    """The other rows of the published tables that ours are of, such as another method's."""
+    ours = {(row.paper.table, row.paper.row) for row in rows if row.paper}
+    tables = dict.fromkeys(table for table, _ in ours if table)
+    every = [row for table in sorted(tables) for row in published_table(table).values()]
+    return [row for row in every if row.scores and (row.table, row.row) not in ours]
 
 
 def why_not_comparable(row: Row, key: str) -> str:
