@@ -1,8 +1,8 @@
 """Every file in sweeps/: its header, each of its jobs, and one of them from start to report."""
 
 import json
+import re
 import shlex
-from pathlib import Path
 
 import pytest
 from commands import TINY, fcnexp
@@ -134,9 +134,11 @@ def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()[-1]
     assert said == "side by side: python -m fcnexp.report 'a b'"
-    record = json.loads((tmp_path / "a b/1/result.json").read_text())
+    assert "2 jobs: 2 done (2 now, 0 before)" in done.stdout
+    folder, _ = (tmp_path / "a b").glob("fcn8s_tiny_seed0_*")
+    record = json.loads((folder / "result.json").read_text())
     assert {"model.fusion", "seed", "regime.steps"} < set(record["typed"])
-    chosen = {"model": "fcn8s", "backbone": "tiny", "masking": "none", "experiment": None}
+    chosen = {"model": "fcn8s", "backbone": "tiny", "masking": "none"}
     assert chosen.items() <= record["choices"].items()
     assert not {"sweeps", "recipe"} & set(record["choices"])
     arguments = [*shlex.split(said)[-1:], "output=r.csv"]
@@ -155,12 +157,15 @@ def test_checked_sweep_leaves_nothing_to_compare(tmp_path):
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "fcnexp.report" not in done.stdout, done.stderr
     assert done.stdout.count("config is fine") == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
     command = [*TINY, "logger=csv", "trainer=cpu", "pictures=0", "hydra.sweep.dir=out"]
     command += ["model.fusion=min,sum"]
     done = fcnexp("train", "-m", *command, folder=tmp_path, cache=tmp_path)
-    assert done.returncode == 1 and "fusion=min" in done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search("failed: fcn8s_tiny_seed0_.*: ConfigError: .*fusion=min", done.stderr)
+    assert "2 jobs: 1 done (1 now, 0 before), 1 failed" in done.stdout
     assert "side by side: python -m fcnexp.report out" in done.stdout
-    assert not (Path(tmp_path) / "out/0").exists()
+    assert len(list((tmp_path / "out").glob("*/result.json"))) == 1

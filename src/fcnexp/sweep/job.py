@@ -96,7 +96,7 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
     record = None
     try:
         note(job, "begun")
-        record = ledger.begin(job.folder, job.digest, job.overrides)
+        record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
         cfg.resume = prepare(job.folder)
         miou = task(cfg, job.folder)
         ledger.end(job.folder, record)

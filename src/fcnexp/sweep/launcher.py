@@ -1,14 +1,18 @@
 """How the jobs of a sweep are started here; `hydra_plugins/` shows these launchers to Hydra."""
 
+import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fcnexp import paths
 from fcnexp.errors import ConfigError
@@ -19,6 +23,18 @@ from fcnexp.sweep.processes import Planned, Processes
 
 # Settings of the sweep itself, which mean nothing to a single job.
 OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
+
+
+class FilesReadOnce(CachingConfigRepository):
+    """The files of `conf`, each read once in a launch, where Hydra reads them anew for each job."""
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        """Itself: Hydra copies it for each job."""
+        return self
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """A copy of the file's content, as Hydra writes into it."""
+        return copy.deepcopy(super().load_config(config_path))
 
 
 class InProcessLauncher(BasicLauncher):
@@ -34,7 +50,9 @@ class InProcessLauncher(BasicLauncher):
         """Called by the sweeper before it does anything else."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.kept: dict[tuple[str, ...], DictConfig] = {}
-        compose = hydra_context.config_loader.load_sweep_config
+        loader = hydra_context.config_loader
+        loader.repository = FilesReadOnce(loader.repository)  # type: ignore[attr-defined]
+        compose = loader.load_sweep_config
 
         def keep(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
             key = tuple(sweep_overrides)
@@ -42,7 +60,7 @@ class InProcessLauncher(BasicLauncher):
                 self.kept[key] = compose(master_config, sweep_overrides)
             return self.kept[key]
 
-        hydra_context.config_loader.load_sweep_config = keep  # type: ignore[method-assign]
+        loader.load_sweep_config = keep  # type: ignore[method-assign]
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -69,12 +87,14 @@ class InProcessLauncher(BasicLauncher):
             config.hydra.job.id = config.hydra.job.num = number
         before = HydraConfig.instance().cfg
         try:
-            HydraConfig.instance().set_config(config)  # for ${hydra:...} in a subdir of the user's
+            HydraConfig.instance().set_config(config)  # some values are read from it
+            digest = names.digest_of(names.without_hydra(config))
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
         finally:
             HydraConfig.instance().cfg = before
+            OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it
         folder = folder.resolve()
-        job = Job(number, overrides, folder, names.digest_of(names.without_hydra(config)))
+        job = Job(number, overrides, folder, digest)
         return Planned(job, command(config, overrides, folder))
 
 

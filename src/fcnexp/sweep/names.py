@@ -3,9 +3,10 @@
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import identity
-from fcnexp.config import to_plain, typed
+from fcnexp.config import typed
 from fcnexp.errors import ConfigError
 from fcnexp.schema import RunConfig
 
@@ -39,8 +40,9 @@ def digest_of(cfg: DictConfig) -> str:
 
     Values are taken as typed where they fit no schema. Opens no file, imports no part.
     """
+    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in identity.FREE])
     try:
-        plain: Any = to_plain(typed(cfg, RunConfig))
-    except ConfigError:
-        plain = OmegaConf.to_container(cfg, resolve=False)
+        plain: Any = OmegaConf.to_container(typed(kept, RunConfig), resolve=True)
+    except (ConfigError, OmegaConfBaseException):
+        plain = OmegaConf.to_container(kept, resolve=False)
     return identity.digest(plain)

@@ -152,7 +152,7 @@ def _bury(job: Job, pid: int, code: int) -> ledger.Record | None:
         if not mine or (record and record.pid == pid and record.state == "failed"):
             return record
         if record is None or record.pid != pid:  # it was gone before it could write anything
-            record = ledger.begin(job.folder, job.digest, job.overrides)
+            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
         return ledger.end(job.folder, record, _cause(code, job.folder))
 
 
