@@ -26,6 +26,7 @@ FAULTS = {
     "stop": lambda: (_ for _ in ()).throw(KeyboardInterrupt),
     "sigterm": lambda: sys.exit(143),  # as `train` ends when it was told to
     "gone": lambda: os._exit(7),
+    "wait": signal.pause,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 
