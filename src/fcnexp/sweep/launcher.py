@@ -88,8 +88,11 @@ class InProcessLauncher(BasicLauncher):
         before = HydraConfig.instance().cfg
         try:
             HydraConfig.instance().set_config(config)  # some values are read from it
-            digest = names.digest_of(names.without_hydra(config))
-            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+            digest = names.digest_of(config)
+            sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+            usual = sweep["subdir"] == names.JOB  # whose digest need not be taken again
+            subdir = names.name_with(config, digest) if usual else config.hydra.sweep.subdir
+            folder = Path(str(config.hydra.sweep.dir)) / str(subdir)
         finally:
             HydraConfig.instance().cfg = before
             OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it

@@ -10,6 +10,9 @@ from fcnexp.config import typed
 from fcnexp.errors import ConfigError
 from fcnexp.schema import RunConfig
 
+JOB = "${fcnexp.job:}"  # as conf/train.yaml has it
+LEFT_OUT = ("hydra", *identity.FREE)
+
 
 def sweep_name(_root_: DictConfig) -> str:
     """What a sweep's folder is called: after its file, `jobs` where it was typed, and its scale."""
@@ -24,23 +27,23 @@ def job_name(_root_: DictConfig) -> str:
     Never raises: it would end the sweep. A job whose config is wrong gets a name, too, and says
     what is wrong when it runs.
     """
-    choices = _root_.hydra.runtime.choices
-    cfg = without_hydra(_root_)
-    parts = [choices.get("model"), choices.get("backbone"), f"seed{cfg.get('seed')}"]
-    return "_".join([*(str(part).replace("/", "-") for part in parts), digest_of(cfg)])
+    return name_with(_root_, digest_of(_root_))
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """A job's whole config without Hydra's own part: what its task gets."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+def name_with(config: DictConfig, digest: str) -> str:
+    """The name of a job whose digest is known."""
+    choices = config.hydra.runtime.choices
+    parts = [choices.get("model"), choices.get("backbone"), f"seed{config.get('seed')}"]
+    return "_".join([*(str(part).replace("/", "-") for part in parts), digest])
 
 
 def digest_of(cfg: DictConfig) -> str:
-    """The digest of a run's config, in which `no` is False and "3" is 3 where the schema says so.
+    """The digest of a run's config, with or without Hydra's part.
 
-    Values are taken as typed where they fit no schema. Opens no file, imports no part.
+    In it `no` is False and "3" is 3 where the schema says so; where a value does not fit, all are
+    taken as typed. Opens no file, imports no part.
     """
-    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in identity.FREE])
+    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in LEFT_OUT])
     try:
         plain: Any = OmegaConf.to_container(typed(kept, RunConfig), resolve=True)
     except (ConfigError, OmegaConfBaseException):
