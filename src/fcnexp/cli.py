@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,7 +27,6 @@ from fcnexp.config import (
     refuse_foreign_code,
 )
 from fcnexp.errors import ConfigError, UserError
-from fcnexp.reporting.records import RESULT, run_folders
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
@@ -42,12 +40,9 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     offer_sweeps()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
-    sweeps: set[Path] = set()
 
     def job(cfg: DictConfig) -> float | None:
         settings = HydraConfig.get()
-        if settings.mode == RunMode.MULTIRUN:
-            sweeps.add(Path(settings.sweep.dir))
         folder = Path(settings.runtime.output_dir).resolve()
         try:
             return task(cfg, folder)
@@ -68,10 +63,6 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         if "Config group override must be" not in str(error):
             raise
         fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
-    finally:
-        for folder in sweeps:
-            if any((run / RESULT).is_file() for run in run_folders(folder)):
-                print(f"side by side: python -m fcnexp.report {shlex.quote(str(folder))}")
 
 
 def what_was_typed() -> dict[str, Any]:
@@ -113,11 +104,15 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
 
 def fail(error: Exception, config_name: str = "train") -> NoReturn:
     """Print what is wrong and leave with exit code 1."""
+    print(f"error: {message_of(error, config_name)}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def message_of(error: Exception, config_name: str = "train") -> str:
+    """What to tell the user of a mistake."""
     message = str(error) if isinstance(error, UserError) else explain(error, config_name)
     # One that was raised in a process reading images carries that process's traceback in its text.
-    message = message.rsplit(f"{type(error).__module__}.{type(error).__name__}: ", 1)[-1].strip()
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(1)
+    return message.rsplit(f"{type(error).__module__}.{type(error).__name__}: ", 1)[-1].strip()
 
 
 def explain(error: Exception, config_name: str) -> str:

@@ -32,9 +32,16 @@ def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
 
 
 def offer_sweeps() -> None:
-    """Let configs name the folder that holds `sweeps`, whose files are options of that group."""
+    """Let configs name the folder that holds `sweeps`, whose files are options of that group.
+
+    And those in which a sweep and its jobs are kept.
+    """
+    from fcnexp.sweep import names  # it needs this file
+
     home = str(paths.conf_dir().parent)
-    OmegaConf.register_new_resolver("fcnexp.home", lambda: home, replace=True)
+    resolvers = {"home": lambda: home, "sweep": names.sweep_name, "job": names.job_name}
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
 
 
 def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:

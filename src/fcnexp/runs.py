@@ -1,19 +1,16 @@
 """Run folders: whose they are, what is finished in them, and where a run can go on."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.config import to_plain
-from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.errors import ConfigError, DataError, WeightsError
+from fcnexp.identity import counted
 from fcnexp.nn.checkpoints import read_checkpoint
-from fcnexp.reporting.records import CONFIG, RESULT
+from fcnexp.reporting.records import CONFIG, RESULT, read_result
 from fcnexp.task.callbacks import LAST
-
-# What may differ between a run and its continuation: it changes no number.
-FREE = ("resume", "dry_run", "workers", "pictures", "logger", "paper", "init.path", "init.folder")
 
 
 class Stopped(NamedTuple):
@@ -35,20 +32,29 @@ def claim(folder: Path) -> None:
 
 def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
     """Refuse to continue a run with other settings. Raises ConfigError naming the first of them."""
-    stored_file = folder / CONFIG
-    if not stored_file.is_file():
+    stored = stored_config(folder)
+    if stored is None:
         return  # nothing was begun here, or only an earlier stage
-    try:
-        stored = OmegaConf.to_container(OmegaConf.load(stored_file))
-    except Exception as error:  # YAML's and OmegaConf's many types
-        raise ConfigError(f"{stored_file}: damaged ({type(error).__name__}); remove it") from None
-    asked = to_plain(cfg)
-    for name, was, now in differences(stored, asked):
-        if not any(name == free or name.startswith(f"{free}.") for free in FREE):
+    for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
+        if name != "init.path":  # of a stage: where the one before it lies
             raise ConfigError(
                 f"resume=true: {folder} was begun with {name}={was}, not {now}; give what it was, "
                 "or another hydra.run.dir"
             )
+
+
+def stored_config(folder: Path) -> dict[str, Any] | None:
+    """The config that a run was begun with, if it was. Raises ConfigError where damaged."""
+    file = folder / CONFIG
+    if not file.is_file():
+        return None
+    try:
+        stored = OmegaConf.to_container(OmegaConf.load(file))
+        if not isinstance(stored, dict):
+            raise ValueError
+    except Exception as error:  # YAML's and OmegaConf's many types
+        raise ConfigError(f"{file}: damaged ({type(error).__name__}); remove it") from None
+    return {str(key): value for key, value in stored.items()}
 
 
 def differences(first: Any, second: Any, path: str = "") -> list[tuple[str, Any, Any]]:
@@ -65,15 +71,11 @@ def differences(first: Any, second: Any, path: str = "") -> list[tuple[str, Any,
 def finished(folder: Path) -> dict[str, Any] | None:
     """The result of a run that came to its end, else None. Raises ConfigError where damaged."""
     try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        whole = result["status"] == "done" and "miou" in result["scores"]
+        return read_result(folder)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise ConfigError(f"{folder / RESULT}: damaged; remove it to score again")
-    return result
+    except DataError:
+        raise ConfigError(f"{folder / RESULT}: damaged; remove it to score again") from None
 
 
 def last_checkpoint(folder: Path) -> Stopped | None:

@@ -114,6 +114,7 @@ class RunConfig:
     pictures: int = MISSING
     resume: bool = MISSING
     dry_run: bool = MISSING
+    fail_fast: bool = MISSING
     paper: dict[str, Any] | None = MISSING
 
 
@@ -131,6 +132,7 @@ class ExplainConfig(RunConfig):
     pictures: int = 0
     resume: bool = False
     dry_run: bool = False
+    fail_fast: bool = False
     paper: dict[str, Any] | None = None
 
 

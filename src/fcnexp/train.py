@@ -122,9 +122,9 @@ def class_weights(cfg: DictConfig, data: "SegmentationData") -> list[float] | No
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.sweep import command
 
-    cli.run(train, "train")
+    command.run(train)
 
 
 if __name__ == "__main__":

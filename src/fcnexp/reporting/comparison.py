@@ -7,10 +7,8 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from fcnexp.errors import DataError
+from fcnexp.identity import counted
 from fcnexp.reporting.records import Run
-
-# What makes no other experiment of a run: its seed, and what changes no number.
-APART = ("seed", "resume", "dry_run", "workers", "pictures", "logger", "paper")
 
 
 class Row(NamedTuple):
@@ -111,7 +109,7 @@ def _what_tells_apart(runs: list[Run]) -> list[dict[str, str]]:
     """
     recorded = all("choices" in run.result for run in runs)
     choices = [run.result["choices"] if recorded else {} for run in runs]
-    configs = [_flat(run.config) for run in runs]
+    configs = [_flat(_setting(run.config)) for run in runs]
     typed = {key for run in runs for key in run.result.get("typed", ())} - {*_keys(choices)}
     told: list[tuple[str, list[Any]]] = []
     for group in _keys(choices):
@@ -121,7 +119,7 @@ def _what_tells_apart(runs: list[Run]) -> list[dict[str, str]]:
     groups = dict(told)
     for key in _keys(configs):
         values = [config.get(key) for config in configs]
-        if key.split(".")[0] in APART or not _differ(values):
+        if not _differ(values):
             continue
         was_typed = any(key == name or key.startswith(f"{name}.") for name in typed)
         options_of = [groups[g] for g in (key.split(".")[0], "experiment") if g in groups]
@@ -156,9 +154,13 @@ def _flat(node: dict[str, Any], path: str = "") -> dict[str, Any]:
     return leaves
 
 
+def _setting(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes another row of a run: all that counts, but the seed."""
+    return {key: value for key, value in counted(config).items() if key != "seed"}
+
+
 def _identity(config: dict[str, Any]) -> str:
-    counted = {key: value for key, value in config.items() if key not in APART}
-    return json.dumps(counted, sort_keys=True, default=str)
+    return json.dumps(_setting(config), sort_keys=True, default=str)
 
 
 def _short(key: str, known: set[str]) -> str:

@@ -39,7 +39,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
         begun = f"; {len(found)} begun, none finished" if found else ""
         raise DataError(
             f"{', '.join(map(str, folders))}: no finished run below{begun}; one is a folder with "
-            f"{CONFIG} and {RESULT}, as train writes them: outputs/train/DATE, outputs/sweep/DATE"
+            f"{CONFIG} and {RESULT}, as train writes them: outputs/train/DATE, outputs/sweep/NAME"
         )
     return [read_run(run) for run in finished], [r for r in found.values() if r not in finished]
 
@@ -58,13 +58,7 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 def read_run(folder: Path) -> Run:
     """The record of a finished run. Raises DataError where it is damaged."""
-    try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        whole = result["status"] == "done" and "miou" in result["scores"]
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise DataError(f"{folder / RESULT}: damaged; remove it to leave this run out")
+    result = read_result(folder)
     try:
         config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError):
@@ -72,6 +66,28 @@ def read_run(folder: Path) -> Run:
     if not isinstance(config, dict):
         raise DataError(f"{folder / CONFIG}: damaged; remove it to leave this run out")
     return Run(folder, config, result)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """What result.json holds. Raises DataError where it is damaged, OSError where it is missing."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        whole = result["status"] == "done" and "miou" in result["scores"]
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DataError(f"{folder / RESULT}: damaged; remove it to leave this run out")
+    return result
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
 def _by_number(path: Path) -> tuple[bool, int, str]:

@@ -3,14 +3,13 @@
 import csv
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fcnexp.reporting.records import CONFIG, RESULT
+from fcnexp.reporting.records import CONFIG, RESULT, write_atomically
 from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
 
 
@@ -46,16 +45,6 @@ def write_result(
     }
     write_atomically(folder / RESULT, json.dumps(result, indent=2) + "\n")
     return result
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

@@ -1,0 +1,41 @@
+"""Which settings make a run another run: those that can change a number.
+
+A run is known by these wherever it matters: whether a sweep has done a job before, whether a folder
+may be continued, which runs of a comparison are the same row.
+"""
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+# What changes no number: how a run is watched, and where its machine keeps data and downloads.
+FREE = (
+    *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper"),
+    *("data.root", "data.sbd_root", "init.folder", "init.first.folder"),
+)
+OWN_FOLDER = "fcnexp.data.own.Folder"  # a data set that nothing but its root tells from another
+DIGITS = 10  # hexadecimal: two of a million jobs share a digest with a chance below one half
+
+
+def counted(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a plain config without what is in `FREE`."""
+    kept = copy.deepcopy(config)
+    data = kept.get("data")
+    own = isinstance(data, dict) and data.get("_target_") == OWN_FOLDER
+    for name in FREE:
+        if own and name == "data.root":
+            continue
+        *nodes, last = name.split(".")
+        node: Any = kept
+        for each in nodes:
+            node = node.get(each) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(last, None)
+    return kept
+
+
+def digest(config: dict[str, Any]) -> str:
+    """A short name for all that counts in a plain config; the order of keys does not."""
+    text = json.dumps(counted(config), sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,165 @@
+"""One job of a sweep, around its task: is it to be run, where does it go on, how did it end."""
+
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from fcnexp import cli
+from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.reporting.records import CONFIG, RESULT
+from fcnexp.reporting.tables import percent
+from fcnexp.sweep import launches, ledger, names
+
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+STOPPED = 143  # exit code of a training that SIGTERM has ended
+
+Task = Callable[[DictConfig, Path], float | None]
+
+
+class Ending(NamedTuple):
+    """What became of a job in this launch: now, before, elsewhere, failed or skipped."""
+
+    outcome: str
+    miou: float | None = None
+
+
+def run(task: Task, cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Ending:
+    """Do a job unless it is done or another process is at it, and write down what came of it.
+
+    What its task raises fails this job only, but for what ends the sweep: Ctrl-C and SIGTERM.
+    Raises LedgerError where the folder cannot be used.
+    """
+    launch = launches.current()
+    digest = names.digest_of(cfg)
+    ending = _done_before(folder, digest, overrides)
+    if ending is None and any(os.environ.get(name, "0") not in ("", "0") for name in RANKS):
+        return Ending("now", task(cfg, folder))  # the first process of several keeps the record
+    if ending is None:
+        with ledger.claim(folder) as mine:
+            ending = _done_before(folder, digest, overrides)  # a moment ago
+            if ending is None and not mine:
+                print(f"skipped, it runs {place_of(folder)}: {folder}")
+                ending = Ending("elsewhere")
+            elif ending is None and cfg.fail_fast and launch and launch.has_failed():
+                print(f"skipped, a job has failed: {folder}")
+                ending = Ending("skipped")
+            elif ending is None:
+                return _attempt(task, cfg, folder, digest, overrides)
+    if launch:
+        launch.note(folder, overrides, ending.outcome)
+    return ending
+
+
+def _done_before(folder: Path, digest: str, overrides: Sequence[str]) -> Ending | None:
+    result = ledger.result_of(folder, digest)
+    if result is None:
+        return None
+    miou = result["scores"]["miou"]
+    launch = launches.current()
+    first = launch.find(folder) if launch else None
+    same = first is not None and first.overrides != list(overrides)
+    why = f"the same job as {' '.join(first.overrides)}" if first and same else "done before"
+    print(f"{why}, mean IU {percent(miou)} %: {folder}")
+    return Ending("before", miou)
+
+
+def _attempt(
+    task: Task, cfg: DictConfig, folder: Path, digest: str, overrides: Sequence[str]
+) -> Ending:
+    launch, record = launches.current(), None
+
+    def note(outcome: str) -> None:
+        if launch:
+            launch.note(folder, overrides, outcome)
+
+    try:
+        note("begun")
+        record = ledger.begin(folder, digest, overrides)
+        cfg.resume = prepare(folder)
+        miou = task(cfg, folder)
+        ledger.end(folder, record)
+        note("now")
+        return Ending("now", miou)
+    except BaseException as error:  # SystemExit, too: it would end the sweep without a word
+        failure = describe(error)
+        print(line_of_failure(folder, failure), file=sys.stderr)
+        try:
+            if record is not None:
+                ledger.end(folder, record, failure)
+            note("failed")
+        except OSError as second:  # a full disk need not be the next job's
+            print(f"not recorded: {second}", file=sys.stderr)
+        if is_stop(error):
+            raise
+        return Ending("failed")
+
+
+def place_of(folder: Path) -> str:
+    """Where a job runs, for people."""
+    record = ledger.read(folder)
+    return f"on {record.host}, process {record.pid}" if record else "in another process"
+
+
+def prepare(folder: Path) -> bool:
+    """Remove what a killed job has left half-written; returns whether there is more to go on from.
+
+    A damaged checkpoint means that this training begins anew.
+    """
+    stages = sorted((folder / "stages").glob("*"))
+    if not any((folder / sign).exists() for sign in (RESULT, CONFIG, "checkpoints", "stages")):
+        return False
+    from fcnexp import runs  # imports torch
+
+    for part in (folder, *stages):
+        try:
+            runs.finished(part)
+        except ConfigError:
+            print(f"{part / RESULT}: half-written; it is scored again")
+            (part / RESULT).unlink()
+        try:
+            runs.last_checkpoint(part)
+        except WeightsError as error:
+            print(f"{error}\nthis training begins anew")
+            shutil.rmtree(part / "checkpoints")
+            (part / RESULT).unlink(missing_ok=True)
+        try:
+            runs.stored_config(part)
+        except ConfigError:
+            (part / CONFIG).unlink()  # written from the same config in a moment
+    return True
+
+
+def describe(error: BaseException) -> dict[str, str | None]:
+    """What `job.json` says of an exception; a user's mistake needs no traceback."""
+    kind, trace = type(error).__name__, None
+    if is_stop(error):
+        message = "stopped from outside; the same command goes on with it"
+    elif isinstance(error, cli.MISTAKES):
+        message = cli.message_of(error)
+    elif isinstance(error, SystemExit):
+        message = f"exit code {error.code}"
+    else:
+        message, trace = str(error), "".join(traceback.format_exception(error))
+    return {"type": kind, "message": message, "traceback": trace}
+
+
+def line_of_failure(folder: Path, failure: dict[str, str | None]) -> str:
+    """One line on a job that has failed, and where to look."""
+    message = (failure["message"] or "").strip().splitlines() or ["without a message"]
+    log = folder / "output.log"
+    return (
+        f"failed: {folder.name}: {failure['type']}: {message[0]}; {log if log.exists() else folder}"
+    )
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an exception means the end of the sweep, not of this job alone."""
+    if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into one
+        return error.code == STOPPED or isinstance(error.__context__, KeyboardInterrupt)
+    return isinstance(error, KeyboardInterrupt)

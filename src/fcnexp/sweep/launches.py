@@ -1,0 +1,128 @@
+"""Launches of a sweep: one command, and which jobs it is about.
+
+The processes of a launch know it by an environment variable. It keeps `launches/ID.json` in the
+sweep's folder, from which the command can be given again, and while it lasts `launches/ID.jobs/`
+with a note on each job, by which any of its processes can tell the others something.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fcnexp.reporting.records import write_atomically
+
+LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
+FOLDER = "launches"
+MULTIRUN = "multirun.yaml"  # Hydra's own record of the last launch
+
+
+class Note(NamedTuple):
+    """What a launch has done with a job.
+
+    outcome: begun, now (it ran and is done), before (it was done), elsewhere (another launch has
+    it), failed, or skipped.
+    """
+
+    folder: Path
+    overrides: list[str]
+    outcome: str
+
+
+class Launch(NamedTuple):
+    """One command. file: launches/ID.json in the sweep's folder."""
+
+    file: Path
+
+    @property
+    def sweep(self) -> Path:
+        """The sweep's folder."""
+        return self.file.parent.parent
+
+    def note(self, folder: Path, overrides: Sequence[str], outcome: str) -> None:
+        """Tell all of this launch what is done with a job."""
+        before = self.find(folder)
+        if outcome == "before" and before is not None and before.outcome == "now":
+            return  # the same job twice in one launch
+        self._notes.mkdir(parents=True, exist_ok=True)
+        content = {"folder": str(folder), "overrides": list(overrides), "outcome": outcome}
+        write_atomically(self._note_on(folder), json.dumps(content))
+
+    def find(self, folder: Path) -> Note | None:
+        """What this launch has done with a job, if anything."""
+        return _read_note(self._note_on(folder))
+
+    def notes(self) -> list[Note]:
+        """What is known of each job, by the names of their folders."""
+        found = map(_read_note, self._notes.glob("*.json"))
+        return sorted(note for note in found if note is not None)
+
+    def has_failed(self) -> bool:
+        """Whether a job of this launch has failed by now."""
+        return any(note.outcome == "failed" for note in self.notes())
+
+    def close(self) -> None:
+        """Remove the notes; what is to last is in the ledger."""
+        shutil.rmtree(self._notes, ignore_errors=True)
+
+    def forget(self) -> None:
+        """Remove every trace of a launch that ran nothing, and of a sweep that holds nothing."""
+        self.close()
+        self.file.unlink(missing_ok=True)
+        left = {path.name for path in self.sweep.iterdir()} if self.sweep.is_dir() else {""}
+        if left <= {FOLDER, MULTIRUN} and not any(self.file.parent.glob("*")):
+            shutil.rmtree(self.sweep)
+
+    @property
+    def _notes(self) -> Path:
+        return self.file.with_suffix(".jobs")
+
+    def _note_on(self, folder: Path) -> Path:
+        return self._notes / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.json"
+
+
+def start(sweep: Path, argv: Sequence[str], *, lasting: bool = True) -> Launch:
+    """Begin a launch, and let the processes that this one starts know of it.
+
+    argv: the command, to give it again. lasting: False writes nothing.
+    """
+    now = datetime.now(UTC)
+    name = f"{now:%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
+    launch = Launch(sweep.resolve() / FOLDER / f"{name}.json")
+    content = {"argv": list(argv), "cwd": os.getcwd(), "started": now.isoformat(timespec="seconds")}
+    if lasting:
+        launch.file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(launch.file, json.dumps(content, indent=2) + "\n")
+    os.environ[LAUNCH] = str(launch.file)
+    return launch
+
+
+def current() -> Launch | None:
+    """The launch that this process belongs to."""
+    file = os.environ.get(LAUNCH)
+    return Launch(Path(file)) if file else None
+
+
+def commands(sweep: Path) -> list[tuple[list[str], str]]:
+    """The commands of a sweep's launches, each once, oldest first: argv, and where it was given."""
+    found: dict[tuple[tuple[str, ...], str], None] = {}
+    for file in sorted((sweep / FOLDER).glob("*.json")):
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            found[tuple(stored["argv"]), stored["cwd"]] = None
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # half a record: the launch was killed while writing it
+    return [(list(argv), cwd) for argv, cwd in found]
+
+
+def _read_note(file: Path) -> Note | None:
+    try:
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return Note(Path(stored["folder"]), stored["overrides"], stored["outcome"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,184 @@
+"""The ledger of a sweep: what became of each job, in the job's own folder.
+
+`job.json` says what state a job is in, and `job.lock` is locked while a process works on it. The
+kernel frees that lock when the process ends, in whatever way, so a job that is said to run while
+nobody holds its lock is stale.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fcnexp import __version__
+from fcnexp.errors import DataError, UserError
+from fcnexp.reporting.records import read_result, write_atomically
+
+JOB, LOCK = "job.json", "job.lock"
+STATES = ("done", "failed", "stale", "running", "not started")
+# Seconds to try for a lock: `is_held` takes it for a moment, which is no reason to skip a job.
+PATIENCE, PAUSE = 0.2, 0.02
+
+
+class LedgerError(UserError):
+    """A sweep's folder cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `job.json` holds. state: running, done or failed; seconds: of the last attempt.
+
+    attempts: how often it was started; started, ended: ISO 8601, UTC.
+    error: type, message and traceback, the last None where a user's mistake needs none.
+    """
+
+    digest: str
+    state: str
+    overrides: list[str]
+    attempts: int
+    host: str
+    pid: int
+    started: str
+    ended: str | None
+    seconds: float | None
+    error: dict[str, str | None] | None
+    version: str
+
+
+def read(folder: Path) -> Record | None:
+    """The record of a job; None where there is none, or none that can be read."""
+    try:
+        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        return Record(**{field.name: stored[field.name] for field in fields(Record)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def state_of(folder: Path) -> str:
+    """One of `STATES`."""
+    record = read(folder)
+    if record is None:
+        return "stale" if (folder / JOB).exists() else "not started"
+    if record.state == "running":
+        return "running" if is_held(folder) else "stale"
+    if record.state == "done":
+        return "done" if result_of(folder) else "stale"
+    return "failed"
+
+
+def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
+    """The result of a job that is done, else None.
+
+    Raises LedgerError where the folder is that of a job with another digest.
+    """
+    record = read(folder)
+    if record is None:
+        return None
+    if digest is not None and record.digest != digest:
+        raise LedgerError(
+            f"{folder}: holds another job ({' '.join(record.overrides)}); leave "
+            "hydra.sweep.subdir as it is, or choose another hydra.sweep.dir"
+        )
+    if record.state != "done":
+        return None
+    try:
+        return read_result(folder)
+    except (OSError, DataError):
+        return None
+
+
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Hold a job's lock; gives False where another process has it.
+
+    Processes forked meanwhile do not hold it. Raises LedgerError where it cannot be locked.
+    """
+    lock = FileLock(folder / LOCK, poll_interval=PAUSE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        pass
+    except OSError as error:
+        raise LedgerError(
+            f"{folder}: cannot be locked ({error.strerror}); choose a hydra.sweep.dir that you may "
+            "write to, on a file system with locks"
+        ) from None
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process works on this job now."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except OSError:  # Timeout is one; so is a folder of somebody else's, of which nothing is known
+        return True
+
+
+def begin(folder: Path, digest: str, overrides: Sequence[str]) -> Record:
+    """Write that this process works on a job from now on. Call while the lock is held."""
+    before = read(folder)
+    record = Record(
+        digest=digest,
+        state="running",
+        overrides=list(overrides),
+        attempts=1 + (before.attempts if before else 0),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        ended=None,
+        seconds=None,
+        error=None,
+        version=__version__,
+    )
+    return _write(folder, record)
+
+
+def end(folder: Path, record: Record, error: dict[str, str | None] | None = None) -> Record:
+    """Write that a job came to its end: done, or failed by the error."""
+    now = datetime.now(UTC)
+    changes = {
+        "state": "failed" if error else "done",
+        "ended": now.isoformat(timespec="milliseconds"),
+        "seconds": round((now - datetime.fromisoformat(record.started)).total_seconds(), 1),
+        "error": error,
+    }
+    return _write(folder, Record(**(asdict(record) | changes)))
+
+
+def job_folders(folder: Path) -> Iterator[Path]:
+    """Folders of jobs below a folder, itself included, by name."""
+    for path, inner, files in os.walk(folder):
+        inner.sort()
+        if JOB in files:
+            inner.clear()  # a job has stages and checkpoints, but no jobs
+            yield Path(path)
+
+
+def remove(folder: Path) -> bool:
+    """Remove the folder of a failed or stale job; returns whether it was one."""
+    with claim(folder) as mine:
+        record = read(folder)
+        failed = record is None or record.state != "done" or result_of(folder) is None
+        if mine and failed:
+            shutil.rmtree(folder)
+        return mine and failed
+
+
+def _write(folder: Path, record: Record) -> Record:
+    write_atomically(folder / JOB, json.dumps(asdict(record), indent=2) + "\n")
+    return record

@@ -1,0 +1,188 @@
+"""Jobs of a sweep as processes: started, waited for, ended, and buried where they die."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from fcnexp.reporting.tables import percent
+from fcnexp.sweep import launches, ledger
+from fcnexp.sweep.job import Ending, line_of_failure, place_of
+
+JOB = "FCNEXP_JOB"  # environment: this process is one job of a launch
+CODES = {"failed": 1, "elsewhere": 75, "skipped": 76}  # exit code of such a process, by outcome
+OUTPUT = "output.log"
+GRACE = 60.0  # seconds for a process to save where it is, once it is told to end
+
+
+class Planned(NamedTuple):
+    """A job that is to be done. command: of its process; label: what people know it by."""
+
+    label: str
+    command: list[str]
+    overrides: list[str]
+    folder: Path
+    digest: str
+
+
+class Processes:
+    """Runs jobs, several at a time, each in a session of its own, which Ctrl-C does not reach."""
+
+    def __init__(self, gpus: Sequence[str | None], fail_fast: bool) -> None:
+        self.n_jobs, self.fail_fast = len(gpus), fail_fast
+        self.gpus: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for gpu in gpus:
+            self.gpus.put(gpu)
+        self.launch = launches.current()
+        self.lock = threading.Lock()
+        self.running: set[subprocess.Popen] = set()
+        self.stopping = False
+
+    def run(self, jobs: Sequence[Planned]) -> list[Ending]:
+        """What became of each job. On Ctrl-C and SIGTERM the processes are ended, and it raises."""
+        with ThreadPoolExecutor(self.n_jobs) as pool, _sigterm_raises():
+            futures = [pool.submit(self._do, job) for job in jobs]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                self._stop()
+                raise
+
+    def _do(self, job: Planned) -> Ending:
+        ending = self._without_process(job)
+        if ending is None:
+            gpu = self.gpus.get()
+            try:
+                ending = self._in_process(job, gpu)
+            finally:
+                self.gpus.put(gpu)
+        if self.launch:
+            self.launch.note(job.folder, job.overrides, ending.outcome)
+        return ending
+
+    def _without_process(self, job: Planned) -> Ending | None:
+        """What needs none: a job that is done, runs elsewhere, or is not wanted any more."""
+        result = ledger.result_of(job.folder, job.digest)
+        if result is not None:
+            miou = result["scores"]["miou"]
+            self._say(f"{job.label} done before, mean IU {percent(miou)} %: {job.folder.name}")
+            return Ending("before", miou)
+        if ledger.is_held(job.folder):
+            self._say(f"{job.label} skipped, it runs {place_of(job.folder)}: {job.folder.name}")
+            return Ending("elsewhere")
+        if self.stopping or (self.fail_fast and self.launch and self.launch.has_failed()):
+            return Ending("skipped")
+        return None
+
+    def _in_process(self, job: Planned, gpu: str | None) -> Ending:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / OUTPUT).open("ab") as output:
+            with self.lock:
+                if self.stopping:
+                    return Ending("skipped")
+                process = subprocess.Popen(
+                    job.command,
+                    env=self._environment(gpu),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                self.running.add(process)
+            on = "" if gpu is None else f" on GPU {gpu}"
+            self._say(f"{job.label} begins{on}: {job.folder.name}")
+            code = process.wait()
+        with self.lock:
+            self.running.discard(process)
+        return self._ending(job, process.pid, code)
+
+    def _environment(self, gpu: str | None) -> dict[str, str]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        own = {JOB: "1", "PYTHONUNBUFFERED": "1"}
+        own["OMP_NUM_THREADS"] = str(max(1, (cores or 1) // self.n_jobs))
+        own |= {name: os.environ[name] for name in own if name in os.environ and name != JOB}
+        return os.environ | own | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+
+    def _ending(self, job: Planned, pid: int, code: int) -> Ending:
+        for outcome in ("elsewhere", "skipped"):
+            if code == CODES[outcome]:
+                return Ending(outcome)
+        result = ledger.result_of(job.folder, job.digest) if code == 0 else None
+        record = ledger.read(job.folder)
+        if result is not None:
+            miou, took = result["scores"]["miou"], f"{record.seconds if record else 0:.0f} s"
+            self._say(f"{job.label} done, mean IU {percent(miou)} %, {took}: {job.folder.name}")
+            return Ending("now", miou)
+        record = _bury(job, pid, code)
+        if record is not None and record.error:
+            self._say(line_of_failure(job.folder, record.error), sys.stderr)
+        return Ending("failed")
+
+    def _stop(self) -> None:
+        with self.lock:
+            self.stopping = True
+            processes = list(self.running)
+        if processes:
+            self._say(f"ending {len(processes)} jobs, which save where they are", sys.stderr)
+        for process in processes:
+            process.terminate()
+        end = time.monotonic() + GRACE
+        try:
+            for process in processes:
+                process.wait(max(0.0, end - time.monotonic()))
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            for process in processes:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _say(self, line: str, file: object = None) -> None:
+        with self.lock:
+            print(line, file=file or sys.stdout, flush=True)  # type: ignore[call-overload]
+
+
+def _bury(job: Planned, pid: int, code: int) -> ledger.Record | None:
+    """The record of a job whose process has ended; written here where it could not."""
+    with ledger.claim(job.folder) as mine:
+        record = ledger.read(job.folder)
+        if not mine or (record and record.pid == pid and record.state == "failed"):
+            return record
+        if record is None or record.pid != pid:  # it was gone before it could write anything
+            record = ledger.begin(job.folder, job.digest, job.overrides)
+        return ledger.end(job.folder, record, _cause(code, job.folder))
+
+
+def _cause(code: int, folder: Path) -> dict[str, str | None]:
+    """What the exit code of a process that left no word says."""
+    if code < 0:
+        kind = signal.Signals(-code).name
+        guess = "; memory may have run out" if kind == "SIGKILL" else ""
+        message = f"its process was ended by {kind}{guess}"
+    else:
+        kind, message = "ProcessExit", f"its process ended with exit code {code} without a result"
+    lines = (folder / OUTPUT).read_text(errors="replace").splitlines()[-20:]
+    return {"type": kind, "message": message, "traceback": "\n".join(lines) or None}
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Make SIGTERM an exception here, so that processes are not left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

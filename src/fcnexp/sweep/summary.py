@@ -1,0 +1,94 @@
+"""What people read about a sweep: jobs that are not done, counts, runs side by side."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fcnexp.errors import UserError
+from fcnexp.sweep import launches, ledger
+from fcnexp.sweep.job import place_of
+
+
+def finish(launch: launches.Launch) -> int:
+    """Tell what became of a launch's jobs, and compare those that are done.
+
+    Returns the exit code: 0 where all are done, or run elsewhere.
+    """
+    notes = launch.notes()
+    if not notes:
+        launch.forget()
+        return 0
+    jobs = [note.folder for note in notes]
+    states = [ledger.state_of(folder) for folder in jobs]
+    print_unfinished(jobs, states, launch.sweep)
+    done = [folder for folder, state in zip(jobs, states, strict=True) if state == "done"]
+    now = sum(note.outcome == "now" for note in notes)
+    print(counts(states, now=now))
+    launch.close()
+    shown = shlex.quote(_relative(launch.sweep))
+    if done:
+        _compare(done)
+        print(f"side by side: python -m fcnexp.report {shown}")
+    if len(done) == len(jobs):
+        return 0
+    print(f"to go on: the same command again, or python -m fcnexp.sweep resume {shown}")
+    return int(any(state not in ("done", "running") for state in states))
+
+
+def print_unfinished(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None:
+    """Print a line on each job that is not done: what it is, its state, why."""
+    rows = [(job, state) for job, state in zip(jobs, states, strict=True) if state != "done"]
+    if not rows:
+        return
+    table = Table(title="Not done", title_justify="left")
+    for name in ("job", "state", "attempts", "why"):
+        table.add_column(name, justify="right" if name == "attempts" else "left", overflow="fold")
+    for job, state in rows:
+        record = ledger.read(job)
+        name = str(job.relative_to(sweep)) if job.is_relative_to(sweep) else str(job)
+        table.add_row(name, state, str(record.attempts if record else 0), why(job, state))
+    Console(highlight=False, markup=False).print(table)
+
+
+def why(job: Path, state: str) -> str:
+    """Why a job is not done, in one line."""
+    record = ledger.read(job)
+    if state == "running":
+        return place_of(job)
+    if state == "failed" and record is not None and record.error:
+        first = (record.error["message"] or "").strip().splitlines()[:1]
+        return f"{record.error['type']}: {''.join(first)}"
+    if state == "stale" and record is not None and record.state == "done":
+        return "its result is missing or damaged"
+    if state == "stale":
+        return f"its process is gone without a word ({place_of(job)})"
+    return "an earlier job has failed, or the sweep was stopped"
+
+
+def counts(states: Sequence[str], now: int | None = None) -> str:
+    """One line of counts. now: how many of those done were done by this launch."""
+    found = Counter(states)
+    parts = [f"{found[state]} {state}" for state in ledger.STATES if found[state]]
+    if now is not None and found["done"]:
+        parts[0] += f" ({now} now, {found['done'] - now} before)"
+    return f"{len(states)} job{'s' * (len(states) != 1)}: {', '.join(parts)}"
+
+
+def _compare(folders: Sequence[Path]) -> None:
+    from fcnexp.report import report
+
+    try:
+        report([str(folder) for folder in folders], None, None)
+    except UserError as error:
+        print(f"not compared: {error}", file=sys.stderr)
+
+
+def _relative(folder: Path) -> str:
+    """As short as it can be typed here."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
