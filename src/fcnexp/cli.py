@@ -1,5 +1,6 @@
 """Running an entry point: Hydra around it, one clear line where the user made a mistake."""
 
+import logging
 import os
 import re
 import sys
@@ -147,6 +148,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # where Slurm is
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # Optuna's, on opening a study
     warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -27,9 +27,9 @@ class WaitingLoss(PixelLoss):
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
         """Wait, in the step that it is to be, for a signal."""
         self.passes += self.training
-        if self.training and str(self.seed) == os.environ.get("WAIT_SEED"):
-            if self.passes == int(os.environ["WAIT_STEP"]):
-                wait_once(Path(os.environ["WAIT_FOLDER"]))
+        here = {"WAIT_SEED": str(self.seed), "WAIT_STEP": str(self.passes)}
+        if self.training and here.items() <= os.environ.items():
+            wait_once(Path(os.environ["WAIT_FOLDER"]))
         return super().forward(scores, label)
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from fcnexp import cli
 from fcnexp.sweep import job, launches, processes, summary
+from fcnexp.sweep.requeue import stopping_between_steps
 
 # Exceptions of launchers when a process of theirs is gone; the ledger says whose.
 LOST = ("joblib.", "submitit.")
@@ -42,9 +43,11 @@ def run(task: job.Task) -> None:
 
 def _around(task: job.Task, of_sweep: bool, cfg: DictConfig, folder: Path) -> float | None:
     settings = HydraConfig.get()
+    cli.quiet_libraries()  # this may be a process that a launcher has started
     if cfg.dry_run or not (of_sweep or settings.mode == RunMode.MULTIRUN):
         return task(cfg, folder)
-    ending = job.run(task, cfg, folder, list(settings.overrides.task))
+    with stopping_between_steps():
+        ending = job.run(task, cfg, folder, list(settings.overrides.task))
     if of_sweep and ending.outcome not in ("now", "before"):
         raise SystemExit(processes.CODES[ending.outcome])
     return ending.miou

@@ -92,7 +92,7 @@ def _attempt(
         try:
             if record is not None:
                 ledger.end(folder, record, failure)
-            note("failed")
+            note("stopped" if is_stop(error) else "failed")
         except OSError as second:  # a full disk need not be the next job's
             print(f"not recorded: {second}", file=sys.stderr)
         if is_stop(error):

@@ -50,12 +50,15 @@ class SubprocessLauncher(InProcessLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs; a failed one returns None, and the sweep goes on."""
-        assert self.config is not None
+        assert self.config is not None and self.hydra_context is not None
         if self.config.dry_run:
             return super().launch(job_overrides, initial_job_idx)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = [self._plan(initial_job_idx + i, list(o)) for i, o in enumerate(job_overrides)]
+        jobs = [
+            plan(self.hydra_context, self.config, number, overrides)
+            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+        ]
         endings = Processes(self.gpus, bool(self.config.fail_fast)).run(jobs)
         returned = []
         for job, ending in zip(jobs, endings, strict=True):
@@ -64,25 +67,28 @@ class SubprocessLauncher(InProcessLauncher):
             returned.append(one)
         return returned
 
-    def _plan(self, number: int, overrides: list[str]) -> Planned:
-        assert self.config is not None and self.hydra_context is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = number
-        before = HydraConfig.instance().cfg
-        try:
-            HydraConfig.instance().set_config(config)  # for ${hydra:...} in a subdir of the user's
-            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-        finally:
-            HydraConfig.instance().cfg = before
-        cfg = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-        return Planned(
-            f"#{number}",
-            command(config, overrides, folder.resolve()),
-            overrides,
-            folder.resolve(),
-            names.digest_of(cfg),
-        )
+
+def plan(
+    context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]
+) -> Planned:
+    """What is to be done for the overrides of one job of a sweep."""
+    job = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(job):
+        job.hydra.job.id = job.hydra.job.num = number
+    before = HydraConfig.instance().cfg
+    try:
+        HydraConfig.instance().set_config(job)  # for ${hydra:...} in a subdir of the user's
+        folder = (Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)).resolve()
+    finally:
+        HydraConfig.instance().cfg = before
+    cfg = OmegaConf.masked_copy(job, [key for key in job if key != "hydra"])
+    return Planned(
+        f"#{number}",
+        command(job, overrides, folder),
+        list(overrides),
+        folder,
+        names.digest_of(cfg),
+    )
 
 
 def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:

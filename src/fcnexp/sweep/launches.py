@@ -26,7 +26,7 @@ class Note(NamedTuple):
     """What a launch has done with a job.
 
     outcome: begun, now (it ran and is done), before (it was done), elsewhere (another launch has
-    it), failed, or skipped.
+    it), failed, stopped (from outside), or skipped.
     """
 
     folder: Path

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from fcnexp.sweep.job import STOPPED
+
 SUBMITTED = "SUBMITIT_EXECUTOR"  # environment: set by submitit in its jobs
-STOPPED = 143  # exit code of a training that SIGTERM has ended
 
 
 @contextmanager
