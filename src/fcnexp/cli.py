@@ -29,6 +29,9 @@ from fcnexp.config import (
 )
 from fcnexp.errors import ConfigError, UserError
 
+# Options that others provide, and the extra of pyproject.toml that installs them.
+EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
+EXTRAS |= {"optuna": "optuna"}
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
 
@@ -128,7 +131,9 @@ def explain(error: Exception, config_name: str) -> str:
         key = found[1]
         key = getattr(error.__cause__, "full_key", None) or key  # of a dict: the key inside
         return no_such_key(key, _config_of_choices(config_name))
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        if extra := EXTRAS.get(found[2]):
+            return f"{found[1]}={found[2]}: not installed; pip install 'fcnexp[{extra}]'"
         homes = (paths.conf_dir(), paths.conf_dir().parent)  # the latter holds `sweeps`
         options = sorted(p.stem for home in homes for p in (home / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)
@@ -146,6 +151,7 @@ def remove_if_empty(folder: Path, log_file: str) -> None:
 def quiet_libraries() -> None:
     """Keep from the terminal what a user of fcnexp can do nothing about."""
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # its version is our pin
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # where Slurm is

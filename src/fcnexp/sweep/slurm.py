@@ -62,12 +62,12 @@ class SlurmLauncher(Submitit):
             return []
         queued = self._submit(jobs)
         array = queued[0].job_id.partition("_")[0]
-        print(f"{len(jobs)} jobs queued in Slurm; `squeue` shows them, `scancel {array}` ends them")
-        sys.stdout.flush()
+        what = f"{len(jobs)} job{'s' * (len(jobs) != 1)} queued in Slurm"
+        print(f"{what}: see squeue; scancel {array} ends them", flush=True)
         try:
             return [_wait(job, its) for job, its in zip(jobs, queued, strict=True)]
         except KeyboardInterrupt:
-            print(f"no longer waited for; the jobs go on: `scancel {array}` ends them")
+            print(f"not waited for any more, but they go on: scancel {array} ends them")
             raise
 
     def _submit(self, jobs: Sequence[Planned]) -> list[Any]:
