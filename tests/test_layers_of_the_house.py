@@ -33,7 +33,19 @@ def test_walls(path):
         others = [f"fcnexp.{layer}" for layer in ("data", "nn", "task") if layer != place]
         assert not uses(path, *others, "fcnexp.build", "fcnexp.config", "fcnexp.reporting")
     if uses(path, "hydra", "omegaconf"):
-        assert place in ("config", "schema", "build", "trainers", "runs", "staging", *ENTRY_POINTS)
+        assert place in (
+            "config",
+            "schema",
+            "build",
+            "trainers",
+            "runs",
+            "staging",
+            "sweep",
+            *ENTRY_POINTS,
+        )
+        assert here not in ("sweep/ledger", "sweep/launches", "sweep/processes", "sweep/gpus")
+    if place == "sweep":
+        assert not uses(path, "torch", "fcnexp.build", "fcnexp.nn", "fcnexp.task", "fcnexp.data")
     if uses(path, "lightning"):
         assert here in ("task/module", "task/callbacks", "data/datamodule", "trainers", "train")
     if uses(path, "hydra.utils.instantiate"):

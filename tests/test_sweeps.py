@@ -3,25 +3,31 @@
 import json
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from commands import TINY, fcnexp
+from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from hydra.types import RunMode
 
 from fcnexp import build, config, paths
+from fcnexp.reporting.paper import TABLE1, published
 
 SWEEPS = sorted(path.stem for path in (paths.conf_dir().parent / "sweeps").glob("*.yaml"))
 
 
+ROWS = {scale: ["scale=small"] * (scale == "small") for scale in ("full", "small")}
+
+
 def jobs(name: str, *typed: str) -> list[list[str]]:
     """Overrides of each job, as Hydra's sweeper makes them from the file and the command line."""
-    settings = OmegaConf.load(paths.conf_dir().parent / "sweeps" / f"{name}.yaml").hydra
-    assert settings.mode == "MULTIRUN"
-    params = [f"{key}={values}" for key, values in settings.sweeper.params.items()]
-    overrides = OverridesParser.create().parse_overrides([*params, *typed])
+    config.offer_resolvers()
+    with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"sweeps={name}", *typed], return_hydra_config=True)
+    assert cfg.hydra.mode == RunMode.MULTIRUN
+    params = [f"{key}={values}" for key, values in cfg.hydra.sweeper.params.items()]
+    overrides = OverridesParser.create().parse_overrides([*params, f"sweeps={name}", *typed])
     (found,) = BasicSweeper.split_arguments(overrides, None)
     return found
 
@@ -32,34 +38,70 @@ def test_header_has_question_cost_and_command(name):
     header = [line for line in lines if line.startswith("#")]
     assert lines[: len(header)] == header  # one block
     assert header[0] == "# @package _global_" and header[1].startswith("# Question: ")
-    assert any(re.match(rf"# Cost: {len(jobs(name))} runs of .* on two cores", li) for li in header)
-    assert header[-1] == f"# python -m fcnexp.train +sweeps={name}"
+    assert header[-1] == f"# python -m fcnexp.train sweeps={name} [scale=small]"
+    (cost,) = (line for line in header if line.startswith("# Cost: "))
+    small = len(jobs(name, "scale=small"))
+    assert f"scale=small, {small} runs: " in cost and cost.endswith(" minutes on two cores.")
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_job_of_every_sweep_is_sound_and_another_experiment(name):
-    """But for the seeds, of which each row has 0, 1 and 2."""
-    every, rows = jobs(name), jobs(name, "seed=0")
-    assert len(every) == 3 * len(rows) > 3
-    configs = []
-    for row in rows:
-        cfg = config.check(config.compose_run([f"+sweeps={name}", *row]))
-        build.dry_run(cfg)
-        configs.append(config.to_plain(cfg))
-    assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
+    """At both scales, as many rows; the small one has each with seeds 0, 1 and 2."""
+    full, small = jobs(name), jobs(name, "scale=small")
+    rows = jobs(name, "scale=small", "seed=0")
+    assert len(small) == 3 * len(rows) and len(full) == len(rows) >= 1
+    for some in (full, rows):
+        configs = []
+        for row in some:
+            cfg = config.check(config.compose_run(row))
+            build.dry_run(cfg)
+            configs.append(config.to_plain(cfg) | {"paper": None})
+        assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_small_scale_reads_no_files_of_yours(name):
+    for row in jobs(name, "scale=small", "seed=0"):
+        cfg = config.compose_run(row)
+        assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms"), row
+        assert cfg.init._target_ == "fcnexp.nn.init.scratch" and cfg.scale == "small"
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("table1_backbones", (39.8, 56.0, 42.5)),
+        ("table2_skips", (45.4, 59.4, 62.4, 62.7, None, None)),
+        ("pami_skips", (46.6, 63.6, 65.0, 65.4, 65.5)),
+        ("table3", (62.7,)),
+        ("table4_nyud", (29.2, 30.5, 24.2, 32.8, 34.0)),
+        ("regimes", (51.9, 60.7, 63.6)),
+        ("extra_data", (56.0, 59.4)),
+        ("fusion_depth", (59.4, 62.4, 62.7, None, None)),
+        ("single_taps", (50.0, 22.4, 9.2)),
+        ("masking", (84.8, 81.0, 19.8, 76.1, 37.8, 29.1)),
+        ("deconvnet", (63.6, 65.5, 69.6)),
+        ("d2l", (None, None)),
+    ],
+)
+@pytest.mark.parametrize("scale", ROWS)
+def test_rows_carry_the_papers_mean_iu(name, theirs, scale):
+    rows = [config.compose_run(row) for row in jobs(name, *ROWS[scale], "seed=0")]
+    found = [published(config.to_plain(cfg)["paper"]) for cfg in rows]
+    assert tuple(row and row.scores.get("miou") for row in found) == theirs
 
 
 def test_sampling_sees_as_many_cells_a_step():
-    cfgs = [config.compose_run(["+sweeps=loss_sampling", *j]) for j in jobs("loss_sampling")]
-    assert {cfg.regime.batch_size * cfg.regime.loss.keep for cfg in cfgs} == {8}
+    for scale, cells in (("full", 20), ("small", 8)):
+        cfgs = [config.compose_run(j) for j in jobs("loss_sampling", *ROWS[scale])]
+        images = [cfg.regime.batch_size * cfg.regime.accumulate for cfg in cfgs]
+        assert {n * cfg.regime.loss.keep for n, cfg in zip(images, cfgs, strict=True)} == {cells}
     assert sorted({cfg.regime.loss.keep for cfg in cfgs}) == [0.25, 0.5, 1]
     assert {cfg.regime.loss.cell for cfg in cfgs} == {32}  # the stride of FCN-32s
 
 
 def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
-    whole, patches = (
-        config.compose_run(["+sweeps=patches", *j]) for j in jobs("patches", "seed=0")
-    )
+    whole, patches = (config.compose_run(j) for j in jobs("patches", "scale=small", "seed=0"))
     field = 1  # of the tiny backbone's tap of stride 8: its blocks of two 3x3, its 2x2 pools
     for stride in (1, 2, 4, 8):
         field += 2 * 2 * stride + (stride // 2 if stride > 1 else 0)
@@ -67,14 +109,15 @@ def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
     assert whole.model == patches.model and whole.model.deepest == 8
     scenes = whole.regime.batch_size * (sum(whole.data.side) / 2) ** 2
     assert patches.regime.batch_size * field**2 == pytest.approx(scenes, rel=0.02)
+    whole, patches = (config.compose_run(j) for j in jobs("patches"))
+    assert patches.augment.crop == TABLE1["VGG16"].field  # and it is the trunk's, as of FCN-32s
+    photographs = whole.regime.accumulate * 500 * 375
+    assert patches.regime.accumulate * 404**2 == pytest.approx(photographs, rel=0.02)
 
 
 def test_masking_has_the_papers_rows():
     """Source: PAMI, table of masking: what is masked in training, and in test."""
-    hidden = [
-        tuple(config.compose_run(["+sweeps=masking", *job]).masking.values())
-        for job in jobs("masking", "seed=0")
-    ]
+    hidden = [tuple(config.compose_run(job).masking.values()) for job in jobs("masking")]
     fore, back = "foreground", "background"
     assert hidden == [
         *((None, None), (None, back), (None, fore)),  # Reference, Reference-FG, Reference-BG
@@ -84,13 +127,17 @@ def test_masking_has_the_papers_rows():
 
 def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
     command = [*TINY, "logger=csv", "trainer=cpu", "pictures=0", "seed=0", "hydra.sweep.dir=a b"]
-    done = fcnexp("train", "+sweeps=max_fusion", *command, folder=tmp_path, cache=tmp_path)
+    done = fcnexp(
+        "train", "sweeps=max_fusion", "scale=small", *command, folder=tmp_path, cache=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()[-1]
     assert said == "side by side: python -m fcnexp.report 'a b'"
-    record = json.loads((tmp_path / "a b/1/result.json").read_text())
+    assert "2 jobs: 2 done (2 now, 0 before)" in done.stdout
+    folder, _ = (tmp_path / "a b").glob("fcn8s_tiny_seed0_*")
+    record = json.loads((folder / "result.json").read_text())
     assert {"model.fusion", "seed", "regime.steps"} < set(record["typed"])
-    chosen = {"model": "fcn8s", "backbone": "tiny", "masking": "none", "experiment": None}
+    chosen = {"model": "fcn8s", "backbone": "tiny", "masking": "none"}
     assert chosen.items() <= record["choices"].items()
     assert not {"sweeps", "recipe"} & set(record["choices"])
     arguments = [*shlex.split(said)[-1:], "output=r.csv"]
@@ -105,16 +152,19 @@ def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
 
 
 def test_checked_sweep_leaves_nothing_to_compare(tmp_path):
-    command = ["+sweeps=max_fusion", "seed=0", "dry_run=true", "hydra.sweep.dir=out"]
+    command = ["sweeps=max_fusion", "scale=small", "seed=0", "dry_run=true", "hydra.sweep.dir=out"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "fcnexp.report" not in done.stdout, done.stderr
     assert done.stdout.count("config is fine") == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
     command = [*TINY, "logger=csv", "trainer=cpu", "pictures=0", "hydra.sweep.dir=out"]
     command += ["model.fusion=min,sum"]
     done = fcnexp("train", "-m", *command, folder=tmp_path, cache=tmp_path)
-    assert done.returncode == 1 and "fusion=min" in done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search("failed: fcn8s_tiny_seed0_.*: ConfigError: .*fusion=min", done.stderr)
+    assert "2 jobs: 1 done (1 now, 0 before), 1 failed" in done.stdout
     assert "side by side: python -m fcnexp.report out" in done.stdout
-    assert not (Path(tmp_path) / "out/0").exists()
+    assert len(list((tmp_path / "out").glob("*/result.json"))) == 1

@@ -23,7 +23,7 @@ from fcnexp.config import (
     compose_run,
     did_you_mean,
     key_paths,
-    offer_sweeps,
+    offer_resolvers,
     plain_message,
     refuse_foreign_code,
 )
@@ -41,7 +41,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     A user's mistake ends the process with one message and exit code 1; in a multirun it fails that
     job only. Anything else is a bug and shows its traceback.
     """
-    offer_sweeps()
+    offer_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
 

@@ -3,17 +3,19 @@
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.reporting.paper import published
 from fcnexp.schema import RunConfig
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
@@ -26,22 +28,39 @@ SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
     """The config that these overrides give, as on the command line. Raises Hydra's errors."""
     GlobalHydra.instance().clear()
-    offer_sweeps()
+    offer_resolvers()
     with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
-        return compose(config_name, overrides=overrides)
+        cfg = compose(config_name, overrides=overrides, return_hydra_config=True)
+    with open_dict(cfg), read_write(cfg):
+        if cfg.get("paper") is not None:
+            OmegaConf.resolve(cfg.paper)  # it may name a choice, and those are told below `hydra`
+        del cfg["hydra"]
+    return cfg
 
 
-def offer_sweeps() -> None:
-    """Let configs name the folder that holds `sweeps`, whose files are options of that group.
+def offer_resolvers() -> None:
+    """Let configs ask for what they cannot hold.
 
-    And those in which a sweep and its jobs are kept.
+    fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
+    the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
+    fcnexp.sweep, fcnexp.job: what the folders of a sweep and of its job are called.
     """
     from fcnexp.sweep import names  # it needs this file
 
     home = str(paths.conf_dir().parent)
-    resolvers = {"home": lambda: home, "sweep": names.sweep_name, "job": names.job_name}
+    resolvers: dict[str, Callable[..., Any]] = {"home": lambda: home, "choice": _choice}
+    resolvers |= {"scaled": _scaled, "sweep": names.sweep_name, "job": names.job_name}
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+
+
+def _choice(group: str, *, _root_: DictConfig) -> str | None:
+    hydra = _root_.get("hydra") or HydraConfig.get()  # a job's own config does not have it
+    return hydra.runtime.choices.get(group)
+
+
+def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
+    return small if _root_.get("scale") == "small" else full
 
 
 def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
@@ -60,6 +79,7 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_multipliers(cfg.regime.multipliers)
     check_rate(cfg.regime)
     check_loss(cfg.regime.loss)
+    published(cfg.paper and to_plain(cfg.paper))
     for when, side in cfg.masking.items():
         if side is not None and side not in SIDES:
             raise ConfigError(

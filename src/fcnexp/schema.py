@@ -116,6 +116,7 @@ class RunConfig:
     dry_run: bool = MISSING
     fail_fast: bool = MISSING
     paper: dict[str, Any] | None = MISSING
+    scale: str | None = MISSING
 
 
 @dataclass
@@ -134,6 +135,7 @@ class ExplainConfig(RunConfig):
     dry_run: bool = False
     fail_fast: bool = False
     paper: dict[str, Any] | None = None
+    scale: str | None = None
 
 
 @dataclass

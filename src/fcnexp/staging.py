@@ -1,8 +1,10 @@
 """Training a net by stages: FCN-32s, then FCN-16s from it, then FCN-8s, each a run of its own."""
 
 import copy
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -36,19 +38,17 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
             "init=staged trains nets with fewer skips first, and this model has none to leave out; "
             "choose a model that fuses, such as model=fcn8s, or init=imagenet or init=scratch"
         )
-    factor, steps = cfg.init.lr, cfg.init.steps
-    if not isinstance(factor, int | float) or factor <= 0:
-        raise ConfigError(f"init.lr={factor}: how many times as fast, a number above 0")
+    steps, depth = cfg.init.steps, len(cfg.model.skips)
+    factors = _factors(cfg.init.lr, depth)
     if steps is not None and (not isinstance(steps, int) or steps < 1):
         raise ConfigError(f"init.steps={steps}: it counts from 1; null for as many as the last has")
-    depth = len(cfg.model.skips)
     found: list[Stage] = []
     for skips in range(depth + 1):
         stage = copy.deepcopy(cfg)
         stage.model.skips = list(cfg.model.skips)[:skips]
         stage.model.scales = list(cfg.model.scales)[:skips]
         if skips < depth:
-            stage.regime.lr = cfg.regime.lr * factor ** (depth - skips)
+            stage.regime.lr = cfg.regime.lr * math.prod(factors[skips:])
             stage.regime.steps = cfg.regime.steps if steps is None else steps
             stage.paper = None
         if found:
@@ -60,6 +60,16 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
         name = f"fcn{_stride(stage)}s"
         found.append(Stage(name, stage, folder / "stages" / name if skips < depth else folder))
     return found
+
+
+def _factors(given: Any, depth: int) -> list[float]:
+    """How many times as fast each but the last stage learns as its next, coarsest first."""
+    factors = list(given) if isinstance(given, Sequence) else [given] * depth
+    if not all(isinstance(f, int | float) and f > 0 for f in factors) or isinstance(given, str):
+        raise ConfigError(f"init.lr={given}: how many times as fast, numbers above 0")
+    if len(factors) != depth:
+        raise ConfigError(f"init.lr={given}: one number, or one for each of the {depth} first nets")
+    return factors
 
 
 def _stride(cfg: DictConfig) -> int:

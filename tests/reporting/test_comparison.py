@@ -131,9 +131,9 @@ def test_mean_iu_can_leave_a_class_out(tmp_path):
 
 
 def test_published_figure_keeps_its_mark(tmp_path):
-    write_run(tmp_path / "0", paper={"source": "PAMI skips", "miou": 65.5})
-    write_run(tmp_path / "1", regime__lr=1, paper={"source": "PAMI (recalled)", "miou": 46.6})
-    write_run(tmp_path / "2", regime__lr=2, paper={"source": "D2L", "pixel_acc": 84.8})
+    write_run(tmp_path / "0", paper={"table": "pami_skips", "row": "FCN-8s"})
+    write_run(tmp_path / "1", regime__lr=1, paper={"table": "pami_skips", "row": "FCN-32s fixed"})
+    write_run(tmp_path / "2", regime__lr=2, paper={"source": "ours, 2026", "pixel_acc": 84.8})
     assert [row.paper for row in rows_of(tmp_path)] == ["65.5", "46.6 (recalled)", None]
 
 

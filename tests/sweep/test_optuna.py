@@ -6,6 +6,7 @@ import optuna
 from commands import TINY, fcnexp
 from omegaconf import OmegaConf
 
+SEEDS = (1, 6)
 SEARCH = ["-m", "hydra/sweeper=search", "hydra/sweeper/sampler=random", "hydra.sweep.dir=out"]
 SEARCH += ["hydra.sweeper.n_trials=2", "regime.lr=interval(0.5,1.5)"]  # above 1 is refused
 

@@ -116,12 +116,13 @@ def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
 
 
 def staged(
-    net: Network, recipe: InputRecipe, *, first: object, lr: float, steps: int | None
+    net: Network, recipe: InputRecipe, *, first: object, lr: float | list[float], steps: int | None
 ) -> list[Tensor]:
     """Refuse: weights of a parent that is trained first come from `train`; see `staging.stages`.
 
-    first: init of the coarsest net. lr: how many times as fast each stage learns as the next one.
-    steps: of each parent; null for as many as the last has. Raises WeightsError.
+    first: init of the coarsest net. lr: how many times as fast each stage learns as the next one,
+    or a list of one number for each but the last. steps: of each parent; null for as many as the
+    last has. Raises WeightsError.
     """
     raise WeightsError(
         "init=staged trains coarser nets first, which only fcnexp.train does; give init=scratch, "

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fcnexp.errors import DataError
 from fcnexp.identity import counted
+from fcnexp.reporting.paper import published
 from fcnexp.reporting.records import Run
 
 
@@ -88,8 +89,9 @@ def _row(
     scores = {"miou": _mean(mious), **others}
     before = above.scores["miou"] if above else None
     now = scores["miou"]
-    paper = runs[0].config.get("paper") or {}
-    mark = " (recalled)" if "recalled" in str(paper.get("source")) else ""
+    paper = published(runs[0].config.get("paper"))
+    miou = paper.scores.get("miou") if paper else None
+    mark = " (recalled)" if paper and paper.status == "recalled" else ""
     return Row(
         told,
         len(runs),
@@ -97,7 +99,7 @@ def _row(
         spread=stdev(mious) if len(mious) > 1 else None,
         gain=None if before is None or now is None else now - before,
         seconds=_mean([run.result.get("train_seconds") for run in runs]),
-        paper=f"{paper['miou']}{mark}" if "miou" in paper else None,
+        paper=None if miou is None else f"{miou}{mark}",
     )
 
 

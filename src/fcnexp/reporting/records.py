@@ -12,6 +12,7 @@ from fcnexp.errors import DataError
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
+JOB = "job.json"  # of a sweep's job; see `fcnexp.sweep.ledger`
 
 
 class Run(NamedTuple):
@@ -91,5 +92,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _by_number(path: Path) -> tuple[bool, int, str]:
-    number = path.name.isdecimal()
-    return (not number, int(path.name) if number else 0, path.name)
+    """Of a sweep's job its place in the sweep; of another run its name, if that is a number."""
+    try:
+        number = int(json.loads((path / JOB).read_text(encoding="utf-8"))["number"])
+    except (OSError, ValueError, KeyError, TypeError):
+        number = int(path.name) if path.name.isdecimal() else -1
+    return (number < 0, number, path.name)

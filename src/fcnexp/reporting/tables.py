@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from fcnexp.reporting.paper import published
+
 NAMES = {
     "pixel_acc": "pixel accuracy",
     "mean_acc": "mean accuracy",
@@ -24,9 +26,11 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
     for name in NAMES.values():
         scores.add_column(name, justify="right")
     scores.add_row("this run", *(percent(result["scores"][key]) for key in NAMES))
-    if paper is not None:
-        row = f"{paper.get('row', 'published')}, {paper.get('source', 'paper')}"
-        scores.add_row(row, *(str(paper.get(key, "-")) for key in NAMES))
+    theirs = published(paper)
+    if theirs is not None:
+        mark = "" if theirs.status == "verified" else f" ({theirs.status})"
+        row = f"{theirs.row}, {theirs.source}{mark}"
+        scores.add_row(row, *(str(theirs.scores.get(key, "-")) for key in NAMES))
     classes = Table(title="Classes (%)", title_justify="left")
     for name in ("class", "IU", "accuracy"):
         classes.add_column(name, justify="left" if name == "class" else "right")

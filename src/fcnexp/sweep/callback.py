@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from fcnexp.config import offer_sweeps
+from fcnexp.config import offer_resolvers
 from fcnexp.sweep import launches
 
 
@@ -26,7 +26,7 @@ class Ledger(Callback):
         Nothing of ours has run there yet that could tell where `conf` and `sweeps` are.
         """
         self.__dict__.update(state)
-        offer_sweeps()
+        offer_resolvers()
 
     def __getstate__(self) -> dict[str, Any]:
         """Not empty, else there would be no `__setstate__`."""

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from fcnexp import cli
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
-from fcnexp.sweep import launches, ledger, names
+from fcnexp.sweep import launches, ledger
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 STOPPED = 143  # exit code of a training that SIGTERM has ended
@@ -29,70 +29,86 @@ class Ending(NamedTuple):
     miou: float | None = None
 
 
-def run(task: Task, cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Ending:
+class Job(NamedTuple):
+    """A job of a sweep. number: its place in the launch; folder: absolute; digest: what it is."""
+
+    number: int
+    overrides: list[str]
+    folder: Path
+    digest: str
+
+
+def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
     """Do a job unless it is done or another process is at it, and write down what came of it.
 
     What its task raises fails this job only, but for what ends the sweep: Ctrl-C and SIGTERM.
     Raises LedgerError where the folder cannot be used.
     """
-    launch = launches.current()
-    digest = names.digest_of(cfg)
-    ending = _done_before(folder, digest, overrides)
+    ending = done_before(job)
     if ending is None and any(os.environ.get(name, "0") not in ("", "0") for name in RANKS):
-        return Ending("now", task(cfg, folder))  # the first process of several keeps the record
+        return Ending("now", task(cfg, job.folder))  # the first process of several keeps the record
     if ending is None:
-        with ledger.claim(folder) as mine:
-            ending = _done_before(folder, digest, overrides)  # a moment ago
+        with ledger.claim(job.folder) as mine:
+            ending = done_before(job)  # a moment ago
             if ending is None and not mine:
-                print(f"skipped, it runs {place_of(folder)}: {folder}")
+                print(f"skipped, it runs {place_of(job.folder)}: {job.folder.name}")
                 ending = Ending("elsewhere")
-            elif ending is None and cfg.fail_fast and launch and launch.has_failed():
-                print(f"skipped, a job has failed: {folder}")
+            elif ending is None and cfg.fail_fast and has_failed():
+                print(f"skipped, a job has failed: {job.folder.name}")
                 ending = Ending("skipped")
             elif ending is None:
-                return _attempt(task, cfg, folder, digest, overrides)
-    if launch:
-        launch.note(folder, overrides, ending.outcome)
+                return _attempt(task, cfg, job)
+    note(job, ending.outcome)
     return ending
 
 
-def _done_before(folder: Path, digest: str, overrides: Sequence[str]) -> Ending | None:
-    result = ledger.result_of(folder, digest)
+def done_before(job: Job) -> Ending | None:
+    """The ending of a job that is done, which is printed; None where there is something to do.
+
+    Imports no torch. Raises LedgerError where the folder is another job's.
+    """
+    result = ledger.result_of(job.folder, job.digest)
     if result is None:
         return None
     miou = result["scores"]["miou"]
     launch = launches.current()
-    first = launch.find(folder) if launch else None
-    same = first is not None and first.overrides != list(overrides)
-    why = f"the same job as {' '.join(first.overrides)}" if first and same else "done before"
-    print(f"{why}, mean IU {percent(miou)} %: {folder}")
+    first = launch.find(job.folder) if launch else None
+    why = "done before"
+    if first is not None and first.number != job.number and first.outcome != "begun":
+        why = f"the same job as #{first.number}, what differs changes no number"
+    print(f"#{job.number} {why}, mean IU {percent(miou)} %: {job.folder.name}", flush=True)
     return Ending("before", miou)
 
 
-def _attempt(
-    task: Task, cfg: DictConfig, folder: Path, digest: str, overrides: Sequence[str]
-) -> Ending:
-    launch, record = launches.current(), None
+def note(job: Job, outcome: str) -> None:
+    """Tell all processes of the launch, if there is one, what is done with a job."""
+    if launch := launches.current():
+        launch.note(launches.Note(job.number, job.folder, list(job.overrides), outcome))
 
-    def note(outcome: str) -> None:
-        if launch:
-            launch.note(folder, overrides, outcome)
 
+def has_failed() -> bool:
+    """Whether a job of this launch has failed by now."""
+    launch = launches.current()
+    return launch is not None and any(note.outcome == "failed" for note in launch.notes())
+
+
+def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
+    record = None
     try:
-        note("begun")
-        record = ledger.begin(folder, digest, overrides)
-        cfg.resume = prepare(folder)
-        miou = task(cfg, folder)
-        ledger.end(folder, record)
-        note("now")
+        note(job, "begun")
+        record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
+        cfg.resume = prepare(job.folder)
+        miou = task(cfg, job.folder)
+        ledger.end(job.folder, record)
+        note(job, "now")
         return Ending("now", miou)
     except BaseException as error:  # SystemExit, too: it would end the sweep without a word
         failure = describe(error)
-        print(line_of_failure(folder, failure), file=sys.stderr)
+        print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
         try:
             if record is not None:
-                ledger.end(folder, record, failure)
-            note("stopped" if is_stop(error) else "failed")
+                ledger.end(job.folder, record, failure)
+            note(job, "stopped" if is_stop(error) else "failed")
         except OSError as second:  # a full disk need not be the next job's
             print(f"not recorded: {second}", file=sys.stderr)
         if is_stop(error):

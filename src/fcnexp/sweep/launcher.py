@@ -1,13 +1,16 @@
-"""How the jobs of a sweep are started here: `hydra_plugins/fcnexp.py` shows these to Hydra."""
+"""How the jobs of a sweep are started here; `hydra_plugins/` shows these launchers to Hydra."""
 
+import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Self
 
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -15,17 +18,30 @@ from fcnexp import paths
 from fcnexp.errors import ConfigError
 from fcnexp.sweep import names
 from fcnexp.sweep.gpus import hand_out
+from fcnexp.sweep.job import Ending, Job, done_before, note
 from fcnexp.sweep.processes import Planned, Processes
 
 # Settings of the sweep itself, which mean nothing to a single job.
 OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
 
 
+class FilesReadOnce(CachingConfigRepository):
+    """The files of `conf`, each read once in a launch, where Hydra reads them anew for each job."""
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        """Itself: Hydra copies it for each job."""
+        return self
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """A copy of the file's content, as Hydra writes into it."""
+        return copy.deepcopy(super().load_config(config_path))
+
+
 class InProcessLauncher(BasicLauncher):
-    """Hydra's own launcher, but a job's config is composed once.
+    """Hydra's own launcher, but fast about jobs that are done.
 
     The sweeper composes every config to see whether it can be, and throws it away. That takes a
-    tenth of a second, as long as all else about a job that is done.
+    tenth of a second, and to run a job by Hydra's means as long again.
     """
 
     def setup(
@@ -33,8 +49,53 @@ class InProcessLauncher(BasicLauncher):
     ) -> None:
         """Called by the sweeper before it does anything else."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.kept: dict[tuple[str, ...], DictConfig] = {}
         loader = hydra_context.config_loader
-        loader.load_sweep_config = _each_twice(loader.load_sweep_config)  # type: ignore[method-assign]
+        loader.repository = FilesReadOnce(loader.repository)  # type: ignore[attr-defined]
+        compose = loader.load_sweep_config
+
+        def keep(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            key = tuple(sweep_overrides)
+            if key not in self.kept:
+                self.kept[key] = compose(master_config, sweep_overrides)
+            return self.kept[key]
+
+        loader.load_sweep_config = keep  # type: ignore[method-assign]
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs one after the other, those that are not done."""
+        assert self.config is not None
+        returned: list[JobReturn] = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            job = self.plan(number, list(overrides)).job
+            ending = None if self.config.dry_run else done_before(job)
+            if ending is None:
+                returned += super().launch([overrides], number)
+            else:
+                note(job, ending.outcome)
+                returned.append(job_return(job, ending))
+            self.kept.pop(tuple(overrides), None)
+        return returned
+
+    def plan(self, number: int, overrides: list[str]) -> Planned:
+        """A job with its folder, as Hydra would find it, and the command to run it alone."""
+        assert self.config is not None and self.hydra_context is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        before = HydraConfig.instance().cfg
+        try:
+            HydraConfig.instance().set_config(config)  # some values are read from it
+            digest = names.digest_of(names.without_hydra(config))
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        finally:
+            HydraConfig.instance().cfg = before
+            OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it
+        folder = folder.resolve()
+        job = Job(number, overrides, folder, digest)
+        return Planned(job, command(config, overrides, folder))
 
 
 class SubprocessLauncher(InProcessLauncher):
@@ -50,45 +111,24 @@ class SubprocessLauncher(InProcessLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs; a failed one returns None, and the sweep goes on."""
-        assert self.config is not None and self.hydra_context is not None
+        assert self.config is not None
         if self.config.dry_run:
             return super().launch(job_overrides, initial_job_idx)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = [
-            plan(self.hydra_context, self.config, number, overrides)
-            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
-        ]
-        endings = Processes(self.gpus, bool(self.config.fail_fast)).run(jobs)
-        returned = []
-        for job, ending in zip(jobs, endings, strict=True):
-            one = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
-            one.status, one.return_value = JobStatus.COMPLETED, ending.miou
-            returned.append(one)
-        return returned
+        planned = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            planned.append(self.plan(number, list(overrides)))
+            self.kept.pop(tuple(overrides), None)
+        endings = Processes(self.gpus, bool(self.config.fail_fast)).run(planned)
+        return [job_return(p.job, ending) for p, ending in zip(planned, endings, strict=True)]
 
 
-def plan(
-    context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]
-) -> Planned:
-    """What is to be done for the overrides of one job of a sweep."""
-    job = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(job):
-        job.hydra.job.id = job.hydra.job.num = number
-    before = HydraConfig.instance().cfg
-    try:
-        HydraConfig.instance().set_config(job)  # for ${hydra:...} in a subdir of the user's
-        folder = (Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)).resolve()
-    finally:
-        HydraConfig.instance().cfg = before
-    cfg = OmegaConf.masked_copy(job, [key for key in job if key != "hydra"])
-    return Planned(
-        f"#{number}",
-        command(job, overrides, folder),
-        list(overrides),
-        folder,
-        names.digest_of(cfg),
-    )
+def job_return(job: Job, ending: Ending) -> JobReturn:
+    """What Hydra's sweepers are told: a failed job has no mean IU, and the sweep goes on."""
+    returned = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
+    returned.status, returned.return_value = JobStatus.COMPLETED, ending.miou
+    return returned
 
 
 def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:
@@ -105,17 +145,3 @@ def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[
     quoted = str(folder).replace('"', '\\"')
     own = ["hydra.mode=RUN", f'hydra.run.dir="{quoted}"']
     return [sys.executable, "-m", "fcnexp.train", *where, *kept, *overrides, *own]
-
-
-def _each_twice(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """The function, but every second call with the same overrides gets what the first one made."""
-    made: dict[tuple[str, ...], DictConfig] = {}
-
-    def load_sweep_config(master_config: DictConfig, sweep_overrides: list[str]) -> Any:
-        key = tuple(sweep_overrides)
-        if key in made:
-            return made.pop(key)
-        made[key] = load(master_config, sweep_overrides)
-        return made[key]
-
-    return load_sweep_config

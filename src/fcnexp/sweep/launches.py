@@ -26,9 +26,10 @@ class Note(NamedTuple):
     """What a launch has done with a job.
 
     outcome: begun, now (it ran and is done), before (it was done), elsewhere (another launch has
-    it), failed, stopped (from outside), or skipped.
+    it), failed, stopped (from outside), or skipped. number: the job's place in the launch.
     """
 
+    number: int
     folder: Path
     overrides: list[str]
     outcome: str
@@ -44,27 +45,23 @@ class Launch(NamedTuple):
         """The sweep's folder."""
         return self.file.parent.parent
 
-    def note(self, folder: Path, overrides: Sequence[str], outcome: str) -> None:
+    def note(self, note: Note) -> None:
         """Tell all of this launch what is done with a job."""
-        before = self.find(folder)
-        if outcome == "before" and before is not None and before.outcome == "now":
-            return  # the same job twice in one launch
+        before = self.find(note.folder)
+        if before is not None and before.number != note.number and before.outcome != "begun":
+            return  # the same job twice in one launch: the first counts
         self._notes.mkdir(parents=True, exist_ok=True)
-        content = {"folder": str(folder), "overrides": list(overrides), "outcome": outcome}
-        write_atomically(self._note_on(folder), json.dumps(content))
+        content = note._replace(folder=str(note.folder))._asdict()  # type: ignore[arg-type]
+        write_atomically(self._note_on(note.folder), json.dumps(content))
 
     def find(self, folder: Path) -> Note | None:
         """What this launch has done with a job, if anything."""
         return _read_note(self._note_on(folder))
 
     def notes(self) -> list[Note]:
-        """What is known of each job, by the names of their folders."""
+        """What is known of each job, in their order."""
         found = map(_read_note, self._notes.glob("*.json"))
         return sorted(note for note in found if note is not None)
-
-    def has_failed(self) -> bool:
-        """Whether a job of this launch has failed by now."""
-        return any(note.outcome == "failed" for note in self.notes())
 
     def close(self) -> None:
         """Remove the notes; what is to last is in the ledger."""
@@ -123,6 +120,6 @@ def commands(sweep: Path) -> list[tuple[list[str], str]]:
 def _read_note(file: Path) -> Note | None:
     try:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return Note(Path(stored["folder"]), stored["overrides"], stored["outcome"])
+        return Note(**(stored | {"folder": Path(stored["folder"])}))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 
 from fcnexp import __version__
 from fcnexp.errors import DataError, UserError
-from fcnexp.reporting.records import read_result, write_atomically
+from fcnexp.reporting.records import JOB, read_result, write_atomically
 
-JOB, LOCK = "job.json", "job.lock"
+LOCK = "job.lock"
 STATES = ("done", "failed", "stale", "running", "not started")
 # Seconds to try for a lock: `is_held` takes it for a moment, which is no reason to skip a job.
 PATIENCE, PAUSE = 0.2, 0.02
@@ -38,9 +38,11 @@ class Record:
 
     attempts: how often it was started; started, ended: ISO 8601, UTC.
     error: type, message and traceback, the last None where a user's mistake needs none.
+    number: place in its launch, by which reports order rows.
     """
 
     digest: str
+    number: int
     state: str
     overrides: list[str]
     attempts: int
@@ -129,11 +131,12 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def begin(folder: Path, digest: str, overrides: Sequence[str]) -> Record:
+def begin(folder: Path, digest: str, number: int, overrides: Sequence[str]) -> Record:
     """Write that this process works on a job from now on. Call while the lock is held."""
     before = read(folder)
     record = Record(
         digest=digest,
+        number=number,
         state="running",
         overrides=list(overrides),
         attempts=1 + (before.attempts if before else 0),

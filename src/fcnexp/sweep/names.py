@@ -3,9 +3,10 @@
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import identity
-from fcnexp.config import to_plain, typed
+from fcnexp.config import typed
 from fcnexp.errors import ConfigError
 from fcnexp.schema import RunConfig
 
@@ -24,9 +25,14 @@ def job_name(_root_: DictConfig) -> str:
     what is wrong when it runs.
     """
     choices = _root_.hydra.runtime.choices
-    cfg = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+    cfg = without_hydra(_root_)
     parts = [choices.get("model"), choices.get("backbone"), f"seed{cfg.get('seed')}"]
     return "_".join([*(str(part).replace("/", "-") for part in parts), digest_of(cfg)])
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A job's whole config without Hydra's own part: what its task gets."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def digest_of(cfg: DictConfig) -> str:
@@ -34,8 +40,9 @@ def digest_of(cfg: DictConfig) -> str:
 
     Values are taken as typed where they fit no schema. Opens no file, imports no part.
     """
+    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in identity.FREE])
     try:
-        plain: Any = to_plain(typed(cfg, RunConfig))
-    except ConfigError:
-        plain = OmegaConf.to_container(cfg, resolve=False)
+        plain: Any = OmegaConf.to_container(typed(kept, RunConfig), resolve=True)
+    except (ConfigError, OmegaConfBaseException):
+        plain = OmegaConf.to_container(kept, resolve=False)
     return identity.digest(plain)

@@ -11,26 +11,31 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from fcnexp.reporting.tables import percent
-from fcnexp.sweep import launches, ledger
-from fcnexp.sweep.job import Ending, line_of_failure, place_of
+from fcnexp.sweep import ledger
+from fcnexp.sweep.job import (
+    Ending,
+    Job,
+    done_before,
+    has_failed,
+    line_of_failure,
+    note,
+    place_of,
+)
 
-JOB = "FCNEXP_JOB"  # environment: this process is one job of a launch
+JOB = "FCNEXP_JOB"  # environment: this process is that one of a launch, by number
 CODES = {"failed": 1, "elsewhere": 75, "skipped": 76}  # exit code of such a process, by outcome
 OUTPUT = "output.log"
 GRACE = 60.0  # seconds for a process to save where it is, once it is told to end
 
 
 class Planned(NamedTuple):
-    """A job that is to be done. command: of its process; label: what people know it by."""
+    """A job that is to be done, and the command of its process."""
 
-    label: str
+    job: Job
     command: list[str]
-    overrides: list[str]
-    folder: Path
-    digest: str
 
 
 class Processes:
@@ -41,56 +46,49 @@ class Processes:
         self.gpus: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for gpu in gpus:
             self.gpus.put(gpu)
-        self.launch = launches.current()
         self.lock = threading.Lock()
         self.running: set[subprocess.Popen] = set()
         self.stopping = False
 
-    def run(self, jobs: Sequence[Planned]) -> list[Ending]:
+    def run(self, planned: Sequence[Planned]) -> list[Ending]:
         """What became of each job. On Ctrl-C and SIGTERM the processes are ended, and it raises."""
         with ThreadPoolExecutor(self.n_jobs) as pool, _sigterm_raises():
-            futures = [pool.submit(self._do, job) for job in jobs]
+            futures = [pool.submit(self._do, *each) for each in planned]
             try:
                 return [future.result() for future in futures]
             except BaseException:
                 self._stop()
                 raise
 
-    def _do(self, job: Planned) -> Ending:
-        ending = self._without_process(job)
+    def _do(self, job: Job, command: list[str]) -> Ending:
+        ending = done_before(job) or self._without_process(job)
         if ending is None:
             gpu = self.gpus.get()
             try:
-                ending = self._in_process(job, gpu)
+                ending = self._in_process(job, command, gpu)
             finally:
                 self.gpus.put(gpu)
-        if self.launch:
-            self.launch.note(job.folder, job.overrides, ending.outcome)
+        note(job, ending.outcome)
         return ending
 
-    def _without_process(self, job: Planned) -> Ending | None:
-        """What needs none: a job that is done, runs elsewhere, or is not wanted any more."""
-        result = ledger.result_of(job.folder, job.digest)
-        if result is not None:
-            miou = result["scores"]["miou"]
-            self._say(f"{job.label} done before, mean IU {percent(miou)} %: {job.folder.name}")
-            return Ending("before", miou)
+    def _without_process(self, job: Job) -> Ending | None:
+        """What needs none: a job that runs elsewhere, or is not wanted any more."""
         if ledger.is_held(job.folder):
-            self._say(f"{job.label} skipped, it runs {place_of(job.folder)}: {job.folder.name}")
+            self._say(f"#{job.number} skipped, it runs {place_of(job.folder)}: {job.folder.name}")
             return Ending("elsewhere")
-        if self.stopping or (self.fail_fast and self.launch and self.launch.has_failed()):
+        if self.stopping or (self.fail_fast and has_failed()):
             return Ending("skipped")
         return None
 
-    def _in_process(self, job: Planned, gpu: str | None) -> Ending:
+    def _in_process(self, job: Job, command: list[str], gpu: str | None) -> Ending:
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / OUTPUT).open("ab") as output:
             with self.lock:
                 if self.stopping:
                     return Ending("skipped")
                 process = subprocess.Popen(
-                    job.command,
-                    env=self._environment(gpu),
+                    command,
+                    env=self._environment(gpu) | {JOB: str(job.number)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -98,7 +96,7 @@ class Processes:
                 )
                 self.running.add(process)
             on = "" if gpu is None else f" on GPU {gpu}"
-            self._say(f"{job.label} begins{on}: {job.folder.name}")
+            self._say(f"#{job.number} begins{on}: {job.folder.name}")
             code = process.wait()
         with self.lock:
             self.running.discard(process)
@@ -106,12 +104,11 @@ class Processes:
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        own = {JOB: "1", "PYTHONUNBUFFERED": "1"}
-        own["OMP_NUM_THREADS"] = str(max(1, (cores or 1) // self.n_jobs))
-        own |= {name: os.environ[name] for name in own if name in os.environ and name != JOB}
-        return os.environ | own | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+        threads = str(max(1, (cores or 1) // self.n_jobs))
+        defaults = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": threads}
+        return defaults | os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
 
-    def _ending(self, job: Planned, pid: int, code: int) -> Ending:
+    def _ending(self, job: Job, pid: int, code: int) -> Ending:
         for outcome in ("elsewhere", "skipped"):
             if code == CODES[outcome]:
                 return Ending(outcome)
@@ -119,7 +116,7 @@ class Processes:
         record = ledger.read(job.folder)
         if result is not None:
             miou, took = result["scores"]["miou"], f"{record.seconds if record else 0:.0f} s"
-            self._say(f"{job.label} done, mean IU {percent(miou)} %, {took}: {job.folder.name}")
+            self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job.folder.name}")
             return Ending("now", miou)
         record = _bury(job, pid, code)
         if record is not None and record.error:
@@ -143,19 +140,19 @@ class Processes:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
-    def _say(self, line: str, file: object = None) -> None:
+    def _say(self, line: str, file: TextIO | None = None) -> None:
         with self.lock:
-            print(line, file=file or sys.stdout, flush=True)  # type: ignore[call-overload]
+            print(line, file=file or sys.stdout, flush=True)
 
 
-def _bury(job: Planned, pid: int, code: int) -> ledger.Record | None:
+def _bury(job: Job, pid: int, code: int) -> ledger.Record | None:
     """The record of a job whose process has ended; written here where it could not."""
     with ledger.claim(job.folder) as mine:
         record = ledger.read(job.folder)
         if not mine or (record and record.pid == pid and record.state == "failed"):
             return record
         if record is None or record.pid != pid:  # it was gone before it could write anything
-            record = ledger.begin(job.folder, job.digest, job.overrides)
+            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
         return ledger.end(job.folder, record, _cause(code, job.folder))
 
 

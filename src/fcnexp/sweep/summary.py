@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fcnexp.errors import UserError
@@ -25,8 +26,9 @@ def finish(launch: launches.Launch) -> int:
         return 0
     jobs = [note.folder for note in notes]
     states = [ledger.state_of(folder) for folder in jobs]
-    print_unfinished(jobs, states, launch.sweep)
     done = [folder for folder, state in zip(jobs, states, strict=True) if state == "done"]
+    if others := [folder for folder in jobs if folder not in done]:
+        print_jobs(others, [ledger.state_of(folder) for folder in others], launch.sweep)
     now = sum(note.outcome == "now" for note in notes)
     print(counts(states, now=now))
     launch.close()
@@ -40,24 +42,26 @@ def finish(launch: launches.Launch) -> int:
     return int(any(state not in ("done", "running") for state in states))
 
 
-def print_unfinished(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None:
-    """Print a line on each job that is not done: what it is, its state, why."""
-    rows = [(job, state) for job, state in zip(jobs, states, strict=True) if state != "done"]
-    if not rows:
-        return
-    table = Table(title="Not done", title_justify="left")
-    for name in ("job", "state", "attempts", "why"):
-        table.add_column(name, justify="right" if name == "attempts" else "left", overflow="fold")
-    for job, state in rows:
+def print_jobs(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None:
+    """Print a line on each job: its name, its state, and what there is to say of it."""
+    table = Table(title="Jobs", title_justify="left")
+    for name in ("job", "state", "attempts", "seconds", "why"):
+        right = name in ("attempts", "seconds")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for job, state in zip(jobs, states, strict=True):
         record = ledger.read(job)
         name = str(job.relative_to(sweep)) if job.is_relative_to(sweep) else str(job)
-        table.add_row(name, state, str(record.attempts if record else 0), why(job, state))
-    Console(highlight=False, markup=False).print(table)
+        took = f"{record.seconds:.0f}" if record and record.seconds is not None else "-"
+        attempts = str(record.attempts if record else 0)
+        table.add_row(*(escape(t) for t in (name, state, attempts, took, why(job, state))))
+    Console(highlight=False).print(table)
 
 
 def why(job: Path, state: str) -> str:
-    """Why a job is not done, in one line."""
+    """Why a job is not done, in one line; nothing where it is."""
     record = ledger.read(job)
+    if state == "done":
+        return ""
     if state == "running":
         return place_of(job)
     if state == "failed" and record is not None and record.error:

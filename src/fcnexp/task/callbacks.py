@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,24 @@ def progress_bars() -> list[Callback]:
     return [Bar()] if on_terminal() else []
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """`last.ckpt`, written anew at each scoring, and when training is stopped from outside.
+
+    Any other exception may come in the middle of a step, when batch normalisation has seen images
+    of which the weights know nothing: whatever went on from there would end elsewhere.
+    """
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Write it on Ctrl-C and SIGTERM."""
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            super().on_exception(trainer, pl_module, exception)
+
+
 def training_callbacks(folder: Path) -> list[Callback]:
-    """`last.ckpt`, written anew at each scoring and when training is broken off; score lines."""
-    last = ModelCheckpoint(
+    """The last checkpoint, and a line at each scoring."""
+    last = LastCheckpoint(
         folder / "checkpoints",
         filename=LAST.removesuffix(".ckpt"),
         enable_version_counter=False,

@@ -1,0 +1,101 @@
+"""Sweeps that were launched: `python -m fcnexp.sweep status|resume|clean DIR`.
+
+status  what became of each job below DIR; exit code 1 where one failed, or is gone without a word
+resume  give the commands again by which DIR was made; what is done is not done again
+clean   remove the folders of failed and stale jobs, never of those that are done or running
+
+DIR is the folder of a sweep, say outputs/sweep/fusion_depth; status and clean take any above, too.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fcnexp.errors import ConfigError, DataError
+from fcnexp.sweep import launches, ledger, summary
+
+
+def status(folder: Path) -> int:
+    """Print what became of each job below a folder; returns the exit code. Raises DataError."""
+    jobs = _jobs(folder)
+    states = [ledger.state_of(job) for job in jobs]
+    summary.print_jobs(jobs, states, folder)
+    print(summary.counts(states))
+    return int(any(state in ("failed", "stale") for state in states))
+
+
+def resume(folder: Path) -> int:
+    """Give the commands of a sweep again; returns the highest exit code. Raises DataError."""
+    commands = launches.commands(folder)
+    if not commands:
+        raise DataError(
+            f"{folder}: no command in {folder / launches.FOLDER}; give the folder of one sweep, as "
+            "python -m fcnexp.train has printed it at its end"
+        )
+    codes = []
+    for (_, *argv), where in commands:
+        quoted = str(folder.resolve()).replace('"', '\\"')
+        command = [sys.executable, *argv, f'hydra.sweep.dir="{quoted}"']  # it may have been moved
+        print(" ".join(["python", *argv]), flush=True)
+        here = where if Path(where).is_dir() else os.getcwd()
+        codes.append(subprocess.run(command, cwd=here).returncode)
+    return max(abs(code) for code in codes)
+
+
+def clean(folder: Path) -> int:
+    """Remove the folders of failed and stale jobs, and say which. Raises DataError."""
+    jobs = _jobs(folder)
+    removed = [job for job in jobs if ledger.remove(job)]
+    for job in removed:
+        print(f"removed {job}")
+    print(f"{len(removed)} of {len(jobs)} jobs removed")
+    return 0
+
+
+COMMANDS = {"status": status, "resume": resume, "clean": clean}
+
+
+def read_arguments(arguments: Sequence[str]) -> tuple[str, Path]:
+    """The command and its folder. Raises ConfigError."""
+    from fcnexp.config import did_you_mean
+
+    if len(arguments) != 2:
+        raise ConfigError(
+            f"{' '.join(arguments) or 'nothing'} given; say python -m fcnexp.sweep "
+            f"{'|'.join(COMMANDS)} DIR"
+        )
+    name, folder = arguments
+    if name not in COMMANDS:
+        near = did_you_mean(name, COMMANDS)
+        raise ConfigError(f"{name}: no such command{near}; there are {', '.join(COMMANDS)}")
+    if not Path(folder).is_dir():
+        raise ConfigError(f"{folder}: no such folder; sweeps are in outputs/sweep")
+    return name, Path(folder)
+
+
+def main() -> None:
+    """Entry point."""
+    from fcnexp import cli
+
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    try:
+        name, folder = read_arguments(sys.argv[1:])
+        code = COMMANDS[name](folder)
+    except cli.MISTAKES as error:
+        cli.fail(error)
+    raise SystemExit(code)
+
+
+def _jobs(folder: Path) -> list[Path]:
+    jobs = list(ledger.job_folders(folder))
+    if not jobs:
+        raise DataError(f"{folder}: no job of a sweep below; sweeps are in outputs/sweep")
+    return jobs
+
+
+if __name__ == "__main__":
+    main()
