@@ -32,6 +32,8 @@ from fcnexp.errors import ConfigError, UserError
 # Options that others provide, and the extra of pyproject.toml that installs them.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
 EXTRAS |= {"optuna": "optuna"}
+# Optuna's, when it looks for the best of no trials: kept in memory, and in a file.
+NO_TRIALS = ("No trials are completed yet.", "Record does not exist.")
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
 
@@ -64,6 +66,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     except MISTAKES as error:
         fail(error, config_name)
     except ValueError as error:
+        if str(error) in NO_TRIALS:
+            fail(
+                ConfigError("hydra/sweeper: no trial of the study came to its end, so none is best")
+            )
         if "Config group override must be" not in str(error):
             raise
         fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))

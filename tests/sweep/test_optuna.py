@@ -34,3 +34,12 @@ def test_search_goes_on_at_the_same_command_and_survives_failed_trials(tmp_path)
         assert trial.value == results.get(rate)
     best = OmegaConf.load(tmp_path / "out/optimization_results.yaml")
     assert best.best_value == max(results.values())
+
+
+def test_search_without_a_trial_that_is_done_says_so(tmp_path):
+    command = [*SEARCH, "hydra.sweeper.n_trials=1", "regime.lr=2,3", "trainer=cpu"]
+    for storage in ("null", "sqlite:///study.db"):
+        kept = f"hydra.sweeper.storage={storage}"
+        done = fcnexp("train", *command, kept, folder=tmp_path, cache=tmp_path)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "no trial of the study came to its end" in done.stderr
