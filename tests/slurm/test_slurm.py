@@ -138,7 +138,9 @@ def test_time_limit_requeues_a_job_which_goes_on_in_the_same_launch(slurm, unint
 
 def test_job_that_is_killed_and_one_whose_time_is_up_too_often_are_told(slurm, tmp_path):
     """Each costs itself only, and what is done is not queued again."""
-    arguments = ["seed=0,1", *SLURM, "hydra.launcher.max_num_timeout=0"]
+    # Of limits above some ten minutes, submitit takes an early signal for a request to make room.
+    limit = ["hydra.launcher.timeout_min=8", "hydra.launcher.max_num_timeout=0"]
+    arguments = ["seed=0,1", *SLURM, *limit]
     first = Sweep(tmp_path, slurm, *arguments)
     first.wait_until((first.gate / "waiting").exists)
     os.kill(int((first.gate / "waiting").read_text()), signal.SIGKILL)
