@@ -1,9 +1,13 @@
 """Run folders that no training has written."""
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import yaml
+
+from fcnexp.reporting.pictures import write_panel
 
 CONFIG = {
     "model": {"_target_": "fcnexp.nn.fcn.SkipNet", "skips": [16, 8], "fusion": "sum"},
@@ -38,3 +42,45 @@ def write_run(folder: Path, *, typed=(), choices=CHOICES, seconds=10.0, **change
     }
     (folder / "result.json").write_text(json.dumps(result))
     return folder
+
+
+def write_job(folder: Path, state: str, *, overrides=(), message="", **error) -> Path:
+    """What a sweep notes of a job, in the job's folder; error: its type and traceback."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = {"digest": "0" * 8, "state": state, "overrides": list(overrides), "host": "node7"}
+    note |= {"attempts": 1, "seconds": 12.0, "error": None}
+    if state == "failed":
+        note["error"] = {"message": message, **error}
+    (folder / "job.json").write_text(json.dumps(note))
+    return folder
+
+
+def write_lines(path: Path, *lines) -> None:
+    """A CSV file."""
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+
+
+def write_metrics(folder: Path, mious, name="metrics.csv", first=0) -> None:
+    """metrics.csv as Lightning writes it: a loss and a mean IU every ten steps."""
+    lines = [("epoch", "step", "train/loss", "val/miou")]
+    for number, miou in enumerate(mious, start=1):
+        step = first + 10 * number - 1
+        lines += [(0, step, 2 / number, ""), (0, step, "", miou)]
+    write_lines(folder / name, *lines)
+
+
+def write_confusion(folder: Path, names, counts) -> None:
+    """confusion.csv of a run."""
+    lines = [[name, *line] for name, line in zip(names, counts, strict=True)]
+    write_lines(folder / "confusion.csv", ["truth \\ prediction", *names], *lines)
+
+
+def write_pictures(folder: Path, names, *, predicted=1, truth=2, size=(24, 32)) -> None:
+    """Panels of a run: of each image the right half is of one class in truth, and predicted."""
+    for name in names:
+        rgb = np.full((*size, 3), 200, np.uint8)
+        labels = [np.zeros(size, np.uint8) for _ in range(2)]
+        for label, index in zip(labels, (truth, predicted), strict=True):
+            label[:, size[1] // 2 :] = index
+        write_panel(folder / "pictures/panels" / name, rgb, *labels)

@@ -133,7 +133,7 @@ def test_void_is_background_in_the_cells_and_never_scored(tmp_path):
     label[:4, :4] = 3  # a quarter of class 3; the rest is void, of no class
     assert set(shrink_and_enlarge(label, 4, "nearest").unique().tolist()) == {0, 3}
     root = labels_on_disk(tmp_path / "voc", {"a": label})
-    arguments = (f"data.root={root}", "data.split=val", "factors=[4]", "protocol=nearest")
+    arguments = (f"data.root={root}", "data.val_split=val", "factors=[4]", "protocol=nearest")
     done = bounds(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     # Background, in no truth, would be predicted for 48 pixels and halve the mean.
@@ -142,7 +142,7 @@ def test_void_is_background_in_the_cells_and_never_scored(tmp_path):
 
 def test_command_prints_ours_beside_the_paper(tmp_path):
     root = labels_on_disk(tmp_path / "voc", {"a": random_label(20, 30), "b": random_label(9, 9)})
-    done = bounds(tmp_path, f"data.root={root}", "data.split=val", "factors=[1,4]")
+    done = bounds(tmp_path, f"data.root={root}", "data.val_split=val", "factors=[1,4]")
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines()]
     assert ["1", "100.00", "-", "-"] in rows
@@ -156,6 +156,17 @@ def test_list_of_the_paper_needs_no_file(tmp_path):
     root = labels_on_disk(tmp_path / "voc", dict.fromkeys(seg11valid(), label), listed=None)
     done = bounds(tmp_path, f"data.root={root}", "factors=[2]", "protocol=nearest")
     assert done.returncode == 0 and "736 label maps" in " ".join(done.stdout.split())
+
+
+def test_sweep_has_a_row_for_each_protocol_on_any_data(tmp_path):
+    few = ("sweeps=bounds", "data=shapes", "data.num_train=1", "data.num_val=2", "factors=[32]")
+    done = bounds(tmp_path, *few, "hydra.sweep.dir=out")
+    assert done.returncode == 0, done.stderr
+    for protocol in PROTOCOLS:
+        found = json.loads((tmp_path / f"out/{protocol}/result.json").read_text())
+        assert found["protocol"] == protocol and found["label_maps"] == 2
+        assert found["data"]["_target_"] == "fcnexp.data.splits.Shapes"
+        assert 0.1 < found["miou"]["32"] < 1
 
 
 def test_list_is_the_release_s():
@@ -172,7 +183,7 @@ def test_list_is_the_release_s():
         (["factors=[0,4]"], "factors=[0, 4]: numbers of 1 or more"),
         (["factors=[]"], "factors=[]: numbers of 1 or more"),
         (["factors=[4,4]"], "factors=[4, 4]: numbers of 1 or more, each once"),
-        (["data.split=nope"], "nope: no such list"),
+        (["data.val_split=nope"], "nope: no such list"),
         (["data.root=nowhere"], "data.root=nowhere: no such folder"),
         (["factor=4"], "factor: no such key (did you mean factors?)"),
     ],
@@ -187,7 +198,7 @@ def test_mistake_gives_one_line(tmp_path, arguments, message):
 def test_label_that_is_missing_is_named(tmp_path):
     root = labels_on_disk(tmp_path / "voc", {"a": random_label(4, 4)})
     (root / "SegmentationClass/a.png").unlink()
-    done = bounds(tmp_path, f"data.root={root}", "data.split=val")
+    done = bounds(tmp_path, f"data.root={root}", "data.val_split=val")
     assert done.returncode == 1 and "a.png: no such label" in done.stderr
 
 

@@ -6,13 +6,15 @@ import sys
 
 import pytest
 from commands import fcnexp
-from made_up_runs import CHOICES, write_run
+from made_up_runs import CHOICES, write_job, write_run
+
+from fcnexp.report import report
 
 
 @pytest.fixture
 def sweep(tmp_path):
     """Two settings, the first with two seeds; one run more that is not finished."""
-    paper = {"source": "PAMI skips", "miou": 65.0}
+    paper = {"source": "a thesis", "row": "mine", "miou": 65.0}
     write_run(tmp_path / "s/0", miou=0.50)
     write_run(tmp_path / "s/1", miou=0.54, seed=1)
     other = CHOICES | {"model": "fcn16s"}
@@ -23,24 +25,72 @@ def sweep(tmp_path):
 
 
 HEADER = ["model", "seeds", "mean IU", "gain", "pixel accuracy", "mean accuracy", "f.w. IU"]
-HEADER += ["training (s)", "paper"]
+HEADER += ["training (s)"]
 LINES = [
-    ["fcn8s", "2", "52.0 ± 2.8", "", "90.0", "80.0", "70.0", "10", "-"],  # 4 / sqrt(2) = 2.8
-    ["fcn16s", "1", "61.0", "+9.0", "90.0", "80.0", "70.0", "10", "65.0"],
+    ["fcn8s", "2", "52.0 ± 2.8", "", "90.0", "80.0", "70.0", "10"],  # 4 / sqrt(2) = 2.8
+    ["fcn16s", "1", "61.0", "+9.0", "90.0", "80.0", "70.0", "10"],
 ]
+BESIDE = ["fcn16s", "mine (verified)", "90.0 / -", "80.0 / -", "61.0 / 65.0 (-4.0)", "70.0 / -"]
+NOT_FINISHED = "not finished: s/3"
+REPEATED = "not counted, since its setting and seed were there before: s/4"
 
 
-def test_table_is_printed_and_written(sweep, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+def test_tables_are_printed_in_80_columns(sweep, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = fcnexp("report", "s", folder=sweep, cache=sweep)
+    assert done.returncode == 0, done.stderr
+    printed = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert all(" ".join(" ".join(line).split()) in printed for line in LINES)
+    assert "fcn16s mine 90.0 / - 80.0 / - 61.0 / 65.0 70.0 / -" in printed
+    assert NOT_FINISHED in printed and REPEATED in printed
+    assert "written s/report.html, s/report.md, s/report.csv" in printed
+    tables = done.stdout.partition("other images")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+
+
+def test_markdown_has_all_that_is_printed(sweep):
     done = fcnexp("report", "s", "output=out/r.md", folder=sweep, cache=sweep)
     assert done.returncode == 0, done.stderr
-    printed = [[c.strip() for c in li.split("│")[1:-1]] for li in done.stdout.splitlines()]
-    assert [line for line in printed if line] == LINES
-    assert "not finished: s/3" in done.stdout and "written out/r.md" in done.stdout
-    assert "not counted, since its setting and seed were there before: s/4" in done.stdout
-    written = (sweep / "out/r.md").read_text().splitlines()
-    assert written[1] == "|" + "---|" * 9
-    assert [[c.strip() for c in li.split("|")[1:-1]] for li in written[::2]] == [HEADER, LINES[0]]
+    assert "written out/r.md" in done.stdout and not (sweep / "s/report.html").exists()
+    written = (sweep / "out/r.md").read_text()
+    lines = [[c.strip() for c in li.split("|")[1:-1]] for li in written.splitlines() if "|" in li]
+    assert [line for line in lines if line[0] != "---"][:3] == [HEADER, *LINES]
+    assert lines[-1] == BESIDE
+    assert NOT_FINISHED in written and REPEATED in written
+
+
+def test_folder_gets_all_three(sweep):
+    done = fcnexp("report", "s", "output=out", folder=sweep, cache=sweep)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (sweep / "out").iterdir()}
+    assert names == {"report.html", "report.md", "report.csv"}
+
+
+def test_failed_job_is_told_with_its_reason_though_it_has_no_config(sweep):
+    why = {"type": "TrainingError", "message": "loss is nan at step 3\nlower regime.lr"}
+    write_job(sweep / "s/5", "failed", overrides=["seed=7"], **why)
+    write_job(sweep / "s/6", "running")
+    write_job(sweep / "s/1", "done")  # a finished job has both records
+    done = fcnexp("report", "s", folder=sweep, cache=sweep)
+    assert done.returncode == 0, done.stderr
+    assert "failed: s/5: TrainingError: loss is nan at step 3 lower regime.lr" in done.stdout
+    assert "not finished: s/6" in done.stdout and "52.0 ± 2.8" in done.stdout
+    written = (sweep / "s/report.md").read_text()
+    assert written.endswith("python -m fcnexp.sweep resume s\n```\n")
+
+
+def test_sweep_of_which_all_failed_is_reported(tmp_path):
+    write_job(tmp_path / "s/0", "failed", type="SystemExit", message="137")
+    done = fcnexp("report", "s", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0 and "failed: s/0: SystemExit: 137" in done.stdout, done.stderr
+    assert "SystemExit: 137" in (tmp_path / "s/report.html").read_text()
+
+
+def test_others_call_it_with_folders_of_runs(sweep, capsys):
+    report([str(sweep / "s/0"), str(sweep / "s/2")], str(sweep), None)
+    assert "fcn16s" in capsys.readouterr().out and (sweep / "report.html").is_file()
+    assert not (sweep / "s/0/report.html").exists()
+    assert (sweep / "report.md").read_text().startswith("# s\n")  # what holds them both
 
 
 def test_csv_is_not_rounded(sweep):
@@ -50,7 +100,8 @@ def test_csv_is_not_rounded(sweep):
         first, second = csv.DictReader(file)
     assert float(first["miou_sd"]) == pytest.approx(0.04 / 2**0.5) and first["miou_gain"] == ""
     assert float(second["miou_gain"]) == pytest.approx(0.09) and second["miou_sd"] == ""
-    assert second["paper_percent"] == "65.0" and second["model"] == "fcn16s"
+    assert first["miou_each"].split() == ["0.5", "0.54"] and first["seed"] == "0 1"
+    assert second["paper_miou_percent"] == "65.0" and second["model"] == "fcn16s"
 
 
 def test_folder_may_have_any_name(sweep):
@@ -62,6 +113,7 @@ def test_folder_may_have_any_name(sweep):
 def test_background_can_be_left_out(sweep):
     done = fcnexp("report", "s/0", "without=background", folder=sweep, cache=sweep)
     assert "30.0" in done.stdout and "mean IU without background" in done.stdout, done.stderr
+    assert "mean IU without background" in (sweep / "s/0/report.html").read_text()
     assert "gain" not in done.stdout
 
 
@@ -75,7 +127,7 @@ MISTAKES = {
         "outptu=a.md",
     ): "outptu: no such option (did you mean output?); there are",
     ("s", "output="): "output=: a value is missing",
-    ("s", "output=a.pdf"): "output=a.pdf: it ends in .md or .csv, say report.md",
+    ("s", "output=a.pdf"): "output=a.pdf: a file's name ends in .html, .md, .csv; or give a folder",
     ("s", "without=sky"): "without=sky: s/0 has no such class; it has background, disc, ring, bar",
 }
 

@@ -124,6 +124,13 @@ def test_generated_rooms_train_with_two_streams(tmp_path):
     result = json.loads((tmp_path / "out/result.json").read_text())
     assert result["images"] == 2 and set(result["class_iou"]) >= {"floor", "rug", "picture", "ball"}
     assert (tmp_path / "out/pictures/sheet.png").is_file()
+    assert all(result[fact] > 0 for fact in ("images_per_second", "ms_per_image", "parameters"))
+    done = fcnexp("report", "out", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out/report.html").read_text()
+    shown = ("scores", "curves", "classes", "confusion", "pictures", "cost", "again")
+    assert [f'<section id="{name}">' in page for name in shown] == [True] * len(shown)
+    assert page.count("<img data-of=") == 2 * 3  # of each image: itself, truth, prediction
 
 
 @pytest.mark.parametrize(("reduction", "share"), [("sum", 2), ("image_means", 1)])

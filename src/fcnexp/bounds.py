@@ -1,9 +1,10 @@
 """Upper bounds on mean IU by stride: `python -m fcnexp.bounds data.root=VOCdevkit/VOC2012`.
 
 Truth is shrunk by a factor and enlarged again, and scored against itself: about the best a net of
-that stride could reach. Source: appendix A of the paper, in its second arXiv version, which says no
-more than that: `bilinear` was picked, of some 200 ways, because on the paper's own images it gives
-the published row, every entry within a point; `area` and `nearest` are what one tries first.
+that stride could reach. Any data set's scored half will do; `data=shapes` needs no files of yours.
+Source: appendix A of the paper, in its second arXiv version, which says no more than that:
+`bilinear` was picked, of some 200 ways, because on the paper's own images it gives the published
+row, every entry within a point; `area` and `nearest` are what one tries first.
 
 | protocol | a cell holds, of each class           | enlarged by                                  |
 |----------|---------------------------------------|----------------------------------------------|
@@ -26,6 +27,7 @@ from fcnexp.errors import ConfigError
 from fcnexp.reporting.paper import UPPER_BOUNDS
 
 if TYPE_CHECKING:
+    from fcnexp.data.sample import Samples
     from fcnexp.task.scores import SegmentationScores
 
 PROTOCOLS = ("bilinear", "area", "nearest")
@@ -34,26 +36,30 @@ CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 o
 
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
-    from fcnexp.config import typed
+    from fcnexp.build import part
+    from fcnexp.config import check_targets, to_plain, typed
     from fcnexp.reporting.records import RESULT
     from fcnexp.reporting.result import write_atomically
     from fcnexp.schema import BoundsConfig
 
     cfg = typed(cfg, BoundsConfig)
+    check_targets(to_plain(cfg))
     factors = list(cfg.factors)
     if not factors or min(factors) < 1 or len(set(factors)) < len(factors):
         raise ConfigError(f"factors={factors}: numbers of 1 or more, each once, say [32, 16, 8]")
     if cfg.protocol not in PROTOCOLS:
         raise ConfigError(f"protocol={cfg.protocol}: there are {', '.join(PROTOCOLS)}")
-    paths = label_paths(Path(cfg.data.root), cfg.data.split)
-    scores = score_bounds(paths, factors, cfg.protocol)
+    data = part(cfg, "data")
+    samples = data.val(())
+    scores = score_bounds(samples, len(data.class_names), factors, cfg.protocol)
     ours = {factor: each.compute()["miou"] for factor, each in scores.items()}
-    print_bounds(ours, f"{cfg.protocol}, {len(paths)} label maps of {cfg.data.split}")
+    of_what = cfg.data.get("val_split") or f"{type(data).__name__}'s scored half"
+    print_bounds(ours, f"{cfg.protocol}, {len(samples)} label maps of {of_what}")
     result: dict[str, Any] = {
         "status": "done",
         "protocol": cfg.protocol,
-        "split": cfg.data.split,
-        "label_maps": len(paths),
+        "data": to_plain(cfg)["data"],
+        "label_maps": len(samples),
         "miou": ours,
         "paper_percent": {factor: UPPER_BOUNDS.get(factor) for factor in factors},
         "torch": torch.__version__,
@@ -63,29 +69,18 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
     print(f"written {folder / RESULT}")
 
 
-def label_paths(root: Path, split: str) -> list[Path]:
-    """Label maps of a split. The paper's own list needs no file. Raises DataError."""
-    from fcnexp.data.layout import find_layout
-    from fcnexp.data.voc import listed_ids
-
-    root = find_layout(root, ("SegmentationClass",), "data.root")
-    return [root / "SegmentationClass" / f"{name}.png" for name in listed_ids(root, split)]
-
-
 def score_bounds(
-    paths: list[Path], factors: list[int], protocol: str
+    samples: "Samples", num_classes: int, factors: list[int], protocol: str
 ) -> "dict[int, SegmentationScores]":
     """One confusion matrix over all label maps for each factor. Raises DataError."""
     from rich.progress import track
 
-    from fcnexp.data.files import check_label, read_label_png
-    from fcnexp.data.voc import CLASS_NAMES
     from fcnexp.task.callbacks import on_terminal
     from fcnexp.task.scores import SegmentationScores
 
-    scores = {factor: SegmentationScores(len(CLASS_NAMES)) for factor in factors}
-    for path in track(paths, "shrinking", disable=not on_terminal()):
-        label = check_label(read_label_png(path), path, len(CLASS_NAMES))
+    scores = {factor: SegmentationScores(num_classes) for factor in factors}
+    for index in track(range(len(samples)), "shrinking", disable=not on_terminal()):
+        label = samples.read_label(index)
         for factor, each in scores.items():
             each.update(shrink_and_enlarge(label, factor, protocol)[None], label[None])
     return scores

@@ -13,7 +13,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import paths
+from fcnexp import machine, paths
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.reporting.paper import published
 from fcnexp.schema import RunConfig
@@ -43,20 +43,29 @@ def offer_resolvers() -> None:
 
     fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
     the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
-    fcnexp.sweep, fcnexp.job: what the folders of a sweep and of its job are called.
+    fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
+    many jobs this machine can do at a time on one core each, at most 8.
     """
     from fcnexp.sweep import names  # it needs this file
 
     home = str(paths.conf_dir().parent)
-    resolvers: dict[str, Callable[..., Any]] = {"home": lambda: home, "choice": _choice}
-    resolvers |= {"scaled": _scaled, "sweep": names.sweep_name, "job": names.job_name}
+    resolvers: dict[str, Callable[..., Any]] = {
+        "home": lambda: home,
+        "choice": _choice,
+        "scaled": _scaled,
+        "sweep": names.sweep_name,
+        "job": names.job_name,
+        "cores": lambda: min(8, machine.cores()),
+    }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:
-    hydra = _root_.get("hydra") or HydraConfig.get()  # a job's own config does not have it
-    return hydra.runtime.choices.get(group)
+    hydra = _root_.get("hydra")
+    if hydra is None and HydraConfig.initialized():
+        hydra = HydraConfig.get()  # a job's own config does not have it
+    return None if hydra is None else str(hydra.runtime.choices.get(group))
 
 
 def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:

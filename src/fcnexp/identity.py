@@ -11,7 +11,7 @@ from typing import Any
 
 # What changes no number: how a run is watched, and where its machine keeps data and downloads.
 FREE = (
-    *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper"),
+    *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper", "scale"),
     *("data.root", "data.sbd_root", "init.folder", "init.first.folder"),
 )
 OWN_FOLDER = "fcnexp.data.own.Folder"  # a data set that nothing but its root tells from another

@@ -1,84 +1,67 @@
-"""Runs side by side: `python -m fcnexp.report DIR [DIR ...] [output=FILE.md] [without=CLASS]`.
+"""Runs side by side: `python -m fcnexp.report DIR [DIR ...] [output=WHERE] [without=CLASS]`.
 
 Every finished run below the folders is read. One row stands for all seeds of one setting, and says
 only in what the rows differ. Mean IU comes with its sample standard deviation over seeds, gain is
-what it is above the row before.
+what it is above the row before; beside it stands what the paper has, where a run says so.
 
-output: write the table, too: to a .md as printed, to a .csv unrounded and as fractions.
+output: a folder for report.html (one page that needs nothing else), report.md and report.csv
+    (unrounded, fractions); without it they go to the first DIR. A file's name that ends in .html,
+    .md or .csv: only that one.
 without: a class that the mean IU leaves out, as PAMI's table of masking does the background.
 """
 
-import csv
-import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fcnexp.errors import ConfigError
-from fcnexp.reporting.comparison import Row, compare, mean_iu_without
-from fcnexp.reporting.records import read_runs
-from fcnexp.reporting.tables import NAMES, OTHERS, percent, print_comparison
+from fcnexp.errors import ConfigError, DataError
+from fcnexp.reporting.page import page
+from fcnexp.reporting.records import write_atomically
+from fcnexp.reporting.summary import (
+    BESIDE,
+    Summary,
+    leftovers,
+    notes,
+    paper_tables,
+    read_summary,
+    score_cells,
+)
+from fcnexp.reporting.tables import print_comparison
+from fcnexp.reporting.written import markdown, unrounded
 
 OPTIONS = ("output", "without")
-FORMATS = (".md", ".csv")
+FORMATS: dict[str, Callable[[Summary], str]] = {".html": page, ".md": markdown, ".csv": unrounded}
 
 
 def report(folders: Sequence[str], output: str | None, without: str | None) -> None:
-    """Print the table, and write it where `output` says so. Raises UserError."""
-    if output is not None and Path(output).suffix not in FORMATS:
-        raise ConfigError(f"output={output}: it ends in {' or '.join(FORMATS)}, say report.md")
-    finished, unfinished = read_runs([Path(folder) for folder in folders])
-    rows, repeats = compare(finished, mean_iu_without(without))
-    lines = cells(rows)
-    of_what = f"mean IU without {without}" if without else "mean IU"
-    print_comparison(lines, f"{len(finished) - len(repeats)} runs (%), {of_what}, ± over seeds")
-    for folder in repeats:
-        print(f"not counted, since its setting and seed were there before: {folder}")
-    for folder in unfinished:
-        print(f"not finished: {folder}")
-    if output is not None:
-        text = markdown(lines) if Path(output).suffix == ".md" else unrounded(rows)
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text(text, encoding="utf-8")
-        print(f"written {output}")
+    """Print the tables, and write them and the page; see the module. Raises UserError.
+
+    folders: of runs, or holding folders of runs.
+    """
+    targets = _targets(Path(folders[0]) if output is None else Path(output))
+    summary = read_summary(folders, without)
+    print_summary(summary)
+    for target in targets:
+        text = FORMATS[target.suffix](summary)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, text)
+        except OSError as error:
+            raise DataError(
+                f"{target}: cannot be written ({error.strerror}); say where by output=FOLDER"
+            ) from None
+    print(f"written {', '.join(map(str, targets))}")
 
 
-def cells(rows: Sequence[Row]) -> list[list[str]]:
-    """The table as text, its header first. Gain and published figures only where there are any."""
-    gains = len(rows) > 1
-    papers = any(row.paper for row in rows)
-    header = [*rows[0].told, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]
-    lines = [[*header, *["paper"] * papers]]
-    for row in rows:
-        scores = {NAMES[key]: percent(score) for key, score in row.scores.items()}
-        spread = "" if row.spread is None else f" ± {percent(row.spread)}"
-        gain = "" if row.gain is None else f"{100 * row.gain:+.1f}"
-        line = [*row.told.values(), str(row.seeds), scores["mean IU"] + spread, *[gain] * gains]
-        line += [scores[name] for name in OTHERS]
-        line += ["-" if row.seconds is None else f"{row.seconds:.0f}"]
-        lines.append(line + [row.paper or "-"] * papers)
-    return lines
-
-
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first line is the header."""
-    first, *others = [
-        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in li)} |" for li in lines
-    ]
-    return "\n".join([first, "|" + "---|" * len(lines[0]), *others]) + "\n"
-
-
-def unrounded(rows: Sequence[Row]) -> str:
-    """The table as CSV: scores as fractions, empty where there is none; `paper` in percent."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    others = [key for key in NAMES if key != "miou"]
-    facts = ["seeds", "miou", "miou_sd", "miou_gain", *others, "train_seconds", "paper_percent"]
-    writer.writerow([*rows[0].told, *facts])
-    for row in rows:
-        scores = [row.scores["miou"], row.spread, row.gain, *(row.scores[key] for key in others)]
-        writer.writerow([*row.told.values(), row.seeds, *scores, row.seconds, row.paper])
-    return text.getvalue()
+def print_summary(summary: Summary) -> None:
+    """Print the rows, the paper's beside them, what is to be known of both, and what is missing."""
+    if summary.rows:
+        print_comparison(score_cells(summary.rows), summary.title)
+        for source, lines in paper_tables(summary.rows).items():
+            narrow = [[name, *(c.replace(" (", "\n(") for c in rest)] for name, *rest in lines]
+            print_comparison(narrow, f"{BESIDE}, {source}")
+    for line in [*notes(summary), *leftovers(summary)]:
+        print(line)
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -115,6 +98,17 @@ def main() -> None:
         report(folders, options.get("output"), options.get("without"))
     except cli.MISTAKES as error:
         cli.fail(error)
+
+
+def _targets(output: Path) -> list[Path]:
+    """The files to write."""
+    if output.is_dir() or not output.suffix:
+        return [output / f"report{suffix}" for suffix in FORMATS]
+    if output.suffix not in FORMATS:
+        raise ConfigError(
+            f"output={output}: a file's name ends in {', '.join(FORMATS)}; or give a folder"
+        )
+    return [output]
 
 
 if __name__ == "__main__":

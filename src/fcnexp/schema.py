@@ -139,17 +139,9 @@ class ExplainConfig(RunConfig):
 
 
 @dataclass
-class LabelList:
-    """Which label maps; see conf/bounds.yaml."""
-
-    root: str = MISSING
-    split: str = MISSING
-
-
-@dataclass
 class BoundsConfig:
     """Everything `bounds` reads; see conf/bounds.yaml."""
 
-    data: LabelList = MISSING
+    data: dict[str, Any] = MISSING
     factors: list[int] = MISSING
     protocol: str = MISSING

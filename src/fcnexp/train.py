@@ -58,6 +58,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
 
     from fcnexp import build, cli, runs, trainers
     from fcnexp.reporting import pictures, records, result, tables
+    from fcnexp.task.callbacks import cost_facts
 
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -95,6 +96,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         "precision": str(trainer.precision),
         "images": len(data.val),
         "masked": task.masking["test"],
+        **cost_facts(trainer),
         "command": shlex.join(["python", "-m", "fcnexp.train", *sys.argv[1:]]),
         **cli.what_was_typed(),
     }

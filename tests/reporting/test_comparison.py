@@ -8,12 +8,13 @@ import pytest
 from made_up_runs import CHOICES, SCORES, write_run
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.comparison import compare, mean_iu_without
+from fcnexp.reporting.comparison import compare
 from fcnexp.reporting.records import read_runs, run_folders
+from fcnexp.reporting.settings import all_differences
 
 
 def rows_of(folder: Path):
-    return compare(read_runs([folder])[0], mean_iu_without(None)).rows
+    return compare(read_runs([folder]).finished).rows
 
 
 def told(folder: Path) -> list[dict[str, str]]:
@@ -37,8 +38,10 @@ def test_scores_are_means_over_seeds_with_their_sample_deviation(tmp_path):
     mean, spread = numbers.mean(1), numbers[..., 2].std(1, ddof=1)
     for row, expected, deviation in zip(rows, mean, spread, strict=True):
         assert [row.scores[name] for name in SCORES] == pytest.approx(expected[:4].tolist())
-        assert (row.seconds, row.spread) == pytest.approx((expected[4], deviation))
-        assert row.seeds == 3
+        assert (row.fact("train_seconds"), row.spreads["miou"]) == pytest.approx(
+            (expected[4], deviation)
+        )
+        assert row.seeds == [0, 1, 2]
     assert rows[0].gain is None
     assert rows[1].gain == pytest.approx(mean[1, 2] - mean[0, 2])
     assert [row.told for row in rows] == [{"keep": "1"}, {"keep": "0.5"}]
@@ -49,16 +52,16 @@ def test_single_seed_has_no_spread_and_a_score_that_is_missing_counts_nowhere(tm
     write_run(tmp_path / "1", fw_iou=0.3, seed=1)
     write_run(tmp_path / "2", regime__lr=0.2, miou=None)
     first, second = rows_of(tmp_path)
-    assert first.scores["fw_iou"] == 0.3 and first.spread == 0
-    assert (second.scores["miou"], second.spread, second.gain) == (None, None, None)
+    assert first.scores["fw_iou"] == 0.3 and first.spreads["miou"] == 0
+    assert (second.scores["miou"], second.spreads["miou"], second.gain) == (None, None, None)
 
 
 def test_repeated_seed_is_counted_once_and_named(tmp_path):
     write_run(tmp_path / "a", miou=0.4)
     write_run(tmp_path / "b", miou=0.8)
     write_run(tmp_path / "c", miou=0.6, seed=1)
-    rows, repeats = compare(read_runs([tmp_path])[0], mean_iu_without(None))
-    assert repeats == [tmp_path / "b"] and rows[0].seeds == 2
+    rows, repeats = compare(read_runs([tmp_path]).finished)
+    assert repeats == [tmp_path / "b"] and rows[0].seeds == [0, 1]
     assert rows[0].scores["miou"] == pytest.approx(0.5)
 
 
@@ -121,20 +124,20 @@ def test_name_is_as_long_as_it_must_be(tmp_path):
     assert told(tmp_path)[1] == {"loss.keep": "0.5"}
 
 
+def test_every_differing_key_can_be_told_one_that_is_missing_with_a_dash(tmp_path):
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1", model__skips=[16], augment={"keep": 1}, seed=4, workers=3)
+    runs = read_runs([tmp_path]).finished
+    assert all_differences(runs) == {"model.skips": ["[16, 8]", "[16]"], "augment.keep": ["-", "1"]}
+
+
 def test_mean_iu_can_leave_a_class_out(tmp_path):
     write_run(tmp_path / "0")
-    (run,), _ = read_runs([tmp_path])
-    assert mean_iu_without("background")(run) == pytest.approx((0.4 + 0.2) / 2)
-    assert mean_iu_without("ring")(run) == pytest.approx((0.9 + 0.4 + 0.2) / 3)
+    runs = read_runs([tmp_path]).finished
+    for left_out, mean in (("background", (0.4 + 0.2) / 2), ("ring", (0.9 + 0.4 + 0.2) / 3)):
+        assert compare(runs, left_out).rows[0].scores["miou"] == pytest.approx(mean)
     with pytest.raises(DataError, match=r"without=sky: .*/0 has no such class; it has backgr"):
-        mean_iu_without("sky")(run)
-
-
-def test_published_figure_keeps_its_mark(tmp_path):
-    write_run(tmp_path / "0", paper={"table": "pami_skips", "row": "FCN-8s"})
-    write_run(tmp_path / "1", regime__lr=1, paper={"table": "pami_skips", "row": "FCN-32s fixed"})
-    write_run(tmp_path / "2", regime__lr=2, paper={"source": "ours, 2026", "pixel_acc": 84.8})
-    assert [row.paper for row in rows_of(tmp_path)] == ["65.5", "46.6 (recalled)", None]
+        compare(runs, "sky")
 
 
 def test_runs_are_found_in_the_order_of_their_numbers_each_once(tmp_path):
@@ -144,14 +147,14 @@ def test_runs_are_found_in_the_order_of_their_numbers_each_once(tmp_path):
     write_run(tmp_path / "d/wandb/files")
     names = ["1", "9", "10", "b/c"]
     assert [str(f.relative_to(tmp_path)) for f in run_folders(tmp_path)] == names
-    runs, unfinished = read_runs([tmp_path / "9", tmp_path, tmp_path / "b/c/../c"])
+    runs, unfinished, _ = read_runs([tmp_path / "9", tmp_path, tmp_path / "b/c/../c"])
     assert [r.folder.name for r in runs] == ["9", "1", "10", "c"] and unfinished == []
 
 
 def test_unfinished_run_is_listed(tmp_path):
     write_run(tmp_path / "0")
     (write_run(tmp_path / "1") / "result.json").unlink()
-    runs, unfinished = read_runs([tmp_path])
+    runs, unfinished, _ = read_runs([tmp_path])
     assert [run.folder.name for run in runs] == ["0"] and unfinished == [tmp_path / "1"]
 
 
@@ -171,4 +174,12 @@ def test_damaged_result_is_named(tmp_path, text):
 def test_damaged_config_is_named(tmp_path, text):
     (write_run(tmp_path / "0") / "config.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"0/config.yaml: damaged; remove it to leave this run"):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"state": "failed", "error": "x"}'])
+def test_damaged_note_of_a_job_is_named(tmp_path, text):
+    write_run(tmp_path / "0")
+    (tmp_path / "0/job.json").write_text(text)
+    with pytest.raises(DataError, match=r"0/job.json: damaged; remove it to leave this job out"):
         read_runs([tmp_path])

@@ -71,5 +71,7 @@ def test_only_the_same_images_are_comparable():
     other_list = {"data": SEG11["data"] | {"val_split": "val"}}
     shapes = {"data": {"_target_": "fcnexp.data.splits.Shapes"}}
     assert [comparable(row, c) for c in (SEG11, other_list, shapes, {})] == [True, *[False] * 3]
+    own = published({"source": "Doe 2031", "miou": 71})
+    assert comparable(own, shapes)
     test_server = published({"table": "cvpr_table3", "row": "FCN-8s"})
     assert not comparable(test_server, SEG11)

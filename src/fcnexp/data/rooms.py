@@ -1,6 +1,5 @@
 """The embedded data set `rooms`: ray-cast rooms with exact depth, written once in NYUD's layout."""
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
@@ -19,6 +18,7 @@ from fcnexp.data.generated import written_once
 from fcnexp.data.raycast import Skin, cast, intrinsics
 from fcnexp.errors import ConfigError
 from fcnexp.labels import VOID
+from fcnexp.machine import cores
 
 VERSION = 1  # raise it with every change of the pixels, so that old folders are not reused
 SPLITS = ("train", "test")  # NYUD's; the position seeds the split's images: append only
@@ -166,14 +166,8 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
         for image in images:
             write(image)
     else:
-        with ProcessPoolExecutor(_num_cores()) as pool:
+        with ProcessPoolExecutor(cores()) as pool:
             list(pool.map(write, images, chunksize=8))  # a list, so that failures are raised
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # the cores of a Slurm job; macOS knows none of it
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _write(folder: Path, seed: int, size: tuple[int, int], image: tuple[str, int]) -> None:

@@ -20,7 +20,8 @@ class DataSet(Protocol):
     """A data set's two halves. Naming one touches no file; opening a half does.
 
     provides: names of the fields that a modality may ask for. Only the files of the `fields` asked
-    for are read; a data set that provides `rgb` alone reads that, whatever is asked.
+    for are read; a data set that provides `rgb` alone reads that, whatever is asked. Without any,
+    `val` may be asked for labels alone.
     """
 
     class_names: ClassVar[tuple[str, ...]]
@@ -59,7 +60,8 @@ class Voc:
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
         """The scored half."""
-        return pascal.voc_segmentation(self.root, self.val_split, len(self.class_names))
+        num_classes = len(self.class_names)
+        return pascal.voc_segmentation(self.root, self.val_split, num_classes, images=bool(fields))
 
 
 @dataclass
@@ -92,7 +94,8 @@ class VocSbd:
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
         """The scored half."""
-        return pascal.voc_segmentation(self.root, self.val_split, len(self.class_names))
+        num_classes = len(self.class_names)
+        return pascal.voc_segmentation(self.root, self.val_split, num_classes, images=bool(fields))
 
 
 @dataclass

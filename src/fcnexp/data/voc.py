@@ -14,19 +14,23 @@ CLASS_NAMES = (
 )
 
 
-def voc_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFolders:
+def voc_segmentation(
+    root: Path | str, split: str, num_classes: int, *, images: bool = True
+) -> PairedFolders:
     """One split of a folder in VOC's layout: JPEGImages, SegmentationClass, ImageSets.
 
     root: the folder that holds these three, or one with `VOCdevkit/VOC2012` in it.
     split: a file's name in ImageSets/Segmentation, without `.txt`, or the path of your own list;
     `seg11valid`, which VOC does not come with, is the paper's where the folder has no such list.
-    Raises DataError on what is missing.
+    images: whether the photographs are wanted; else labels are enough. Raises DataError on what is
+    missing.
     """
-    root = find_layout(Path(root), ("JPEGImages", "SegmentationClass"), "data.root")
+    needed = ("JPEGImages", "SegmentationClass")[not images :]
+    root = find_layout(Path(root), needed, "data.root")
     ids = listed_ids(root, split)
-    images = Files(root / "JPEGImages", "{}.jpg", read_rgb)
+    photographs = Files(root / "JPEGImages", "{}.jpg", read_rgb)
     labels = Files(root / "SegmentationClass", "{}.png", read_label_png)
-    return PairedFolders(ids, {"rgb": images}, labels, num_classes)
+    return PairedFolders(ids, {"rgb": photographs} if images else {}, labels, num_classes)
 
 
 def listed_ids(root: Path, split: str) -> list[str]:

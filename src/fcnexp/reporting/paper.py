@@ -99,7 +99,12 @@ def published_table(table: str) -> dict[str, Published]:
 
 
 def comparable(row: Published, config: Mapping[str, Any]) -> bool:
-    """Whether a run's scores may be set beside the row's: the same data, the same images scored."""
+    """Whether a run's scores may be set beside the row's: the same data, the same images scored.
+
+    A row that a config gives itself is taken to be of its own data.
+    """
+    if row.table is None:
+        return True
     data = config.get("data") or {}
     kind = str(data.get("_target_", "")).rpartition(".")[2]
     return kind in row.data and row.split in (None, data.get("val_split"))

@@ -11,9 +11,11 @@ from torch import Tensor
 from fcnexp.data.palette import voc_palette
 from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID
+from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
 
 GAP = 6  # pixels between the pictures of a sheet
 WHITE = (255, 255, 255)
+PANEL_SIDE = 500  # pixels, of VOC's photographs
 
 
 def colour(label: np.ndarray) -> np.ndarray:
@@ -102,7 +104,7 @@ def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
 def write_panels(
     folder: Path, samples: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
 ) -> None:
-    """Write one sheet of image, truth, prediction and errors, and one picture per prediction.
+    """Write a sheet of image, truth, prediction and errors, a picture per prediction, and panels.
 
     Void is white. Errors have the colour of what was predicted, on the darkened image.
     samples: id, rgb uint8 (H, W, 3), truth and prediction uint8 (H, W).
@@ -115,5 +117,22 @@ def write_panels(
         errors[truth == VOID] = WHITE
         rows.append([rgb, colour(truth), colour(prediction), errors])
         Image.fromarray(overlay(rgb, prediction)).save(folder / f"{name}.png")
+        write_panel(folder / PANELS.name / name, rgb, truth, prediction)
     page = sheet(rows, ("image", "truth", "prediction", "wrong"))
     page.save(folder / "sheet.png")
+
+
+def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None:
+    """Write what the report lays over each other: image.jpg, truth.png, prediction.png.
+
+    All of one size, at most PANEL_SIDE wide and high. The latter two hold class indices and the
+    palette of `colour`; index 0, the background, is transparent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shrink = min(1.0, PANEL_SIDE / max(truth.shape))
+    size = (max(1, round(shrink * truth.shape[1])), max(1, round(shrink * truth.shape[0])))
+    Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS).save(folder / IMAGE, quality=85)
+    for name, label in ((TRUTH, truth), (PREDICTION, prediction)):
+        indexed = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
+        indexed.putpalette(colour(np.arange(256, dtype=np.uint8)).tobytes())
+        indexed.save(folder / name, transparency=0, optimize=True)

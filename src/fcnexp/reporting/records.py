@@ -12,7 +12,7 @@ from fcnexp.errors import DataError
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
-JOB = "job.json"  # of a sweep's job; see `fcnexp.sweep.ledger`
+JOB = "job.json"  # of a job of a sweep; see `read_job`, and `fcnexp.sweep.ledger`
 
 
 class Run(NamedTuple):
@@ -23,11 +23,34 @@ class Run(NamedTuple):
     result: dict[str, Any]
 
 
-def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
-    """Finished runs below these folders, and the folders of those that are not finished.
+class Job(NamedTuple):
+    """What a sweep noted of one of its jobs.
+
+    state: running, done or failed. overrides: as typed. error: type, message and traceback of a
+    failure. seconds: from start to end, None where it has not ended.
+    """
+
+    folder: Path
+    state: str
+    overrides: list[str]
+    error: dict[str, str]
+    host: str
+    seconds: float | None
+
+
+class Records(NamedTuple):
+    """What lies below some folders. unfinished: begun, or broken off without a word."""
+
+    finished: list[Run]
+    unfinished: list[Path]
+    failed: list[Job]
+
+
+def read_runs(folders: Sequence[Path]) -> Records:
+    """Runs below these folders; a folder may itself be a run.
 
     In the order of the folders, below each by name, numbers by their value; each run once.
-    Raises DataError where there is none, or where a record is damaged.
+    Raises DataError where none is finished nor failed, or where a record is damaged.
     """
     found: dict[Path, Path] = {}
     for folder in folders:
@@ -35,19 +58,27 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
             raise DataError(f"{folder}: no such folder; give one that holds runs, say outputs")
         for run in run_folders(folder):
             found.setdefault(run.resolve(), run)
-    finished = [run for run in found.values() if (run / RESULT).is_file()]
-    if not finished:
+    records = Records([], [], [])
+    for run in found.values():
+        job = read_job(run)
+        if (run / RESULT).is_file():
+            records.finished.append(read_run(run))
+        elif job is not None and job.state == "failed":
+            records.failed.append(job)
+        else:
+            records.unfinished.append(run)
+    if not records.finished and not records.failed:
         begun = f"; {len(found)} begun, none finished" if found else ""
         raise DataError(
             f"{', '.join(map(str, folders))}: no finished run below{begun}; one is a folder with "
             f"{CONFIG} and {RESULT}, as train writes them: outputs/train/DATE, outputs/sweep/NAME"
         )
-    return [read_run(run) for run in finished], [r for r in found.values() if r not in finished]
+    return records
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
     """Folders of runs below a folder, itself included, finished or not; not the stages of a run."""
-    if (folder / CONFIG).is_file():
+    if (folder / CONFIG).is_file() or (folder / JOB).is_file():
         yield folder
         return
     with os.scandir(folder) as entries:
@@ -55,6 +86,28 @@ def run_folders(folder: Path) -> Iterator[Path]:
     for inner in sorted(below, key=_by_number):
         if inner.name != "wandb":  # its copies of configs are no runs
             yield from run_folders(inner)
+
+
+def read_job(folder: Path) -> Job | None:
+    """What a sweep noted of the job of this folder; None where it is no sweep's.
+
+    Raises DataError where the note is damaged.
+    """
+    try:
+        noted = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        error = noted.get("error") or {}
+        return Job(
+            folder,
+            state=str(noted["state"]),
+            overrides=[str(override) for override in noted.get("overrides") or ()],
+            error={name: str(error.get(name) or "") for name in ("type", "message", "traceback")},
+            host=str(noted.get("host") or ""),
+            seconds=noted.get("seconds"),
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{folder / JOB}: damaged; remove it to leave this job out") from None
 
 
 def read_run(folder: Path) -> Run:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,7 @@ NAMES = {
     "fw_iou": "f.w. IU",
 }
 OTHERS = [name for key, name in NAMES.items() if key != "miou"]
-FIGURES = ("seeds", "mean IU", "gain", *OTHERS, "training (s)", "paper")  # of a comparison
+FIGURES = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a comparison
 
 
 def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
@@ -98,9 +99,13 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
 
 def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
     """Print runs side by side; the first line of cells is the header."""
-    table = Table(title=title, title_justify="left")
+    # Without vertical lines, so that 80 columns hold as much as they can.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in cells[0]:
-        table.add_column(name, justify="right" if name in FIGURES else "left")
+        if name in FIGURES:  # figures are never broken, so their headers are
+            table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
     for line in cells[1:]:
         table.add_row(*line)
     Console(highlight=False).print(table)

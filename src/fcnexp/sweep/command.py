@@ -44,7 +44,8 @@ def run(task: Task) -> None:
     finally:
         if number is None and (launch := launches.current()):
             del os.environ[launches.LAUNCH]
-            code = summary.finish(launch) or code
+            told = summary.finish(launch)
+            code = code or told
     if code:
         raise SystemExit(code)
 

@@ -12,10 +12,10 @@ from fcnexp.schema import RunConfig
 
 
 def sweep_name(_root_: DictConfig) -> str:
-    """What a sweep's folder is called: after its file and scale; `jobs` where it was typed."""
+    """What a sweep's folder is called: after its file, `jobs` where it was typed, and its scale."""
     choices = _root_.hydra.runtime.choices
-    sweep, scale = choices.get("sweeps"), choices.get("scale")
-    return "_".join(str(part) for part in (sweep or "jobs", scale) if part)
+    sweep, scale = choices.get("sweeps") or "jobs", choices.get("scale")
+    return sweep if scale in (None, "full") else f"{sweep}_{scale}"
 
 
 def job_name(_root_: DictConfig) -> str:

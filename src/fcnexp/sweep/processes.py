@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from fcnexp import machine
 from fcnexp.reporting.tables import percent
 from fcnexp.sweep import ledger
 from fcnexp.sweep.job import (
@@ -103,8 +104,7 @@ class Processes:
         return self._ending(job, process.pid, code)
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads = str(max(1, (cores or 1) // self.n_jobs))
+        threads = str(max(1, machine.cores() // self.n_jobs))
         defaults = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": threads}
         return defaults | os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
 

@@ -34,7 +34,7 @@ def finish(launch: launches.Launch) -> int:
     launch.close()
     shown = shlex.quote(_relative(launch.sweep))
     if done:
-        _compare(done)
+        _compare(jobs, launch.sweep)
         print(f"side by side: python -m fcnexp.report {shown}")
     if len(done) == len(jobs):
         return 0
@@ -83,11 +83,11 @@ def counts(states: Sequence[str], now: int | None = None) -> str:
     return f"{len(states)} job{'s' * (len(states) != 1)}: {', '.join(parts)}"
 
 
-def _compare(folders: Sequence[Path]) -> None:
+def _compare(jobs: Sequence[Path], sweep: Path) -> None:
     from fcnexp.report import report
 
     try:
-        report([str(folder) for folder in folders], None, None)
+        report([_relative(job) for job in jobs], _relative(sweep), None)
     except UserError as error:
         print(f"not compared: {error}", file=sys.stderr)
 

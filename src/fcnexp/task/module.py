@@ -1,5 +1,6 @@
 """The one LightningModule: any net, any regime, the paper's four scores."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -79,6 +80,9 @@ class SegmentationTask(L.LightningModule):
         self.masking = masking or {"train": None, "test": None}
         self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
+        # Seconds per image of the last scoring, one at a time: from the stored bytes on the device
+        # to the label map there, so that neither reading nor counting is in them.
+        self.scoring_seconds: list[float] = []
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -128,11 +132,17 @@ class SegmentationTask(L.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 
+    def on_validation_start(self) -> None:
+        """Forget how long the scoring before took."""
+        self.scoring_seconds = []
+
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> None:
         """Count one batch."""
         side = self.masking["test"]
-        scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
-        self.scores.update(scores.argmax(1), batch.label)
+        start = self._now()
+        prediction = self(batch.fields, batch.sizes, label=batch.label, side=side).argmax(1)
+        self.scoring_seconds.append((self._now() - start) / len(batch.names))
+        self.scores.update(prediction, batch.label)
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""
@@ -141,6 +151,12 @@ class SegmentationTask(L.LightningModule):
         self.matrix = self.scores.matrix.cpu().clone()
         self.scored_step = self.global_step
         self.scores.reset()
+
+    def _now(self) -> float:
+        """Seconds of a clock, once the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
         """Make all that is drawn a function of seed and pass, so that a run can be continued.

@@ -1,0 +1,55 @@
+"""What rows cost, from made-up records."""
+
+import json
+
+import pytest
+from made_up_runs import write_run
+
+from fcnexp.reporting.comparison import compare
+from fcnexp.reporting.costs import cost_cells, costs, in_words
+from fcnexp.reporting.records import read_runs
+from fcnexp.reporting.summary import notes, read_summary
+
+
+def write(folder, *, seed=0, paper=None, lr=0.1, **facts):
+    run = write_run(folder, seed=seed, paper=paper, regime__lr=lr, seconds=facts.pop("s", None))
+    record = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(record | facts))
+
+
+def rows_of(folder):
+    return compare(read_runs([folder]).finished).rows
+
+
+def test_costs_are_means_over_the_seeds_that_have_them(tmp_path):
+    write(tmp_path / "0", peak_memory=2**20, parameters=134_000_000, s=20)
+    write(tmp_path / "1", peak_memory=3 * 2**20, seed=1)
+    write(tmp_path / "2", lr=1)
+    assert costs(rows_of(tmp_path)) == {
+        "training (s)": [20, None],
+        "peak memory (MiB)": [2, None],
+        "parameters": [134_000_000, None],
+    }
+    assert cost_cells(rows_of(tmp_path)) == [
+        ["row", "training (s)", "peak memory (MiB)", "parameters"],
+        ["0.1", "20", "2", "134,000,000"],
+        ["1", "-", "-", "-"],
+    ]
+
+
+def test_time_of_an_image_stands_beside_the_papers(tmp_path):
+    write(tmp_path / "0", paper={"table": "cvpr_table3", "row": "FCN-8s"}, ms_per_image=12.34)
+    write(tmp_path / "1", lr=1)
+    cells = cost_cells(rows_of(tmp_path))
+    assert cells[0][-1] == "time of one image, published"
+    assert [line[-1] for line in cells[1:]] == ["some 175 ms", "-"]
+    assert "one image: 0.1 12.3 ms, the paper's some 175 ms" in notes(
+        read_summary([tmp_path], None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "-"), (0.01234, "0.0123"), (99.96, "100"), (1234.5, "1,234")]
+)
+def test_numbers_have_three_digits(value, words):
+    assert in_words(value) == words

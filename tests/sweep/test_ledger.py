@@ -1,0 +1,139 @@
+"""Records of jobs, and who may work on one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from made_up_runs import write_run
+
+from fcnexp.sweep import ledger
+
+
+def finished(folder, **changes):
+    write_run(folder, **changes)
+    with ledger.claim(folder):
+        ledger.end(folder, ledger.begin(folder, "d1", 0, ["seed=0"]))
+    return folder
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from fcnexp.sweep import ledger
+with ledger.claim(Path(sys.argv[1])) as mine:
+    if mine:
+        ledger.begin(Path(sys.argv[1]), "d1", 0, ["seed=0"])
+    if os.fork() == 0:  # as processes that read images do, which outlive a killed parent
+        print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A job's folder, and the process that works on it and has forked another."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "job")],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "True\n"
+    yield tmp_path / "job", process
+    os.killpg(process.pid, signal.SIGKILL)  # the forked one
+    process.wait()
+
+
+def test_job_of_a_living_process_is_not_given_away(held):
+    folder, _ = held
+    assert ledger.is_held(folder) and ledger.state_of(folder) == "running"
+    with ledger.claim(folder) as mine:
+        assert not mine
+    assert not ledger.remove(folder) and folder.is_dir()
+
+
+def test_job_of_a_killed_process_is_stale_though_a_child_of_it_lives(held):
+    folder, process = held
+    process.kill()
+    process.wait()
+    assert ledger.state_of(folder) == "stale"
+    with ledger.claim(folder) as mine:
+        assert mine and ledger.is_held(folder)
+    assert not ledger.is_held(folder)
+
+
+def test_somebody_who_looks_does_not_keep_a_worker_away(tmp_path):
+    locked, go = threading.Event(), threading.Event()
+
+    def look():
+        with ledger.claim(tmp_path):
+            locked.set()
+            go.wait()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    locked.wait()
+    threading.Timer(ledger.PATIENCE / 4, go.set).start()
+    with ledger.claim(tmp_path) as mine:
+        assert mine
+    looking.join()
+
+
+def test_record_says_how_a_job_went(tmp_path):
+    first = ledger.begin(tmp_path, "d1", 5, ["seed=0"])
+    ledger.end(tmp_path, first, {"type": "OSError", "message": "no space", "traceback": "..."})
+    assert ledger.state_of(tmp_path) == "failed"
+    ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 5, ["seed=0"]))
+    stored = json.loads((tmp_path / "job.json").read_text())
+    told = {"digest": "d1", "state": "done", "overrides": ["seed=0"], "attempts": 2, "number": 5}
+    assert told.items() <= stored.items() and stored["error"] is None
+    assert stored["pid"] == os.getpid() and stored["seconds"] >= 0 and stored["ended"]
+
+
+def test_done_is_what_has_a_whole_result(tmp_path):
+    folder = finished(tmp_path / "job", miou=0.25)
+    assert ledger.state_of(folder) == "done"
+    assert ledger.result_of(folder, "d1")["scores"]["miou"] == 0.25
+    whole = (folder / "result.json").read_text()
+    for damaged in (whole[: len(whole) // 2], "{}", None):
+        (folder / "result.json").write_text(damaged or "")
+        assert ledger.state_of(folder) == "stale" and ledger.result_of(folder) is None
+
+
+def test_half_a_record_is_stale(tmp_path):
+    folder = finished(tmp_path / "job")
+    text = (folder / "job.json").read_text()
+    (folder / "job.json").write_text(text[: len(text) // 2])
+    assert ledger.read(folder) is None and ledger.state_of(folder) == "stale"
+    assert ledger.result_of(folder, "d1") is None
+
+
+def test_folder_of_another_job_is_refused(tmp_path):
+    folder = finished(tmp_path / "job")
+    with pytest.raises(ledger.LedgerError, match=r"holds another job \(seed=0\); leave hydra"):
+        ledger.result_of(folder, "d2")
+
+
+def test_folder_that_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ledger.LedgerError, match="file/job: cannot be locked .* hydra.sweep.dir"),
+        ledger.claim(tmp_path / "file/job"),
+    ):
+        pass
+
+
+def test_only_failed_and_stale_jobs_are_removed(tmp_path):
+    done = finished(tmp_path / "done")
+    stale, failed = tmp_path / "stale", tmp_path / "failed"
+    for folder in (stale, failed):
+        folder.mkdir()
+        record = ledger.begin(folder, "d1", 0, [])
+    ledger.end(failed, record, {"type": "", "message": "", "traceback": None})
+    assert list(ledger.job_folders(tmp_path)) == [done, failed, stale]
+    assert [ledger.remove(folder) for folder in (done, stale, failed)] == [False, True, True]
+    assert list(ledger.job_folders(tmp_path)) == [done]

@@ -1,0 +1,78 @@
+"""What a run took, by a clock that the test turns."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+import torch
+from torch import nn
+
+from fcnexp.task import callbacks, module
+from fcnexp.task.callbacks import Cost, cost_facts
+
+
+def trainer_with(cost, net, scoring):
+    return SimpleNamespace(
+        callbacks=[mock.Mock(), cost],
+        lightning_module=SimpleNamespace(net=net, scoring_seconds=scoring),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )
+
+
+def play(cost, *events):
+    """Hooks at given seconds: a batch of so many images, or a scoring."""
+    for begin, end, images in events:
+        with mock.patch.object(callbacks.time, "monotonic", side_effect=[begin, end]):
+            if images:
+                cost.on_train_batch_start()
+                batch = SimpleNamespace(names=["image"] * images)
+                cost.on_train_batch_end(None, None, None, batch, 0)
+            else:
+                cost.on_validation_start()
+
+
+def test_images_per_second_leave_scorings_out():
+    cost = Cost()
+    # Two batches from 100 s on, a scoring from 104 to 150 s, a batch, the end at 152 s.
+    play(cost, (100, 0, 6), (102, 0, 6), (104, 0, 0), (150, 0, 4))
+    with mock.patch.object(callbacks.time, "monotonic", return_value=152):
+        cost.on_train_end()
+    facts = cost_facts(trainer_with(cost, nn.Linear(3, 2), [0.004, 0.002, 0.9]))
+    assert facts["images_per_second"] == pytest.approx(16 / (4 + 2), abs=0.01)
+    assert facts["ms_per_image"] == 4 and facts["parameters"] == 8
+    assert facts["device"].startswith("CPU, threads: ")
+
+
+def test_peak_memory_is_of_the_process_in_bytes():
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("no /proc here to compare with")
+    told = cost_facts(trainer_with(Cost(), nn.Identity(), []))["peak_memory"]
+    (kibibytes,) = (line.split()[1] for line in status.open() if line.startswith("VmHWM"))
+    assert told == pytest.approx(1024 * int(kibibytes), rel=0.05)
+
+
+def test_run_that_only_scores_has_no_rate_of_training():
+    facts = cost_facts(trainer_with(Cost(), nn.Identity(), []))
+    assert facts["images_per_second"] is None and facts["ms_per_image"] is None
+
+
+def test_time_of_an_image_holds_the_forward_pass_and_no_more():
+    seconds = iter([10.0, 10.5, 20.0, 20.25])
+    task = module.SegmentationTask(
+        nn.Identity(), SimpleNamespace(fields={}, facts=dict), ("background", "disc")
+    )
+    shape = (1, 2, 3, 3)
+    batch = SimpleNamespace(
+        fields={}, sizes=None, label=torch.zeros(1, 3, 3, dtype=torch.uint8), names=["a"]
+    )
+    with (
+        mock.patch.object(module.time, "perf_counter", lambda: next(seconds)),
+        mock.patch.object(task, "forward", lambda *_, **__: torch.zeros(shape)),
+    ):
+        task.validation_step(batch, 0)
+        task.validation_step(batch, 1)
+    assert task.scoring_seconds == [0.5, 0.25]
+    task.on_validation_start()
+    assert task.scoring_seconds == []

@@ -1,0 +1,70 @@
+"""Which settings count."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from fcnexp.config import compose_run
+from fcnexp.identity import FREE, counted, digest
+from fcnexp.sweep.names import digest_of
+
+OTHER = {
+    **{"resume": True, "dry_run": True, "fail_fast": True, "workers": 3, "pictures": 0},
+    **{"data.root": "elsewhere", "logger.wandb.project": "mine", "paper": {"miou": 62.7}},
+}
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_what_changes_no_number_does_not_count(key):
+    cfg = compose_run(["logger=csv_wandb"])
+    before = digest_of(cfg)
+    OmegaConf.update(cfg, key, OTHER[key], force_add=True)
+    assert digest_of(cfg) == before
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=1", "regime.lr=1e-3", "model=fcn16s", "data.seed=8", "trainer=gpu"]
+)
+def test_all_else_counts(override):
+    assert digest_of(compose_run([override])) != digest_of(compose_run([]))
+
+
+def test_each_exception_is_a_key_of_some_config():
+    known = OmegaConf.to_container(compose_run(["data=voc_sbd", "init=imagenet"]))
+    known["init"]["first"] = compose_run(["init=staged"]).init.first
+    for key in FREE:
+        assert OmegaConf.select(OmegaConf.create(known), key, default="none") != "none", key
+
+
+def test_folder_of_own_images_is_their_only_name():
+    """Two such data sets differ in nothing else; VOC is the same wherever it lies."""
+    own, voc = (
+        {digest_of(compose_run([f"data={d}", f"data.root={r}"])) for r in "ab"}
+        for d in ("folder", "voc")
+    )
+    assert len(own) == 2 and len(voc) == 1
+
+
+def test_checkpoint_that_was_typed_counts():
+    one, other = (compose_run(["init=checkpoint", f"init.path={name}"]) for name in "ab")
+    assert digest_of(one) != digest_of(other)
+
+
+def test_order_of_keys_and_the_way_of_writing_do_not_count():
+    assert digest({"b": {"y": 1, "x": 2}, "a": 0}) == digest({"a": 0, "b": {"x": 2, "y": 1}})
+    assert digest_of(compose_run(["seed='3'"])) == digest_of(compose_run(["seed=3"]))
+
+
+def test_digest_is_the_same_in_every_version():
+    """Sweeps that were finished must not begin anew. Source: sha256sum of the compact JSON."""
+    assert digest({"a": 1, "seed_free": None, "workers": 9, "data": {"root": "x"}}) == "8e39cac049"
+
+
+def test_config_that_is_wrong_has_a_digest_too():
+    cfg = compose_run(["init=checkpoint"])  # without its path
+    cfg.regime.steps = "many"
+    assert len(digest_of(cfg)) == 10
+
+
+def test_counting_leaves_the_config_as_it_is():
+    config = {"workers": 1, "data": {"root": "here", "seed": 7}}
+    assert counted(config) == {"data": {"seed": 7}} and config["data"]["root"] == "here"
