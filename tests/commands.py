@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -24,16 +25,24 @@ class Done(NamedTuple):
 
 def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
     """`python -m fcnexp.COMMAND ARGUMENTS` in a folder, but in this process: it saves imports."""
+    main = importlib.import_module(f"fcnexp.{command}").main
+    return call(main, *arguments, folder=folder, cache=cache, name=f"{command}.py")
+
+
+def call(
+    main: Callable[[], None], *arguments: str, folder: Path, cache: Path, name: str = "program.py"
+) -> Done:
+    """A program's main function in a folder, as if it were typed with these arguments."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         contextlib.chdir(folder),
         mock.patch.dict(os.environ, {"FCNEXP_CACHE": str(cache)}),
-        mock.patch.object(sys, "argv", [f"{command}.py", *arguments]),
+        mock.patch.object(sys, "argv", [name, *arguments]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
         try:
-            importlib.import_module(f"fcnexp.{command}").main()
+            main()
         except SystemExit as end:
             code = end.code
         finally:  # Hydra's log file is in a folder that may be gone by the next line

@@ -19,7 +19,7 @@ def test_twelve_faults_cost_twelve_jobs_which_the_same_command_mends(tmp_path):
         (tmp_path / "planted" / name).write_text(fault)
     command = [*SIXTY, *PROCESSES, "hydra.sweep.dir=part"]
     code, out, err = sweep(*command, folder=tmp_path)
-    assert code == 1 and "60 jobs: 48 done (48 now, 0 before), 12 failed" in out
+    assert code == 1 and "60 jobs: 48 done (48 now, 0 before), 12 failed" in out, err
     after = records(tmp_path / "part")
     assert {name for name, record in after.items() if record["state"] == "failed"} == set(hit)
     assert err.count("failed: ") == 12

@@ -4,7 +4,7 @@ import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -103,9 +103,16 @@ class SubprocessLauncher(InProcessLauncher):
 
     def __init__(self, n_jobs: int, gpus: str | Sequence[int | str] | None) -> None:
         super().__init__()
-        if type(n_jobs) is not int or n_jobs < 1:
-            raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: jobs at a time, 1 or more")
-        self.gpus = hand_out(gpus if isinstance(gpus, str | None) else list(gpus), n_jobs)
+        self.n_jobs, self.choice = n_jobs, gpus if isinstance(gpus, str | None) else list(gpus)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Raises ConfigError, which Hydra would hide if the constructor did."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        if type(self.n_jobs) is not int or self.n_jobs < 1:
+            raise ConfigError(f"hydra.launcher.n_jobs={self.n_jobs}: jobs at a time, 1 or more")
+        self.gpus = hand_out(self.choice, self.n_jobs)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -133,7 +140,8 @@ def job_return(job: Job, ending: Ending) -> JobReturn:
 
 def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:
     """What a user would type to run this job alone, in its folder."""
-    kept = [o for o in config.hydra.overrides.hydra if not o.lstrip("+~").startswith(OF_SWEEP)]
+    given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    kept = [override for override in given if not override.lstrip("+~").startswith(OF_SWEEP)]
     where: list[str] = []
     for source in config.hydra.runtime.config_sources:
         if source.provider == "command-line":

@@ -1,0 +1,167 @@
+"""Jobs as processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from made_up_jobs import calls, records, seeds, sweep
+
+from fcnexp.errors import ConfigError
+from fcnexp.sweep import gpus, launcher
+
+PROGRAM = Path(__file__).parents[1] / "made_up_jobs.py"
+PROCESSES = ["hydra/launcher=subprocess", "hydra.launcher.n_jobs=2"]
+
+
+@pytest.fixture(autouse=True)
+def made_up_processes(monkeypatch):
+    """What is started trains nothing."""
+    real = launcher.command
+
+    def command(*arguments):
+        python, m, train, *rest = real(*arguments)
+        assert (python, m, train) == (sys.executable, "-m", "fcnexp.train")
+        return [sys.executable, str(PROGRAM), *rest]
+
+    monkeypatch.setattr(launcher, "command", command)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def test_death_of_a_process_costs_its_job_only(tmp_path):
+    faults = {0: "killed", 1: "gone", 2: "bug", 3: "exit"}
+    first = sweep("seed=0,1,2,3,4", *PROCESSES, folder=tmp_path, faults=faults)
+    assert first.returncode == 1 and "5 jobs: 1 done (1 now, 0 before), 4 failed" in first.stdout
+    errors = {seed: record["error"] for seed, record in records(tmp_path).items()}
+    assert errors[0]["type"] == "SIGKILL" and "memory may have run out" in errors[0]["message"]
+    assert errors[1]["type"] == "ProcessExit" and "exit code 7" in errors[1]["message"]
+    assert errors[2]["type"] == "ZeroDivisionError" and "1 / 0" in errors[2]["traceback"]
+    assert errors[3]["type"] == "SystemExit" and errors[4] is None
+    assert first.stderr.count("failed: fcn8s_tiny_seed") == 4
+    assert "SIGKILL: its process was ended by SIGKILL" in first.stderr
+    (log,) = (tmp_path / "out").glob("*_seed2_*/output.log")
+    assert "ZeroDivisionError" in log.read_text() and str(log) in first.stderr
+    again = sweep("seed=0,1,2,3,4", *PROCESSES, folder=tmp_path)
+    assert again.returncode == 0 and seeds(tmp_path) == [0, 1, 2, 3]
+    attempts = {seed: record["attempts"] for seed, record in records(tmp_path).items()}
+    assert attempts == {0: 2, 1: 2, 2: 2, 3: 2, 4: 1}
+
+
+def test_each_job_at_a_time_has_a_gpu(tmp_path):
+    done = sweep("seed=0,1,2", *PROCESSES, "hydra.launcher.gpus=[3,5]", folder=tmp_path)
+    assert done.returncode == 0 and "on GPU 3" in done.stdout
+    assert {line.split()[2] for line in calls(tmp_path)} == {"3", "5"}
+
+
+def test_values_arrive_as_they_were_typed(tmp_path):
+    odd = "a 'b' \"c\" [d] {e}, f=g"
+    quoted = odd.replace('"', '\\"')
+    typed = f'+backbone.note="{quoted}"'
+    folder = tmp_path / "it's 5\" of [rain], 50%"
+    folder.mkdir()
+    done = sweep("seed=0", "backbone.widths=[4,4,6,6,8,8]", typed, *PROCESSES, folder=folder)
+    assert done.returncode == 0, done.stderr
+    (config,) = (folder / "out").glob("*/config.yaml")
+    from omegaconf import OmegaConf
+
+    written = OmegaConf.load(config).backbone
+    assert written.note == odd and written.widths == [4, 4, 6, 6, 8, 8]
+
+
+def test_sigterm_ends_the_processes_and_nothing_more_is_started(tmp_path):
+    """Jobs that never end by themselves; the second signal of each is its parent's."""
+    (tmp_path / "calls").write_text("")
+    (tmp_path / "faults").mkdir()
+    for seed in range(3):
+        (tmp_path / "faults" / str(seed)).write_text("wait")
+    patched = (
+        "import sys; from fcnexp.sweep import launcher, command; real = launcher.command;"
+        f"launcher.command = lambda *a: [sys.executable, {str(PROGRAM)!r}, *real(*a)[3:]];"
+        f"sys.path.insert(0, {str(PROGRAM.parent)!r}); from made_up_jobs import task;"
+        "command.run(task)"
+    )
+    own = ["-m", "seed=0,1,2", "hydra.sweep.dir=out", *PROCESSES]
+    process = subprocess.Popen(
+        [sys.executable, "-c", patched, *own],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    watch = threading.Timer(100, process.kill)
+    watch.start()
+    while len(seeds(tmp_path)) < 2:
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    watch.cancel()
+    assert process.returncode == 143 and "ending 2 jobs" in err
+    assert "3 jobs: 2 failed, 1 not started" in out
+    told = {record["pid"] for record in records(tmp_path).values()}
+    assert len(told) == 2 and all(r["error"] for r in records(tmp_path).values())
+    for pid in told:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "jobs", "found"),
+    [
+        ([0, 1], 2, ["0", "1"]),
+        (["GPU-1a", 3], 1, ["GPU-1a"]),
+        ([0, 0], 2, ["0", "0"]),
+        (None, 2, [None, None]),
+        ("auto", 3, ["2", "7", "2"]),
+    ],
+)
+def test_gpus_are_handed_out(choice, jobs, found, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 7")
+    assert gpus.hand_out(choice, jobs) == found
+
+
+def test_no_gpu_is_no_mistake(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert gpus.hand_out("auto", 2) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ([0], r"gpus=\[0\]: 1 for hydra.launcher.n_jobs=2 .* twice where two jobs are to share"),
+        ("all", "gpus=all: allowed are auto, null, or a list of ids"),
+        ([], "allowed are auto, null"),
+    ],
+)
+def test_wrong_gpus_are_refused(choice, message):
+    with pytest.raises(ConfigError, match=message):
+        gpus.hand_out(choice, 2)
+
+
+def test_number_of_jobs_is_checked(tmp_path):
+    done = sweep("seed=0,1", PROCESSES[0], "hydra.launcher.n_jobs=0", folder=tmp_path)
+    assert done.returncode == 1 and "hydra.launcher.n_jobs=0: jobs at a time" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_config_composed_from_files_read_once_is_the_same(tmp_path):
+    """Hydra writes into what it has read; another job must not see that."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.types import RunMode
+
+    from fcnexp import paths
+    from fcnexp.config import offer_resolvers
+
+    offer_resolvers()
+    path = create_config_search_path(str(paths.conf_dir()))
+    once, anew = ConfigLoaderImpl(path), ConfigLoaderImpl(path)
+    once.repository = launcher.FilesReadOnce(once.repository)
+    for overrides in (["seed=1"], ["seed=2", "model=fcn32s"], ["experiment=voc_fcn8s"], ["seed=3"]):
+        first, second = (
+            loader.load_configuration("train", overrides, RunMode.RUN) for loader in (once, anew)
+        )
+        assert first == second and first.hydra.overrides.task == overrides
