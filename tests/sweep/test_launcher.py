@@ -160,8 +160,9 @@ def test_config_composed_from_files_read_once_is_the_same(tmp_path):
     path = create_config_search_path(str(paths.conf_dir()))
     once, anew = ConfigLoaderImpl(path), ConfigLoaderImpl(path)
     once.repository = launcher.FilesReadOnce(once.repository)
-    for overrides in (["seed=1"], ["seed=2", "model=fcn32s"], ["experiment=voc_fcn8s"], ["seed=3"]):
-        first, second = (
-            loader.load_configuration("train", overrides, RunMode.RUN) for loader in (once, anew)
-        )
-        assert first == second and first.hydra.overrides.task == overrides
+    jobs = [["seed=1"], ["seed=2", "model=fcn32s"], ["experiment=voc_fcn8s"], ["seed=3"]]
+    # All of them before the first is looked at: a later one must not write into it either.
+    made = [once.load_configuration("train", job, RunMode.RUN) for job in jobs]
+    for job, config in zip(jobs, made, strict=True):
+        assert config == anew.load_configuration("train", job, RunMode.RUN)
+        assert config.hydra.overrides.task == job
