@@ -156,4 +156,5 @@ def test_job_that_is_killed_and_one_whose_time_is_up_too_often_are_told(slurm, t
     assert "1 job queued in Slurm" in second.log.read_text()
     slurm_here.says(second.env, "scancel", "--signal=USR2", second.slurm_job(0))
     assert second.ends() == 1, second.log.read_text()
-    assert "its time was up too often" in record(jobs[0])["error"]["message"]
+    error = record(jobs[0])["error"]
+    assert error["type"] == "TIMEOUT" and "its time was up too often" in error["message"]

@@ -15,9 +15,9 @@ from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
 
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, UserError
 from fcnexp.sweep import ledger
-from fcnexp.sweep.job import Ending, Job, done_before, line_of_failure, note
+from fcnexp.sweep.job import Ending, Job, describe, done_before, line_of_failure, note
 from fcnexp.sweep.launcher import InProcessLauncher, job_return
 
 GRACE = 60.0  # seconds for a job that Slurm ends to save where it is; Slurm gives it 30
@@ -118,10 +118,15 @@ def _wait(job: Job, queued: Any) -> Ending:
     try:
         miou = queued.results()[0].return_value
         return Ending("failed" if miou is None else "now", miou)
+    except UserError as error:  # such as a folder that cannot be locked
+        note(job, "failed")
+        print(line_of_failure(job.folder, describe(error)), file=sys.stderr, flush=True)
+        return Ending("failed")
     except UncompletedJobError as error:
         state = queued.get_info().get("State") or "lost"
         said = str(error).strip().splitlines()
     if "timed-out too many times" in "".join(said):
+        state = "TIMEOUT"
         cause = "its time was up too often; raise hydra.launcher.max_num_timeout or timeout_min"
     else:
         cause = f"ended by Slurm; the same command goes on with it; {queued.paths.stdout}"
