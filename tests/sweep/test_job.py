@@ -168,6 +168,24 @@ def test_status_resume_and_clean(tmp_path):
     assert status.returncode == 0 and "1 job: 1 done" in status.stdout
 
 
+def test_resume_does_what_is_left_also_where_the_folder_has_been_moved_to(tmp_path):
+    sweep("seed=0,1", folder=tmp_path)
+    (tmp_path / "out").rename(tmp_path / "moved to")
+    done = fcnexp("sweep.__main__", "resume", "moved to", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0 and "-m hydra.sweep.dir=out seed=0,1" in done.stdout
+    assert len(list((tmp_path / "moved to/launches").glob("*.json"))) == 2
+    assert not (tmp_path / "out").exists()  # nor was anything trained: `task` has no net
+
+
+@pytest.mark.parametrize(("devices", "kept"), [(1, True), (2, False)])
+def test_second_process_of_a_job_leaves_the_record_to_the_first(
+    tmp_path, monkeypatch, devices, kept
+):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    sweep("seed=0", f"trainer.devices={devices}", folder=tmp_path)
+    assert seeds(tmp_path) == [0] and bool(records(tmp_path)) == kept
+
+
 MISTAKES = {
     (): "nothing given; say python -m fcnexp.sweep status|resume|clean DIR",
     ("statsu", "."): "statsu: no such command (did you mean status?)",

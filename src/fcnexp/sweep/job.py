@@ -45,8 +45,8 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
     Raises LedgerError where the folder cannot be used.
     """
     ending = done_before(job)
-    if ending is None and any(os.environ.get(name, "0") not in ("", "0") for name in RANKS):
-        return Ending("now", task(cfg, job.folder))  # the first process of several keeps the record
+    if ending is None and is_helper(cfg):
+        return Ending("now", task(cfg, job.folder))
     if ending is None:
         with ledger.claim(job.folder) as mine:
             ending = done_before(job)  # a moment ago
@@ -60,6 +60,12 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
                 return _attempt(task, cfg, job)
     note(job, ending.outcome)
     return ending
+
+
+def is_helper(cfg: DictConfig) -> bool:
+    """Whether this is one of several processes of a job, and not the first, which keeps record."""
+    ranked = any(os.environ.get(name, "0") not in ("", "0") for name in RANKS)
+    return ranked and cfg.trainer.devices != 1
 
 
 def done_before(job: Job) -> Ending | None:

@@ -103,10 +103,10 @@ def claim(folder: Path) -> Iterator[bool]:
 
     Processes forked meanwhile do not hold it. Raises LedgerError where it cannot be locked.
     """
-    lock = FileLock(folder / LOCK, poll_interval=PAUSE)
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=PATIENCE)
+        lock.acquire(timeout=PATIENCE, poll_interval=PAUSE)
     except Timeout:
         pass
     except OSError as error:
@@ -176,10 +176,10 @@ def remove(folder: Path) -> bool:
     """Remove the folder of a failed or stale job; returns whether it was one."""
     with claim(folder) as mine:
         record = read(folder)
-        failed = record is None or record.state != "done" or result_of(folder) is None
-        if mine and failed:
+        bad = mine and (record is None or record.state != "done" or result_of(folder) is None)
+        if bad:
             shutil.rmtree(folder)
-        return mine and failed
+        return bad
 
 
 def _write(folder: Path, record: Record) -> Record:
