@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from functools import cache
 
 import pytest
 from commands import TINY, fcnexp
@@ -10,15 +11,14 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
-from fcnexp import build, config, paths
+from fcnexp import build, config, identity, paths
 from fcnexp.reporting.paper import TABLE1, published
 
 HOME = paths.conf_dir().parent / "sweeps"
+SCALES = ("full", "small")
 SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in test_bounds.py
-
-
-ROWS = {scale: ["scale=small"] * (scale == "small") for scale in ("full", "small")}
 
 
 def jobs(name: str, *typed: str) -> list[list[str]]:
@@ -31,6 +31,13 @@ def jobs(name: str, *typed: str) -> list[list[str]]:
     overrides = OverridesParser.create().parse_overrides([*params, f"sweeps={name}", *typed])
     (found,) = BasicSweeper.split_arguments(overrides, None)
     return found
+
+
+@cache
+def rows(name: str, scale: str) -> list[DictConfig]:
+    """The config of each row of a sweep, composed once for all tests; one seed."""
+    typed = ("scale=small", "seed=0") if scale == "small" else ()
+    return [config.compose_run(job) for job in jobs(name, *typed)]
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -46,25 +53,21 @@ def test_header_has_question_cost_and_command(name):
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_job_of_every_sweep_is_sound_and_another_experiment(name):
-    """At both scales, as many rows; the small one has each with seeds 0, 1 and 2."""
-    full, small = jobs(name), jobs(name, "scale=small")
-    rows = jobs(name, "scale=small", "seed=0")
-    assert len(small) == 3 * len(rows) and len(full) == len(rows) >= 1
-    for some in (full, rows):
-        configs = []
-        for row in some:
-            cfg = config.check(config.compose_run(row))
-            build.dry_run(cfg)
-            configs.append(config.to_plain(cfg) | {"paper": None})
-        assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_row_of_every_sweep_is_sound_and_another_experiment(name, scale):
+    configs = []
+    for row in rows(name, scale):
+        cfg = config.check(row)
+        build.dry_run(cfg)
+        configs.append(identity.digest(config.to_plain(cfg)))
+    assert len(set(configs)) == len(configs) >= 1
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_small_scale_reads_no_files_of_yours(name):
-    for row in jobs(name, "scale=small", "seed=0"):
-        cfg = config.compose_run(row)
-        assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms"), row
+def test_small_scale_has_the_same_rows_thrice_and_reads_no_files_of_yours(name):
+    assert len(jobs(name, "scale=small")) == 3 * len(rows(name, "full"))
+    for cfg in rows(name, "small"):
+        assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms")
         assert cfg.init._target_ == "fcnexp.nn.init.scratch" and cfg.scale == "small"
 
 
@@ -85,16 +88,15 @@ def test_small_scale_reads_no_files_of_yours(name):
         ("d2l", (None, None)),
     ],
 )
-@pytest.mark.parametrize("scale", ROWS)
+@pytest.mark.parametrize("scale", SCALES)
 def test_rows_carry_the_papers_mean_iu(name, theirs, scale):
-    rows = [config.compose_run(row) for row in jobs(name, *ROWS[scale], "seed=0")]
-    found = [published(config.to_plain(cfg)["paper"]) for cfg in rows]
+    found = [published(config.to_plain(cfg)["paper"]) for cfg in rows(name, scale)]
     assert tuple(row and row.scores.get("miou") for row in found) == theirs
 
 
 def test_sampling_sees_as_many_cells_a_step():
     for scale, cells in (("full", 20), ("small", 8)):
-        cfgs = [config.compose_run(j) for j in jobs("loss_sampling", *ROWS[scale])]
+        cfgs = rows("loss_sampling", scale)
         images = [cfg.regime.batch_size * cfg.regime.accumulate for cfg in cfgs]
         assert {n * cfg.regime.loss.keep for n, cfg in zip(images, cfgs, strict=True)} == {cells}
     assert sorted({cfg.regime.loss.keep for cfg in cfgs}) == [0.25, 0.5, 1]
@@ -102,7 +104,7 @@ def test_sampling_sees_as_many_cells_a_step():
 
 
 def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
-    whole, patches = (config.compose_run(j) for j in jobs("patches", "scale=small", "seed=0"))
+    whole, patches = rows("patches", "small")
     field = 1  # of the tiny backbone's tap of stride 8: its blocks of two 3x3, its 2x2 pools
     for stride in (1, 2, 4, 8):
         field += 2 * 2 * stride + (stride // 2 if stride > 1 else 0)
@@ -110,7 +112,7 @@ def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
     assert whole.model == patches.model and whole.model.deepest == 8
     scenes = whole.regime.batch_size * (sum(whole.data.side) / 2) ** 2
     assert patches.regime.batch_size * field**2 == pytest.approx(scenes, rel=0.02)
-    whole, patches = (config.compose_run(j) for j in jobs("patches"))
+    whole, patches = rows("patches", "full")
     assert patches.augment.crop == TABLE1["VGG16"].field  # and it is the trunk's, as of FCN-32s
     photographs = whole.regime.accumulate * 500 * 375
     assert patches.regime.accumulate * 404**2 == pytest.approx(photographs, rel=0.02)
@@ -118,7 +120,7 @@ def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
 
 def test_masking_has_the_papers_rows():
     """Source: PAMI, table of masking: what is masked in training, and in test."""
-    hidden = [tuple(config.compose_run(job).masking.values()) for job in jobs("masking")]
+    hidden = [tuple(cfg.masking.values()) for cfg in rows("masking", "full")]
     fore, back = "foreground", "background"
     assert hidden == [
         *((None, None), (None, back), (None, fore)),  # Reference, Reference-FG, Reference-BG

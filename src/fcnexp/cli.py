@@ -1,5 +1,6 @@
 """Running an entry point: Hydra around it, one clear line where the user made a mistake."""
 
+import logging
 import os
 import re
 import sys
@@ -28,6 +29,11 @@ from fcnexp.config import (
 )
 from fcnexp.errors import ConfigError, UserError
 
+# Options that others provide, and the extra of pyproject.toml that installs them.
+EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
+EXTRAS |= {"optuna": "optuna"}
+# Optuna's, when it looks for the best of no trials: kept in memory, and in a file.
+NO_TRIALS = ("No trials are completed yet.", "Record does not exist.")
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
 
@@ -60,6 +66,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     except MISTAKES as error:
         fail(error, config_name)
     except ValueError as error:
+        if str(error) in NO_TRIALS:
+            fail(
+                ConfigError("hydra/sweeper: no trial of the study came to its end, so none is best")
+            )
         if "Config group override must be" not in str(error):
             raise
         fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
@@ -127,7 +137,9 @@ def explain(error: Exception, config_name: str) -> str:
         key = found[1]
         key = getattr(error.__cause__, "full_key", None) or key  # of a dict: the key inside
         return no_such_key(key, _config_of_choices(config_name))
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        if extra := EXTRAS.get(found[2]):
+            return f"{found[1]}={found[2]}: not installed; pip install 'fcnexp[{extra}]'"
         homes = (paths.conf_dir(), paths.conf_dir().parent)  # the latter holds `sweeps`
         options = sorted(p.stem for home in homes for p in (home / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)
@@ -145,8 +157,11 @@ def remove_if_empty(folder: Path, log_file: str) -> None:
 def quiet_libraries() -> None:
     """Keep from the terminal what a user of fcnexp can do nothing about."""
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # its version is our pin
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # where Slurm is
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # Optuna's, on opening a study
     warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

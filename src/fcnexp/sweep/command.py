@@ -15,6 +15,7 @@ from fcnexp.sweep import launches, processes, summary
 from fcnexp.sweep.job import Job, Task
 from fcnexp.sweep.job import run as run_job
 from fcnexp.sweep.names import digest_of
+from fcnexp.sweep.requeue import stopping_between_steps
 
 # Exceptions of launchers when a process of theirs is gone; the ledger says whose.
 LOST = ("joblib.", "submitit.")
@@ -52,11 +53,13 @@ def run(task: Task) -> None:
 def _around(task: Task, number: str | None, cfg: DictConfig, folder: Path) -> float | None:
     """number: of the job, where this process is one of a sweep's."""
     settings = HydraConfig.get()
+    cli.quiet_libraries()  # this may be a process that a launcher has started
     if cfg.dry_run or (number is None and settings.mode != RunMode.MULTIRUN):
         return task(cfg, folder)
     place = settings.job.num if number is None else number
     job = Job(int(place), list(settings.overrides.task), folder, digest_of(cfg))
-    ending = run_job(task, cfg, job)
+    with stopping_between_steps():
+        ending = run_job(task, cfg, job)
     if number is not None and ending.outcome not in ("now", "before"):
         raise SystemExit(processes.CODES[ending.outcome])
     return ending.miou

@@ -114,7 +114,7 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         try:
             if record is not None:
                 ledger.end(job.folder, record, failure)
-            note(job, "failed")
+            note(job, "stopped" if is_stop(error) else "failed")
         except OSError as second:  # a full disk need not be the next job's
             print(f"not recorded: {second}", file=sys.stderr)
         if is_stop(error):

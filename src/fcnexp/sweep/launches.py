@@ -26,7 +26,7 @@ class Note(NamedTuple):
     """What a launch has done with a job.
 
     outcome: begun, now (it ran and is done), before (it was done), elsewhere (another launch has
-    it), failed, or skipped. number: the job's place in the launch.
+    it), failed, stopped (from outside), or skipped. number: the job's place in the launch.
     """
 
     number: int

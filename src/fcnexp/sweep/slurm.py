@@ -1,0 +1,152 @@
+"""Hydra launcher for Slurm: each job of a sweep goes through sbatch, by submitit.
+
+On top of hydra-submitit-launcher: what is done is not queued again, and all jobs are waited for, so
+that one that Slurm ends costs only itself.
+"""
+
+import copy
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.types import HydraContext
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
+
+from fcnexp.errors import ConfigError, UserError
+from fcnexp.sweep import ledger
+from fcnexp.sweep.job import Ending, Job, describe, done_before, line_of_failure, note
+from fcnexp.sweep.launcher import InProcessLauncher, job_return
+
+GRACE = 60.0  # seconds for a job that Slurm ends to save where it is; Slurm gives it 30
+
+
+class SlurmLauncher(Submitit):
+    """Submits the jobs of a sweep to Slurm as one array. Its keys are submitit's."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Queue what is not done, wait for all of it; a job that failed or was lost returns None.
+
+        Raises ConfigError where there is no Slurm, or it refuses what is asked for.
+        """
+        here = self._here()
+        assert self.config is not None
+        if self.config.dry_run:
+            return here.launch(job_overrides, initial_job_idx)
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        jobs = [
+            here.plan(number, list(overrides)).job
+            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+        ]
+        endings = [done_before(job) for job in jobs]
+        pairs = list(zip(jobs, endings, strict=True))
+        ran = iter(self._run([job for job, ending in pairs if ending is None]))
+        for job, ending in pairs:
+            if ending is not None:
+                note(job, ending.outcome)
+        return [job_return(job, ending or next(ran)) for job, ending in pairs]
+
+    def _here(self) -> InProcessLauncher:
+        """What plans the jobs, and does what needs no Slurm."""
+        assert self.config is not None and self.hydra_context is not None
+        launcher = InProcessLauncher()
+        launcher.setup(
+            # A loader of its own: it changes that, and this launcher's travels to the jobs.
+            hydra_context=HydraContext(
+                config_loader=copy.copy(self.hydra_context.config_loader),
+                callbacks=self.hydra_context.callbacks,
+            ),
+            task_function=self.task_function,
+            config=self.config,
+        )
+        return launcher
+
+    def _run(self, jobs: Sequence[Job]) -> list[Ending]:
+        """What became of each job once it has come through Slurm."""
+        if not jobs:
+            return []
+        queued = self._submit(jobs)
+        array = queued[0].job_id.partition("_")[0]
+        what = f"{len(jobs)} job{'s' * (len(jobs) != 1)} queued in Slurm"
+        print(f"{what}: squeue shows, scancel {array} ends them", flush=True)
+        try:
+            return [_wait(job, its) for job, its in zip(jobs, queued, strict=True)]
+        except KeyboardInterrupt:
+            print(f"not waited for any more, but they go on: scancel {array} ends them")
+            raise
+
+    def _submit(self, jobs: Sequence[Job]) -> list[Any]:
+        import submitit
+        from submitit.core.utils import FailedJobError
+
+        settings = dict(self.params)
+        folder, timeouts = settings.pop("submitit_folder"), settings.pop("max_num_timeout")
+        if settings["cpus_per_task"]:  # since Slurm 22.05 a step is not given what the job has
+            settings["srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}"]
+        try:
+            executor = submitit.AutoExecutor(folder, "slurm", slurm_max_num_timeout=timeouts)
+            executor.update_parameters(**{f"slurm_{key}": settings[key] for key in settings})
+            return executor.map_array(
+                self,
+                [job.overrides for job in jobs],
+                ["hydra.sweep.dir"] * len(jobs),
+                [job.number for job in jobs],
+                [f"job_{job.number}" for job in jobs],
+                [Singleton.get_state()] * len(jobs),
+            )
+        except FailedJobError as error:
+            reasons = " ".join(str(error).replace("sbatch: error: ", "").split())
+            raise ConfigError(f"hydra.launcher: sbatch refuses: {reasons}") from None
+        except RuntimeError as error:
+            if "srun" not in str(error):
+                raise
+            raise ConfigError(
+                "hydra/launcher=slurm: no Slurm on this machine (no srun); give the command where "
+                "there is, or choose hydra/launcher=subprocess"
+            ) from None
+
+
+def _wait(job: Job, queued: Any) -> Ending:
+    """What became of a job once Slurm is through with it."""
+    from submitit.core.utils import UncompletedJobError
+
+    try:
+        miou = queued.results()[0].return_value
+        return Ending("failed" if miou is None else "now", miou)
+    except UserError as error:  # such as a folder that cannot be locked
+        note(job, "failed")
+        print(line_of_failure(job.folder, describe(error)), file=sys.stderr, flush=True)
+        return Ending("failed")
+    except UncompletedJobError as error:
+        state = queued.get_info().get("State") or "lost"
+        said = str(error).strip().splitlines()
+    if "timed-out too many times" in "".join(said):
+        state = "TIMEOUT"
+        cause = "its time was up too often; raise hydra.launcher.max_num_timeout or timeout_min"
+    else:
+        cause = f"ended by Slurm; the same command goes on with it; {queued.paths.stdout}"
+    return _bury(job, {"type": state, "message": cause, "traceback": "\n".join(said[-20:])})
+
+
+def _bury(job: Job, failure: dict[str, str | None]) -> Ending:
+    """Write down why a job was lost, once its process is gone, which may still save."""
+    end = time.monotonic() + GRACE
+    while ledger.is_held(job.folder) and time.monotonic() < end:
+        time.sleep(0.2)
+    with ledger.claim(job.folder) as mine:
+        if not mine:
+            return Ending("elsewhere")
+        if (result := ledger.result_of(job.folder, job.digest)) is not None:
+            return Ending("now", result["scores"]["miou"])
+        record = ledger.read(job.folder)
+        if record is None:  # it was ended before it began
+            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
+        ledger.end(job.folder, record, failure)
+    note(job, "failed")
+    print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
+    return Ending("failed")

@@ -1,0 +1,45 @@
+"""A search by Optuna: its study lasts, and a trial that fails costs only itself."""
+
+import json
+
+import optuna
+from commands import TINY, fcnexp
+from omegaconf import OmegaConf
+
+SEEDS = (1, 6)
+SEARCH = ["-m", "hydra/sweeper=search", "hydra/sweeper/sampler=random", "hydra.sweep.dir=out"]
+SEARCH += ["hydra.sweeper.n_trials=2", "regime.lr=interval(0.5,1.5)"]  # above 1 is refused
+
+
+def test_search_goes_on_at_the_same_command_and_survives_failed_trials(tmp_path):
+    """The sampler's seeds are such that each launch has one rate above 1 and one below."""
+    command = [*SEARCH, *TINY, "pictures=0", "logger=csv", "trainer=cpu"]
+    for launch, seed in enumerate(SEEDS, start=1):
+        again = f"hydra.sweeper.sampler.seed={seed}"
+        fcnexp("train", *command, again, folder=tmp_path, cache=tmp_path)
+        storage = f"sqlite:///{tmp_path}/out/study.db"
+        (summary,) = optuna.get_all_study_summaries(storage)
+        study = optuna.load_study(summary.study_name, storage)
+        assert len(study.trials) == 2 * launch
+    assert study.direction is optuna.study.StudyDirection.MAXIMIZE
+    assert len({trial.params["regime.lr"] for trial in study.trials}) == 4
+    results = {}
+    for file in tmp_path.glob("out/*/result.json"):
+        cfg = OmegaConf.load(file.parent / "config.yaml")
+        results[cfg.regime.lr] = json.loads(file.read_text())["scores"]["miou"]
+    assert len(results) == 2
+    for trial in study.trials:
+        rate = trial.params["regime.lr"]
+        assert trial.state.name == ("COMPLETE" if rate <= 1 else "FAIL")
+        assert trial.value == results.get(rate)
+    best = OmegaConf.load(tmp_path / "out/optimization_results.yaml")
+    assert best.best_value == max(results.values())
+
+
+def test_search_without_a_trial_that_is_done_says_so(tmp_path):
+    command = [*SEARCH, "hydra.sweeper.n_trials=1", "regime.lr=2,3", "trainer=cpu"]
+    for storage in ("null", "sqlite:///study.db"):
+        kept = f"hydra.sweeper.storage={storage}"
+        done = fcnexp("train", *command, kept, folder=tmp_path, cache=tmp_path)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "no trial of the study came to its end" in done.stderr
