@@ -36,12 +36,22 @@ def test_each_exception_is_a_key_of_some_config():
 
 
 def test_folder_of_own_images_is_their_only_name():
-    """Two such data sets differ in nothing else; VOC is the same wherever it lies."""
-    own, voc = (
-        {digest_of(compose_run([f"data={d}", f"data.root={r}"])) for r in "ab"}
-        for d in ("folder", "voc")
+    """Two such data sets differ in nothing else; generated scenes are the same wherever they lie."""
+    own, scenes, voc = (
+        {digest_of(compose_run([f"data={d}", f"data.root={r}"])) for r in ("a/c", "b/c", "b/d")}
+        for d in ("folder", "shapes", "voc")
     )
-    assert len(own) == 2 and len(voc) == 1
+    assert len(own) == 3 and len(scenes) == 1
+    assert len(voc) == 2  # such as VOC2011 and VOC2012, each on any disk
+
+
+def test_numbers_that_follow_the_scale_count():
+    typed = ["data=shapes", "backbone=tiny", "augment=deconvnet"]
+    full, small = (digest_of(compose_run([*typed, f"scale={s}"])) for s in ("full", "small"))
+    other = ["init=scratch", "regime=small", "head=linear"]  # what else scale=small sets
+    assert full != small != digest_of(compose_run([*typed, *other]))
+    resized = ["augment.resize=144", "augment.crop=128"]
+    assert small == digest_of(compose_run([*typed, *other, *resized]))
 
 
 def test_checkpoint_that_was_typed_counts():
@@ -56,7 +66,9 @@ def test_order_of_keys_and_the_way_of_writing_do_not_count():
 
 def test_digest_is_the_same_in_every_version():
     """Sweeps that were finished must not begin anew. Source: sha256sum of the compact JSON."""
-    assert digest({"a": 1, "seed_free": None, "workers": 9, "data": {"root": "x"}}) == "8e39cac049"
+    assert (
+        digest({"a": 1, "seed_free": None, "workers": 9, "data": {"root": "y/x"}}) == "40c76c2c4d"
+    )
 
 
 def test_config_that_is_wrong_has_a_digest_too():
@@ -67,4 +79,7 @@ def test_config_that_is_wrong_has_a_digest_too():
 
 def test_counting_leaves_the_config_as_it_is():
     config = {"workers": 1, "data": {"root": "here", "seed": 7}}
-    assert counted(config) == {"data": {"seed": 7}} and config["data"]["root"] == "here"
+    assert (
+        counted(config) == {"data": {"root": "here", "seed": 7}}
+        and config["data"]["root"] == "here"
+    )

@@ -109,8 +109,12 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
 def check_learned(cfg: DictConfig, net: Network) -> None:
     """Raise ConfigError where interpolations learn that must not, and log where none can."""
     learned = cfg.dense.get("learned", "none")
-    if learned == "none" and not list(net.net.dense.parameters()):
-        return
+    kernels = [module for module in net.modules() if isinstance(module, Upsampling)]
+    if not any(kernel.learned for kernel in kernels):
+        if learned != "none":
+            log.info("dense.learned=%s: this net has no skips whose interpolation learns", learned)
+        if not list(net.net.dense.parameters()):
+            return
     if cfg.model.get("trained") == "scores":
         raise ConfigError(
             "model.trained=scores: all else stays as it was loaded, but this dense part learns; "
@@ -121,9 +125,6 @@ def check_learned(cfg: DictConfig, net: Network) -> None:
             f"dense: an interpolation that learns would mix the tasks {', '.join(net.outputs)}; "
             "choose dense=deconv_fixed"
         )
-    kernels = [module for module in net.modules() if isinstance(module, Upsampling)]
-    if learned != "none" and not any(kernel.learned for kernel in kernels):
-        log.warning("dense.learned=%s: this net has no skips whose interpolation learns", learned)
 
 
 def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:

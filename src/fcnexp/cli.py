@@ -43,6 +43,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     A user's mistake ends the process with one message and exit code 1; in a multirun it fails that
     job only. Anything else is a bug and shows its traceback.
     """
+    refuse_wrong_sweep(sys.argv[1:], config_name)
     offer_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
@@ -73,6 +74,21 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         if "Config group override must be" not in str(error):
             raise
         fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
+
+
+def refuse_wrong_sweep(arguments: list[str], config_name: str) -> None:
+    """End with one line where `sweeps` is written in a way that Hydra would take for another."""
+    for argument in arguments:
+        key, given, names = argument.partition("=")
+        if not given or key.lstrip("+") not in ("sweep", "sweeps"):
+            continue
+        home = {"bounds": "bounds"}.get(names, "train")
+        if key != "sweeps":
+            fail(ConfigError(f"{argument}: a sweep is chosen by sweeps={names}"))
+        if "," in names:
+            fail(ConfigError(f"{argument}: one sweep a command; give the others after it"))
+        if home != config_name:
+            fail(ConfigError(f"{argument}: it is a sweep of python -m fcnexp.{home} {argument}"))
 
 
 def what_was_typed() -> dict[str, Any]:
@@ -139,7 +155,7 @@ def explain(error: Exception, config_name: str) -> str:
         return no_such_key(key, _config_of_choices(config_name))
     if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         if extra := EXTRAS.get(found[2]):
-            return f"{found[1]}={found[2]}: not installed; pip install 'fcnexp[{extra}]'"
+            return f"{found[1]}={found[2]}: not installed; pip install -e '.[{extra}]'"
         homes = (paths.conf_dir(), paths.conf_dir().parent)  # the latter holds `sweeps`
         options = sorted(p.stem for home in homes for p in (home / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)

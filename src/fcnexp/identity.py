@@ -7,25 +7,34 @@ may be continued, which runs of a comparison are the same row.
 import copy
 import hashlib
 import json
+from pathlib import PurePath
 from typing import Any
 
 # What changes no number: how a run is watched, and where its machine keeps data and downloads.
 FREE = (
     *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper", "scale"),
-    *("data.root", "data.sbd_root", "init.folder", "init.first.folder"),
+    *("init.folder", "init.first.folder"),
 )
+ROOTS = ("root", "sbd_root")  # of data
+GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # a data set that nothing but its root tells from another
 DIGITS = 10  # hexadecimal: two of a million jobs share a digest with a chance below one half
 
 
 def counted(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a plain config without what is in `FREE`."""
+    """A copy of a plain config without what is in `FREE`, and with little of where its data is.
+
+    Of a folder with data the last name stays: VOC2011 and VOC2012 have lists of the same names.
+    """
     kept = copy.deepcopy(config)
     data = kept.get("data")
-    own = isinstance(data, dict) and data.get("_target_") == OWN_FOLDER
+    if isinstance(data, dict) and data.get("_target_") != OWN_FOLDER:
+        for root in ROOTS:
+            if data.get("_target_") in GENERATED:
+                data.pop(root, None)
+            elif isinstance(data.get(root), str):
+                data[root] = PurePath(data[root]).name
     for name in FREE:
-        if own and name == "data.root":
-            continue
         *nodes, last = name.split(".")
         node: Any = kept
         for each in nodes:

@@ -126,7 +126,7 @@ def test_broken_mat_is_named(tmp_path, content, why):
 
 
 def test_missing_folder_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"data.root=.*nowhere: no such folder.*try data=shapes"):
+    with pytest.raises(DataError, match=r"data.root=.*nowhere: no such folder.*try scale=small"):
         voc_segmentation(tmp_path / "nowhere", "train", 21)
     with pytest.raises(DataError, match="holds no JPEGImages and SegmentationClass"):
         voc_segmentation(tmp_path, "train", 21)

@@ -11,7 +11,8 @@ SEG11 = {"data": {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11va
 @pytest.mark.parametrize("table", _tables())
 def test_every_row_has_figures_in_percent_and_a_status(table):
     for row in published_table(table).values():
-        assert row.scores or row.row in ("FCN-4s", "FCN-2s")  # past the paper's stop
+        none = ("FCN-4s", "FCN-2s", "with fixed upsampling")  # rows that only we have
+        assert row.scores or row.row in none
         assert all(1 < score < 100 for score in row.scores.values())
         assert bool(row.confidence) == (row.status == "recalled") != bool(row.read_in)
 

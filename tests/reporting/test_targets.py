@@ -137,7 +137,7 @@ def test_published_rows_that_are_not_ours_stand_beside(tmp_path):
     assert [line[1] for line in lines[1:]] == [
         f"{n} (verified)" for n in ("FCN-8s", "R-CNN", "SDS")
     ]
-    assert lines[2] == ["not run here", "R-CNN (verified)", "-", "-", "- / 47.9", "-"]
+    assert lines[2] == ["not among these", "R-CNN (verified)", "-", "-", "- / 47.9", "-"]
 
 
 def test_mean_iu_leaves_out_what_the_papers_leaves_out(tmp_path):

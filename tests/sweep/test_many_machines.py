@@ -49,4 +49,4 @@ def test_extra_that_is_not_installed_is_named(typed, missing, extra, tmp_path, m
     done = fcnexp("train", "-m", typed, "seed=0,1", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
     assert f"hydra/{missing.replace('/', '=')}: not installed" in done.stderr
-    assert f"pip install 'fcnexp[{extra}]'" in done.stderr
+    assert f"pip install -e '.[{extra}]'" in done.stderr

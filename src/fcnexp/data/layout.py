@@ -11,7 +11,7 @@ def find_layout(root: Path, folders: tuple[str, ...], key: str) -> Path:
     if not root.is_dir():
         raise DataError(
             f"{key}={root}: no such folder; give the folder that holds {' and '.join(folders)}, or "
-            "try data=shapes, which needs no download"
+            "try scale=small, or data=shapes, which need no download"
         )
     known = ("", "VOCdevkit/VOC2012", "VOC2012", "TrainVal/VOCdevkit/VOC2011", "VOCdevkit/VOC2011")
     for place in (*known, "benchmark_RELEASE/dataset", "dataset"):

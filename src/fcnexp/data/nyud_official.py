@@ -56,7 +56,7 @@ class OfficialFile:
             import h5py
         except ImportError:
             raise DataError(
-                f"mat={path}: reading it needs h5py; pip install 'fcnexp[nyud]'"
+                f"mat={path}: reading it needs h5py; pip install -e '.[nyud]'"
             ) from None
         self.path = path
         try:

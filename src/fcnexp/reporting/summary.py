@@ -94,7 +94,7 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
     for other in not_ours(rows):
         figures = [other.scores.get(key) for key in NAMES]
         cells = ["-" if figure is None else f"- / {figure:.1f}" for figure in figures]
-        tables[other.source].append(["not run here", f"{other.row} ({mark(other)})", *cells])
+        tables[other.source].append(["not among these", f"{other.row} ({mark(other)})", *cells])
     return tables
 
 

@@ -21,7 +21,7 @@ FIGURES = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a com
 
 def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
     """Print the four scores, the paper's beside them where the run has any, and each class's."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     scores = Table(title="Scores (%)", title_justify="left")
     scores.add_column("")
     for name in NAMES.values():
@@ -57,7 +57,7 @@ def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
     for name, count in fixed.items():
         if count:
             table.add_row(name, f"{count:,}", "frozen", "-")
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 def print_balance(
@@ -69,7 +69,7 @@ def print_balance(
         table.add_column(name, justify="left" if name == "class" else "right")
     for name, share, weight in zip(class_names, shares, weights, strict=True):
         table.add_row(name, f"{100 * share:.2f}", f"{weight:.3g}")
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
@@ -92,7 +92,7 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
     for name in class_names:
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
         classes.add_row(name, *(cell for pair in cells for cell in pair))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(halves)
     console.print(classes)
 
@@ -108,7 +108,7 @@ def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
             table.add_column(name, overflow="fold")
     for line in cells[1:]:
         table.add_row(*line)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 def percent(fraction: float | None) -> str:

@@ -11,7 +11,8 @@ from fcnexp.errors import ConfigError
 from fcnexp.schema import RunConfig
 
 JOB = "${fcnexp.job:}"  # as conf/train.yaml has it
-LEFT_OUT = ("hydra", *identity.FREE)
+# What need not be resolved; `scale` must be there, since other values ask for it.
+LEFT_OUT = ("hydra", *(key for key in identity.FREE if key != "scale"))
 
 
 def sweep_name(_root_: DictConfig) -> str:
