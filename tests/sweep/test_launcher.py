@@ -44,10 +44,7 @@ def test_death_of_a_process_costs_its_job_only(tmp_path):
     assert "SIGKILL: its process was ended by SIGKILL" in first.stderr
     (log,) = (tmp_path / "out").glob("*_seed2_*/output.log")
     assert "ZeroDivisionError" in log.read_text() and str(log) in first.stderr
-    again = sweep("seed=0,1,2,3,4", *PROCESSES, folder=tmp_path)
-    assert again.returncode == 0 and seeds(tmp_path) == [0, 1, 2, 3]
-    attempts = {seed: record["attempts"] for seed, record in records(tmp_path).items()}
-    assert attempts == {0: 2, 1: 2, 2: 2, 3: 2, 4: 1}
+    assert {record["attempts"] for record in records(tmp_path).values()} == {1}
 
 
 def test_each_job_at_a_time_has_a_gpu(tmp_path):
