@@ -36,7 +36,7 @@ def test_each_exception_is_a_key_of_some_config():
 
 
 def test_folder_of_own_images_is_their_only_name():
-    """Two such data sets differ in nothing else; generated scenes are the same wherever they lie."""
+    """Two such data sets differ in nothing else; generated scenes are the same anywhere."""
     own, scenes, voc = (
         {digest_of(compose_run([f"data={d}", f"data.root={r}"])) for r in ("a/c", "b/c", "b/d")}
         for d in ("folder", "shapes", "voc")

@@ -1,9 +1,10 @@
 """The published figures that the project carries, and how a config names them."""
 
 import pytest
+import yaml
 
 from fcnexp.errors import ConfigError
-from fcnexp.reporting.paper import SCORES, _tables, comparable, published, published_table
+from fcnexp.reporting.paper import SCORES, _plain, _tables, comparable, published, published_table
 
 SEG11 = {"data": {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11valid"}}
 
@@ -76,3 +77,55 @@ def test_only_the_same_images_are_comparable():
     assert comparable(own, shapes)
     test_server = published({"table": "cvpr_table3", "row": "FCN-8s"})
     assert not comparable(test_server, SEG11)
+
+
+# Where each of our tables is in the collected figures, and how its rows are called there.
+TABLES = {
+    "cvpr_table1": ("cvpr2015", "table1"),
+    "cvpr_table2": ("cvpr2015", "table2"),
+    "cvpr_table4": ("cvpr2015", "table4"),
+    "pami_skips": ("pami2016", "table_skips"),
+    "pami_optimisation": ("pami2016", "table_optimisation"),
+    "pami_nyud": ("pami2016", "table_nyudv2"),
+    "pami_masking": ("pami2016", "table_masking"),
+}
+NAMES = {"pixel_acc": "pixel_acc", "mean_acc": "mean_acc", "miou": "mean_iu", "fw_iou": "fw_iu"}
+CALLED = {"Gupta_2014": "Gupta et al.", "FCN-8s_staged": "FCN-8s"}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("table", TABLES)
+def test_every_figure_is_the_collected_one(shared_data, table):
+    collected = yaml.safe_load((shared_data.parent / "reference/PAPER.yaml").read_text())
+    part, name = TABLES[table]
+    theirs = collected[part][name]
+    rows = theirs["rows"]
+    ours = {_plain(row.row): row for row in published_table(table).values() if row.scores}
+    assert len(ours) == len(rows)
+    for called, figures in rows.items():
+        row = ours[_plain(CALLED.get(called, called))]
+        expected = {key: figures.get(key_there) for key, key_there in NAMES.items()}
+        assert row.scores == {key: value for key, value in expected.items() if value is not None}
+        assert row.status == figures.get("status", theirs.get("status")), called
+        confidence = figures.get("confidence", theirs.get("confidence"))
+        assert row.confidence == (confidence if row.status == "recalled" else "")
+
+
+@pytest.mark.real_data
+def test_figures_of_single_rows_are_the_collected_ones(shared_data):
+    collected = yaml.safe_load((shared_data.parent / "reference/PAPER.yaml").read_text())
+    test3 = {n: r.scores["miou"] for n, r in published_table("cvpr_table3").items()}
+    rows3 = collected["cvpr2015"]["table3"]["rows"]
+    assert test3 == {name: row["voc2011_test"] for name, row in rows3.items()}
+    decon = collected["deconvnet"]["voc2012_test_mean_iu"]
+    for name, row in published_table("deconvnet").items():
+        assert row.scores["miou"] == decon[name if name != "FCN-8s" else "FCN-8s_reference"]
+    extra = collected["cvpr2015"]["text"]["extra_data"]["from_to"]
+    assert [r.scores["miou"] for r in published_table("cvpr_extra_data").values()] == extra
+    assert published({"table": "release", "row": "FCN-AlexNet"}).scores == {
+        "miou": collected["release"]["seg11valid_mean_iu"]["FCN-AlexNet"]
+    }
+    crops = collected["d2l_fcn_resnet18"]["reported"]["test_acc"]
+    assert published({"table": "d2l", "row": "FCN-ResNet18"}).scores == {"pixel_acc": crops}
+    test = collected["pami2016"]["table_voc_test"]["rows"]["FCN-8s"]["voc2012_test"]
+    assert published({"table": "pami_voc_test", "row": "FCN-8s"}).scores == {"miou": test}
