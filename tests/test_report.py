@@ -41,7 +41,7 @@ def test_tables_are_printed_in_80_columns(sweep, monkeypatch):
     assert done.returncode == 0, done.stderr
     printed = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert all(" ".join(" ".join(line).split()) in printed for line in LINES)
-    assert "fcn16s mine 90.0 / - 80.0 / - 61.0 / 65.0 70.0 / -" in printed
+    assert "fcn16s mine 90.0/- 80.0/- 61.0/65.0 70.0/-" in printed
     assert NOT_FINISHED in printed and REPEATED in printed
     assert "written s/report.html, s/report.md, s/report.csv" in printed
     tables = done.stdout.partition("other images")[0]

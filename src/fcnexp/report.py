@@ -58,7 +58,7 @@ def print_summary(summary: Summary) -> None:
     if summary.rows:
         print_comparison(score_cells(summary.rows), summary.title)
         for source, lines in paper_tables(summary.rows).items():
-            narrow = [[name, *(c.replace(" (", "\n(") for c in rest)] for name, *rest in lines]
+            narrow = [[c.replace(" (", "\n(").replace(" / ", "/") for c in line] for line in lines]
             print_comparison(narrow, f"{BESIDE}, {source}")
     for line in [*notes(summary), *leftovers(summary)]:
         print(line)
