@@ -3,6 +3,7 @@
 As a program (`python made_up_jobs.py OVERRIDES`) it is that command in a process of its own.
 """
 
+import atexit
 import errno
 import json
 import os
@@ -32,16 +33,21 @@ FAULTS = {
 
 
 def task(cfg, folder):
-    """Leaves a result and a note of each call; fails as the file `faults/SEED` says."""
+    """Leaves a result and a note of each call; fails as the file `faults/SEED` says.
+
+    late: it is done, and its process dies at the exit.
+    """
     with Path("calls").open("a") as calls:
         calls.write(f"{cfg.seed} {cfg.resume} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     planted = Path("faults") / str(cfg.seed)
     if planted.is_file():
-        FAULTS[planted.read_text()]()
+        FAULTS.get(planted.read_text(), lambda: None)()
     scores = SCORES | {"miou": cfg.seed / 10}
     text = json.dumps({"status": "done", "scores": scores, "class_iou": {}, "train_seconds": 1.0})
     (folder / "result.json").write_text(text)
+    if planted.is_file() and planted.read_text() == "late":
+        atexit.register(os._exit, 7)
     return scores["miou"]
 
 

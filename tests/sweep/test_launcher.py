@@ -1,6 +1,7 @@
 """Jobs as processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,24 @@ def test_death_of_a_process_costs_its_job_only(tmp_path):
     assert again.returncode == 0 and seeds(tmp_path) == [0, 1, 2, 3]
     attempts = {seed: record["attempts"] for seed, record in records(tmp_path).items()}
     assert attempts == {0: 2, 1: 2, 2: 2, 3: 2, 4: 1}
+
+
+def test_job_that_is_done_stays_so_though_its_process_dies_at_the_exit(tmp_path):
+    done = sweep("seed=0", *PROCESSES, folder=tmp_path, faults={0: "late"})
+    assert done.returncode == 0 and "1 job: 1 done (1 now, 0 before)" in done.stdout
+    assert records(tmp_path)[0]["state"] == "done"
+
+
+def test_file_in_the_place_of_a_folder_costs_its_job_only_and_the_others_are_compared(tmp_path):
+    sweep("seed=0", folder=tmp_path)
+    (folder,) = (tmp_path / "out").glob("*_seed0_*")
+    shutil.rmtree(folder)
+    folder.write_text("")
+    done = sweep("seed=0,1", *PROCESSES, folder=tmp_path)
+    assert done.returncode == 1 and seeds(tmp_path) == [1]
+    assert f"failed: {folder.name}: FileExistsError" in done.stderr
+    assert "2 jobs: 1 done (1 now, 0 before), 1 not started" in done.stdout
+    assert "not compared" not in done.stderr and (tmp_path / "out/report.html").is_file()
 
 
 def test_each_job_at_a_time_has_a_gpu(tmp_path):

@@ -20,6 +20,7 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 STOPPED = 143  # exit code of a training that SIGTERM has ended
 
 Task = Callable[[DictConfig, Path], float | None]
+Failure = dict[str, str | None]  # type, message, traceback
 
 
 class Ending(NamedTuple):
@@ -122,6 +123,26 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         return Ending("failed")
 
 
+def bury(job: Job, cause: Failure, pid: int | None = None) -> tuple[Ending, Failure | None]:
+    """Write down what became of a job whose process is gone, where that could not.
+
+    pid: of that process, where it is known: what it has written of its own failure stays. Returns
+    why the job has failed, too. Raises LedgerError, and OSError where nothing can be written.
+    """
+    with ledger.claim(job.folder) as mine:
+        if not mine:
+            return Ending("elsewhere"), None
+        if (result := ledger.result_of(job.folder, job.digest)) is not None:
+            return Ending("now", result["scores"]["miou"]), None
+        record = ledger.read(job.folder)
+        own = record is not None and pid in (None, record.pid)
+        if record is None or not own:  # it was gone before it could write anything
+            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
+        if pid is None or not own or record.state != "failed":
+            record = ledger.end(job.folder, record, cause)
+    return Ending("failed"), record.error
+
+
 def place_of(folder: Path) -> str:
     """Where a job runs, for people."""
     record = ledger.read(folder)
@@ -157,7 +178,7 @@ def prepare(folder: Path) -> bool:
     return True
 
 
-def describe(error: BaseException) -> dict[str, str | None]:
+def describe(error: BaseException) -> Failure:
     """What `job.json` says of an exception; a user's mistake needs no traceback."""
     kind, trace = type(error).__name__, None
     if is_stop(error):
@@ -171,7 +192,7 @@ def describe(error: BaseException) -> dict[str, str | None]:
     return {"type": kind, "message": message, "traceback": trace}
 
 
-def line_of_failure(folder: Path, failure: dict[str, str | None]) -> str:
+def line_of_failure(folder: Path, failure: Failure) -> str:
     """One line on a job that has failed, and where to look."""
     message = (failure["message"] or "").strip().splitlines() or ["without a message"]
     log = folder / "output.log"

@@ -21,6 +21,8 @@ LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
 FOLDER = "launches"
 MULTIRUN = "multirun.yaml"  # Hydra's own record of the last launch
 
+_unwritten: dict[Path, "Note"] = {}  # notes of this process that the disk has not taken
+
 
 class Note(NamedTuple):
     """What a launch has done with a job.
@@ -46,26 +48,35 @@ class Launch(NamedTuple):
         return self.file.parent.parent
 
     def note(self, note: Note) -> None:
-        """Tell all of this launch what is done with a job."""
+        """Tell all of this launch what is done with a job; a full disk keeps it in this process."""
         before = self.find(note.folder)
         if before is not None and before.number != note.number and before.outcome != "begun":
             return  # the same job twice in one launch: the first counts
-        self._notes.mkdir(parents=True, exist_ok=True)
+        file = self._note_on(note.folder)
         content = note._replace(folder=str(note.folder))._asdict()  # type: ignore[arg-type]
-        write_atomically(self._note_on(note.folder), json.dumps(content))
+        try:
+            self._notes.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(content))
+            _unwritten.pop(file, None)
+        except OSError:
+            _unwritten[file] = note
 
     def find(self, folder: Path) -> Note | None:
         """What this launch has done with a job, if anything."""
-        return _read_note(self._note_on(folder))
+        file = self._note_on(folder)
+        return _unwritten.get(file) or _read_note(file)
 
     def notes(self) -> list[Note]:
         """What is known of each job, in their order."""
-        found = map(_read_note, self._notes.glob("*.json"))
-        return sorted(note for note in found if note is not None)
+        read = {file: _read_note(file) for file in self._notes.glob("*.json")}
+        mine = {file: note for file, note in _unwritten.items() if file.parent == self._notes}
+        return sorted(note for note in (read | mine).values() if note is not None)
 
     def close(self) -> None:
         """Remove the notes; what is to last is in the ledger."""
         shutil.rmtree(self._notes, ignore_errors=True)
+        for file in [file for file in _unwritten if file.parent == self._notes]:
+            del _unwritten[file]
 
     def forget(self) -> None:
         """Remove every trace of a launch that ran nothing, and of a sweep that holds nothing."""

@@ -34,7 +34,7 @@ def finish(launch: launches.Launch) -> int:
     launch.close()
     shown = shlex.quote(_relative(launch.sweep))
     if done:
-        _compare(jobs, launch.sweep)
+        _compare([job for job in jobs if job.is_dir()], launch.sweep)  # some were not begun
         print(f"side by side: python -m fcnexp.report {shown}")
     if len(done) == len(jobs):
         return 0
