@@ -58,8 +58,13 @@ def test_ctrl_c_ends_the_sweep_and_is_recorded(tmp_path):
     for fault, code in (("stop", 130), ("sigterm", 143)):
         done = sweep("seed=0,1,2", folder=tmp_path, faults={1: fault})
         assert done.returncode == code and seeds(tmp_path)[-1] == 1
-        assert records(tmp_path)[1]["state"] == "failed" and 2 not in records(tmp_path)
-        assert "2 jobs: 1 done" in done.stdout
+        assert records(tmp_path)[1]["state"] == "stopped" and 2 not in records(tmp_path)
+        assert re.search(r"2 jobs: 1 done \(\d now, \d before\), 1 stopped", done.stdout)
+    status = fcnexp("sweep.__main__", "status", "out", folder=tmp_path, cache=tmp_path)
+    assert status.returncode == 1 and "2 jobs: 1 done, 1 stopped" in status.stdout
+    clean = fcnexp("sweep.__main__", "clean", "out", folder=tmp_path, cache=tmp_path)
+    assert "0 of 2 jobs removed" in clean.stdout and "1 stopped left" in clean.stdout
+    assert sweep("seed=0,1,2", folder=tmp_path).returncode == 0 and seeds(tmp_path) == [1, 2]
 
 
 def test_fail_fast_starts_no_further_job(tmp_path):

@@ -119,7 +119,7 @@ def test_sigterm_ends_the_processes_and_nothing_more_is_started(tmp_path):
     out, err = process.communicate()
     watch.cancel()
     assert process.returncode == 143 and "ending 2 jobs" in err
-    assert "3 jobs: 2 failed, 1 not started" in out
+    assert "3 jobs: 2 stopped, 1 not started" in out
     told = {record["pid"] for record in records(tmp_path).values()}
     assert len(told) == 2 and all(r["error"] for r in records(tmp_path).values())
     for pid in told:

@@ -26,8 +26,8 @@ class Run(NamedTuple):
 class Job(NamedTuple):
     """What a sweep noted of one of its jobs.
 
-    state: running, done or failed. overrides: as typed. error: type, message and traceback of a
-    failure. seconds: from start to end, None where it has not ended.
+    state: running, done, failed or stopped (from outside). overrides: as typed. error: type,
+    message and traceback of a failure. seconds: from start to end, None where it has not ended.
     """
 
     folder: Path

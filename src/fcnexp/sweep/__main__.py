@@ -1,8 +1,9 @@
 """Sweeps that were launched: `python -m fcnexp.sweep status|resume|clean DIR`.
 
-status  what became of each job below DIR; exit code 1 where one failed, or is gone without a word
+status  what became of each job below DIR; exit code 1 where one failed, was stopped, or is gone
 resume  give the commands again by which DIR was made; what is done is not done again
-clean   remove the folders of failed and stale jobs, never of those that are done or running
+clean   remove the folders of failed and stale jobs, never of those that are done or running, nor
+        of those that were stopped from outside: they go on from their checkpoints
 
 DIR is the folder of a sweep, say outputs/sweep/fusion_depth; status and clean take any above, too.
 """
@@ -23,7 +24,7 @@ def status(folder: Path) -> int:
     states = [ledger.state_of(job) for job in jobs]
     summary.print_jobs(jobs, states, folder)
     print(summary.counts(states))
-    return int(any(state in ("failed", "stale") for state in states))
+    return int(any(state in ("stopped", "failed", "stale") for state in states))
 
 
 def resume(folder: Path) -> int:
@@ -51,6 +52,9 @@ def clean(folder: Path) -> int:
     for job in removed:
         print(f"removed {job}")
     print(f"{len(removed)} of {len(jobs)} jobs removed")
+    stopped = sum(ledger.state_of(job) == "stopped" for job in jobs)
+    if stopped:
+        print(f"{stopped} stopped left: resume goes on with them from their checkpoints")
     return 0
 
 

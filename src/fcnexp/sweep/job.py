@@ -24,7 +24,7 @@ Failure = dict[str, str | None]  # type, message, traceback
 
 
 class Ending(NamedTuple):
-    """What became of a job in this launch: now, before, elsewhere, failed or skipped."""
+    """What became of a job in this launch: now, before, elsewhere, failed, stopped or skipped."""
 
     outcome: str
     miou: float | None = None
@@ -114,7 +114,7 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
         try:
             if record is not None:
-                ledger.end(job.folder, record, failure)
+                ledger.end(job.folder, record, failure, stopped=is_stop(error))
             note(job, "stopped" if is_stop(error) else "failed")
         except OSError as second:  # a full disk need not be the next job's
             print(f"not recorded: {second}", file=sys.stderr)
@@ -123,11 +123,14 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         return Ending("failed")
 
 
-def bury(job: Job, cause: Failure, pid: int | None = None) -> tuple[Ending, Failure | None]:
+def bury(
+    job: Job, cause: Failure, pid: int | None = None, *, stopped: bool = False
+) -> tuple[Ending, Failure | None]:
     """Write down what became of a job whose process is gone, where that could not.
 
-    pid: of that process, where it is known: what it has written of its own failure stays. Returns
-    why the job has failed, too. Raises LedgerError, and OSError where nothing can be written.
+    pid: of that process, where it is known: what it has written of its own failure stays. stopped:
+    it was ended from outside before it could write. Returns why the job is not done, too. Raises
+    LedgerError, and OSError where nothing can be written.
     """
     with ledger.claim(job.folder) as mine:
         if not mine:
@@ -138,9 +141,10 @@ def bury(job: Job, cause: Failure, pid: int | None = None) -> tuple[Ending, Fail
         own = record is not None and pid in (None, record.pid)
         if record is None or not own:  # it was gone before it could write anything
             record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
-        if pid is None or not own or record.state != "failed":
-            record = ledger.end(job.folder, record, cause)
-    return Ending("failed"), record.error
+        stopped = stopped or record.state == "stopped"  # it has saved where it is
+        if pid is None or not own or record.state not in ("failed", "stopped"):
+            record = ledger.end(job.folder, record, cause, stopped=stopped)
+    return Ending(record.state), record.error
 
 
 def place_of(folder: Path) -> str:
@@ -193,7 +197,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def line_of_failure(folder: Path, failure: Failure) -> str:
-    """One line on a job that has failed, and where to look."""
+    """One line on a job that has failed or was stopped, and where to look."""
     message = (failure["message"] or "").strip().splitlines() or ["without a message"]
     log = folder / "output.log"
     return (

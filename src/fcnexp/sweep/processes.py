@@ -92,7 +92,8 @@ class Processes:
 
     def _in_process(self, job: Job, command: list[str], gpu: str | None) -> Ending:
         job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / OUTPUT).open("ab") as output:
+        starting = ledger.claim(job.folder, ledger.START)
+        with (job.folder / OUTPUT).open("ab") as output, starting:
             with self.lock:
                 if self.stopping:
                     return Ending("skipped")
@@ -126,7 +127,8 @@ class Processes:
         for outcome in ("elsewhere", "skipped"):
             if code == CODES[outcome]:
                 return Ending(outcome)
-        ending, failure = bury(job, _cause(code, job.folder), pid)
+        stopped = code in (-signal.SIGTERM, -signal.SIGINT)
+        ending, failure = bury(job, _cause(code, job.folder), pid, stopped=stopped)
         if failure is not None:
             self._say(line_of_failure(job.folder, failure), sys.stderr)
         return ending

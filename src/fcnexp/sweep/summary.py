@@ -64,7 +64,7 @@ def why(job: Path, state: str) -> str:
         return ""
     if state == "running":
         return place_of(job)
-    if state == "failed" and record is not None and record.error:
+    if state in ("failed", "stopped") and record is not None and record.error:
         first = (record.error["message"] or "").strip().splitlines()[:1]
         return f"{record.error['type']}: {''.join(first)}"
     if state == "stale" and record is not None and record.state == "done":
