@@ -7,6 +7,7 @@ import atexit
 import errno
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from made_up_runs import SCORES
 from omegaconf import OmegaConf
 
 from fcnexp.errors import DataError
-from fcnexp.sweep import command
+from fcnexp.sweep import command, launches
 
 FAULTS = {
     "bug": lambda: 1 / 0,
@@ -44,8 +45,9 @@ def task(cfg, folder):
     if planted.is_file():
         FAULTS.get(planted.read_text(), lambda: None)()
     scores = SCORES | {"miou": cfg.seed / 10}
-    text = json.dumps({"status": "done", "scores": scores, "class_iou": {}, "train_seconds": 1.0})
-    (folder / "result.json").write_text(text)
+    result = {"status": "done", "scores": scores, "class_iou": {}, "train_seconds": 1.0}
+    result["command"] = shlex.join(launches.typed())  # as `train` has it
+    (folder / "result.json").write_text(json.dumps(result))
     if planted.is_file() and planted.read_text() == "late":
         atexit.register(os._exit, 7)
     return scores["miou"]

@@ -11,7 +11,7 @@ import torch
 from commands import fcnexp
 from made_up_jobs import calls, records, seeds, sweep
 
-from fcnexp.sweep import job, ledger
+from fcnexp.sweep import job, launches, ledger
 
 FAULTY = {1: "bug", 2: "mistake", 3: "exit", 4: "memory", 5: "disk"}
 
@@ -179,6 +179,8 @@ def test_resume_does_what_is_left_also_where_the_folder_has_been_moved_to(tmp_pa
     done = fcnexp("sweep.__main__", "resume", "moved to", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "-m hydra.sweep.dir=out seed=0,1" in done.stdout
     assert len(list((tmp_path / "moved to/launches").glob("*.json"))) == 2
+    command = [*("python", "-m", "fcnexp.train", "-m", "hydra.sweep.dir=out"), "seed=0,1"]
+    assert launches.commands(tmp_path / "moved to") == [(command, str(tmp_path))]
     assert not (tmp_path / "out").exists()  # nor was anything trained: `task` has no net
 
 

@@ -1,6 +1,8 @@
 """Jobs as processes."""
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -52,9 +54,13 @@ def test_death_of_a_process_costs_its_job_only(tmp_path):
 
 
 def test_job_that_is_done_stays_so_though_its_process_dies_at_the_exit(tmp_path):
+    """And its record holds the command of the sweep, not that of its process."""
     done = sweep("seed=0", *PROCESSES, folder=tmp_path, faults={0: "late"})
     assert done.returncode == 0 and "1 job: 1 done (1 now, 0 before)" in done.stdout
     assert records(tmp_path)[0]["state"] == "done"
+    (result,) = (tmp_path / "out").glob("*/result.json")
+    command = ["python", "-m", "fcnexp.train", "-m", "hydra.sweep.dir=out", "seed=0", *PROCESSES]
+    assert json.loads(result.read_text())["command"] == shlex.join(command)  # as it was typed
 
 
 def test_file_in_the_place_of_a_folder_costs_its_job_only_and_the_others_are_compared(tmp_path):

@@ -9,6 +9,7 @@ DIR is the folder of a sweep, say outputs/sweep/fusion_depth; status and clean t
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,11 @@ def status(folder: Path) -> int:
 
 
 def resume(folder: Path) -> int:
-    """Give the commands of a sweep again; returns the highest exit code. Raises DataError."""
+    """Give the commands of a sweep again; returns the highest exit code. Raises DataError.
+
+    Each of them once, however often it was given. One that is not wanted any more is left out once
+    its files in DIR/launches are removed.
+    """
     commands = launches.commands(folder)
     if not commands:
         raise DataError(
@@ -36,12 +41,14 @@ def resume(folder: Path) -> int:
             "python -m fcnexp.train has printed it at its end"
         )
     codes = []
-    for (_, *argv), where in commands:
+    for typed, where in commands:
+        argv = typed[1:]
         quoted = str(folder.resolve()).replace('"', '\\"')
         command = [sys.executable, *argv, f'hydra.sweep.dir="{quoted}"']  # it may have been moved
-        print(" ".join(["python", *argv]), flush=True)
+        print(shlex.join(["python", *argv]), flush=True)
         here = where if Path(where).is_dir() else os.getcwd()
-        codes.append(subprocess.run(command, cwd=here).returncode)
+        environment = launches.resuming(typed, where)
+        codes.append(subprocess.run(command, cwd=here, env=environment).returncode)
     return max(abs(code) for code in codes)
 
 

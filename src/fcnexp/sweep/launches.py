@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 from fcnexp.reporting.records import write_atomically
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
+RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch gives again
 FOLDER = "launches"
 MULTIRUN = "multirun.yaml"  # Hydra's own record of the last launch
 
@@ -97,12 +99,15 @@ class Launch(NamedTuple):
 def start(sweep: Path, argv: Sequence[str], *, lasting: bool = True) -> Launch:
     """Begin a launch, and let the processes that this one starts know of it.
 
-    argv: the command, to give it again. lasting: False writes nothing.
+    argv: the command, to give it again; that of `resume` is recorded as what it resumes. lasting:
+    False writes nothing.
     """
     now = datetime.now(UTC)
     name = f"{now:%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
     launch = Launch(sweep.resolve() / FOLDER / f"{name}.json")
-    content = {"argv": list(argv), "cwd": os.getcwd(), "started": now.isoformat(timespec="seconds")}
+    resumed = json.loads(os.environ.pop(RESUMED, "{}"))
+    content = {"argv": list(argv), "cwd": os.getcwd()} | resumed
+    content["started"] = now.isoformat(timespec="seconds")
     if lasting:
         launch.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(launch.file, json.dumps(content, indent=2) + "\n")
@@ -114,6 +119,22 @@ def current() -> Launch | None:
     """The launch that this process belongs to."""
     file = os.environ.get(LAUNCH)
     return Launch(Path(file)) if file else None
+
+
+def typed() -> list[str]:
+    """The command by which this process trains: of its launch, where it is one of a sweep's."""
+    launch = current()
+    try:
+        if launch is not None:
+            return list(json.loads(launch.file.read_text(encoding="utf-8"))["argv"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # removed meanwhile; what this process was told says the same at more length
+    return ["python", "-m", "fcnexp.train", *sys.argv[1:]]
+
+
+def resuming(argv: Sequence[str], cwd: str) -> dict[str, str]:
+    """The environment of a process that gives a command of a launch again."""
+    return os.environ | {RESUMED: json.dumps({"argv": list(argv), "cwd": cwd})}
 
 
 def commands(sweep: Path) -> list[tuple[list[str], str]]:
