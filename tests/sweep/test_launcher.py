@@ -57,7 +57,7 @@ def test_job_that_is_done_stays_so_though_its_process_dies_at_the_exit(tmp_path)
     """And its record holds the command of the sweep, not that of its process."""
     done = sweep("seed=0", *PROCESSES, folder=tmp_path, faults={0: "late"})
     assert done.returncode == 0 and "1 job: 1 done (1 now, 0 before)" in done.stdout
-    assert records(tmp_path)[0]["state"] == "done"
+    assert records(tmp_path)[0]["state"] == "done" and "#0 done, mean IU 0.0 %" in done.stdout
     (result,) = (tmp_path / "out").glob("*/result.json")
     command = ["python", "-m", "fcnexp.train", "-m", "hydra.sweep.dir=out", "seed=0", *PROCESSES]
     assert json.loads(result.read_text())["command"] == shlex.join(command)  # as it was typed
