@@ -1,7 +1,6 @@
 """Train a net and score it: `python -m fcnexp.train model=fcn8s backbone=googlenet`."""
 
 import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +57,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
 
     from fcnexp import build, cli, runs, trainers
     from fcnexp.reporting import pictures, records, result, tables
+    from fcnexp.sweep import launches
     from fcnexp.task.callbacks import cost_facts
 
     cfg, folder = stage.cfg, stage.folder
@@ -97,7 +97,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         "images": len(data.val),
         "masked": task.masking["test"],
         **cost_facts(trainer),
-        "command": shlex.join(["python", "-m", "fcnexp.train", *sys.argv[1:]]),
+        "command": shlex.join(launches.typed()),
         **cli.what_was_typed(),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)

@@ -9,8 +9,10 @@ from made_up_runs import CHOICES, SCORES, write_run
 
 from fcnexp.errors import DataError
 from fcnexp.reporting.comparison import compare
+from fcnexp.reporting.page import page
 from fcnexp.reporting.records import read_runs, run_folders
 from fcnexp.reporting.settings import all_differences
+from fcnexp.reporting.summary import leftovers, read_summary
 
 
 def rows_of(folder: Path):
@@ -147,14 +149,14 @@ def test_runs_are_found_in_the_order_of_their_numbers_each_once(tmp_path):
     write_run(tmp_path / "d/wandb/files")
     names = ["1", "9", "10", "b/c"]
     assert [str(f.relative_to(tmp_path)) for f in run_folders(tmp_path)] == names
-    runs, unfinished, _ = read_runs([tmp_path / "9", tmp_path, tmp_path / "b/c/../c"])
+    runs, unfinished, *_ = read_runs([tmp_path / "9", tmp_path, tmp_path / "b/c/../c"])
     assert [r.folder.name for r in runs] == ["9", "1", "10", "c"] and unfinished == []
 
 
 def test_unfinished_run_is_listed(tmp_path):
     write_run(tmp_path / "0")
     (write_run(tmp_path / "1") / "result.json").unlink()
-    runs, unfinished, _ = read_runs([tmp_path])
+    runs, unfinished, *_ = read_runs([tmp_path])
     assert [run.folder.name for run in runs] == ["0"] and unfinished == [tmp_path / "1"]
 
 
@@ -168,6 +170,19 @@ def test_damaged_result_is_named(tmp_path, text):
     (write_run(tmp_path / "0") / "result.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"0/result.json: damaged; remove it to leave this run"):
         read_runs([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["result.json", "job.json", "config.yaml"])
+def test_damaged_record_costs_its_run_only(tmp_path, name):
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1", seed=1)
+    (tmp_path / "1" / name).write_text("[half")
+    records = read_runs([tmp_path])
+    assert [run.folder.name for run in records.finished] == ["0"]
+    assert records.unfinished == [tmp_path / "1"]
+    (line,) = leftovers(read_summary([tmp_path], None))
+    assert line.startswith(f"not finished: {tmp_path / '1' / name}: damaged; remove it")
+    assert f"{tmp_path / '1' / name}: damaged" in page(read_summary([tmp_path], None))
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "- 1", "\xff"])

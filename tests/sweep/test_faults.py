@@ -49,6 +49,7 @@ def test_two_launches_at_once_share_the_work(tmp_path):
     for process in both:
         out, err = process.communicate()
         assert process.returncode == 0 and " failed" not in out, err
-    after = records(tmp_path / "outputs/sweep/jobs")
+    (folder,) = (tmp_path / "outputs/sweep").iterdir()
+    after = records(folder)
     assert len(after) == 8
     assert all(record["attempts"] == 1 and record["state"] == "done" for record in after.values())

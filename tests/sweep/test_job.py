@@ -11,7 +11,7 @@ import torch
 from commands import fcnexp
 from made_up_jobs import calls, records, seeds, sweep
 
-from fcnexp.sweep import job, ledger
+from fcnexp.sweep import job, launches, ledger
 
 FAULTY = {1: "bug", 2: "mistake", 3: "exit", 4: "memory", 5: "disk"}
 
@@ -58,8 +58,13 @@ def test_ctrl_c_ends_the_sweep_and_is_recorded(tmp_path):
     for fault, code in (("stop", 130), ("sigterm", 143)):
         done = sweep("seed=0,1,2", folder=tmp_path, faults={1: fault})
         assert done.returncode == code and seeds(tmp_path)[-1] == 1
-        assert records(tmp_path)[1]["state"] == "failed" and 2 not in records(tmp_path)
-        assert "2 jobs: 1 done" in done.stdout
+        assert records(tmp_path)[1]["state"] == "stopped" and 2 not in records(tmp_path)
+        assert re.search(r"2 jobs: 1 done \(\d now, \d before\), 1 stopped", done.stdout)
+    status = fcnexp("sweep.__main__", "status", "out", folder=tmp_path, cache=tmp_path)
+    assert status.returncode == 1 and "2 jobs: 1 done, 1 stopped" in status.stdout
+    clean = fcnexp("sweep.__main__", "clean", "out", folder=tmp_path, cache=tmp_path)
+    assert "0 of 2 jobs removed" in clean.stdout and "1 stopped left" in clean.stdout
+    assert sweep("seed=0,1,2", folder=tmp_path).returncode == 0 and seeds(tmp_path) == [1, 2]
 
 
 def test_fail_fast_starts_no_further_job(tmp_path):
@@ -174,6 +179,8 @@ def test_resume_does_what_is_left_also_where_the_folder_has_been_moved_to(tmp_pa
     done = fcnexp("sweep.__main__", "resume", "moved to", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "-m hydra.sweep.dir=out seed=0,1" in done.stdout
     assert len(list((tmp_path / "moved to/launches").glob("*.json"))) == 2
+    command = [*("python", "-m", "fcnexp.train", "-m", "hydra.sweep.dir=out"), "seed=0,1"]
+    assert launches.commands(tmp_path / "moved to") == [(command, str(tmp_path))]
     assert not (tmp_path / "out").exists()  # nor was anything trained: `task` has no net
 
 

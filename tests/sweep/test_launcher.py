@@ -1,6 +1,9 @@
 """Jobs as processes."""
 
+import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +48,28 @@ def test_death_of_a_process_costs_its_job_only(tmp_path):
     (log,) = (tmp_path / "out").glob("*_seed2_*/output.log")
     assert "ZeroDivisionError" in log.read_text() and str(log) in first.stderr
     assert {record["attempts"] for record in records(tmp_path).values()} == {1}
+
+
+def test_job_that_is_done_stays_so_though_its_process_dies_at_the_exit(tmp_path):
+    """And its record holds the command of the sweep, not that of its process."""
+    done = sweep("seed=0", *PROCESSES, folder=tmp_path, faults={0: "late"})
+    assert done.returncode == 0 and "1 job: 1 done (1 now, 0 before)" in done.stdout
+    assert records(tmp_path)[0]["state"] == "done" and "#0 done, mean IU 0.0 %" in done.stdout
+    (result,) = (tmp_path / "out").glob("*/result.json")
+    command = ["python", "-m", "fcnexp.train", "-m", "hydra.sweep.dir=out", "seed=0", *PROCESSES]
+    assert json.loads(result.read_text())["command"] == shlex.join(command)  # as it was typed
+
+
+def test_file_in_the_place_of_a_folder_costs_its_job_only_and_the_others_are_compared(tmp_path):
+    sweep("seed=0", folder=tmp_path)
+    (folder,) = (tmp_path / "out").glob("*_seed0_*")
+    shutil.rmtree(folder)
+    folder.write_text("")
+    done = sweep("seed=0,1", *PROCESSES, folder=tmp_path)
+    assert done.returncode == 1 and seeds(tmp_path) == [1]
+    assert f"failed: {folder.name}: FileExistsError" in done.stderr
+    assert "2 jobs: 1 done (1 now, 0 before), 1 not started" in done.stdout
+    assert "not compared" not in done.stderr and (tmp_path / "out/report.html").is_file()
 
 
 def test_each_job_at_a_time_has_a_gpu(tmp_path):
@@ -97,7 +122,7 @@ def test_sigterm_ends_the_processes_and_nothing_more_is_started(tmp_path):
     out, err = process.communicate()
     watch.cancel()
     assert process.returncode == 143 and "ending 2 jobs" in err
-    assert "3 jobs: 2 failed, 1 not started" in out
+    assert "3 jobs: 2 stopped, 1 not started" in out
     told = {record["pid"] for record in records(tmp_path).values()}
     assert len(told) == 2 and all(r["error"] for r in records(tmp_path).values())
     for pid in told:

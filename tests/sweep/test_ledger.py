@@ -10,7 +10,7 @@ import threading
 import pytest
 from made_up_runs import write_run
 
-from fcnexp.sweep import ledger
+from fcnexp.sweep import job, ledger
 
 
 def finished(folder, **changes):
@@ -23,7 +23,7 @@ def finished(folder, **changes):
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from fcnexp.sweep import ledger
+from fcnexp.sweep import job, ledger
 with ledger.claim(Path(sys.argv[1])) as mine:
     if mine:
         ledger.begin(Path(sys.argv[1]), "d1", 0, ["seed=0"])
@@ -137,3 +137,35 @@ def test_only_failed_and_stale_jobs_are_removed(tmp_path):
     assert list(ledger.job_folders(tmp_path)) == [done, failed, stale]
     assert [ledger.remove(folder) for folder in (done, stale, failed)] == [False, True, True]
     assert list(ledger.job_folders(tmp_path)) == [done]
+
+
+def test_job_whose_process_has_only_been_started_is_not_removed(tmp_path):
+    ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 0, []), {"type": "", "message": ""})
+    with ledger.claim(tmp_path, ledger.START) as mine:
+        assert mine and not ledger.remove(tmp_path)
+    assert ledger.remove(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pid", "stopped", "state", "kind"),
+    [
+        (None, False, "failed", "X"),
+        (None, True, "stopped", "X"),  # by Slurm: its word counts, but the checkpoints are good
+        (os.getpid(), False, "failed", "own"),
+        (os.getpid(), True, "stopped", "own"),
+        (1, True, "failed", "X"),  # that was another process, an earlier time
+    ],
+)
+def test_what_a_lost_job_has_written_itself_counts(tmp_path, pid, stopped, state, kind):
+    lost = job.Job(0, [], tmp_path, "d1")
+    own, cause = ({"type": name, "message": "", "traceback": None} for name in ("own", "X"))
+    ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 0, []), own, stopped=stopped)
+    ending, failure = job.bury(lost, cause, pid)
+    assert ending.outcome == ledger.state_of(tmp_path) == state and failure["type"] == kind
+
+
+def test_job_that_was_done_before_its_process_was_lost_is_done(tmp_path):
+    done = job.Job(0, [], finished(tmp_path / "job", miou=0.25), "d1")
+    ending, failure = job.bury(done, {"type": "X", "message": ""}, os.getpid())
+    assert ending == job.Ending("now", 0.25) and failure is None
+    assert ledger.state_of(done.folder) == "done"

@@ -43,3 +43,11 @@ def test_search_without_a_trial_that_is_done_says_so(tmp_path):
         done = fcnexp("train", *command, kept, folder=tmp_path, cache=tmp_path)
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert "no trial of the study came to its end" in done.stderr
+
+
+def test_dry_run_of_a_search_checks_a_trial_and_leaves_nothing(tmp_path):
+    for rate, code, said in (("0.5,1", 0, "its first trial is fine"), ("2,3", 1, "regime.lr=")):
+        command = [*SEARCH, f"regime.lr={rate}", "dry_run=true", "trainer=cpu"]
+        done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
+        assert done.returncode == code and said in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()

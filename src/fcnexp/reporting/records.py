@@ -26,8 +26,8 @@ class Run(NamedTuple):
 class Job(NamedTuple):
     """What a sweep noted of one of its jobs.
 
-    state: running, done or failed. overrides: as typed. error: type, message and traceback of a
-    failure. seconds: from start to end, None where it has not ended.
+    state: running, done, failed or stopped (from outside). overrides: as typed. error: type,
+    message and traceback of a failure. seconds: from start to end, None where it has not ended.
     """
 
     folder: Path
@@ -39,18 +39,23 @@ class Job(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What lies below some folders. unfinished: begun, or broken off without a word."""
+    """What lies below some folders.
+
+    unfinished: begun, or broken off without a word. damaged: those of them that have a record which
+    cannot be read, and what is to be said of it.
+    """
 
     finished: list[Run]
     unfinished: list[Path]
     failed: list[Job]
+    damaged: dict[Path, str]
 
 
 def read_runs(folders: Sequence[Path]) -> Records:
     """Runs below these folders; a folder may itself be a run.
 
     In the order of the folders, below each by name, numbers by their value; each run once.
-    Raises DataError where none is finished nor failed, or where a record is damaged.
+    Raises DataError where none is finished nor failed.
     """
     found: dict[Path, Path] = {}
     for folder in folders:
@@ -58,16 +63,22 @@ def read_runs(folders: Sequence[Path]) -> Records:
             raise DataError(f"{folder}: no such folder; give one that holds runs, say outputs")
         for run in run_folders(folder):
             found.setdefault(run.resolve(), run)
-    records = Records([], [], [])
+    records = Records([], [], [], {})
     for run in found.values():
-        job = read_job(run)
-        if (run / RESULT).is_file():
-            records.finished.append(read_run(run))
-        elif job is not None and job.state == "failed":
-            records.failed.append(job)
-        else:
+        try:
+            job = read_job(run)
+            if (run / RESULT).is_file():
+                records.finished.append(read_run(run))
+            elif job is not None and job.state == "failed":
+                records.failed.append(job)
+            else:
+                records.unfinished.append(run)
+        except DataError as error:
             records.unfinished.append(run)
+            records.damaged[run] = str(error)
     if not records.finished and not records.failed:
+        if records.damaged:
+            raise DataError("; ".join(records.damaged.values()))
         begun = f"; {len(found)} begun, none finished" if found else ""
         raise DataError(
             f"{', '.join(map(str, folders))}: no finished run below{begun}; one is a folder with "

@@ -19,7 +19,10 @@ RELEASE = "release: classes absent from truth and prediction drop out of the mea
 
 
 class Summary(NamedTuple):
-    """All that was found below some folders. repeats: runs whose setting and seed were there."""
+    """All that was found below some folders. repeats: runs whose setting and seed were there.
+
+    damaged: of unfinished runs, what is to be said of a record that cannot be read.
+    """
 
     folders: list[Path]
     rows: list[Row]
@@ -27,6 +30,7 @@ class Summary(NamedTuple):
     unfinished: list[Path]
     failed: list[Job]
     without: str | None
+    damaged: dict[Path, str]
 
     @property
     def name(self) -> str:
@@ -52,13 +56,13 @@ def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
     leaves out, if it does.
     """
     paths = [Path(folder) for folder in folders]
-    finished, unfinished, failed = read_runs(paths)
+    finished, unfinished, failed, damaged = read_runs(paths)
     if without is None:
         papers = [published(run.config.get("paper")) for run in finished]
         theirs = {paper.without if paper else None for paper in papers}
         without = theirs.pop() if len(theirs) == 1 else None
     rows, repeats = compare(finished, without)
-    return Summary(paths, rows, repeats, unfinished, failed, without)
+    return Summary(paths, rows, repeats, unfinished, failed, without, damaged)
 
 
 def score_cells(rows: Sequence[Row]) -> list[list[str]]:
@@ -126,7 +130,9 @@ def leftovers(summary: Summary) -> list[str]:
         f"not counted, since its setting and seed were there before: {folder}"
         for folder in summary.repeats
     ]
-    lines += [f"not finished: {folder}" for folder in summary.unfinished]
+    lines += [
+        f"not finished: {summary.damaged.get(folder, folder)}" for folder in summary.unfinished
+    ]
     return lines + [f"failed: {job.folder}: {failure(job)}" for job in summary.failed]
 
 

@@ -1,13 +1,15 @@
 """Sweeps that were launched: `python -m fcnexp.sweep status|resume|clean DIR`.
 
-status  what became of each job below DIR; exit code 1 where one failed, or is gone without a word
+status  what became of each job below DIR; exit code 1 where one failed, was stopped, or is gone
 resume  give the commands again by which DIR was made; what is done is not done again
-clean   remove the folders of failed and stale jobs, never of those that are done or running
+clean   remove the folders of failed and stale jobs, never of those that are done or running, nor
+        of those that were stopped from outside: they go on from their checkpoints
 
 DIR is the folder of a sweep, say outputs/sweep/fusion_depth; status and clean take any above, too.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,11 +25,15 @@ def status(folder: Path) -> int:
     states = [ledger.state_of(job) for job in jobs]
     summary.print_jobs(jobs, states, folder)
     print(summary.counts(states))
-    return int(any(state in ("failed", "stale") for state in states))
+    return int(any(state in ("stopped", "failed", "stale") for state in states))
 
 
 def resume(folder: Path) -> int:
-    """Give the commands of a sweep again; returns the highest exit code. Raises DataError."""
+    """Give the commands of a sweep again; returns the highest exit code. Raises DataError.
+
+    Each of them once, however often it was given. One that is not wanted any more is left out once
+    its files in DIR/launches are removed.
+    """
     commands = launches.commands(folder)
     if not commands:
         raise DataError(
@@ -35,12 +41,14 @@ def resume(folder: Path) -> int:
             "python -m fcnexp.train has printed it at its end"
         )
     codes = []
-    for (_, *argv), where in commands:
+    for typed, where in commands:
+        argv = typed[1:]
         quoted = str(folder.resolve()).replace('"', '\\"')
         command = [sys.executable, *argv, f'hydra.sweep.dir="{quoted}"']  # it may have been moved
-        print(" ".join(["python", *argv]), flush=True)
+        print(shlex.join(["python", *argv]), flush=True)
         here = where if Path(where).is_dir() else os.getcwd()
-        codes.append(subprocess.run(command, cwd=here).returncode)
+        environment = launches.resuming(typed, where)
+        codes.append(subprocess.run(command, cwd=here, env=environment).returncode)
     return max(abs(code) for code in codes)
 
 
@@ -51,6 +59,9 @@ def clean(folder: Path) -> int:
     for job in removed:
         print(f"removed {job}")
     print(f"{len(removed)} of {len(jobs)} jobs removed")
+    stopped = sum(ledger.state_of(job) == "stopped" for job in jobs)
+    if stopped:
+        print(f"{stopped} stopped left: resume goes on with them from their checkpoints")
     return 0
 
 

@@ -20,10 +20,11 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 STOPPED = 143  # exit code of a training that SIGTERM has ended
 
 Task = Callable[[DictConfig, Path], float | None]
+Failure = dict[str, str | None]  # type, message, traceback
 
 
 class Ending(NamedTuple):
-    """What became of a job in this launch: now, before, elsewhere, failed or skipped."""
+    """What became of a job in this launch: now, before, elsewhere, failed, stopped or skipped."""
 
     outcome: str
     miou: float | None = None
@@ -113,13 +114,37 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
         try:
             if record is not None:
-                ledger.end(job.folder, record, failure)
+                ledger.end(job.folder, record, failure, stopped=is_stop(error))
             note(job, "stopped" if is_stop(error) else "failed")
         except OSError as second:  # a full disk need not be the next job's
             print(f"not recorded: {second}", file=sys.stderr)
         if is_stop(error):
             raise
         return Ending("failed")
+
+
+def bury(
+    job: Job, cause: Failure, pid: int | None = None, *, stopped: bool = False
+) -> tuple[Ending, Failure | None]:
+    """Write down what became of a job whose process is gone, where that could not.
+
+    pid: of that process, where it is known: what it has written of its own failure stays. stopped:
+    it was ended from outside before it could write. Returns why the job is not done, too. Raises
+    LedgerError, and OSError where nothing can be written.
+    """
+    with ledger.claim(job.folder) as mine:
+        if not mine:
+            return Ending("elsewhere"), None
+        if (result := ledger.result_of(job.folder, job.digest)) is not None:
+            return Ending("now", result["scores"]["miou"]), None
+        record = ledger.read(job.folder)
+        own = record is not None and pid in (None, record.pid)
+        if record is None or not own:  # it was gone before it could write anything
+            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
+        stopped = stopped or record.state == "stopped"  # it has saved where it is
+        if pid is None or not own or record.state not in ("failed", "stopped"):
+            record = ledger.end(job.folder, record, cause, stopped=stopped)
+    return Ending(record.state), record.error
 
 
 def place_of(folder: Path) -> str:
@@ -157,7 +182,7 @@ def prepare(folder: Path) -> bool:
     return True
 
 
-def describe(error: BaseException) -> dict[str, str | None]:
+def describe(error: BaseException) -> Failure:
     """What `job.json` says of an exception; a user's mistake needs no traceback."""
     kind, trace = type(error).__name__, None
     if is_stop(error):
@@ -171,8 +196,8 @@ def describe(error: BaseException) -> dict[str, str | None]:
     return {"type": kind, "message": message, "traceback": trace}
 
 
-def line_of_failure(folder: Path, failure: dict[str, str | None]) -> str:
-    """One line on a job that has failed, and where to look."""
+def line_of_failure(folder: Path, failure: Failure) -> str:
+    """One line on a job that has failed or was stopped, and where to look."""
     message = (failure["message"] or "").strip().splitlines() or ["without a message"]
     log = folder / "output.log"
     return (

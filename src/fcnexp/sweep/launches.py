@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,8 +19,11 @@ from typing import Any, NamedTuple
 from fcnexp.reporting.records import write_atomically
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
+RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch gives again
 FOLDER = "launches"
 MULTIRUN = "multirun.yaml"  # Hydra's own record of the last launch
+
+_unwritten: dict[Path, "Note"] = {}  # notes of this process that the disk has not taken
 
 
 class Note(NamedTuple):
@@ -46,26 +50,35 @@ class Launch(NamedTuple):
         return self.file.parent.parent
 
     def note(self, note: Note) -> None:
-        """Tell all of this launch what is done with a job."""
+        """Tell all of this launch what is done with a job; a full disk keeps it in this process."""
         before = self.find(note.folder)
         if before is not None and before.number != note.number and before.outcome != "begun":
             return  # the same job twice in one launch: the first counts
-        self._notes.mkdir(parents=True, exist_ok=True)
+        file = self._note_on(note.folder)
         content = note._replace(folder=str(note.folder))._asdict()  # type: ignore[arg-type]
-        write_atomically(self._note_on(note.folder), json.dumps(content))
+        try:
+            self._notes.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(content))
+            _unwritten.pop(file, None)
+        except OSError:
+            _unwritten[file] = note
 
     def find(self, folder: Path) -> Note | None:
         """What this launch has done with a job, if anything."""
-        return _read_note(self._note_on(folder))
+        file = self._note_on(folder)
+        return _unwritten.get(file) or _read_note(file)
 
     def notes(self) -> list[Note]:
         """What is known of each job, in their order."""
-        found = map(_read_note, self._notes.glob("*.json"))
-        return sorted(note for note in found if note is not None)
+        read = {file: _read_note(file) for file in self._notes.glob("*.json")}
+        mine = {file: note for file, note in _unwritten.items() if file.parent == self._notes}
+        return sorted(note for note in (read | mine).values() if note is not None)
 
     def close(self) -> None:
         """Remove the notes; what is to last is in the ledger."""
         shutil.rmtree(self._notes, ignore_errors=True)
+        for file in [file for file in _unwritten if file.parent == self._notes]:
+            del _unwritten[file]
 
     def forget(self) -> None:
         """Remove every trace of a launch that ran nothing, and of a sweep that holds nothing."""
@@ -86,12 +99,15 @@ class Launch(NamedTuple):
 def start(sweep: Path, argv: Sequence[str], *, lasting: bool = True) -> Launch:
     """Begin a launch, and let the processes that this one starts know of it.
 
-    argv: the command, to give it again. lasting: False writes nothing.
+    argv: the command, to give it again; that of `resume` is recorded as what it resumes. lasting:
+    False writes nothing.
     """
     now = datetime.now(UTC)
     name = f"{now:%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
     launch = Launch(sweep.resolve() / FOLDER / f"{name}.json")
-    content = {"argv": list(argv), "cwd": os.getcwd(), "started": now.isoformat(timespec="seconds")}
+    resumed = json.loads(os.environ.pop(RESUMED, "{}"))
+    content = {"argv": list(argv), "cwd": os.getcwd()} | resumed
+    content["started"] = now.isoformat(timespec="seconds")
     if lasting:
         launch.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(launch.file, json.dumps(content, indent=2) + "\n")
@@ -103,6 +119,22 @@ def current() -> Launch | None:
     """The launch that this process belongs to."""
     file = os.environ.get(LAUNCH)
     return Launch(Path(file)) if file else None
+
+
+def typed() -> list[str]:
+    """The command by which this process trains: of its launch, where it is one of a sweep's."""
+    launch = current()
+    try:
+        if launch is not None:
+            return list(json.loads(launch.file.read_text(encoding="utf-8"))["argv"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # removed meanwhile; what this process was told says the same at more length
+    return ["python", "-m", "fcnexp.train", *sys.argv[1:]]
+
+
+def resuming(argv: Sequence[str], cwd: str) -> dict[str, str]:
+    """The environment of a process that gives a command of a launch again."""
+    return os.environ | {RESUMED: json.dumps({"argv": list(argv), "cwd": cwd})}
 
 
 def commands(sweep: Path) -> list[tuple[list[str], str]]:

@@ -23,7 +23,8 @@ from fcnexp.errors import DataError, UserError
 from fcnexp.reporting.records import JOB, read_result, write_atomically
 
 LOCK = "job.lock"
-STATES = ("done", "failed", "stale", "running", "not started")
+START = "start.lock"  # held by what has started a job's process, which may not hold the other yet
+STATES = ("done", "stopped", "failed", "stale", "running", "not started")
 # Seconds to try for a lock: `is_held` takes it for a moment, which is no reason to skip a job.
 PATIENCE, PAUSE = 0.2, 0.02
 
@@ -34,7 +35,9 @@ class LedgerError(UserError):
 
 @dataclass(frozen=True)
 class Record:
-    """What `job.json` holds. state: running, done or failed; seconds: of the last attempt.
+    """What `job.json` holds. state: running, done, failed or stopped (from outside).
+
+    seconds: of the last attempt.
 
     attempts: how often it was started; started, ended: ISO 8601, UTC.
     error: type, message and traceback, the last None where a user's mistake needs none.
@@ -73,7 +76,7 @@ def state_of(folder: Path) -> str:
         return "running" if is_held(folder) else "stale"
     if record.state == "done":
         return "done" if result_of(folder) else "stale"
-    return "failed"
+    return "stopped" if record.state == "stopped" else "failed"
 
 
 def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
@@ -98,12 +101,12 @@ def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def claim(folder: Path) -> Iterator[bool]:
-    """Hold a job's lock; gives False where another process has it.
+def claim(folder: Path, name: str = LOCK) -> Iterator[bool]:
+    """Hold a job's lock of that name; gives False where another process has it.
 
     Processes forked meanwhile do not hold it. Raises LedgerError where it cannot be locked.
     """
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=PATIENCE, poll_interval=PAUSE)
@@ -120,12 +123,12 @@ def claim(folder: Path) -> Iterator[bool]:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process works on this job now."""
-    if not (folder / LOCK).exists():
+def is_held(folder: Path, name: str = LOCK) -> bool:
+    """Whether a process works on this job now; with START, whether one was started that may."""
+    if not (folder / name).exists():
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with FileLock(folder / name, timeout=0):
             return False
     except OSError:  # Timeout is one; so is a folder of somebody else's, of which nothing is known
         return True
@@ -151,11 +154,20 @@ def begin(folder: Path, digest: str, number: int, overrides: Sequence[str]) -> R
     return _write(folder, record)
 
 
-def end(folder: Path, record: Record, error: dict[str, str | None] | None = None) -> Record:
-    """Write that a job came to its end: done, or failed by the error."""
+def end(
+    folder: Path,
+    record: Record,
+    error: dict[str, str | None] | None = None,
+    *,
+    stopped: bool = False,
+) -> Record:
+    """Write that a job came to its end: done, or failed by the error.
+
+    stopped: it was ended from outside, which is no fault of its own; its checkpoints are good.
+    """
     now = datetime.now(UTC)
     changes = {
-        "state": "failed" if error else "done",
+        "state": "stopped" if stopped else "failed" if error else "done",
         "ended": now.isoformat(timespec="milliseconds"),
         "seconds": round((now - datetime.fromisoformat(record.started)).total_seconds(), 1),
         "error": error,
@@ -176,7 +188,8 @@ def remove(folder: Path) -> bool:
     """Remove the folder of a failed or stale job; returns whether it was one."""
     with claim(folder) as mine:
         record = read(folder)
-        bad = mine and (record is None or record.state != "done" or result_of(folder) is None)
+        kept = record is not None and (record.state == "stopped" or result_of(folder) is not None)
+        bad = mine and not kept and not is_held(folder, START)
         if bad:
             shutil.rmtree(folder)
         return bad

@@ -1,5 +1,7 @@
 """Names of a sweep's folders, derived from its config, so that the same jobs meet there again."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,10 +18,23 @@ LEFT_OUT = ("hydra", *(key for key in identity.FREE if key != "scale"))
 
 
 def sweep_name(_root_: DictConfig) -> str:
-    """What a sweep's folder is called: after its file, `jobs` where it was typed, and its scale."""
+    """What a sweep's folder is called: after its file, and its scale.
+
+    Where there is no file, jobs_DIGEST, of what was typed. That holds for the config of the whole
+    command; that of a job, which was told less, has the folder from the launch (`callback`).
+    """
     choices = _root_.hydra.runtime.choices
-    sweep, scale = choices.get("sweeps") or "jobs", choices.get("scale")
+    sweep, scale = choices.get("sweeps"), choices.get("scale")
+    sweep = sweep or f"jobs_{typed_digest(_root_.hydra.overrides.task)}"
     return sweep if scale in (None, "full") else f"{sweep}_{scale}"
+
+
+def typed_digest(overrides: Sequence[str]) -> str:
+    """A short name for a command, whatever the order of its words, by those that count."""
+    keys = {override: override.partition("=")[0].lstrip("+~") for override in overrides}
+    free = tuple(f"{name}." for name in identity.FREE)
+    counted = sorted(word for word, key in keys.items() if not f"{key}.".startswith(free))
+    return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:6]
 
 
 def job_name(_root_: DictConfig) -> str:

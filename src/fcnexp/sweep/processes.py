@@ -19,6 +19,8 @@ from fcnexp.sweep import ledger
 from fcnexp.sweep.job import (
     Ending,
     Job,
+    bury,
+    describe,
     done_before,
     has_failed,
     line_of_failure,
@@ -62,15 +64,22 @@ class Processes:
                 raise
 
     def _do(self, job: Job, command: list[str]) -> Ending:
-        ending = done_before(job) or self._without_process(job)
+        ending = done_before(job)
         if ending is None:
-            gpu = self.gpus.get()
             try:
-                ending = self._in_process(job, command, gpu)
-            finally:
-                self.gpus.put(gpu)
+                ending = self._without_process(job) or self._on_a_gpu(job, command)
+            except (OSError, ledger.LedgerError) as error:  # a full disk, a file for a folder
+                self._say(line_of_failure(job.folder, describe(error)), sys.stderr)
+                ending = Ending("failed")
         note(job, ending.outcome)
         return ending
+
+    def _on_a_gpu(self, job: Job, command: list[str]) -> Ending:
+        gpu = self.gpus.get()
+        try:
+            return self._in_process(job, command, gpu)
+        finally:
+            self.gpus.put(gpu)
 
     def _without_process(self, job: Job) -> Ending | None:
         """What needs none: a job that runs elsewhere, or is not wanted any more."""
@@ -83,7 +92,8 @@ class Processes:
 
     def _in_process(self, job: Job, command: list[str], gpu: str | None) -> Ending:
         job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / OUTPUT).open("ab") as output:
+        starting = ledger.claim(job.folder, ledger.START)
+        with (job.folder / OUTPUT).open("ab") as output, starting:
             with self.lock:
                 if self.stopping:
                     return Ending("skipped")
@@ -109,19 +119,19 @@ class Processes:
         return defaults | os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
 
     def _ending(self, job: Job, pid: int, code: int) -> Ending:
+        result, record = ledger.result_of(job.folder, job.digest), ledger.read(job.folder)
+        if result is not None and record is not None and record.pid == pid:  # however it ended then
+            miou, took = result["scores"]["miou"], f"{record.seconds or 0:.0f} s"
+            self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job.folder.name}")
+            return Ending("now", miou)
         for outcome in ("elsewhere", "skipped"):
             if code == CODES[outcome]:
                 return Ending(outcome)
-        result = ledger.result_of(job.folder, job.digest) if code == 0 else None
-        record = ledger.read(job.folder)
-        if result is not None:
-            miou, took = result["scores"]["miou"], f"{record.seconds if record else 0:.0f} s"
-            self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job.folder.name}")
-            return Ending("now", miou)
-        record = _bury(job, pid, code)
-        if record is not None and record.error:
-            self._say(line_of_failure(job.folder, record.error), sys.stderr)
-        return Ending("failed")
+        stopped = code in (-signal.SIGTERM, -signal.SIGINT)
+        ending, failure = bury(job, _cause(code, job.folder), pid, stopped=stopped)
+        if failure is not None:
+            self._say(line_of_failure(job.folder, failure), sys.stderr)
+        return ending
 
     def _stop(self) -> None:
         with self.lock:
@@ -143,17 +153,6 @@ class Processes:
     def _say(self, line: str, file: TextIO | None = None) -> None:
         with self.lock:
             print(line, file=file or sys.stdout, flush=True)
-
-
-def _bury(job: Job, pid: int, code: int) -> ledger.Record | None:
-    """The record of a job whose process has ended; written here where it could not."""
-    with ledger.claim(job.folder) as mine:
-        record = ledger.read(job.folder)
-        if not mine or (record and record.pid == pid and record.state == "failed"):
-            return record
-        if record is None or record.pid != pid:  # it was gone before it could write anything
-            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
-        return ledger.end(job.folder, record, _cause(code, job.folder))
 
 
 def _cause(code: int, folder: Path) -> dict[str, str | None]:

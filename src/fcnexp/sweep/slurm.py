@@ -17,7 +17,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 
 from fcnexp.errors import ConfigError, UserError
 from fcnexp.sweep import ledger
-from fcnexp.sweep.job import Ending, Job, describe, done_before, line_of_failure, note
+from fcnexp.sweep.job import Ending, Job, bury, describe, done_before, line_of_failure, note
 from fcnexp.sweep.launcher import InProcessLauncher, job_return
 
 GRACE = 60.0  # seconds for a job that Slurm ends to save where it is; Slurm gives it 30
@@ -130,23 +130,17 @@ def _wait(job: Job, queued: Any) -> Ending:
         cause = "its time was up too often; raise hydra.launcher.max_num_timeout or timeout_min"
     else:
         cause = f"ended by Slurm; the same command goes on with it; {queued.paths.stdout}"
-    return _bury(job, {"type": state, "message": cause, "traceback": "\n".join(said[-20:])})
+    _let_it_save(job)
+    told = {"type": state, "message": cause, "traceback": "\n".join(said[-20:])}
+    ending, failure = bury(job, told)
+    if failure is not None:
+        note(job, ending.outcome)
+        print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
+    return ending
 
 
-def _bury(job: Job, failure: dict[str, str | None]) -> Ending:
-    """Write down why a job was lost, once its process is gone, which may still save."""
+def _let_it_save(job: Job) -> None:
+    """Wait until the process of a lost job is gone."""
     end = time.monotonic() + GRACE
     while ledger.is_held(job.folder) and time.monotonic() < end:
         time.sleep(0.2)
-    with ledger.claim(job.folder) as mine:
-        if not mine:
-            return Ending("elsewhere")
-        if (result := ledger.result_of(job.folder, job.digest)) is not None:
-            return Ending("now", result["scores"]["miou"])
-        record = ledger.read(job.folder)
-        if record is None:  # it was ended before it began
-            record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
-        ledger.end(job.folder, record, failure)
-    note(job, "failed")
-    print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
-    return Ending("failed")

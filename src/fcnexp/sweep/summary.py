@@ -34,7 +34,7 @@ def finish(launch: launches.Launch) -> int:
     launch.close()
     shown = shlex.quote(_relative(launch.sweep))
     if done:
-        _compare(jobs, launch.sweep)
+        _compare([job for job in jobs if job.is_dir()], launch.sweep)  # some were not begun
         print(f"side by side: python -m fcnexp.report {shown}")
     if len(done) == len(jobs):
         return 0
@@ -64,7 +64,7 @@ def why(job: Path, state: str) -> str:
         return ""
     if state == "running":
         return place_of(job)
-    if state == "failed" and record is not None and record.error:
+    if state in ("failed", "stopped") and record is not None and record.error:
         first = (record.error["message"] or "").strip().splitlines()[:1]
         return f"{record.error['type']}: {''.join(first)}"
     if state == "stale" and record is not None and record.state == "done":
