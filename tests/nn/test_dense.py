@@ -132,7 +132,7 @@ def test_unknown_ways_to_learn_are_refused():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model=fcn32s_fixed", "dense=deconv_learned"], "model.trained=scores: all else stays"),
+        (["model.trained=scores", "dense=deconv_learned"], "model.trained=scores: all else stays"),
         (["model=fcn32s_fixed", "dense=deconv_d2l"], "model.trained=scores: all else stays"),
         (
             ["experiment=siftflow_fcn8s", "init=scratch", "dense=deconv_learned"],
@@ -147,7 +147,8 @@ def test_interpolations_that_must_not_learn_are_refused(overrides, message):
 
 
 def test_a_net_without_interpolations_to_learn_says_so(caplog):
-    network([NARROW, "model=fcn32s", "dense=deconv_learned"])
+    with caplog.at_level("INFO"):
+        network([NARROW, "model=fcn32s_fixed", "dense=deconv_learned"])
     assert "dense.learned=skips: this net has no skips whose interpolation learns" in caplog.text
 
 

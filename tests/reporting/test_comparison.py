@@ -103,7 +103,19 @@ def test_experiment_stands_for_all_that_it_sets(tmp_path):
     write_run(tmp_path / "max", choices=other, model__skips=[16], model__fusion="max")
     same = CHOICES | {"experiment": "other_max"}  # its fusion is not that of its model elsewhere
     write_run(tmp_path / "other_max", choices=same, model__fusion="max")
-    assert [set(row) for row in told(tmp_path)] == [{"experiment", "model"}] * 4
+    assert [set(row) for row in told(tmp_path)] == [{"experiment"}] * 4
+    plain = {"choices": CHOICES | {"model": "fcn32s"}, "model__skips": []}
+    write_run(tmp_path / "plain", **plain)  # now no experiment has one model and another
+    write_run(tmp_path / "plain_8s", regime__lr=3)
+    assert {"experiment", "model"} <= set(told(tmp_path)[0])
+
+
+def test_option_that_was_typed_beside_an_experiment_is_told(tmp_path):
+    for name, model, skips in (("a", "fcn8s", [16, 8]), ("b", "fcn16s", [16])):
+        choices = CHOICES | {"experiment": name, "model": model}
+        typed = ["experiment", "model"]
+        write_run(tmp_path / name, choices=choices, typed=typed, model__skips=skips)
+    assert told(tmp_path)[1] == {"model": "fcn16s", "experiment": "b"}
 
 
 def test_records_without_options_are_told_apart_by_keys(tmp_path):

@@ -37,7 +37,7 @@ def test_jobs_of_other_processes_find_the_folder(tmp_path):
 
 def test_name_of_a_typed_sweep_is_of_what_counts():
     name = names.typed_digest(["seed=0,1", "model=fcn8s"])
-    same = ["logger=csv", "data.root=/x", "model=fcn8s", "+workers=3", "seed=0,1", "paper.table=2"]
+    same = ["logger=csv", "pictures=0", "model=fcn8s", "+workers=3", "seed=0,1", "paper.table=2"]
     assert names.typed_digest(same) == name
     for other in (["seed=0,1"], ["seed=0,2", "model=fcn8s"], ["seed=0,1", "~model=fcn8s"]):
         assert names.typed_digest(other) != name

@@ -11,19 +11,27 @@ from fcnexp.reporting.records import Run
 def what_tells_apart(runs: Sequence[Run]) -> list[dict[str, str]]:
     """For each run, one of each setting, the keys in which they differ, and its values as typed.
 
-    A group's option stands for all keys that follow from it, unless they were typed, too. Where a
-    record does not have the options, as that of `evaluate`, keys stand for themselves.
+    A group's option stands for all keys that follow from it, and an experiment for the options that
+    do, unless they were typed, too. Where a record does not have the options, as that of
+    `evaluate`, keys stand for themselves.
     """
     recorded = all("choices" in run.result for run in runs)
     choices = [run.result["choices"] if recorded else {} for run in runs]
     configs = [_flat(_setting(run.config)) for run in runs]
-    typed = {key for run in runs for key in run.result.get("typed", ())} - {*_keys(choices)}
-    told: list[tuple[str, list[Any]]] = []
+    every_typed = {key for run in runs for key in run.result.get("typed", ())}
+    typed = every_typed - {*_keys(choices)}
+    groups: dict[str, list[Any]] = {}
     for group in _keys(choices):
         options = [chosen.get(group) for chosen in choices]
         if _differ(options):
-            told.append((group, options))
-    groups = dict(told)
+            groups[group] = options
+    if rows := groups.get("experiment"):  # it chooses options of other groups, too
+        groups = {
+            group: options
+            for group, options in groups.items()
+            if group in ("experiment", *every_typed) or not _follows(options, rows)
+        }
+    told = list(groups.items())
     for key in _keys(configs):
         values = [config.get(key) for config in configs]
         if not _differ(values):
