@@ -112,7 +112,9 @@ def check_learned(cfg: DictConfig, net: Network) -> None:
     kernels = [module for module in net.modules() if isinstance(module, Upsampling)]
     if not any(kernel.learned for kernel in kernels):
         if learned != "none":
-            log.info("dense.learned=%s: this net has no skips whose interpolation learns", learned)
+            log.info(
+                "dense.learned=%s: a net without skips, such as FCN-32s, has none to learn", learned
+            )
         if not list(net.net.dense.parameters()):
             return
     if cfg.model.get("trained") == "scores":

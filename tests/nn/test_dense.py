@@ -149,7 +149,10 @@ def test_interpolations_that_must_not_learn_are_refused(overrides, message):
 def test_a_net_without_interpolations_to_learn_says_so(caplog):
     with caplog.at_level("INFO"):
         network([NARROW, "model=fcn32s_fixed", "dense=deconv_learned"])
-    assert "dense.learned=skips: this net has no skips whose interpolation learns" in caplog.text
+    assert (
+        "dense.learned=skips: a net without skips, such as FCN-32s, has none to learn"
+        in caplog.text
+    )
 
 
 def test_weights_go_from_fixed_to_learned_interpolations_and_not_back():
