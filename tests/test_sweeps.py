@@ -174,3 +174,20 @@ def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
     assert "2 jobs: 1 done (1 now, 0 before), 1 failed" in done.stdout
     assert "side by side: python -m fcnexp.report out" in done.stdout
     assert len(list((tmp_path / "out").glob("*/result.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "message"),
+    [
+        ("train", "+sweep=table3", "a sweep is chosen by sweeps=table3"),
+        ("train", "sweep=table3", "a sweep is chosen by sweeps=table3"),
+        ("train", "+sweeps=table3", "a sweep is chosen by sweeps=table3"),
+        ("train", "sweeps=table3,masking", "one sweep a command; give the others after it"),
+        ("train", "sweeps=bounds", "it is a sweep of python -m fcnexp.bounds sweeps=bounds"),
+        ("bounds", "sweeps=table3", "it is a sweep of python -m fcnexp.train sweeps=table3"),
+    ],
+)
+def test_sweep_written_in_another_way_is_set_right(command, argument, message, tmp_path):
+    done = fcnexp(command, argument, "scale=small", folder=tmp_path, cache=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: {argument}: {message}\n")
+    assert not list(tmp_path.iterdir())
