@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.errors import DataError
@@ -42,8 +41,9 @@ def _asked(config: DictConfig) -> str:
 
 
 def _open(config: DictConfig) -> None:
-    data = instantiate(config.data, _convert_="all")
-    fields = tuple(instantiate(config.modality, _convert_="all").fields)
+    from fcnexp.build import part  # imports torch
+
+    data, fields = part(config, "data"), tuple(part(config, "modality").fields)
     if config.regime.steps:
         data.train(fields)
     data.val(fields)
