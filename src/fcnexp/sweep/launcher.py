@@ -14,9 +14,9 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fcnexp import paths
+from fcnexp import missing_data, paths
 from fcnexp.errors import ConfigError
-from fcnexp.sweep import missing_data, names
+from fcnexp.sweep import names
 from fcnexp.sweep.gpus import hand_out
 from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
 from fcnexp.sweep.processes import Planned, Processes
