@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from fcnexp.reporting.pictures import write_panel
-
 CONFIG = {
     "model": {"_target_": "fcnexp.nn.fcn.SkipNet", "skips": [16, 8], "fusion": "sum"},
     "head": {"_target_": "fcnexp.nn.heads.FcHead", "dropout": 0.5},
@@ -78,6 +76,8 @@ def write_confusion(folder: Path, names, counts) -> None:
 
 def write_pictures(folder: Path, names, *, predicted=1, truth=2, size=(24, 32)) -> None:
     """Panels of a run: of each image the right half is of one class in truth, and predicted."""
+    from fcnexp.reporting.pictures import write_panel  # torch, which a made-up job does without
+
     for name in names:
         rgb = np.full((*size, 3), 200, np.uint8)
         labels = [np.zeros(size, np.uint8) for _ in range(2)]

@@ -20,20 +20,17 @@ NEEDED = {"init=caffemodel": ["init.path=x", "backbone=vgg16"], "init=checkpoint
 NEEDED |= {f"modality={name}": ["data=nyud"] for name in ("hha", "depth", "rgbd", "rgb_hha")}
 NEEDED |= {"init=streams": ["data=nyud", "modality=rgb_hha"]}
 NEEDED |= {"data=folder": ["data.root=x"]}
+NEEDED |= {"init=caffemodel_googlenet": ["backbone=googlenet"]}
 NEEDED |= {"dense=deconv_d2l": ["backbone=resnet18", "model=fcn32s"]}
-
-
-def needed(option: str) -> list[str]:
-    return ["init.path=x"] if option.startswith("experiment=photos") else NEEDED.get(option, [])
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_every_group_is_sound(option):
     """It composes, its keys are those of its constructor, and the net can be built."""
     if option in ("trainer=gpu", "logger=wandb_online", "data=folder"):  # need what is not here
-        check(compose_run([option, *needed(option)]))
+        check(compose_run([option, *NEEDED.get(option, [])]))
         return
-    cfg = compose_run([option, *needed(option)])
+    cfg = compose_run([option, *NEEDED.get(option, [])])
     check(cfg)
     build.dry_run(cfg)
 

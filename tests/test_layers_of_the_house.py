@@ -40,6 +40,7 @@ def test_walls(path):
             "trainers",
             "runs",
             "staging",
+            "missing_data",
             "sweep",
             *ENTRY_POINTS,
         )

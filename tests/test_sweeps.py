@@ -129,14 +129,17 @@ def test_masking_has_the_papers_rows():
 
 
 def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
-    command = [*TINY, "logger=csv", "trainer=cpu", "pictures=0", "seed=0", "hydra.sweep.dir=a b"]
-    done = fcnexp(
-        "train", "sweeps=max_fusion", "scale=small", *command, folder=tmp_path, cache=tmp_path
-    )
+    """One job in a process of its own, as scale=small has it; the other here, which is quicker."""
+    command = ["sweeps=max_fusion", "scale=small", *TINY, "logger=csv", "trainer=cpu", "pictures=0"]
+    command += ["seed=0", "hydra.sweep.dir=a b"]
+    done = fcnexp("train", *command, "model.fusion=sum", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0 and "1 job: 1 done (1 now, 0 before)" in done.stdout, done.stderr
+    here = "hydra/launcher=in_process"
+    done = fcnexp("train", *command, here, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()[-1]
     assert said == "side by side: python -m fcnexp.report 'a b'"
-    assert "2 jobs: 2 done (2 now, 0 before)" in done.stdout
+    assert "2 jobs: 2 done (1 now, 1 before)" in done.stdout
     folder, _ = (tmp_path / "a b").glob("fcn8s_tiny_seed0_*")
     record = json.loads((folder / "result.json").read_text())
     assert {"model.fusion", "seed", "regime.steps"} < set(record["typed"])
@@ -171,3 +174,20 @@ def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
     assert "2 jobs: 1 done (1 now, 0 before), 1 failed" in done.stdout
     assert "side by side: python -m fcnexp.report out" in done.stdout
     assert len(list((tmp_path / "out").glob("*/result.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "message"),
+    [
+        ("train", "+sweep=table3", "a sweep is chosen by sweeps=table3"),
+        ("train", "sweep=table3", "a sweep is chosen by sweeps=table3"),
+        ("train", "+sweeps=table3", "a sweep is chosen by sweeps=table3"),
+        ("train", "sweeps=table3,masking", "one sweep a command; give the others after it"),
+        ("train", "sweeps=bounds", "it is a sweep of python -m fcnexp.bounds sweeps=bounds"),
+        ("bounds", "sweeps=table3", "it is a sweep of python -m fcnexp.train sweeps=table3"),
+    ],
+)
+def test_sweep_written_in_another_way_is_set_right(command, argument, message, tmp_path):
+    done = fcnexp(command, argument, "scale=small", folder=tmp_path, cache=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: {argument}: {message}\n")
+    assert not list(tmp_path.iterdir())

@@ -44,7 +44,7 @@ def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
     if missing:
         raise ConfigError(
             f"modality takes {', '.join(fields)}, but the data set provides "
-            f"{', '.join(data.provides)}; choose data=nyud, or modality=rgb"
+            f"{', '.join(data.provides)}; choose data=nyud or data=rooms, or modality=rgb"
         )
 
 

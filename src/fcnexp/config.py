@@ -171,7 +171,7 @@ def typed(cfg: DictConfig, schema: type) -> DictConfig:
 
     Raises ConfigError naming a key that the schema lacks or whose value does not fit.
     """
-    known = schema.__dataclass_fields__  # type: ignore[attr-defined]
+    known = schema.__dataclass_fields__  # type: ignore[attr-defined]  # it is a dataclass
     for key, value in cfg.items_ex(resolve=False):
         key = str(key)
         if key not in known:

@@ -10,7 +10,9 @@ import json
 from pathlib import PurePath
 from typing import Any
 
-# What changes no number: how a run is watched, and where its machine keeps data and downloads.
+# What changes no number: how a run is watched, what its figures are compared with, where downloaded
+# weights are kept. `scale` is the name of a bundle of settings, and these count themselves. Folders
+# of data are not here: `counted` says what is left of them.
 FREE = (
     *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper", "scale"),
     *("init.folder", "init.first.folder"),

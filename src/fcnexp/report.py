@@ -26,8 +26,8 @@ from fcnexp.reporting.summary import (
     read_summary,
     score_cells,
 )
+from fcnexp.reporting.table_files import markdown, unrounded
 from fcnexp.reporting.tables import print_comparison
-from fcnexp.reporting.written import markdown, unrounded
 
 OPTIONS = ("output", "without")
 FORMATS: dict[str, Callable[[Summary], str]] = {".html": page, ".md": markdown, ".csv": unrounded}

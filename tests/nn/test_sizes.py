@@ -24,7 +24,9 @@ def sizes() -> list[tuple[int, int]]:
     return one_side + [(int(h), int(w)) for h, w in rng.integers(1, 701, (60, 2))]
 
 
-@pytest.mark.parametrize(("backbone", "model"), NETS)
+# FCN-16s, whose crops are FCN-8s's, is among the nets of test_depths.py.
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("model", ["fcn32s", "fcn8s"])
 def test_every_size_gives_scores_of_that_size(backbone, model):
     with torch.device("meta"):
         cfg = compose_run([f"backbone={backbone}", f"model={model}"])
@@ -64,13 +66,12 @@ def test_cells_lie_where_their_grid_says(backbone, monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "max_pool2d", mean_pool)  # lets every pixel through
     channels = ["head.channels=2", "head=fc"]
     net = build.build_net(compose_run([f"backbone={backbone}", *channels]), {"class": 1})[0].eval()
-    make_positive(net)
-    net.double()
+    make_positive(net)  # so nothing cancels out, and float32 shows what moves as well as float64
     scorer = net.scorers()["rgb"]
     height = {"googlenet": 1060, "resnet18": 760, "tiny": 760}.get(
         backbone, 500
     )  # more than the widest view
-    image = torch.rand(1, 3, height, 35, dtype=torch.float64, requires_grad=True)
+    image = torch.rand(1, 3, height, 35, requires_grad=True)
     taps = scorer.backbone(image)
     maps = [(taps[stride], tap.grid) for stride, tap in scorer.backbone.taps.items() if stride > 4]
     for each, grid in [*maps, (scorer.head(taps[max(taps)]), scorer.head.grid)]:

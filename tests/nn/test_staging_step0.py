@@ -40,11 +40,16 @@ def test_new_stage_gives_its_parents_scores(backbone, parent, child):
     torch.testing.assert_close(second, first, rtol=0, atol=1e-9 * first.abs().max())
 
 
+@pytest.fixture(scope="module")
+def vgg16():
+    return pair("vgg16", "fcn32s", "fcn16s")
+
+
 @pytest.mark.parametrize("backbone", ["vgg16", "tiny"])
 @torch.inference_mode()
-def test_new_stage_begins_with_its_parents_coarse_scores_doubled(backbone):
+def test_new_stage_begins_with_its_parents_coarse_scores_doubled(backbone, vgg16):
     """Even kernels: the doubled map is the parent's exactly, between pixels a bend is cut off."""
-    parent, child = pair(backbone, "fcn32s", "fcn16s")
+    parent, child = vgg16 if backbone == "vgg16" else pair(backbone, "fcn32s", "fcn16s")
     coarse, fused = (net.scorers()["rgb"](IMAGE) for net in (parent, child))
     skip = child.scorers()["rgb"].skips["16"]
     doubled = skip.upsampling(coarse, (skip.crop, skip.crop), fused.shape[-2:])
@@ -52,13 +57,13 @@ def test_new_stage_begins_with_its_parents_coarse_scores_doubled(backbone):
 
 
 @torch.inference_mode()
-def test_a_child_of_vgg16_differs_from_its_parent_by_cut_bends_only():
+def test_a_child_of_vgg16_differs_from_its_parent_by_cut_bends_only(vgg16):
     """Two linear interpolations in a row on half-pixel cells are not one.
 
     At a coarse cell the second draws a chord from a quarter cell before to a quarter behind, so
     that it misses at most a quarter of the bend there, over both axes a half of the range.
     """
-    parent, child = (net({"rgb": IMAGE}) for net in pair("vgg16", "fcn32s", "fcn16s"))
+    parent, child = (net({"rgb": IMAGE}) for net in vgg16)
     assert not torch.equal(parent, child)
     assert (parent - child).abs().max() < 0.25 * (parent.max() - parent.min())
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 from made_up_jobs import calls, records, seeds, sweep
 
 from fcnexp.errors import ConfigError
-from fcnexp.sweep import gpus, launcher
+from fcnexp.sweep import gpus, launcher, names
 
 PROGRAM = Path(__file__).parents[1] / "made_up_jobs.py"
 PROCESSES = ["hydra/launcher=subprocess", "hydra.launcher.n_jobs=2"]
@@ -43,7 +44,7 @@ def test_death_of_a_process_costs_its_job_only(tmp_path):
     assert errors[1]["type"] == "ProcessExit" and "exit code 7" in errors[1]["message"]
     assert errors[2]["type"] == "ZeroDivisionError" and "1 / 0" in errors[2]["traceback"]
     assert errors[3]["type"] == "SystemExit" and errors[4] is None
-    assert first.stderr.count("failed: fcn8s_tiny_seed") == 4
+    assert first.stderr.count("(fcn8s_tiny_seed") == first.stderr.count("failed: seed=") == 4
     assert "SIGKILL: its process was ended by SIGKILL" in first.stderr
     (log,) = (tmp_path / "out").glob("*_seed2_*/output.log")
     assert "ZeroDivisionError" in log.read_text() and str(log) in first.stderr
@@ -67,7 +68,7 @@ def test_file_in_the_place_of_a_folder_costs_its_job_only_and_the_others_are_com
     folder.write_text("")
     done = sweep("seed=0,1", *PROCESSES, folder=tmp_path)
     assert done.returncode == 1 and seeds(tmp_path) == [1]
-    assert f"failed: {folder.name}: FileExistsError" in done.stderr
+    assert f"failed: seed=0  ({folder.name}): FileExistsError" in done.stderr
     assert "2 jobs: 1 done (1 now, 0 before), 1 not started" in done.stdout
     assert "not compared" not in done.stderr and (tmp_path / "out/report.html").is_file()
 
@@ -122,12 +123,40 @@ def test_sigterm_ends_the_processes_and_nothing_more_is_started(tmp_path):
     out, err = process.communicate()
     watch.cancel()
     assert process.returncode == 143 and "ending 2 jobs" in err
+    assert err.count("stopped: seed=") == 2 and "failed:" not in err
     assert "3 jobs: 2 stopped, 1 not started" in out
     told = {record["pid"] for record in records(tmp_path).values()}
     assert len(told) == 2 and all(r["error"] for r in records(tmp_path).values())
     for pid in told:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_lines_name_what_differs_among_the_jobs(tmp_path):
+    command = ["model=fcn8s", "modality=rgb,rgb_nyud", "seed=0,1"]
+    done = sweep(*command, *PROCESSES, folder=tmp_path, faults={1: "mistake"})
+    told = [json.loads(file.read_text()) for file in (tmp_path / "out").glob("*/job.json")]
+    (digest,) = [job["digest"] for job in told if job["number"] == 2]
+    folder = f"fcn8s_tiny_seed0_{digest}"
+    assert f"#2 begins: modality=rgb_nyud seed=0  ({folder})" in done.stdout
+    assert re.search(rf"#2 done, .*, \d+ s: modality=rgb_nyud seed=0  \({folder}\)", done.stdout)
+    assert re.search(r"failed: modality=rgb seed=1  \(\w+\): DataError: a.jpg", done.stderr)
+    again = sweep(*command[:2], "seed=0", *PROCESSES, folder=tmp_path)
+    assert f"#1 done before, mean IU 0.0 %: modality=rgb_nyud  ({folder})" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("jobs", "typed", "told"),
+    [
+        ([["a=1", "s=0"], ["a=1", "s=1"]], [], ["s=0", "s=1"]),
+        ([["a=1", "lr=0.3"]], ["a=1"], ["lr=0.3"]),  # a trial of a search
+        ([["a=1"]], ["a=1"], [""]),
+        ([["a=1"], ["a=1"]], [], ["", ""]),
+        ([], [], []),
+    ],
+)
+def test_what_varies(jobs, typed, told):
+    assert names.varying(jobs, typed) == told
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ class SegmentationData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of `batch_size` draws, without end."""
         assert self.augment is not None and self.train is not None
+        draws = AugmentedDraws(self.train, self.augment, self.seed)
         return DataLoader(
-            AugmentedDraws(self.train, self.augment, self.seed),  # type: ignore[arg-type]
+            draws,  # type: ignore[arg-type]  # torch names a loader after samples, not batches
             batch_size=self.batch_size,
             sampler=_SAMPLERS[self.sampling](len(self.train), self.seed, self.first_draw),
             num_workers=self.num_workers,

@@ -92,7 +92,8 @@ class DeconvNet(nn.Module):
         decoder = {"fc6-deconv": self.bottleneck[0]}
         for level in self.levels.values():
             assert isinstance(level, Level)
-            decoder |= {name: conv[0] for name, conv in level.convs.items()}  # type: ignore[index]
+            convs = level.convs.items()
+            decoder |= {name: conv[0] for name, conv in convs}  # type: ignore[index]  # a `block`
         return self.backbone.layers() | self.head.layers() | decoder | self.score_layers()
 
     def score_layers(self) -> dict[str, nn.Module]:

@@ -34,7 +34,7 @@ def scratch(net: Network, recipe: InputRecipe) -> list[Tensor]:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for layer in net.score_layers():
-        nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(layer.weight)  # type: ignore[arg-type]  # a convolution
     return []
 
 
@@ -91,7 +91,7 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
         log.info("%s: copied all layers of the backbone", path)
     if scores == "xavier":
         for layer in net.score_layers():
-            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]  # the same
     return new
 
 
@@ -158,10 +158,10 @@ def streams(
             continue
         stored = read_checkpoint(path)
         trained = stored["fcnexp"]["recipe"]["fields"]
-        if trained != {field: recipe.facts()["fields"][field]}:  # type: ignore[index]
+        mine = recipe.facts()["fields"][field]  # type: ignore[index]  # one of plain values
+        if trained != {field: mine}:
             raise WeightsError(
-                f"init.{field}={path}: trained on {trained}; this stream takes "
-                f"{recipe.facts()['fields'][field]}"  # type: ignore[index]
+                f"init.{field}={path}: trained on {trained}; this stream takes {mine}"
             )
         load_weights(alone, stored, path)
         log.info("%s: copied into the stream of %s", path, field)

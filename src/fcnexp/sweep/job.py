@@ -1,6 +1,5 @@
 """One job of a sweep, around its task: is it to be run, where does it go on, how did it end."""
 
-import os
 import shutil
 import sys
 import traceback
@@ -16,7 +15,6 @@ from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
 from fcnexp.sweep import launches, ledger
 
-RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 STOPPED = 143  # exit code of a training that SIGTERM has ended
 
 Task = Callable[[DictConfig, Path], float | None]
@@ -31,12 +29,20 @@ class Ending(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job of a sweep. number: its place in the launch; folder: absolute; digest: what it is."""
+    """A job of a sweep. number: its place in the launch; folder: absolute; digest: what it is.
+
+    varying: those overrides by which the launch's jobs differ, for people; "" where nobody knows.
+    """
 
     number: int
     overrides: list[str]
     folder: Path
     digest: str
+    varying: str = ""
+
+    def __str__(self) -> str:
+        """As lines on the terminal call it."""
+        return f"{self.varying}  ({self.folder.name})" if self.varying else self.folder.name
 
 
 def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
@@ -46,16 +52,14 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
     Raises LedgerError where the folder cannot be used.
     """
     ending = done_before(job)
-    if ending is None and is_helper(cfg):
-        return Ending("now", task(cfg, job.folder))
     if ending is None:
         with ledger.claim(job.folder) as mine:
             ending = done_before(job)  # a moment ago
             if ending is None and not mine:
-                print(f"skipped, it runs {place_of(job.folder)}: {job.folder.name}")
+                print(f"skipped, it runs {place_of(job.folder)}: {job}")
                 ending = Ending("elsewhere")
             elif ending is None and cfg.fail_fast and has_failed():
-                print(f"skipped, a job has failed: {job.folder.name}")
+                print(f"skipped, a job has failed: {job}")
                 ending = Ending("skipped")
             elif ending is None:
                 return _attempt(task, cfg, job)
@@ -63,10 +67,12 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
     return ending
 
 
-def is_helper(cfg: DictConfig) -> bool:
-    """Whether this is one of several processes of a job, and not the first, which keeps record."""
-    ranked = any(os.environ.get(name, "0") not in ("", "0") for name in RANKS)
-    return ranked and cfg.trainer.devices != 1
+def is_done(job: Job) -> bool:
+    """Whether there is nothing to do for a job; one whose folder is another's is not done."""
+    try:
+        return ledger.result_of(job.folder, job.digest) is not None
+    except ledger.LedgerError:
+        return False
 
 
 def done_before(job: Job) -> Ending | None:
@@ -83,7 +89,7 @@ def done_before(job: Job) -> Ending | None:
     why = "done before"
     if first is not None and first.number != job.number and first.outcome != "begun":
         why = f"the same job as #{first.number}, what differs changes no number"
-    print(f"#{job.number} {why}, mean IU {percent(miou)} %: {job.folder.name}", flush=True)
+    print(f"#{job.number} {why}, mean IU {percent(miou)} %: {job}", flush=True)
     return Ending("before", miou)
 
 
@@ -111,7 +117,7 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         return Ending("now", miou)
     except BaseException as error:  # SystemExit, too: it would end the sweep without a word
         failure = describe(error)
-        print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
+        print(line_of_end(job, failure, stopped=is_stop(error)), file=sys.stderr, flush=True)
         try:
             if record is not None:
                 ledger.end(job.folder, record, failure, stopped=is_stop(error))
@@ -196,12 +202,13 @@ def describe(error: BaseException) -> Failure:
     return {"type": kind, "message": message, "traceback": trace}
 
 
-def line_of_failure(folder: Path, failure: Failure) -> str:
+def line_of_end(job: Job, failure: Failure, *, stopped: bool = False) -> str:
     """One line on a job that has failed or was stopped, and where to look."""
     message = (failure["message"] or "").strip().splitlines() or ["without a message"]
-    log = folder / "output.log"
+    log = job.folder / "output.log"
     return (
-        f"failed: {folder.name}: {failure['type']}: {message[0]}; {log if log.exists() else folder}"
+        f"{'stopped' if stopped else 'failed'}: {job}: {failure['type']}: {message[0]}; "
+        f"{log if log.exists() else job.folder}"
     )
 
 

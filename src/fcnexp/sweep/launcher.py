@@ -14,11 +14,11 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fcnexp import paths
+from fcnexp import missing_data, paths
 from fcnexp.errors import ConfigError
 from fcnexp.sweep import names
 from fcnexp.sweep.gpus import hand_out
-from fcnexp.sweep.job import Ending, Job, done_before, note
+from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
 from fcnexp.sweep.processes import Planned, Processes
 
 # Settings of the sweep itself, which mean nothing to a single job.
@@ -68,15 +68,17 @@ class InProcessLauncher(BasicLauncher):
         """Run the jobs one after the other, those that are not done."""
         assert self.config is not None
         returned: list[JobReturn] = []
-        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-            job = self.plan(number, list(overrides)).job
+        planned = self.plan_all(job_overrides, initial_job_idx)
+        if not self.config.dry_run:
+            self.refuse_missing_data(planned)
+        for job, _ in planned:
             ending = None if self.config.dry_run else done_before(job)
             if ending is None:
-                returned += super().launch([overrides], number)
+                returned += super().launch([job.overrides], job.number)
             else:
                 note(job, ending.outcome)
                 returned.append(job_return(job, ending))
-            self.kept.pop(tuple(overrides), None)
+            self.kept.pop(tuple(job.overrides), None)
         if self.config.dry_run and "study_name" in self.config.hydra.sweeper:
             for checked in returned:
                 _ = checked.return_value  # raises what was wrong
@@ -84,10 +86,27 @@ class InProcessLauncher(BasicLauncher):
             raise SystemExit(0)
         return returned
 
-    def plan(self, number: int, overrides: list[str]) -> Planned:
+    def plan_all(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> list[Planned]:
+        """The jobs of a launch, each as `plan` has it, told apart for people."""
+        assert self.config is not None
+        told = names.varying(job_overrides, self.config.hydra.overrides.task)
+        return [
+            self.plan(number, list(overrides), varying)
+            for number, (overrides, varying) in enumerate(
+                zip(job_overrides, told, strict=True), start=initial_job_idx
+            )
+        ]
+
+    def refuse_missing_data(self, planned: Sequence[Planned]) -> None:
+        """Raise DataError where not one of the jobs that are left has its data."""
+        left = [job.overrides for job, _ in planned if not is_done(job)]
+        missing_data.refuse([self._config_of(overrides) for overrides in left])
+
+    def plan(self, number: int, overrides: list[str], varying: str) -> Planned:
         """A job with its folder, as Hydra would find it, and the command to run it alone."""
-        assert self.config is not None and self.hydra_context is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        config = self._config_of(overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         before = HydraConfig.instance().cfg
@@ -102,8 +121,12 @@ class InProcessLauncher(BasicLauncher):
             HydraConfig.instance().cfg = before
             OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it
         folder = folder.resolve()
-        job = Job(number, overrides, folder, digest)
+        job = Job(number, overrides, folder, digest, varying)
         return Planned(job, command(config, overrides, folder))
+
+    def _config_of(self, overrides: list[str]) -> DictConfig:
+        assert self.config is not None and self.hydra_context is not None
+        return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
 
 
 class SubprocessLauncher(InProcessLauncher):
@@ -131,10 +154,9 @@ class SubprocessLauncher(InProcessLauncher):
             return super().launch(job_overrides, initial_job_idx)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        planned = []
-        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-            planned.append(self.plan(number, list(overrides)))
-            self.kept.pop(tuple(overrides), None)
+        planned = self.plan_all(job_overrides, initial_job_idx)
+        self.refuse_missing_data(planned)
+        self.kept.clear()
         endings = Processes(self.gpus, bool(self.config.fail_fast)).run(planned)
         return [job_return(p.job, ending) for p, ending in zip(planned, endings, strict=True)]
 

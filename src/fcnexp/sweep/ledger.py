@@ -37,9 +37,7 @@ class LedgerError(UserError):
 class Record:
     """What `job.json` holds. state: running, done, failed or stopped (from outside).
 
-    seconds: of the last attempt.
-
-    attempts: how often it was started; started, ended: ISO 8601, UTC.
+    attempts: how often it was started; started, ended: ISO 8601, UTC; seconds: of the last attempt.
     error: type, message and traceback, the last None where a user's mistake needs none.
     number: place in its launch, by which reports order rows.
     """

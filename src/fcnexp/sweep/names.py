@@ -53,6 +53,15 @@ def name_with(config: DictConfig, digest: str) -> str:
     return "_".join([*(str(part).replace("/", "-") for part in parts), digest])
 
 
+def varying(jobs: Sequence[Sequence[str]], typed: Sequence[str]) -> list[str]:
+    """Of each job, the overrides that tell it from the others, in one line.
+
+    jobs: overrides of each. typed: those of the command, which one job alone has with no other.
+    """
+    shared = set(typed) | (set.intersection(*map(set, jobs)) if len(jobs) > 1 else set())
+    return [" ".join(word for word in job if word not in shared) for job in jobs]
+
+
 def digest_of(cfg: DictConfig) -> str:
     """The digest of a run's config, with or without Hydra's part.
 

@@ -23,7 +23,7 @@ from fcnexp.sweep.job import (
     describe,
     done_before,
     has_failed,
-    line_of_failure,
+    line_of_end,
     note,
     place_of,
 )
@@ -69,7 +69,7 @@ class Processes:
             try:
                 ending = self._without_process(job) or self._on_a_gpu(job, command)
             except (OSError, ledger.LedgerError) as error:  # a full disk, a file for a folder
-                self._say(line_of_failure(job.folder, describe(error)), sys.stderr)
+                self._say(line_of_end(job, describe(error)), sys.stderr)
                 ending = Ending("failed")
         note(job, ending.outcome)
         return ending
@@ -84,7 +84,7 @@ class Processes:
     def _without_process(self, job: Job) -> Ending | None:
         """What needs none: a job that runs elsewhere, or is not wanted any more."""
         if ledger.is_held(job.folder):
-            self._say(f"#{job.number} skipped, it runs {place_of(job.folder)}: {job.folder.name}")
+            self._say(f"#{job.number} skipped, it runs {place_of(job.folder)}: {job}")
             return Ending("elsewhere")
         if self.stopping or (self.fail_fast and has_failed()):
             return Ending("skipped")
@@ -107,7 +107,7 @@ class Processes:
                 )
                 self.running.add(process)
             on = "" if gpu is None else f" on GPU {gpu}"
-            self._say(f"#{job.number} begins{on}: {job.folder.name}")
+            self._say(f"#{job.number} begins{on}: {job}")
             code = process.wait()
         with self.lock:
             self.running.discard(process)
@@ -122,7 +122,7 @@ class Processes:
         result, record = ledger.result_of(job.folder, job.digest), ledger.read(job.folder)
         if result is not None and record is not None and record.pid == pid:  # however it ended then
             miou, took = result["scores"]["miou"], f"{record.seconds or 0:.0f} s"
-            self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job.folder.name}")
+            self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job}")
             return Ending("now", miou)
         for outcome in ("elsewhere", "skipped"):
             if code == CODES[outcome]:
@@ -130,7 +130,8 @@ class Processes:
         stopped = code in (-signal.SIGTERM, -signal.SIGINT)
         ending, failure = bury(job, _cause(code, job.folder), pid, stopped=stopped)
         if failure is not None:
-            self._say(line_of_failure(job.folder, failure), sys.stderr)
+            stopped = ending.outcome == "stopped"
+            self._say(line_of_end(job, failure, stopped=stopped), sys.stderr)
         return ending
 
     def _stop(self) -> None:

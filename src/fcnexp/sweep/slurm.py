@@ -17,7 +17,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 
 from fcnexp.errors import ConfigError, UserError
 from fcnexp.sweep import ledger
-from fcnexp.sweep.job import Ending, Job, bury, describe, done_before, line_of_failure, note
+from fcnexp.sweep.job import Ending, Job, bury, describe, done_before, line_of_end, note
 from fcnexp.sweep.launcher import InProcessLauncher, job_return
 
 GRACE = 60.0  # seconds for a job that Slurm ends to save where it is; Slurm gives it 30
@@ -39,10 +39,7 @@ class SlurmLauncher(Submitit):
             return here.launch(job_overrides, initial_job_idx)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = [
-            here.plan(number, list(overrides)).job
-            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
-        ]
+        jobs = [planned.job for planned in here.plan_all(job_overrides, initial_job_idx)]
         endings = [done_before(job) for job in jobs]
         pairs = list(zip(jobs, endings, strict=True))
         ran = iter(self._run([job for job, ending in pairs if ending is None]))
@@ -120,7 +117,7 @@ def _wait(job: Job, queued: Any) -> Ending:
         return Ending("failed" if miou is None else "now", miou)
     except UserError as error:  # such as a folder that cannot be locked
         note(job, "failed")
-        print(line_of_failure(job.folder, describe(error)), file=sys.stderr, flush=True)
+        print(line_of_end(job, describe(error)), file=sys.stderr, flush=True)
         return Ending("failed")
     except UncompletedJobError as error:
         state = queued.get_info().get("State") or "lost"
@@ -135,7 +132,8 @@ def _wait(job: Job, queued: Any) -> Ending:
     ending, failure = bury(job, told)
     if failure is not None:
         note(job, ending.outcome)
-        print(line_of_failure(job.folder, failure), file=sys.stderr, flush=True)
+        stopped = ending.outcome == "stopped"
+        print(line_of_end(job, failure, stopped=stopped), file=sys.stderr, flush=True)
     return ending
 
 

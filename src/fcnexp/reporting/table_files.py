@@ -1,4 +1,4 @@
-"""A report as Markdown and as CSV."""
+"""A report's tables as Markdown and as CSV."""
 
 import csv
 import io
