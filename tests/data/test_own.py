@@ -215,3 +215,11 @@ def test_wrong_classes_file_says_what_to_write(tmp_path, content, message):
     (tmp_path / "classes.yaml").write_text(content)
     with pytest.raises(DataError, match=rf"classes\.yaml: .*{message}"):
         _ = folder(tmp_path).class_names
+
+
+def test_how_images_are_shared_out_is_told_once(tmp_path, caplog):
+    data = folder(without_lists(tmp_path, tuple("abcdefgh")))
+    with caplog.at_level("INFO"):
+        data.train(("rgb",))
+        data.val(("rgb",))
+    assert len([text for text in caplog.messages if "no lists" in text]) == 1

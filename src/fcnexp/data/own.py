@@ -50,6 +50,7 @@ class Folder:
     val_share: float
 
     provides = ("rgb",)
+    _told = False
 
     def __post_init__(self) -> None:
         """Check the share."""
@@ -76,6 +77,15 @@ class Folder:
     def _classes(self) -> ClassesFile:
         return read_classes(Path(self.root).expanduser() / "classes.yaml")
 
+    def _shared_out(self, images: dict[str, Path], root: Path) -> dict[str, list[str]]:
+        """Names by half, told once."""
+        halves = shared_out(images, self.val_share, root)
+        if not self._told:
+            train, val = (len(halves[half]) for half in ("train", "val"))
+            log.info("%s: no lists; by their names %d images train, %d are scored", root, train, val)
+        self._told = True
+        return halves
+
     def _half(self, name: str, split: str | None) -> "Pairs":
         root = find_layout(Path(self.root), ("images", "masks"), "data.root")
         images, masks = by_name(root / "images", SUFFIXES), by_name(root / "masks", (".png",))
@@ -83,8 +93,7 @@ class Folder:
         if listed or self.train_split or self.val_split:
             ids = listed_names(split_file(root, split or name), images)
         else:
-            ids = shared_out(images, self.val_share, root)[name]
-            log.info("%s: no lists, %d images by name are %s", root, len(ids), name)
+            ids = self._shared_out(images, root)[name]
             _refuse_unpaired(masks, images, "masks have no image", root / "images")
         chosen = {one: images[one] for one in ids}
         _refuse_unpaired(chosen, masks, "images have no mask", root / "masks")
