@@ -38,6 +38,7 @@ def test_walls(path):
             "schema",
             "build",
             "trainers",
+            "loggers",
             "runs",
             "staging",
             "sweep",
@@ -47,9 +48,14 @@ def test_walls(path):
     if place == "sweep":
         assert not uses(path, "torch", "fcnexp.build", "fcnexp.nn", "fcnexp.task", "fcnexp.data")
     if uses(path, "lightning"):
-        assert here in ("task/module", "task/callbacks", "data/datamodule", "trainers", "train")
+        assert here in (
+            *("task/module", "task/callbacks", "task/cost", "data/datamodule"),
+            *("tracking/panels", "loggers", "trainers", "train"),
+        )
     if uses(path, "hydra.utils.instantiate"):
         assert here == "build"
+    if place == "tracking":
+        assert not uses(path, "fcnexp.build", "fcnexp.nn", "fcnexp.data", "fcnexp.sweep")
     if place == "reporting":
         assert not uses(path, "lightning", "fcnexp.nn", "fcnexp.build")
 

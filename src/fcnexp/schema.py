@@ -35,10 +35,23 @@ class TrainerChoice:
 
 
 @dataclass
+class WandbChoice:
+    """A W&B run; see conf/logger/wandb.yaml."""
+
+    project: str = MISSING
+    entity: str | None = MISSING
+    mode: str = MISSING
+    wait: float = MISSING
+
+
+@dataclass
 class Logging:
     """Where metrics go besides metrics.csv; see conf/logger."""
 
-    wandb: dict[str, Any] | None = MISSING
+    wandb: WandbChoice | None = MISSING
+    tensorboard: bool = MISSING
+    images: int = MISSING
+    side: int = MISSING
 
 
 @dataclass

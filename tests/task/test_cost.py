@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from fcnexp.task import callbacks, module
-from fcnexp.task.callbacks import Cost, cost_facts
+from fcnexp.task import cost as cost_module
+from fcnexp.task import module
+from fcnexp.task.cost import Cost, cost_facts
 
 
 def trainer_with(cost, net, scoring):
@@ -23,7 +24,7 @@ def trainer_with(cost, net, scoring):
 def play(cost, *events):
     """Hooks at given seconds: a batch of so many images, or a scoring."""
     for begin, end, images in events:
-        with mock.patch.object(callbacks.time, "monotonic", side_effect=[begin, end]):
+        with mock.patch.object(cost_module.time, "monotonic", side_effect=[begin, end]):
             if images:
                 cost.on_train_batch_start()
                 batch = SimpleNamespace(names=["image"] * images)
@@ -36,7 +37,7 @@ def test_images_per_second_leave_scorings_out():
     cost = Cost()
     # Two batches from 100 s on, a scoring from 104 to 150 s, a batch, the end at 152 s.
     play(cost, (100, 0, 6), (102, 0, 6), (104, 0, 0), (150, 0, 4))
-    with mock.patch.object(callbacks.time, "monotonic", return_value=152):
+    with mock.patch.object(cost_module.time, "monotonic", return_value=152):
         cost.on_train_end()
     facts = cost_facts(trainer_with(cost, nn.Linear(3, 2), [0.004, 0.002, 0.9]))
     assert facts["images_per_second"] == pytest.approx(16 / (4 + 2), abs=0.01)

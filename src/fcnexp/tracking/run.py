@@ -1,0 +1,139 @@
+"""One W&B run, which may fail in any way without the training taking notice."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fcnexp.errors import ConfigError
+from fcnexp.tracking.facts import Facts, keep_id
+
+log = logging.getLogger(__name__)
+
+MODES = ("online", "offline")
+STEP = "trainer/global_step"  # what Lightning's logger counts by
+
+
+class Choice(NamedTuple):
+    """Where a run goes. wait: seconds for the server, at most, at its beginning and at its end."""
+
+    project: str
+    entity: str | None
+    mode: str
+    wait: float
+
+
+class Tracked:
+    """A W&B run that has begun. What it cannot take is dropped after one warning."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        self.folder = Path(run.settings.sync_dir)
+        self.lost = False
+
+    def log(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        """Log one line of a run's history, made in here since pictures go to the disk at once."""
+        try:
+            self.run.log(dict(make()))
+        except Exception as error:  # its process is gone, the disk is full: whatever it be
+            if not self.lost:
+                log.warning("W&B takes no more (%s); the record in the run folder goes on", error)
+            self.lost = True
+
+    def finish(self, code: int) -> None:
+        """End the run, as failed where the code is not 0. Waits as long as `Choice.wait` says."""
+        try:
+            self.run.finish(exit_code=code)
+        except TimeoutError:
+            log.warning("W&B has not taken all in time; `wandb sync %s` sends it", self.folder)
+        except Exception as error:
+            log.warning("W&B did not end well (%s); what it has is in %s", error, self.folder)
+
+
+@contextmanager
+def tracked(
+    choice: Choice, facts: Facts, config: dict[str, Any], folder: Path
+) -> Iterator[Tracked]:
+    """A W&B run that lasts as long as the block, and has failed if an exception ends it.
+
+    folder: of the run. Where the server cannot be reached in time, or refuses, a warning says so
+    and the run stays on this machine.
+    """
+    run = _begin(choice, facts, config, folder)
+    code = 1
+    try:
+        yield run
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        raise
+    finally:
+        run.finish(code)
+
+
+def refuse_without_key() -> None:
+    """Raise ConfigError where no API key of W&B is to be found on this machine. Asks nobody."""
+    import wandb
+    from wandb.sdk.lib import wbauth  # knows all places that a key may lie in
+
+    host = wandb.setup().settings.base_url
+    try:
+        key = wbauth.authenticate_session(
+            host=host, source="fcnexp", prompt=False, update_session=False
+        )
+    except wandb.errors.Error as error:
+        raise ConfigError(f"logger.wandb.mode=online: {error}") from None
+    if key is None:
+        raise ConfigError(
+            "logger.wandb.mode=online: no API key; run `wandb login` once, set WANDB_API_KEY, or "
+            "choose logger=wandb, which stays on this machine"
+        )
+
+
+def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -> Tracked:
+    import wandb  # slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)  # where it is missing, W&B writes elsewhere
+    settings = wandb.Settings(
+        init_timeout=choice.wait, finish_timeout=choice.wait, finish_timeout_raises=True
+    )
+
+    def begin(mode: str) -> Any:
+        return wandb.init(
+            project=choice.project,
+            entity=choice.entity,
+            mode=mode,  # type: ignore[arg-type]
+            dir=folder,
+            id=facts.id,
+            resume="allow",
+            name=facts.name,
+            group=facts.group,
+            job_type=facts.kind,
+            tags=facts.tags,
+            config=config,
+            settings=settings,
+        )
+
+    reason = ""
+    try:
+        run = begin(choice.mode)
+    except Exception as error:
+        if choice.mode == "offline":
+            raise
+        reason = " ".join(str(error).split())
+    if reason:
+        wandb.teardown()  # else the id is in use by the attempt that has failed
+        run = begin("offline")
+    if run.id != facts.id:  # an agent of a W&B sweep has given its own
+        keep_id(folder, run.id)
+    run.define_metric(STEP)
+    run.define_metric("*", step_metric=STEP, step_sync=True)
+    started = Tracked(run)
+    if reason:
+        log.warning(
+            "W&B cannot be reached (%s): this run stays on this machine; `wandb sync %s` sends it",
+            reason[:200],
+            started.folder,
+        )
+    return started
