@@ -36,7 +36,13 @@ class WandbFile(NamedTuple):
 
 
 def runs_below(folder: Path) -> list[WandbFile]:
-    """The runs kept below a folder, in the order in which they began."""
+    """The runs kept below a folder, in the order in which they began.
+
+    W&B's own process writes the last of a run after `finish`, and is waited for.
+    """
+    import wandb
+
+    wandb.teardown()
     return [read(path) for path in sorted(folder.rglob("offline-run-*/*.wandb"))]
 
 

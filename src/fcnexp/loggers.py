@@ -83,7 +83,8 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
     choices = cli.what_was_typed()["choices"] if HydraConfig.initialized() else {}
     facts = facts_of(config, choices, folder, goes_on=goes_on)
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
-        yield Loggers([*loggers, CarefulLogger(run)], run, config)
+        careful = [CarefulLogger(run)] if run is not None else []
+        yield Loggers([*loggers, *careful], run, config)
 
 
 def refuse_unusable(cfg: DictConfig) -> None:

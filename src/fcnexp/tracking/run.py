@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +38,8 @@ class Tracked:
             self.run.log(dict(make()))
         except Exception as error:  # its process is gone, the disk is full: whatever it be
             if not self.lost:
-                log.warning("W&B takes no more (%s); the record in the run folder goes on", error)
+                told = "W&B takes no more (%s); the record in the run folder goes on"
+                log.warning(told, _words(error))
             self.lost = True
 
     def finish(self, code: int) -> None:
@@ -48,17 +49,20 @@ class Tracked:
         except TimeoutError:
             log.warning("W&B has not taken all in time; `wandb sync %s` sends it", self.folder)
         except Exception as error:
-            log.warning("W&B did not end well (%s); what it has is in %s", error, self.folder)
+            log.warning(
+                "W&B did not end well (%s); what it has is in %s", _words(error), self.folder
+            )
+            _forget()
 
 
 @contextmanager
 def tracked(
     choice: Choice, facts: Facts, config: dict[str, Any], folder: Path
-) -> Iterator[Tracked]:
+) -> Iterator[Tracked | None]:
     """A W&B run that lasts as long as the block, and has failed if an exception ends it.
 
     folder: of the run. Where the server cannot be reached in time, or refuses, a warning says so
-    and the run stays on this machine.
+    and the run stays on this machine; None where not even that is possible.
     """
     run = _begin(choice, facts, config, folder)
     code = 1
@@ -69,7 +73,8 @@ def tracked(
         code = end.code if isinstance(end.code, int) else 1
         raise
     finally:
-        run.finish(code)
+        if run is not None:
+            run.finish(code)
 
 
 def refuse_without_key() -> None:
@@ -91,7 +96,7 @@ def refuse_without_key() -> None:
         )
 
 
-def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -> Tracked:
+def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -> Tracked | None:
     import wandb  # slow to import
 
     folder.mkdir(parents=True, exist_ok=True)  # where it is missing, W&B writes elsewhere
@@ -115,25 +120,46 @@ def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -
             settings=settings,
         )
 
-    reason = ""
     try:
-        run = begin(choice.mode)
-    except Exception as error:
-        if choice.mode == "offline":
-            raise
-        reason = " ".join(str(error).split())
-    if reason:
-        wandb.teardown()  # else the id is in use by the attempt that has failed
-        run = begin("offline")
+        run = _patiently(begin, choice.mode)
+    except Exception as error:  # no disk, no process: whatever it be, the record does without
+        log.warning("W&B cannot begin (%s); the record in the run folder goes on", _words(error))
+        return None
     if run.id != facts.id:  # an agent of a W&B sweep has given its own
         keep_id(folder, run.id)
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
-    started = Tracked(run)
-    if reason:
+    return Tracked(run)
+
+
+def _patiently(begin: Callable[[str], Any], mode: str) -> Any:
+    """A run in this mode, or offline where that fails, which a warning tells of.
+
+    Once more offline, since the process that keeps W&B's runs may have died with the run before.
+    """
+    try:
+        return begin(mode)
+    except Exception as error:
+        reason = _words(error)
+    _forget()  # else the id is in use by the attempt that has failed
+    run = begin("offline")
+    if mode == "online":
         log.warning(
             "W&B cannot be reached (%s): this run stays on this machine; `wandb sync %s` sends it",
-            reason[:200],
-            started.folder,
+            reason,
+            run.settings.sync_dir,
         )
-    return started
+    return run
+
+
+def _forget() -> None:
+    """End W&B's own process, if it is there; the next run starts another."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
+
+
+def _words(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
