@@ -104,4 +104,4 @@ def refuse_unusable(cfg: DictConfig) -> None:
         if choice.wandb.wait <= 0:
             raise ConfigError(f"logger.wandb.wait={choice.wandb.wait:g}: seconds, above 0")
         if choice.wandb.mode == "online":
-            refuse_without_key()
+            refuse_without_key("logger=wandb_online", "logger=wandb stays on this machine")

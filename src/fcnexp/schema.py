@@ -152,6 +152,16 @@ class ExplainConfig(RunConfig):
 
 
 @dataclass
+class DashboardConfig:
+    """Everything `dashboard` reads; see conf/dashboard.yaml."""
+
+    data: dict[str, Any] = MISSING
+    task: str = MISSING
+    entity: str | None = MISSING
+    project: str = MISSING
+
+
+@dataclass
 class BoundsConfig:
     """Everything `bounds` reads; see conf/bounds.yaml."""
 

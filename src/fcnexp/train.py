@@ -21,9 +21,9 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     Raises UserError on a user's mistake.
     """
     # Slow to import, and not needed to answer --help.
-    from fcnexp import build, loggers, runs, staging
-    from fcnexp.config import check
-    from fcnexp.reporting import records, result, tables
+    from fcnexp import build, cli, loggers, runs, staging
+    from fcnexp.config import check, to_plain
+    from fcnexp.reporting import records, result, start, tables
 
     cfg = check(cfg)
     loggers.refuse_unusable(cfg)
@@ -42,6 +42,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     if len(trainings) > 1:
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+    told = cli.what_was_typed()
+    start.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
     record: dict[str, Any] = {}
     for number, stage in enumerate(trainings, start=1):
         if len(trainings) > 1:

@@ -1,39 +1,13 @@
 """What a run leaves for W&B, read back from its file."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from commands import TINY, fcnexp
 from PIL import Image
-from wandb_file import WandbFile, runs_below
+from wandb_file import runs_below
 
 from fcnexp.data.shapes import CLASS_NAMES
 from fcnexp.labels import VOID
-
-NET = [*TINY, "regime.steps=25", "regime.score_every=10", "logger.images=2", "logger.side=40"]
-PAPER = "paper={table: cvpr_table2, row: FCN-8s}"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """With a finished run in `out/`."""
-    folder = tmp_path_factory.mktemp("run")
-    done = fcnexp("train", *NET, PAPER, "hydra.run.dir=out", folder=folder, cache=folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(folder) -> WandbFile:
-    (found,) = runs_below(folder / "out")
-    return found
-
-
-@pytest.fixture(scope="module")
-def result(folder) -> dict:
-    return json.loads((folder / "out/result.json").read_text())
 
 
 def test_keys_are_these(run, result):

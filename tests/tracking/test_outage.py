@@ -137,8 +137,8 @@ def test_no_key_is_told_before_anything_is_trained(online, server, tmp_path, mon
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
     assert done.stderr == (
-        "error: logger.wandb.mode=online: no API key; run `wandb login` once, set WANDB_API_KEY, "
-        "or choose logger=wandb, which stays on this machine\n"
+        "error: logger=wandb_online: no API key; run `wandb login` once, or set WANDB_API_KEY; "
+        "logger=wandb stays on this machine\n"
     )
 
 

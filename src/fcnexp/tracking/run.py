@@ -77,8 +77,11 @@ def tracked(
             run.finish(code)
 
 
-def refuse_without_key() -> None:
-    """Raise ConfigError where no API key of W&B is to be found on this machine. Asks nobody."""
+def refuse_without_key(asked: str, instead: str) -> None:
+    """Raise ConfigError where no API key of W&B is to be found on this machine. Asks nobody.
+
+    asked: what needs one. instead: what does without.
+    """
     import wandb
     from wandb.sdk.lib import wbauth  # knows all places that a key may lie in
 
@@ -88,11 +91,10 @@ def refuse_without_key() -> None:
             host=host, source="fcnexp", prompt=False, update_session=False
         )
     except wandb.errors.Error as error:
-        raise ConfigError(f"logger.wandb.mode=online: {error}") from None
+        raise ConfigError(f"{asked}: {error}") from None
     if key is None:
         raise ConfigError(
-            "logger.wandb.mode=online: no API key; run `wandb login` once, set WANDB_API_KEY, or "
-            "choose logger=wandb, which stays on this machine"
+            f"{asked}: no API key; run `wandb login` once, or set WANDB_API_KEY; {instead}"
         )
 
 
