@@ -64,7 +64,8 @@ class CarefulLogger(WandbLogger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log one line; what W&B cannot take is dropped."""
-        self.tracked.log(lambda: metrics if step is None else {**metrics, STEP: step})
+        line = {key: value for key, value in metrics.items() if key != "epoch"}  # there are none
+        self.tracked.log(lambda: line if step is None else line | {STEP: step})
 
 
 @contextmanager

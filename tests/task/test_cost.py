@@ -59,6 +59,28 @@ def test_run_that_only_scores_has_no_rate_of_training():
     assert facts["images_per_second"] is None and facts["ms_per_image"] is None
 
 
+def test_rates_speed_and_memory_are_logged_every_so_many_steps():
+    cost, logged = Cost(), []
+    trainer = SimpleNamespace(
+        global_step=8,
+        log_every_n_steps=10,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=9)),
+        loggers=[SimpleNamespace(log_metrics=lambda values, step: logged.append((step, values)))],
+    )
+    groups = [{"name": "weight", "lr": 0.1}, {"name": "score bias", "lr": 2e-10}]
+    batch = SimpleNamespace(names=["image"] * 6)
+    for seconds in (100, 104):  # two steps of 6 images, of which the second is the tenth
+        with mock.patch.object(cost_module.time, "monotonic", return_value=seconds):
+            cost.on_train_batch_start()
+            cost.on_before_optimizer_step(trainer, None, SimpleNamespace(param_groups=groups))
+            cost.on_train_batch_end(trainer, None, None, batch, 0)
+        trainer.global_step += 1
+    ((step, values),) = logged
+    assert step == 9 and values.pop("cost/peak_memory") > 1e6
+    assert values == {"lr/weight": 0.1, "lr/score_bias": 2e-10, "cost/images_per_second": 12 / 4}
+
+
 def test_time_of_an_image_holds_the_forward_pass_and_no_more():
     seconds = iter([10.0, 10.5, 20.0, 20.25])
     task = module.SegmentationTask(
