@@ -15,7 +15,7 @@ OTHER = {
 
 @pytest.mark.parametrize("key", OTHER)
 def test_what_changes_no_number_does_not_count(key):
-    cfg = compose_run(["logger=csv_wandb"])
+    cfg = compose_run(["logger=wandb"])
     before = digest_of(cfg)
     OmegaConf.update(cfg, key, OTHER[key], force_add=True)
     assert digest_of(cfg) == before

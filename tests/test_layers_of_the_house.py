@@ -7,7 +7,17 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fcnexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ENTRY_POINTS = ("train", "evaluate", "predict", "explain", "prepare", "bounds", "report", "cli")
+ENTRY_POINTS = (
+    "train",
+    "evaluate",
+    "predict",
+    "explain",
+    "prepare",
+    "bounds",
+    "report",
+    "cli",
+    "dashboard",
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -38,6 +48,7 @@ def test_walls(path):
             "schema",
             "build",
             "trainers",
+            "loggers",
             "runs",
             "staging",
             "missing_data",
@@ -48,9 +59,14 @@ def test_walls(path):
     if place == "sweep":
         assert not uses(path, "torch", "fcnexp.build", "fcnexp.nn", "fcnexp.task", "fcnexp.data")
     if uses(path, "lightning"):
-        assert here in ("task/module", "task/callbacks", "data/datamodule", "trainers", "train")
+        assert here in (
+            *("task/module", "task/callbacks", "task/cost", "data/datamodule"),
+            *("tracking/panels", "loggers", "trainers", "train"),
+        )
     if uses(path, "hydra.utils.instantiate"):
         assert here == "build"
+    if place == "tracking":
+        assert not uses(path, "fcnexp.build", "fcnexp.nn", "fcnexp.data", "fcnexp.sweep")
     if place == "reporting":
         assert not uses(path, "lightning", "fcnexp.nn", "fcnexp.build")
 

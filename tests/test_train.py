@@ -41,7 +41,7 @@ def fit(voc: str, folder, *overrides: str) -> tuple[SegmentationTask, list[list[
         return step(batch, batch_idx)
 
     task.training_step = spy
-    trainers.build_trainer(cfg, folder).fit(task, data)
+    trainers.build_trainer(cfg, folder, []).fit(task, data)
     return task, passes
 
 

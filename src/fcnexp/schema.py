@@ -35,10 +35,23 @@ class TrainerChoice:
 
 
 @dataclass
+class WandbChoice:
+    """A W&B run; see conf/logger/wandb.yaml."""
+
+    project: str = MISSING
+    entity: str | None = MISSING
+    mode: str = MISSING
+    wait: float = MISSING
+
+
+@dataclass
 class Logging:
     """Where metrics go besides metrics.csv; see conf/logger."""
 
-    wandb: dict[str, Any] | None = MISSING
+    wandb: WandbChoice | None = MISSING
+    tensorboard: bool = MISSING
+    images: int = MISSING
+    side: int = MISSING
 
 
 @dataclass
@@ -136,6 +149,16 @@ class ExplainConfig(RunConfig):
     fail_fast: bool = False
     paper: dict[str, Any] | None = None
     scale: str | None = None
+
+
+@dataclass
+class DashboardConfig:
+    """Everything `dashboard` reads; see conf/dashboard.yaml."""
+
+    data: dict[str, Any] = MISSING
+    task: str = MISSING
+    entity: str | None = MISSING
+    project: str = MISSING
 
 
 @dataclass

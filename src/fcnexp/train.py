@@ -9,7 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.loggers import Loggers
+    from fcnexp.runs import Stopped
     from fcnexp.staging import Stage
+    from fcnexp.task.module import SegmentationTask
 
 
 def train(cfg: DictConfig, folder: Path) -> float | None:
@@ -17,11 +20,13 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import build, runs, staging  # slow to import, and not needed to answer --help
-    from fcnexp.config import check
-    from fcnexp.reporting import records, result, tables
+    # Slow to import, and not needed to answer --help.
+    from fcnexp import build, cli, loggers, runs, staging
+    from fcnexp.config import check, to_plain
+    from fcnexp.reporting import records, result, start, tables
 
     cfg = check(cfg)
+    loggers.refuse_unusable(cfg)
     trainings = staging.stages(cfg, folder)
     if len(trainings) > 1:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
@@ -37,6 +42,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     if len(trainings) > 1:
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+    told = cli.what_was_typed()
+    start.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
     record: dict[str, Any] = {}
     for number, stage in enumerate(trainings, start=1):
         if len(trainings) > 1:
@@ -53,12 +60,9 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 def train_one(stage: "Stage") -> dict[str, Any]:
     """Train one net, from where an earlier run of it stopped if it may, and write its result."""
     import lightning as L
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import build, cli, runs, trainers
-    from fcnexp.reporting import pictures, records, result, tables
-    from fcnexp.sweep import launches
-    from fcnexp.task.callbacks import cost_facts
+    from fcnexp import build, loggers, runs
+    from fcnexp.reporting import tables
 
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -71,8 +75,27 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
         runs.keep_metrics(folder, stopped.step)
         print(f"continues after step {stopped.step}, from {stopped.path}")
+    with loggers.opened(cfg, folder, goes_on=stopped is not None) as logs:
+        seconds = fit(stage, task, data, logs, stopped)
+        return conclude(stage, task, data, logs, seconds)
+
+
+def fit(
+    stage: "Stage",
+    task: "SegmentationTask",
+    data: "SegmentationData",
+    logs: "Loggers",
+    stopped: "Stopped | None",
+) -> float:
+    """Train, score what is not scored yet, store the weights; returns the seconds of training."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from fcnexp import trainers
+    from fcnexp.reporting import records, result
+
+    cfg, folder = stage.cfg, stage.folder
     try:
-        trainer = trainers.build_trainer(cfg, folder)
+        trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
         if not (folder / records.CONFIG).exists():  # the last stage's folder has the run's own
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
         start = time.monotonic()
@@ -85,8 +108,23 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     except SIGTERMException:
         print(f"stopped by SIGTERM; the weights so far are in {folder / 'checkpoints'}")
         raise SystemExit(143) from None  # Lightning's own is 0, as if all were well
-    finally:
-        trainers.close_loggers()
+    return seconds
+
+
+def conclude(
+    stage: "Stage",
+    task: "SegmentationTask",
+    data: "SegmentationData",
+    logs: "Loggers",
+    seconds: float,
+) -> dict[str, Any]:
+    """Draw, write and print what a training came to; returns what result.json holds."""
+    from fcnexp import cli
+    from fcnexp.reporting import pictures, result, tables
+    from fcnexp.sweep import launches
+    from fcnexp.task.cost import cost_facts
+
+    cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
     task.eval()
     pictures.draw_predictions(task.label_image, data.val, cfg.pictures, folder / "pictures")
     facts = {
@@ -101,6 +139,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
         **cli.what_was_typed(),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
+    logs.log_result(record, task.matrix, trainer.global_step)
     tables.print_result(record, cfg.paper)
     print(f"trained {seconds:.0f} s; pictures {folder / 'pictures'}; record {folder}")
     return record

@@ -1,14 +1,15 @@
-"""The Trainers of a run: device, number format, loggers, progress."""
+"""The Trainers of a run: device, number format, progress."""
 
 import logging
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
 from fcnexp.task.callbacks import LAST, on_terminal, progress_bars, training_callbacks
@@ -18,7 +19,9 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 
-def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+def build_trainer(
+    cfg: DictConfig, folder: Path, loggers: Sequence[Logger], callbacks: Sequence[Callback] = ()
+) -> L.Trainer:
     """Lightning's Trainer: as many steps as the regime says, scored now and then."""
     quiet_lightning()
     regime = cfg.regime
@@ -34,9 +37,9 @@ def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, passes),
-        logger=build_loggers(cfg, folder),
+        logger=list(loggers),
         enable_progress_bar=on_terminal(),
-        callbacks=[*training_callbacks(folder), *progress_bars()],
+        callbacks=[*training_callbacks(folder), *callbacks, *progress_bars()],
         enable_model_summary=False,
     )
 
@@ -100,40 +103,6 @@ def multiplies_bfloat16(on_gpu: bool) -> bool:
     capability = torch.backends.cpu.get_cpu_capability()
     has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # private: may go away
     return capability == "AVX512" and bool(has())
-
-
-def build_loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
-    """metrics.csv in the run folder, and W&B where `logger` asks for it."""
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
-    if cfg.logger.wandb is not None:
-        import wandb  # slow to import
-        from lightning.pytorch.loggers import WandbLogger
-
-        folder.mkdir(parents=True, exist_ok=True)  # where it is missing, W&B writes elsewhere
-        try:
-            run = wandb.init(
-                **cfg.logger.wandb,
-                dir=folder,
-                name=folder.name,
-                config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
-            )
-        except wandb.errors.Error as error:
-            raise ConfigError(
-                f"logger.wandb: {error}; `wandb login` once, or logger=csv_wandb, which needs none"
-            ) from None
-        run.define_metric("trainer/global_step")  # what Lightning's logger counts by
-        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-        loggers.append(WandbLogger(experiment=run))
-    return loggers
-
-
-def close_loggers() -> None:
-    """End the W&B run, if any, so that the next job of a sweep starts its own.
-
-    Called while an exception is on its way, it marks the run as failed.
-    """
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish(exit_code=0 if sys.exc_info()[0] is None else 1)
 
 
 def quiet_lightning() -> None:

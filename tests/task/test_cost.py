@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from fcnexp.task import callbacks, module
-from fcnexp.task.callbacks import Cost, cost_facts
+from fcnexp.task import cost as cost_module
+from fcnexp.task import module
+from fcnexp.task.cost import Cost, cost_facts
 
 
 def trainer_with(cost, net, scoring):
@@ -23,7 +24,7 @@ def trainer_with(cost, net, scoring):
 def play(cost, *events):
     """Hooks at given seconds: a batch of so many images, or a scoring."""
     for begin, end, images in events:
-        with mock.patch.object(callbacks.time, "monotonic", side_effect=[begin, end]):
+        with mock.patch.object(cost_module.time, "monotonic", side_effect=[begin, end]):
             if images:
                 cost.on_train_batch_start()
                 batch = SimpleNamespace(names=["image"] * images)
@@ -36,7 +37,7 @@ def test_images_per_second_leave_scorings_out():
     cost = Cost()
     # Two batches from 100 s on, a scoring from 104 to 150 s, a batch, the end at 152 s.
     play(cost, (100, 0, 6), (102, 0, 6), (104, 0, 0), (150, 0, 4))
-    with mock.patch.object(callbacks.time, "monotonic", return_value=152):
+    with mock.patch.object(cost_module.time, "monotonic", return_value=152):
         cost.on_train_end()
     facts = cost_facts(trainer_with(cost, nn.Linear(3, 2), [0.004, 0.002, 0.9]))
     assert facts["images_per_second"] == pytest.approx(16 / (4 + 2), abs=0.01)
@@ -56,6 +57,28 @@ def test_peak_memory_is_of_the_process_in_bytes():
 def test_run_that_only_scores_has_no_rate_of_training():
     facts = cost_facts(trainer_with(Cost(), nn.Identity(), []))
     assert facts["images_per_second"] is None and facts["ms_per_image"] is None
+
+
+def test_rates_speed_and_memory_are_logged_every_so_many_steps():
+    cost, logged = Cost(), []
+    trainer = SimpleNamespace(
+        global_step=8,
+        log_every_n_steps=10,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=9)),
+        loggers=[SimpleNamespace(log_metrics=lambda values, step: logged.append((step, values)))],
+    )
+    groups = [{"name": "weight", "lr": 0.1}, {"name": "score bias", "lr": 2e-10}]
+    batch = SimpleNamespace(names=["image"] * 6)
+    for seconds in (100, 104):  # two steps of 6 images, of which the second is the tenth
+        with mock.patch.object(cost_module.time, "monotonic", return_value=seconds):
+            cost.on_train_batch_start()
+            cost.on_before_optimizer_step(trainer, None, SimpleNamespace(param_groups=groups))
+            cost.on_train_batch_end(trainer, None, None, batch, 0)
+        trainer.global_step += 1
+    ((step, values),) = logged
+    assert step == 9 and values.pop("cost/peak_memory") > 1e6
+    assert values == {"lr/weight": 0.1, "lr/score_bias": 2e-10, "cost/images_per_second": 12 / 4}
 
 
 def test_time_of_an_image_holds_the_forward_pass_and_no_more():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fcnexp.reporting.comparison import Row
 
-# Columns by the name under which records hold them; see `task.callbacks.cost_facts`.
+# Columns by the name under which records hold them; see `task.cost.cost_facts`.
 COSTS = {
     "train_seconds": "training (s)",
     "images_per_second": "training images/s",

@@ -21,7 +21,6 @@ FIGURES = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a com
 
 def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
     """Print the four scores, the paper's beside them where the run has any, and each class's."""
-    console = Console(highlight=False, markup=False)
     scores = Table(title="Scores (%)", title_justify="left")
     scores.add_column("")
     for name in NAMES.values():
@@ -37,8 +36,7 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
         classes.add_column(name, justify="left" if name == "class" else "right")
     for name, iu in result["class_iou"].items():
         classes.add_row(name, percent(iu), percent(result["class_acc"][name]))
-    console.print(classes)
-    console.print(scores)
+    _show(classes, scores)
 
 
 def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
@@ -57,7 +55,7 @@ def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
     for name, count in fixed.items():
         if count:
             table.add_row(name, f"{count:,}", "frozen", "-")
-    Console(highlight=False, markup=False).print(table)
+    _show(table)
 
 
 def print_balance(
@@ -69,7 +67,7 @@ def print_balance(
         table.add_column(name, justify="left" if name == "class" else "right")
     for name, share, weight in zip(class_names, shares, weights, strict=True):
         table.add_row(name, f"{100 * share:.2f}", f"{weight:.3g}")
-    Console(highlight=False, markup=False).print(table)
+    _show(table)
 
 
 def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
@@ -92,9 +90,7 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
     for name in class_names:
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
         classes.add_row(name, *(cell for pair in cells for cell in pair))
-    console = Console(highlight=False, markup=False)
-    console.print(halves)
-    console.print(classes)
+    _show(halves, classes)
 
 
 def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
@@ -114,3 +110,12 @@ def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
 def percent(fraction: float | None) -> str:
     """A fraction as percent with one digit; `-` where there is none."""
     return "-" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _show(*tables: Table) -> None:
+    """Print tables, in a log without lines between the cells."""
+    console = Console(highlight=False, markup=False)
+    for table in tables:
+        if not console.is_terminal:
+            table.box = None
+        console.print(table)

@@ -1,17 +1,16 @@
 """What happens around training: checkpoints, and progress that people can read."""
 
 import logging
-import resource
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from fcnexp.task.cost import Cost
 
 log = logging.getLogger(__name__)
 
@@ -40,74 +39,6 @@ class ScoreLines(Callback):
             bar.print(line)  # above the bar, not through it
         else:
             log.info(line)
-
-
-class Cost(Callback):
-    """Counts what a run takes; `cost_facts` tells it."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self.seconds = 0.0  # of training, without the scorings in between
-        self.since: float | None = None
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Forget the memory of what ran before on this GPU."""
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Go on with the clock, unless it is running."""
-        if self.since is None:
-            self.since = time.monotonic()
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Count the images."""
-        self.images += len(batch.names)
-
-    def on_validation_start(self, *_: Any) -> None:
-        """Stop the clock."""
-        self._stop()
-
-    def on_train_end(self, *_: Any) -> None:
-        """Stop the clock."""
-        self._stop()
-
-    def _stop(self) -> None:
-        if self.since is not None:
-            self.seconds += time.monotonic() - self.since
-            self.since = None
-
-
-def cost_facts(trainer: L.Trainer) -> dict[str, Any]:
-    """What a run took, for its record; None where nothing was measured.
-
-    images_per_second: of training, from reading to the optimiser's step. ms_per_image: median over
-    the images of the last scoring, see `SegmentationTask.scoring_seconds`. peak_memory: bytes; on a
-    GPU what torch allocated for this run, else of the whole process since it began. parameters: of
-    the net, fixed ones included.
-    """
-    cost = next(each for each in trainer.callbacks if isinstance(each, Cost))  # type: ignore[attr-defined]
-    task: Any = trainer.lightning_module
-    device = trainer.strategy.root_device
-    on_gpu = device.type == "cuda"
-    scoring = task.scoring_seconds
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage counts by
-    resident = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    cpu = f"CPU, threads: {torch.get_num_threads()}"
-    return {
-        "images_per_second": round(cost.images / cost.seconds, 2) if cost.seconds else None,
-        "ms_per_image": round(1000 * median(scoring), 3) if scoring else None,
-        "peak_memory": torch.cuda.max_memory_allocated(device) if on_gpu else resident,
-        "parameters": sum(p.numel() for p in task.net.parameters()),
-        "device": torch.cuda.get_device_name(device) if on_gpu else cpu,
-    }
 
 
 class Bar(TQDMProgressBar):

@@ -136,13 +136,14 @@ class SegmentationTask(L.LightningModule):
         """Forget how long the scoring before took."""
         self.scoring_seconds = []
 
-    def validation_step(self, batch: PaddedBatch, batch_idx: int) -> None:
-        """Count one batch."""
+    def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
+        """Count one batch; returns its predictions, class indices (N, H, W), for who shows them."""
         side = self.masking["test"]
         start = self._now()
         prediction = self(batch.fields, batch.sizes, label=batch.label, side=side).argmax(1)
         self.scoring_seconds.append((self._now() - start) / len(batch.names))
         self.scores.update(prediction, batch.label)
+        return prediction
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""

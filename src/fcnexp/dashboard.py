@@ -1,0 +1,90 @@
+"""A ready W&B dashboard: `python -m fcnexp.dashboard preview`, or `publish entity=NAME`."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from fcnexp.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from fcnexp.tracking.dashboard import Drawn
+
+TASKS = ("preview", "publish")
+FILE = "dashboard.json"
+
+
+def dashboard(cfg: DictConfig, folder: Path) -> None:
+    """Show the dashboard, or send it. Raises UserError."""
+    from fcnexp import build
+    from fcnexp.config import check_targets, to_plain, typed
+    from fcnexp.schema import DashboardConfig
+    from fcnexp.tracking.dashboard import as_json, sections, workspace
+
+    cfg = typed(cfg, DashboardConfig)
+    check_targets(to_plain(cfg))
+    if cfg.task not in TASKS:
+        raise ConfigError(f"task={cfg.task}: allowed are {', '.join(TASKS)}")
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise ConfigError("dashboard: not installed; pip install -e '.[dashboard]'")
+    names = build.part(cfg, "data").class_names
+    if cfg.task == "publish":
+        print(publish(cfg, names))
+        return
+    print_sections(sections(names), f"{cfg.entity or 'ENTITY'}/{cfg.project}")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = as_json(workspace(cfg.entity or "ENTITY", cfg.project, names))
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    print(f"what publish would send: {folder / FILE}")
+
+
+def publish(cfg: DictConfig, class_names: Sequence[str]) -> str:
+    """Make the dashboard a view of a project; returns its address. Raises UserError."""
+    from fcnexp.tracking.dashboard import workspace
+    from fcnexp.tracking.run import refuse_without_key
+
+    if cfg.entity is None:
+        raise ConfigError("entity: the W&B team or user whose project it is; add entity=NAME")
+    refuse_without_key("publish", "preview shows the dashboard without an account")
+    try:
+        return workspace(cfg.entity, cfg.project, class_names).save().url
+    except Exception as error:  # of wandb, its HTTP library or the sockets: the network's many
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"publish: W&B did not take it ({words}); is {cfg.entity}/{cfg.project} a project of "
+            "yours, with runs, and the server in reach?"
+        ) from None
+
+
+def print_sections(sections: Mapping[str, Sequence["Drawn"]], title: str) -> None:
+    """Print sections and panels, with the keys that these draw: a tree, or lines in a log."""
+    from rich.console import Console
+    from rich.tree import Tree
+
+    console = Console(highlight=False, markup=False)
+    tree = Tree(title)
+    for name, panels in sections.items():
+        branch = tree.add(name)
+        for panel in panels:
+            keys = ", ".join(panel.keys)
+            branch.add(f"{panel.title} ({panel.kind}): {keys}")
+            if not console.is_terminal:
+                print(f"{name}: {panel.title} ({panel.kind}): {keys}")
+    if console.is_terminal:
+        console.print(tree)
+
+
+def main() -> None:
+    """Entry point: `preview` or `publish` comes as the first word."""
+    from fcnexp import cli
+
+    if len(sys.argv) > 1 and sys.argv[1] in TASKS:
+        sys.argv[1] = f"task={sys.argv[1]}"
+    cli.run(dashboard, "dashboard")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Where a run's numbers go as it trains: metrics.csv, always, W&B and TensorBoard, if asked."""
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fcnexp import cli
+from fcnexp.config import to_plain
+from fcnexp.errors import ConfigError
+from fcnexp.tracking import panels, tables
+from fcnexp.tracking.facts import facts_of
+from fcnexp.tracking.panels import Panel, Panels, wandb_image
+from fcnexp.tracking.run import MODES, STEP, Choice, Tracked, refuse_without_key, tracked
+
+TENSORBOARD = "tensorboard"  # folder of its events, in the run folder
+
+
+class Loggers:
+    """What a Trainer logs to, and what it calls back for pictures."""
+
+    def __init__(self, loggers: list[Logger], run: Tracked | None, config: dict[str, Any]) -> None:
+        self.loggers, self.run, self.config = loggers, run, config
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """What hands images on at each scoring, if anybody is to see them."""
+        choice = self.config["logger"]
+        if self.run is None or not choice["images"]:
+            return []
+        return [Panels(choice["images"], choice["side"], self._show)]
+
+    def log_result(self, result: Mapping[str, Any], matrix: Tensor, steps: int) -> None:
+        """Log what a finished run came to; see `tracking.tables.result_values`.
+
+        result: of result.json. matrix: int64 (K, K), rows truth. steps: that were trained.
+        """
+        if self.run is not None:
+            names = list(result["class_iou"])
+            self.run.log(
+                lambda: tables.result_values(result, matrix, names, self.config) | {STEP: steps}
+            )
+
+    def _show(self, shown: Sequence[Panel], class_names: Sequence[str], step: int) -> None:
+        assert self.run is not None
+        self.run.log(
+            lambda: {panels.KEY: [wandb_image(panel, class_names) for panel in shown], STEP: step}
+        )
+
+
+class CarefulLogger(WandbLogger):
+    """Lightning's logger, on a run that may fail."""
+
+    def __init__(self, run: Tracked) -> None:
+        super().__init__(experiment=run.run)
+        self.tracked = run
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log one line; what W&B cannot take is dropped."""
+        line = {key: value for key, value in metrics.items() if key != "epoch"}  # there are none
+        self.tracked.log(lambda: line if step is None else line | {STEP: step})
+
+
+@contextmanager
+def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]:
+    """The loggers of one run, which end with the block; an exception marks the run as failed.
+
+    goes_on: whether the run in this folder is continued.
+    """
+    config = to_plain(cfg)
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if cfg.logger.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="", version=TENSORBOARD))
+    if cfg.logger.wandb is None:
+        yield Loggers(loggers, None, config)
+        return
+    choices = cli.what_was_typed()["choices"] if HydraConfig.initialized() else {}
+    facts = facts_of(config, choices, folder, goes_on=goes_on)
+    with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
+        careful = [CarefulLogger(run)] if run is not None else []
+        yield Loggers([*loggers, *careful], run, config)
+
+
+def refuse_unusable(cfg: DictConfig) -> None:
+    """Raise ConfigError where a logger cannot work: a wrong value, no extra, no key."""
+    choice = cfg.logger
+    for key, least in (("images", 0), ("side", 1)):
+        if choice[key] < least:
+            raise ConfigError(f"logger.{key}={choice[key]}: {least} or more")
+    if choice.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("logger=tensorboard: not installed; pip install -e '.[tensorboard]'")
+    if choice.wandb is not None:
+        if choice.wandb.mode not in MODES:
+            raise ConfigError(
+                f"logger.wandb.mode={choice.wandb.mode}: allowed are {', '.join(MODES)}; "
+                "logger=csv is without W&B"
+            )
+        if choice.wandb.wait <= 0:
+            raise ConfigError(f"logger.wandb.wait={choice.wandb.wait:g}: seconds, above 0")
+        if choice.wandb.mode == "online":
+            refuse_without_key("logger=wandb_online", "logger=wandb stays on this machine")

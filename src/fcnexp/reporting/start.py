@@ -1,0 +1,62 @@
+"""What a training is about to do, for people: options, and the keys that were typed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.tree import Tree
+
+# In the order in which a person asks; the others follow by name.
+FIRST = ("experiment", "data", "model", "backbone", "head", "dense", "modality", "init", "regime")
+
+
+def print_start(
+    config: Mapping[str, Any], choices: Mapping[str, Any], typed: Sequence[str], folder: Path
+) -> None:
+    """Print the options chosen, with the keys typed below them: a tree, or one line in a log.
+
+    config: resolved, plain. choices: option by group, None where there is none. typed: dotted
+    keys. All other keys are in config.yaml of the folder.
+    """
+    console = Console(highlight=False, markup=False)
+    groups = {name: option for name, option in _in_order(choices) if option is not None}
+    keys = [key for key in dict.fromkeys(typed) if key not in choices and key != "sweeps"]
+    if not console.is_terminal:
+        words = [f"{name}={option}" for name, option in groups.items()]
+        print(" ".join([*words, *(f"{key}={value_of(config, key)}" for key in keys)]))
+        return
+    tree = Tree(str(folder))
+    for name, option in groups.items():
+        branch = tree.add(f"{name:<10} {option}{remark(config, name)}")
+        for key in (key for key in keys if key.startswith(f"{name}.")):
+            branch.add(f"{key.removeprefix(f'{name}.')} = {value_of(config, key)}")
+    for key in (key for key in keys if key.partition(".")[0] not in groups):
+        tree.add(f"{key} = {value_of(config, key)}")
+    console.print(tree)
+
+
+def remark(config: Mapping[str, Any], group: str) -> str:
+    """What of a group's numbers everybody wants to see."""
+    if group != "regime" or not config.get("regime"):
+        return ""
+    regime = config["regime"]
+    images = regime["batch_size"] * regime["accumulate"]
+    every = min(regime["score_every"], regime["steps"])
+    return (
+        f": {regime['steps']} steps of {images} image{'s' if images > 1 else ''}, "
+        f"rate {regime['lr']:g}, scored every {every}"
+    )
+
+
+def value_of(config: Mapping[str, Any], key: str) -> str:
+    """The value of a dotted key; a dash where the config has it no more."""
+    node: Any = config
+    for name in key.split("."):
+        node = node.get(name, "-") if isinstance(node, Mapping) else "-"
+    return "null" if node is None else str(node).replace(", ", ",")
+
+
+def _in_order(choices: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    first = [name for name in FIRST if name in choices]
+    return [(name, choices[name]) for name in [*first, *(n for n in choices if n not in FIRST)]]

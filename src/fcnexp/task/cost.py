@@ -1,0 +1,120 @@
+"""What a run takes: its speed, its memory, and the rates it learns at, logged as it goes."""
+
+import resource
+import sys
+import time
+from statistics import median
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.optim import Optimizer
+
+
+class Cost(Callback):
+    """Counts what a run takes, which `cost_facts` tells, and logs it every `log_every_n_steps`.
+
+    Logged: `lr/GROUP` of each parameter group, `cost/images_per_second` since it was logged last,
+    scorings left out, and `cost/peak_memory`, see `peak_memory`.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0  # of training, without the scorings in between
+        self.since: float | None = None
+        self.rates: dict[str, float] = {}  # of a step that is to be logged
+        self.logged = (0, 0.0)  # images and seconds when it was logged last
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Forget the memory of what ran before on this GPU."""
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Go on with the clock, unless it is running."""
+        if self.since is None:
+            self.since = time.monotonic()
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Keep the rates of a step that is to be logged; the schedule changes them after it."""
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.rates = {
+                f"lr/{group['name'].replace(' ', '_')}": float(group["lr"])
+                for group in optimizer.param_groups
+            }
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the images."""
+        self.images += len(batch.names)
+        if self.rates:
+            values = self.rates | {"cost/peak_memory": peak_memory(trainer.strategy.root_device)}
+            seconds = self.seconds + (time.monotonic() - self.since if self.since else 0)
+            if seconds > self.logged[1]:
+                speed = (self.images - self.logged[0]) / (seconds - self.logged[1])
+                values["cost/images_per_second"] = round(speed, 2)
+            log_now(trainer, values)
+            self.rates, self.logged = {}, (self.images, seconds)
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Stop the clock."""
+        self._stop()
+
+    def on_train_end(self, *_: Any) -> None:
+        """Stop the clock."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.since is not None:
+            self.seconds += time.monotonic() - self.since
+            self.since = None
+
+
+def log_now(trainer: L.Trainer, values: dict[str, Any]) -> None:
+    """Log plain values; `LightningModule.log` would round them to float32."""
+    for logger in trainer.loggers:
+        logger.log_metrics(values, step=logged_step(trainer))
+
+
+def logged_step(trainer: L.Trainer) -> int:
+    """The step that Lightning logs at just now: done ones, but for that under way."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped  # as Lightning's own monitors have it
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: on a GPU what torch allocated for this run, else of the process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage counts by
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def cost_facts(trainer: L.Trainer) -> dict[str, Any]:
+    """What a run took, for its record; None where nothing was measured.
+
+    images_per_second: of training, from reading to the optimiser's step. ms_per_image: median over
+    the images of the last scoring, see `SegmentationTask.scoring_seconds`. peak_memory: bytes, see
+    there. parameters: of the net, fixed ones included.
+    """
+    cost = next(each for each in trainer.callbacks if isinstance(each, Cost))  # type: ignore[attr-defined]
+    task: Any = trainer.lightning_module
+    device = trainer.strategy.root_device
+    on_gpu = device.type == "cuda"
+    scoring = task.scoring_seconds
+    cpu = f"CPU, threads: {torch.get_num_threads()}"
+    return {
+        "images_per_second": round(cost.images / cost.seconds, 2) if cost.seconds else None,
+        "ms_per_image": round(1000 * median(scoring), 3) if scoring else None,
+        "peak_memory": peak_memory(device),
+        "parameters": sum(p.numel() for p in task.net.parameters()),
+        "device": torch.cuda.get_device_name(device) if on_gpu else cpu,
+    }

@@ -1,0 +1,85 @@
+"""A W&B workspace as code: what is drawn of a project's runs, and in which order."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fcnexp.tracking.panels import KEY as PREDICTIONS
+from fcnexp.tracking.run import STEP
+from fcnexp.tracking.tables import CLASSES, CONFUSION, PAPER, PICTURE
+
+RATES = "^lr/"  # of each parameter group, whose names differ from net to net
+NAME = "fcnexp"
+
+
+class Drawn(NamedTuple):
+    """One panel. kind: lines, rates, bars, images or table. keys: what it draws, RATES aside."""
+
+    title: str
+    kind: str
+    keys: tuple[str, ...]
+
+
+def sections(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
+    """The panels by section, in order. class_names: of the data set whose bars are drawn."""
+    return {
+        "Curves": [
+            Drawn("mean IU", "lines", ("val/miou",)),
+            Drawn("loss", "lines", ("train/loss",)),
+            Drawn(
+                "accuracies and f.w. IU", "lines", ("val/pixel_acc", "val/mean_acc", "val/fw_iou")
+            ),
+            Drawn("learning rates", "rates", (RATES,)),
+        ],
+        "Beside the paper": [Drawn("ours and theirs, in percent", "table", (PAPER,))],
+        "Predictions": [Drawn("the same images at each scoring", "images", (PREDICTIONS,))],
+        "Classes": [
+            Drawn("IU of each class", "bars", tuple(f"iou/{name}" for name in class_names)),
+            Drawn("IU, accuracy, pixels", "table", (CLASSES,)),
+            Drawn("confusions, as shares of the truth", "images", (PICTURE,)),
+            Drawn("confusions, as numbers", "table", (f"{CONFUSION}_table",)),
+        ],
+        "Cost": [
+            Drawn("images per second", "lines", ("cost/images_per_second",)),
+            Drawn("peak memory, bytes", "lines", ("cost/peak_memory",)),
+        ],
+    }
+
+
+def workspace(entity: str, project: str, class_names: Sequence[str]) -> Any:
+    """The `wandb_workspaces` object; runs are grouped by sweep. Needs the extra `dashboard`."""
+    import wandb_workspaces.workspaces as ws
+
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[
+            ws.Section(name=name, panels=[_panel(one) for one in drawn], is_open=True)
+            for name, drawn in sections(class_names).items()
+        ],
+        settings=ws.WorkspaceSettings(x_axis=STEP),
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Metric("Group")], pinned_columns=["summary:val/miou", "run:tags"]
+        ),
+    )
+
+
+def as_json(made: Any) -> str:
+    """What would be sent of a workspace."""
+    # There is no public way to see it without an account.
+    return made._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
+
+
+def _panel(drawn: Drawn) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    keys: list[Any] = list(drawn.keys)
+    if drawn.kind == "lines":
+        return wr.LinePlot(title=drawn.title, x=STEP, y=keys)
+    if drawn.kind == "rates":
+        return wr.LinePlot(title=drawn.title, x=STEP, metric_regex=RATES)
+    if drawn.kind == "bars":
+        return wr.BarPlot(title=drawn.title, metrics=keys, max_bars_to_show=len(keys))
+    if drawn.kind == "images":
+        return wr.MediaBrowser(title=drawn.title, media_keys=keys, num_columns=2)
+    return wr.WeavePanelSummaryTable(table_name=keys[0])

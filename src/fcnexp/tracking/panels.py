@@ -1,0 +1,119 @@
+"""The same validation images at each scoring, with truth, prediction and errors as masks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+
+from fcnexp.labels import VOID
+from fcnexp.reporting.pictures import as_picture
+from fcnexp.task.cost import logged_step
+
+KEY = "val/predictions"
+RIGHT, WRONG = 0, 1  # of the errors' mask
+
+
+class Panel(NamedTuple):
+    """One image. rgb: uint8 (H, W, 3); truth, prediction: uint8 (H, W)."""
+
+    name: str
+    rgb: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+class Panels(Callback):
+    """Picks some images out of each scoring and hands them on, as they were scored.
+
+    count: how many, spread evenly over the validation images. side: longest side in pixels. show:
+    is given the panels, the classes' names, and the step.
+    """
+
+    def __init__(
+        self, count: int, side: int, show: Callable[[Sequence[Panel], Sequence[str], int], None]
+    ) -> None:
+        self.count, self.side, self.show = count, side, show
+        self.chosen: set[int] = set()
+        self.panels: list[Panel] = []
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Choose."""
+        images = len(trainer.datamodule.val)  # type: ignore[attr-defined]
+        last = max(1, self.count - 1)
+        self.chosen = {round(i * (images - 1) / last) for i in range(self.count)}
+        self.panels = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the image of this batch, which is the only one in it, if it is a chosen one."""
+        if batch_idx in self.chosen:
+            fields = {name: field[0].cpu() for name, field in batch.fields.items()}
+            truth = batch.label[0].cpu().numpy()
+            prediction = outputs[0].cpu().numpy().astype(np.uint8)
+            panel = Panel(batch.names[0], as_picture(fields), truth, prediction)
+            self.panels.append(shrunk(panel, self.side))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Hand them on."""
+        names: Any = pl_module.class_names
+        if self.panels:
+            self.show(of_one_size(self.panels), names, logged_step(trainer))
+        self.panels = []
+
+
+def shrunk(panel: Panel, side: int) -> Panel:
+    """The panel, no side longer than so many pixels; labels are not mixed."""
+    height, width = panel.truth.shape
+    factor = side / max(height, width)
+    if factor >= 1:
+        return panel
+    size = (max(1, round(factor * width)), max(1, round(factor * height)))
+    rgb = Image.fromarray(panel.rgb).resize(size, Image.Resampling.LANCZOS)
+    labels = (panel.truth, panel.prediction)
+    small = (Image.fromarray(label).resize(size, Image.Resampling.NEAREST) for label in labels)
+    truth, prediction = (np.asarray(label) for label in small)
+    return Panel(panel.name, np.asarray(rgb), truth, prediction)
+
+
+def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels, white and void below and to the right, as large as the largest.
+
+    W&B draws a list of images of several sizes wrongly.
+    """
+    height, width = (max(side) for side in zip(*(p.truth.shape for p in panels), strict=True))
+    padded = []
+    for name, rgb, truth, prediction in panels:
+        room = ((0, height - truth.shape[0]), (0, width - truth.shape[1]))
+        labels = (np.pad(label, room, constant_values=VOID) for label in (truth, prediction))
+        padded.append(Panel(name, np.pad(rgb, (*room, (0, 0)), constant_values=255), *labels))
+    return padded
+
+
+def errors(panel: Panel) -> np.ndarray:
+    """Where the prediction is wrong, uint8 (H, W): RIGHT, WRONG or VOID."""
+    wrong = np.where(panel.prediction == panel.truth, RIGHT, WRONG)
+    return np.where(panel.truth == VOID, VOID, wrong).astype(np.uint8)
+
+
+def wandb_image(panel: Panel, class_names: Sequence[str]) -> Any:
+    """The panel as a wandb.Image with the masks `prediction`, `truth` and `wrong`."""
+    import wandb
+
+    classes = {**dict(enumerate(class_names)), VOID: "void"}
+    judged = {RIGHT: "right", WRONG: "wrong", VOID: "void"}
+    masks = {
+        "prediction": {"mask_data": panel.prediction, "class_labels": classes},
+        "truth": {"mask_data": panel.truth, "class_labels": classes},
+        "wrong": {"mask_data": errors(panel), "class_labels": judged},
+    }
+    return wandb.Image(panel.rgb, masks=masks, caption=panel.name)

@@ -1,0 +1,106 @@
+"""The dashboard draws what runs log, and needs an account only to be sent."""
+
+import importlib.util
+import json
+import re
+
+import pytest
+import wandb
+from commands import fcnexp
+from wandb_server import Server
+
+from fcnexp.data.shapes import CLASS_NAMES
+from fcnexp.tracking.dashboard import sections
+
+PANELS = [panel for panels in sections(CLASS_NAMES).values() for panel in panels]
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
+def test_no_panel_is_empty(panel, run):
+    logged = run.keys
+    if panel.kind == "rates":
+        assert [key for key in logged if re.search(panel.keys[0], key)]
+    elif panel.kind == "bars":  # of the classes that the few images of this run have
+        assert {key for key in logged if key.startswith("iou/")} <= set(panel.keys)
+        assert logged & set(panel.keys)
+    else:
+        assert set(panel.keys) <= logged
+    kinds = {"images": ("images/separated", "image-file"), "table": ("table-file",)}
+    for key in panel.keys if panel.kind in kinds else ():
+        assert run.summary[key]["_type"] in kinds[panel.kind]
+
+
+def test_nothing_that_is_logged_is_left_out(run):
+    """But for W&B's chart of confusions, which is the table beside it, and the counter."""
+    drawn = {key for panel in PANELS for key in panel.keys}
+    left = {key for key in run.keys - drawn if not key.startswith("lr/")}
+    assert left == {"trainer/global_step"}
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic V1 style")
+def test_preview_prints_and_writes_what_would_be_sent(tmp_path):
+    command = ["preview", "project=mine", "hydra.run.dir=out"]
+    done = fcnexp("dashboard", *command, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Curves: mean IU (lines): val/miou\n" in done.stdout
+    assert all(f"iou/{name}" in done.stdout for name in CLASS_NAMES)
+    sent = json.loads((tmp_path / "out/dashboard.json").read_text())
+    names = [each["name"] for each in found(sent, "sections")[0]]
+    assert names == list(sections(CLASS_NAMES)) and sent["project"] == "mine"
+    text = json.dumps(sent)
+    assert all(f'"{key}"' in text for panel in PANELS for key in panel.keys)
+    grouping = [each["name"] for each in found(sent, "grouping")[0]]
+    assert grouping == ["group"]
+
+
+def found(node, name: str) -> list:
+    if isinstance(node, list):
+        return [each for value in node for each in found(value, name)]
+    if not isinstance(node, dict):
+        return []
+    here = [node[name]] if node.get(name) else []
+    return here + [each for value in node.values() for each in found(value, name)]
+
+
+@pytest.fixture
+def no_account(monkeypatch, tmp_path):
+    wandb.teardown()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    yield monkeypatch
+    wandb.teardown()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["publish"], "entity: the W&B team or user whose project it is; add entity=NAME"),
+        (
+            ["publish", "entity=me"],
+            "publish: no API key; run `wandb login` once, or set WANDB_API_",
+        ),
+        (["publsh"], "publsh: cannot be read as KEY=VALUE"),
+        (["task=show"], "task=show: allowed are preview, publish"),
+    ],
+)
+def test_mistake_is_one_sentence(typed, message, no_account, tmp_path):
+    done = fcnexp("dashboard", *typed, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_server_that_refuses_is_one_sentence(no_account, tmp_path):
+    server = Server("401")
+    no_account.setenv("WANDB_API_KEY", "k" * 40)
+    no_account.setenv("WANDB_BASE_URL", server.url)
+    done = fcnexp("dashboard", "publish", "entity=me", folder=tmp_path, cache=tmp_path)
+    server.close()
+    assert done.returncode == 1 and "error: publish: W&B did not take it (" in done.stderr
+    assert "is me/fcnexp a project of yours" in done.stderr and server.asked
+
+
+def test_missing_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = fcnexp("dashboard", "preview", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: dashboard: not installed; pip install -e '.[dashboard]'\n"

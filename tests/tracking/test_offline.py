@@ -1,0 +1,124 @@
+"""What a run leaves for W&B, read back from its file."""
+
+import numpy as np
+import pytest
+from commands import TINY, fcnexp
+from PIL import Image
+from wandb_file import runs_below
+
+from fcnexp.data.shapes import CLASS_NAMES
+from fcnexp.labels import VOID
+
+
+def test_keys_are_these(run, result):
+    classes = {f"iou/{name}" for name, iou in result["class_iou"].items() if iou is not None}
+    assert run.keys == classes | {
+        *("train/loss", "val/miou", "val/pixel_acc", "val/mean_acc", "val/fw_iou"),
+        *("lr/weight", "lr/norm", "lr/score_weight", "lr/score_bias"),
+        *("cost/images_per_second", "cost/peak_memory"),
+        *("val/predictions", "val/classes", "val/confusion_table", "val/confusion_picture"),
+        *("val/paper", "trainer/global_step"),
+    }
+
+
+def test_numbers_and_steps_are_those_of_the_record(run, result):
+    steps = [line["trainer/global_step"] for line in run.history if "val/miou" in line]
+    assert steps == [9, 19, 25]
+    last = [line for line in run.history if "val/miou" in line][-1]
+    for name, score in result["scores"].items():
+        assert last[f"val/{name}"] == pytest.approx(score, abs=1e-6)
+    rates = [line["lr/weight"] for line in run.history if "lr/weight" in line]
+    assert len(rates) == 2 and rates[0] > rates[1] > 0  # of steps 10 and 20, past the peak
+    assert run.summary["cost/peak_memory"] == pytest.approx(result["peak_memory"], rel=0.2)
+    assert run.summary["iou/background"] == result["class_iou"]["background"]
+
+
+def test_run_is_found_by_name_tags_and_config(run, folder):
+    assert run.run.display_name == "fcn8s_tiny_seed0_out" and not run.run.run_group
+    assert list(run.run.tags) == ["cvpr_table2", "FCN-8s", "fcn8s", "tiny"]
+    assert run.run.job_type == "run" and run.exit_code == 0
+    assert run.run.run_id == (folder / "out/wandb_id.txt").read_text().strip()
+    assert run.config["regime"]["steps"] == 25 and run.config["model"]["skips"] == [16, 8]
+    assert run.config["data"]["side"] == [48, 56]
+
+
+def test_predictions_are_the_same_images_with_masks_and_classes(run, folder):
+    shown = [line["val/predictions"] for line in run.history if "val/predictions" in line]
+    assert [panel["captions"] for panel in shown] == [["val_0000", "val_0002"]] * 3
+    assert max(shown[0]["width"], shown[0]["height"]) == 40
+    sizes, masks = set(), []
+    for mask in shown[-1]["all_masks"]:
+        assert set(mask) == {"prediction", "truth", "wrong"}
+        arrays = {
+            name: np.asarray(Image.open(run.media / one["path"])) for name, one in mask.items()
+        }
+        sizes |= {array.shape for array in arrays.values()}
+        masks.append(arrays)
+    assert sizes == {(shown[0]["height"], shown[0]["width"])}
+    for each in masks:
+        void, wrong = each["truth"] == VOID, each["prediction"] != each["truth"]
+        assert np.array_equal(each["wrong"], np.where(void, VOID, wrong))
+    truths = {mask["truth"]["path"] for panel in shown for mask in panel["all_masks"]}
+    assert len({path.rpartition("_")[2] for path in truths}) == 2  # of the two images, each time
+
+
+def test_masks_name_their_classes(run):
+    kept = run.config["_wandb"]["mask/class_labels"]
+    named = {
+        key.rpartition("_")[2]: {int(index): name for index, name in labels["value"].items()}
+        for key, labels in kept.items()
+    }
+    classes = {**dict(enumerate(CLASS_NAMES)), VOID: "void"}
+    judged = {0: "right", 1: "wrong", VOID: "void"}
+    assert named == {"prediction": classes, "truth": classes, "wrong": judged}
+
+
+def test_tables_hold_the_result(run, result, folder):
+    classes = run.table("val/classes")
+    assert classes["columns"] == ["class", "IU", "accuracy", "pixels"]
+    lines = (folder / "out/confusion.csv").read_text().splitlines()[1:]
+    matrix = np.array([line.split(",")[1:] for line in lines], int)
+    assert [row[0] for row in classes["data"]] == list(result["class_iou"])
+    assert [row[1] for row in classes["data"]] == list(result["class_iou"].values())
+    assert [row[2] for row in classes["data"]] == list(result["class_acc"].values())
+    assert [row[3] for row in classes["data"]] == matrix.sum(1).tolist()
+    cells = run.table("val/confusion_table")["data"]
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    assert [cell[:2] for cell in cells[:2]] == [["background"] * 2, ["background", "disc"]]
+    np.testing.assert_allclose([cell[2] for cell in cells], shares.ravel())
+    paper = run.table("val/paper")
+    ours = {row[0]: row for row in paper["data"]}["miou"]
+    remark = "other data than the paper's"
+    told = [62.7, None, "FCN-8s", "CVPR 2015, table 2", "verified", remark]
+    assert ours[1] == pytest.approx(100 * result["scores"]["miou"]) and ours[2:] == told
+
+
+def test_continued_run_is_the_same_and_one_begun_anew_another(folder):
+    tiny = [*TINY, "logger.images=0", "resume=true", "hydra.run.dir=again"]
+    for steps in (5, 5):
+        done = fcnexp("train", *tiny, f"regime.steps={steps}", folder=folder, cache=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "again/result.json").unlink()  # as if it had been stopped before its end
+    for each in (folder / "again").iterdir():
+        if each.name != "wandb" and each.name != "wandb_id.txt":
+            each.rename(folder / f"away_{each.name}")
+    done = fcnexp("train", *tiny, "regime.steps=5", folder=folder, cache=folder)
+    assert done.returncode == 0, done.stderr
+    first, second, third = (run.run.run_id for run in runs_below(folder / "again"))
+    assert first == second != third
+    assert first.partition("-")[0] == third.partition("-")[0]  # the job's digest
+
+
+def test_jobs_of_a_sweep_are_runs_of_one_group_and_a_failed_one_is_marked(tmp_path):
+    command = [*TINY, "logger.images=0", "pictures=0", "hydra.sweep.dir=mine", "seed=0,1"]
+    command += ["modality.rgb.std=[1,1,1],[0,0,0]"]  # the latter: the loss is no number
+    done = fcnexp("train", "-m", *command, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1
+    runs = runs_below(tmp_path / "mine")
+    assert len({run.run.run_id for run in runs}) == 4
+    assert {run.run.run_group for run in runs} == {"mine"}
+    assert sorted(run.exit_code for run in runs) == [0, 0, 1, 1]
+    assert {run.run.display_name for run in runs} == {
+        path.name for path in (tmp_path / "mine").glob("fcn8s_tiny_seed*")
+    }
+    assert all(("val/classes" in run.keys) == (run.exit_code == 0) for run in runs)

@@ -1,0 +1,54 @@
+"""Which images are shown, and how."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from fcnexp.labels import VOID
+from fcnexp.tracking.panels import Panel, Panels, errors, of_one_size, shrunk
+
+
+def panel(height: int, width: int) -> Panel:
+    truth = np.zeros((height, width), np.uint8)
+    truth[:, width // 2 :] = 3
+    return Panel("a", np.full((height, width, 3), 9, np.uint8), truth, truth.copy())
+
+
+def test_sides_are_bounded_and_labels_not_mixed():
+    small = shrunk(panel(100, 40), 25)
+    assert small.rgb.shape == (25, 10, 3) and small.truth.shape == (25, 10)
+    assert set(np.unique(small.truth)) == {0, 3} and (small.truth[:, 5:] == 3).all()
+    assert shrunk(panel(20, 25), 25).truth.shape == (20, 25)
+    assert shrunk(panel(100, 1), 25).truth.shape == (25, 1)
+
+
+def test_images_of_several_sizes_become_one_with_void_beyond():
+    tall, wide = of_one_size([panel(6, 2), panel(3, 4)])
+    assert tall.truth.shape == wide.prediction.shape == wide.rgb.shape[:2] == (6, 4)
+    assert (tall.truth[:, 2:] == VOID).all() and (wide.rgb[3:] == 255).all()
+    assert (wide.prediction[3:] == VOID).all() and (wide.truth[:3, 2:] == 3).all()
+
+
+def test_errors_leave_void_out():
+    one = panel(1, 4)._replace(prediction=np.array([[0, 3, 3, 0]], np.uint8))
+    one.truth[0, 3] = VOID
+    assert errors(one).tolist() == [[0, 1, 0, VOID]]
+
+
+def test_the_same_images_are_picked_spread_evenly():
+    shown = []
+    picks = Panels(3, 10, lambda panels, names, step: shown.append([p.name for p in panels]))
+    trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(val=range(9)),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=4)),
+    )
+    for _ in range(2):
+        picks.on_validation_start(trainer, None)
+        for i in range(9):
+            label = torch.zeros(1, 2, 2, dtype=torch.uint8)
+            fields = {"rgb": torch.zeros(1, 3, 2, 2, dtype=torch.uint8)}
+            batch = SimpleNamespace(fields=fields, label=label, names=[str(i)])
+            picks.on_validation_batch_end(trainer, None, label.long(), batch, i)
+        picks.on_validation_end(trainer, SimpleNamespace(class_names=("x",)))
+    assert shown == [["0", "4", "8"]] * 2

@@ -1,0 +1,65 @@
+"""A stub of W&B's server on this machine, in several moods."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Server(ThreadingHTTPServer):
+    """mood: `works`, `hangs`, or the status code that every request is answered with."""
+
+    daemon_threads = True
+
+    def __init__(self, mood: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.mood, self.asked = mood, []
+        self.closing = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def close(self) -> None:
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.server.asked.append(self.path)
+        if self.server.mood == "hangs":
+            self.server.closing.wait()
+            return
+        code = 200 if self.server.mood == "works" else int(self.server.mood)
+        self.send_response(code)
+        self.end_headers()
+        answer = (
+            {"errors": [{"message": f"mood {code}"}]} if code != 200 else {"data": answer_to(body)}
+        )
+        self.wfile.write(json.dumps(answer).encode())
+
+    do_GET = do_PUT = do_POST
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def answer_to(body: bytes) -> dict:
+    """Enough for a run to begin and to be sent."""
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        return {}
+    query, run = asked.get("query", ""), (asked.get("variables") or {}).get("name")
+    if "viewer" in query:
+        return {"viewer": {"id": "1", "entity": "e", "username": "u", "flags": "{}"}}
+    if "upsertBucket" in query:
+        project = {"id": "1", "name": "p", "entity": {"id": "1", "name": "e"}}
+        bucket = {"id": "1", "name": run, "displayName": run, "config": "{}", "project": project}
+        return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+    return {"model": {"id": "1", "name": "p", "bucket": None}} if "RunResumeStatus" in query else {}
