@@ -7,7 +7,17 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fcnexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ENTRY_POINTS = ("train", "evaluate", "predict", "explain", "prepare", "bounds", "report", "cli")
+ENTRY_POINTS = (
+    "train",
+    "evaluate",
+    "predict",
+    "explain",
+    "prepare",
+    "bounds",
+    "report",
+    "cli",
+    "export",
+)
 
 
 def imports(path: Path) -> set[str]:

@@ -2,42 +2,32 @@
 
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from fcnexp.onnx_net import OnnxNet
     from fcnexp.task.module import SegmentationTask
 
 
 def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
-    import torch  # slow to import, and not needed to answer --help
-    from rich.progress import track
+    from rich.progress import track  # slow to import, and not needed to answer --help
 
-    from fcnexp import build
     from fcnexp.config import typed
-    from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.schema import PredictConfig
     from fcnexp.task.callbacks import on_terminal
 
     cfg = typed(cfg, PredictConfig)
     if cfg.device not in ("cpu", "cuda"):
         raise ConfigError(f"device={cfg.device}: allowed are cpu and cuda")
-    if cfg.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
     output = Path(cfg.output) if cfg.output else folder
     photographs = find_photographs(cfg.input)
     refuse_overwriting(photographs, output)
-    task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
-    if set(task.recipe.fields) != {"rgb"}:
-        raise ConfigError(
-            f"checkpoint={cfg.checkpoint}: this net takes {', '.join(task.recipe.fields)}; predict "
-            "gives photographs, rgb, only"
-        )
-    task = task.to(cfg.device)
+    task = net_of(cfg)
     output.mkdir(parents=True, exist_ok=True)
     unread = []
     for path in track(photographs, "labelling", disable=not on_terminal()):
@@ -51,8 +41,44 @@ def predict(cfg: DictConfig, folder: Path) -> None:
         raise DataError("; ".join(str(error) for error in unread))
 
 
+def net_of(cfg: DictConfig) -> "SegmentationTask | OnnxNet":
+    """The net that labels, of a checkpoint or of an exported file. Raises UserError."""
+    if (cfg.checkpoint is None) == (cfg.onnx is None):
+        given = "neither was given" if cfg.onnx is None else "both were given"
+        raise ConfigError(
+            f"checkpoint, onnx: {given}; add one of them, checkpoint=RUN/checkpoints/last.ckpt or "
+            "onnx=FILE.onnx"
+        )
+    if cfg.onnx is not None:
+        from fcnexp.onnx_net import OnnxNet
+
+        task: Any = OnnxNet(cfg.onnx, cfg.device)
+        source, fields = f"onnx={cfg.onnx}", list(task.fields)
+    else:
+        import torch
+
+        from fcnexp import build
+        from fcnexp.nn.checkpoints import read_checkpoint
+
+        if cfg.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
+        task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+        task = task.to(cfg.device)
+        source, fields = f"checkpoint={cfg.checkpoint}", list(task.recipe.fields)
+    if fields != ["rgb"]:
+        raise ConfigError(
+            f"{source}: this net takes {', '.join(fields)}; predict gives photographs, rgb, only"
+        )
+    return task
+
+
 def label_one(
-    task: "SegmentationTask", path: Path, output: Path, *, overlay: bool, save_scores: bool
+    task: "SegmentationTask | OnnxNet",
+    path: Path,
+    output: Path,
+    *,
+    overlay: bool,
+    save_scores: bool,
 ) -> None:
     """Write NAME.png and what else is asked for. Raises DataError where the file is no picture."""
     import numpy as np
@@ -63,7 +89,10 @@ def label_one(
     from fcnexp.reporting import pictures
 
     rgb = read_rgb(path, upright=True)
-    label, scores = task.label_image({"rgb": rgb})
+    try:
+        label, scores = task.label_image({"rgb": rgb})
+    except DataError as error:  # a net knows no files
+        raise DataError(f"{path}: {error}") from None
     save_indexed(output / f"{path.stem}.png", label.numpy())
     if overlay:
         mixed = pictures.overlay(rgb.permute(1, 2, 0).numpy(), label.numpy())

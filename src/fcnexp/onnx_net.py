@@ -1,0 +1,83 @@
+"""A net that `export` wrote, run by onnxruntime: it labels images as a checkpoint's net does."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxNet:
+    """The net of an ONNX file.
+
+    path: a file of `python -m fcnexp.export`; device: `cpu` or `cuda`.
+    class_names: in the order of the scores. fields: names of what it takes. facts: all that the
+    file tells of its net. Raises ExportError where onnxruntime is not installed, ConfigError where
+    it has no such device, WeightsError where the file is missing, damaged or not one of ours.
+    """
+
+    def __init__(self, path: str | Path, device: str) -> None:
+        if find_spec("onnxruntime") is None:
+            raise ExportError(
+                f"onnx={path}: onnxruntime is not installed; pip install -e '.[export]'"
+            )
+        import onnxruntime
+
+        if PROVIDERS[device] not in onnxruntime.get_available_providers():
+            raise ConfigError(
+                f"device={device}: this onnxruntime has no {PROVIDERS[device]}; pip install "
+                "onnxruntime-gpu instead of onnxruntime, or device=cpu"
+            )
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise WeightsError(
+                f"onnx={path}: no such file; python -m fcnexp.export checkpoint=... writes one"
+            )
+        try:
+            self.session = onnxruntime.InferenceSession(str(file), providers=[PROVIDERS[device]])
+        except Exception as error:  # onnxruntime raises many types
+            first = str(error).splitlines()[0]
+            raise WeightsError(f"onnx={path}: damaged, or not an ONNX file ({first})") from None
+        self.facts: dict[str, Any] = _facts_in(self.session, path)
+        self.class_names = tuple(self.facts["class_names"])
+        self.fields = tuple(self.facts["takes"])
+        self.least_side: int = self.facts["least_side"]
+
+    def label_image(self, fields: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
+
+        fields: as stored, each (C, H, W), by name. Raises DataError where they are too small.
+        """
+        height, width = fields[self.fields[0]].shape[-2:]
+        if min(height, width) < self.least_side:
+            raise DataError(
+                f"{width}x{height} pixels: this net's ONNX file takes {self.least_side} and more "
+                "along each axis; predict checkpoint=... takes any"
+            )
+        arrays = {name: np.ascontiguousarray(fields[name][None].numpy()) for name in self.fields}
+        scores = torch.from_numpy(self.session.run(["scores"], arrays)[0][0])
+        return scores.argmax(0).to(torch.uint8), scores
+
+
+def _facts_in(session: Any, path: str | Path) -> dict[str, Any]:
+    """What `export` wrote beside the graph. Raises WeightsError."""
+    try:
+        facts = json.loads(session.get_modelmeta().custom_metadata_map["fcnexp"])
+        return {
+            **facts,
+            "class_names": list(facts["class_names"]),
+            "takes": dict(facts["takes"]),
+            "least_side": int(facts["least_side"]),
+        }
+    except (KeyError, TypeError, ValueError):
+        raise WeightsError(
+            f"onnx={path}: an ONNX file, but not of fcnexp: it does not say what it takes; python "
+            "-m fcnexp.export checkpoint=... writes one that does"
+        ) from None
