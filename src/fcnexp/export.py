@@ -1,11 +1,13 @@
 """A net for other programs: `python -m fcnexp.export checkpoint=... output=fcn.onnx`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, ExportError
 
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
 
 
@@ -48,9 +50,14 @@ def export(cfg: DictConfig, folder: Path) -> None:
 
 
 def where_to(cfg: DictConfig, folder: Path) -> Path:
-    """The file to write. Raises ConfigError where the choices do not go together."""
+    """The file to write. Raises UserError where it cannot be, or choices do not go together."""
     if cfg.format not in SUFFIXES:
         raise ConfigError(f"format={cfg.format}: allowed are {', '.join(SUFFIXES)}")
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+    if cfg.format == "onnx" and missing:
+        raise ExportError(
+            f"format=onnx: {', '.join(missing)} is not installed; pip install -e '.[export]'"
+        )
     if cfg.labels and cfg.format == "state_dict":
         raise ConfigError("labels=true: tensors alone give no labels; labels=false, or format=onnx")
     suffix = SUFFIXES[cfg.format]

@@ -44,7 +44,7 @@ class OnnxNet:
             self.session = onnxruntime.InferenceSession(str(file), providers=[PROVIDERS[device]])
         except Exception as error:  # onnxruntime raises many types
             first = str(error).splitlines()[0]
-            raise WeightsError(f"onnx={path}: damaged, or not an ONNX file ({first})") from None
+            raise WeightsError(f"onnx={path}: onnxruntime cannot read it ({first})") from None
         self.facts: dict[str, Any] = _facts_in(self.session, path)
         self.class_names = tuple(self.facts["class_names"])
         self.fields = tuple(self.facts["takes"])

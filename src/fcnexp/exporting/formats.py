@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from fcnexp.nn.streams import Network
 
 KEY = "fcnexp"  # of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TRACED = (2, 101, 114)  # batch and size of the example: not alike, and no multiples of a stride
 
 
@@ -28,10 +26,6 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
 
     Batch, height and width are free. Raises ExportError, and leaves no file then.
     """
-    if missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]:
-        raise ExportError(
-            f"format=onnx: {', '.join(missing)} is not installed; pip install -e '.[export]'"
-        )
     weights = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
     if weights >= LARGEST:
         raise ExportError(
