@@ -22,7 +22,7 @@ from fcnexp.nn.trace import trace
 
 
 class Piece(NamedTuple):
-    """A window of a picture along one axis, [begin, end), and the pixels [first, last) it scores."""
+    """A window of a picture along one axis, [begin, end), and what it scores, [first, last)."""
 
     begin: int
     end: int
@@ -82,14 +82,12 @@ def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling:
 
     channels: of each field in network space. The net computes nothing.
     """
-    twin = on_meta(net)
+    twin, dtype = on_meta(net), next(net.parameters()).dtype
 
     def maps(side: int) -> list[Map]:
-        inputs = {
-            name: torch.empty(1, c, side, side, device="meta") for name, c in channels.items()
-        }
-        with torch.inference_mode():
-            return trace(twin, inputs)
+        sizes = {name: (1, c, side, side) for name, c in channels.items()}
+        with torch.inference_mode(), torch.device("meta"):
+            return trace(twin, {name: torch.empty(s, dtype=dtype) for name, s in sizes.items()})
 
     seen = maps(2048)
     stride = lcm(*(int(m.grid.step) for m in seen))
