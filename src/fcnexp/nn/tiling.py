@@ -29,6 +29,11 @@ class Piece(NamedTuple):
     first: int
     last: int
 
+    @property
+    def inner(self) -> slice:
+        """What it scores, counted from where it begins."""
+        return slice(self.first - self.begin, self.last - self.begin)
+
 
 @dataclass(frozen=True)
 class Tiling:
