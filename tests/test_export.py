@@ -82,9 +82,9 @@ def predicted(folder: Path, source: str, output: str) -> dict[str, tuple[np.ndar
     return {
         path.stem: (
             np.asarray(Image.open(path.with_suffix(".png"))),
-            np.load(path)["scores"],
+            np.load(path),
         )
-        for path in (folder / output).glob("*.npz")
+        for path in (folder / output).glob("*.npy")
     }
 
 
@@ -223,8 +223,8 @@ def cut_short(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "neither was given; add one of them"),
-        ([CHECKPOINT, "onnx=files/fcn.onnx"], "both were given"),
+        ([], "checkpoint: required, and not given; add checkpoint="),
+        ([CHECKPOINT, "onnx=files/fcn.onnx"], "two nets were given; leave one of them out"),
         (["onnx=none.onnx"], "no such file; python -m fcnexp.export checkpoint=... writes one"),
         ([not_ours], "an ONNX file, but not of fcnexp"),
         ([cut_short], "onnxruntime cannot read it"),
@@ -243,7 +243,7 @@ def test_images_smaller_than_the_file_takes_are_named(run):
     net = OnnxNet(run / "files/fcn.onnx", "cpu")
     net.least_side = 8  # as GoogLeNet's, whose poolings need more than a pixel
     with pytest.raises(Exception, match=r"65x7 pixels: .* takes 8 and more"):
-        net.label_image({"rgb": torch.zeros(3, 7, 65, dtype=torch.uint8)})
+        net.scores({"rgb": torch.zeros(3, 7, 65, dtype=torch.uint8)})
 
 
 def test_file_that_differs_from_the_net_is_not_left_behind(run, monkeypatch, tmp_path):

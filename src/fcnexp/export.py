@@ -23,19 +23,17 @@ def export(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.exporting import formats
     from fcnexp.exporting.stored import AsStored
     from fcnexp.nn.checkpoints import read_checkpoint
-    from fcnexp.nn.inputs import InputRecipe
-    from fcnexp.nn.streams import Network
+    from fcnexp.predict import digest
 
-    task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
-    net, recipe = task.net, task.recipe
-    assert isinstance(net, Network) and isinstance(recipe, InputRecipe)
+    stored = read_checkpoint(cfg.checkpoint)
+    net, recipe = build.net_from_checkpoint(stored, cfg.checkpoint)
     if cfg.labels and len(net.outputs) > 1:
         raise ConfigError(
             f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}) "
             "side by side, whose labels are not one map; labels=false"
         )
-    source = {"name": Path(cfg.checkpoint).name, "sha256": digest_of(Path(cfg.checkpoint))}
-    facts = formats.facts_of(net, recipe, task.facts, source)
+    source = {"name": Path(cfg.checkpoint).name, "sha256": digest(Path(cfg.checkpoint))}
+    facts = formats.facts_of(net, recipe, stored["fcnexp"], source)
     if cfg.format == "state_dict":
         formats.write_state_dict(path, net, facts)
         told = "plain tensors; weights_only=True reads them"
@@ -70,14 +68,6 @@ def where_to(cfg: DictConfig, folder: Path) -> Path:
     if path.exists() and not cfg.overwrite:
         raise ConfigError(f"output={path}: there is one; choose another, or overwrite=true")
     return path
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    import hashlib
-
-    with path.expanduser().open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

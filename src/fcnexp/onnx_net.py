@@ -1,6 +1,7 @@
 """A net that `export` wrote, run by onnxruntime: it labels images as a checkpoint's net does."""
 
 import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
+from fcnexp.nn.tiling import Tiling
 
+MORE = 1.5  # measured over modelled memory of a window, at most
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxNet:
-    """The net of an ONNX file.
+    """The net of an ONNX file; a `Labeller`.
 
     path: a file of `python -m fcnexp.export`; device: `cpu` or `cuda`.
     class_names: in the order of the scores. fields: names of what it takes. facts: all that the
@@ -41,7 +44,9 @@ class OnnxNet:
                 f"onnx={path}: no such file; python -m fcnexp.export checkpoint=... writes one"
             )
         try:
-            self.session = onnxruntime.InferenceSession(str(file), providers=[PROVIDERS[device]])
+            self.session = onnxruntime.InferenceSession(
+                str(file), _options(), providers=[PROVIDERS[device]]
+            )
         except Exception as error:  # onnxruntime raises many types
             first = str(error).splitlines()[0]
             raise WeightsError(f"onnx={path}: onnxruntime cannot read it ({first})") from None
@@ -50,10 +55,20 @@ class OnnxNet:
         self.fields = tuple(self.facts["takes"])
         self.least_side: int = self.facts["least_side"]
 
-    def label_image(self, fields: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
+    @property
+    def tiling(self) -> Tiling:
+        """Where windows may lie."""
+        return Tiling(**self.facts["tiling"])
 
-        fields: as stored, each (C, H, W), by name. Raises DataError where they are too small.
+    @property
+    def device(self) -> torch.device:
+        """Where images and scores are: onnxruntime brings them to its own device and back."""
+        return torch.device("cpu")
+
+    def scores(self, fields: Mapping[str, Tensor]) -> Tensor:
+        """Scores float32 (K, H, W) of fields as stored, each (C, H, W).
+
+        Raises DataError where they are too small.
         """
         height, width = fields[self.fields[0]].shape[-2:]
         if min(height, width) < self.least_side:
@@ -62,8 +77,21 @@ class OnnxNet:
                 "along each axis; predict checkpoint=... takes any"
             )
         arrays = {name: np.ascontiguousarray(fields[name][None].numpy()) for name in self.fields}
-        scores = torch.from_numpy(self.session.run(["scores"], arrays)[0][0])
-        return scores.argmax(0).to(torch.uint8), scores
+        return torch.from_numpy(self.session.run(["scores"], arrays)[0][0])
+
+    def bytes_of(self, height: int, width: int) -> int:
+        """Memory that scoring a window of this size takes at most."""
+        memory = self.facts["memory"]
+        return int(MORE * (memory["fixed"] + memory["per_pixel"] * height * width))
+
+
+def _options() -> Any:
+    """No memory is kept from one image to the next: what is free decides on the next window."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    return options
 
 
 def _facts_in(session: Any, path: str | Path) -> dict[str, Any]:

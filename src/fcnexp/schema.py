@@ -60,9 +60,12 @@ class PredictConfig:
     onnx: str | None = MISSING
     input: str = MISSING
     output: str | None = MISSING
+    fields: dict[str, str | None] = MISSING
     overlay: bool = MISSING
+    beside: bool = MISSING
     save_scores: bool = MISSING
     device: str = MISSING
+    memory: str | None = MISSING
 
 
 @dataclass

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import torch
 from fcnexp.errors import ExportError
 from fcnexp.exporting.checking import compare, onnx_runner, program_runner
 from fcnexp.exporting.stored import KINDS, AsStored, least_side, made_up
+from fcnexp.labelling import NetLabeller
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.shift import ShiftAndStitch
 from fcnexp.nn.streams import Network
+from fcnexp.nn.tiling import tiling_of
 
 KEY = "fcnexp"  # of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format
+MEASURED = (512, 2048)  # sides of the images whose maps are counted
 TRACED = (2, 101, 114)  # batch and size of the example: not alike, and no multiples of a stride
 
 
@@ -50,11 +54,11 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
     for value in program.model.graph.outputs:  # torch tells them as formulas of the inputs'
         assert value.shape is not None
         value.shape = onnx_ir.Shape(["batch", *value.shape[1:-2], "height", "width"])
-    least = least_side(net)
-    program.model.metadata_props[KEY] = json.dumps({**facts, "least_side": least})
+    sizes = sizes_of(net)
+    program.model.metadata_props[KEY] = json.dumps({**facts, **sizes})
     with _finished(path) as part:
         program.save(part, external_data=False)
-        return compare(net, onnx_runner(part), least, str(path))
+        return compare(net, onnx_runner(part), sizes["least_side"], str(path))
 
 
 def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
@@ -68,11 +72,11 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
     with _told("torch_export"), torch.no_grad():
         example = made_up(net.recipe, *TRACED)
         program = torch.export.export(net, example, dynamic_shapes=(axes,))
-    least = least_side(net)
+    sizes = sizes_of(net)
     with _finished(path) as part:
-        told = json.dumps({**facts, "least_side": least})
+        told = json.dumps({**facts, **sizes})
         torch.export.save(program, part, extra_files={KEY: told})
-        return compare(net, program_runner(part), least, str(path))
+        return compare(net, program_runner(part), sizes["least_side"], str(path))
 
 
 def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
@@ -104,6 +108,26 @@ def facts_of(
         "dense": type(net.net.dense).__name__,
         "config": {name: part for name, part in known["config"].items() if name != "data"},
         "checkpoint": source,
+    }
+
+
+def sizes_of(net: AsStored) -> dict[str, Any]:
+    """What a file tells of the images that its net takes, in pixels and bytes.
+
+    least_side: see there. tiling: where windows of a large image may lie. memory: what the maps of
+    an image take at most, `fixed` and `per_pixel`.
+    """
+    channels = {name: field.channels for name, field in net.recipe.fields.items()}
+    labeller = NetLabeller(net.net, net.recipe, ())
+    small, large = (labeller.bytes_of(side, side) for side in MEASURED)
+    per_pixel = (large - small) / (MEASURED[1] ** 2 - MEASURED[0] ** 2)
+    return {
+        "least_side": least_side(net),
+        "tiling": asdict(tiling_of(net.net, channels)),
+        "memory": {
+            "fixed": max(0.0, large - per_pixel * MEASURED[1] ** 2),
+            "per_pixel": per_pixel,
+        },
     }
 
 
