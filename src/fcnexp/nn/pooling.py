@@ -60,7 +60,7 @@ class MaxPool(nn.Module):
         rounds = self.hang == 0 or (round_up and not exporting)
         if found and self.dilation == 1 and rounds:
             return F.max_pool2d(maps, self.kernel, self.stride, self.pad, ceil_mode=round_up)
-        if found and self.stride == 1 and not maps.requires_grad:
+        if found and self.stride == 1 and not (maps.requires_grad or exporting):
             return self._by_axes(maps)
         behind = [self.pad + self.hang] * 2
         if not found:
