@@ -55,9 +55,9 @@ def predict(cfg: DictConfig, folder: Path) -> None:
         if not bar and len(photographs) <= FEW:
             print(f"{path.name}: {in_words(told[path.stem]['shares'])}")
     if told:
-        record = {"checkpoint": str(cfg.checkpoint), "sha256": digest(Path(cfg.checkpoint))}
-        record |= {"classes": list(labeller.class_names), "pictures": told}
-        text = json.dumps(record, indent=1)
+        known = {"checkpoint": str(cfg.checkpoint), "sha256": digest(Path(cfg.checkpoint))}
+        classes = list(labeller.class_names)
+        text = json.dumps(known | {"classes": classes, "pictures": told}, indent=1)
         write(output / SHARES, lambda part: part.write_text(text))
     names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
     print(f"{len(told)} labelled in {output}; pixel values: {names}")
