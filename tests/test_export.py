@@ -17,6 +17,7 @@ from PIL import Image
 
 from fcnexp.errors import WeightsError
 from fcnexp.exporting import formats
+from fcnexp.labelling import label_picture
 from fcnexp.onnx_net import OnnxNet
 
 CHECKPOINT = "checkpoint=out/checkpoints/last.ckpt"
@@ -285,3 +286,19 @@ def test_file_with_half_of_the_facts_is_refused(run):
     onnx.save(model, run / "half.onnx")
     with pytest.raises(WeightsError, match="does not say what it takes"):
         OnnxNet(run / "half.onnx", "cpu")
+
+
+def test_windows_of_the_file_give_what_the_whole_picture_gives(run, monkeypatch):
+    net = OnnxNet(run / "files/fcn.onnx", "cpu")
+    rgb = torch.randint(0, 256, (3, 61, 2 * net.tiling.least + 50), dtype=torch.uint8)
+    whole = net.scores({"rgb": rgb})
+    seen = []
+    monkeypatch.setattr("fcnexp.labelling.room", lambda *_: net.bytes_of(61, net.tiling.least + 40))
+    monkeypatch.setattr(
+        OnnxNet, "scores", lambda self, x, true=OnnxNet.scores: seen.append(x) or true(self, x)
+    )
+    label = label_picture(net, {"rgb": rgb}, None, scores=(run / "s.npy", tuple(whole.shape)))
+    assert len(seen) > 2  # windows, none of them the whole
+    pieces = torch.from_numpy(np.load(run / "s.npy"))
+    torch.testing.assert_close(pieces, whole, atol=NEAR * float(whole.abs().max()), rtol=0)
+    assert_same_labels(label, whole.argmax(0).numpy(), whole.numpy())

@@ -226,7 +226,7 @@ def build_task(
 
 def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, Any]:
     """What a checkpoint remembers beside weights, as plain values that load without pickle."""
-    from fcnexp import trainers
+    from fcnexp.trainers import machine
 
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
@@ -234,7 +234,7 @@ def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, 
         "version": CHECKPOINT_VERSION,
         "config": {name: plain[name] for name in (*NET_PARTS, "data")},
         "recipe": recipe.facts(),
-        "precision": trainers.machine(cfg)["precision"],
+        "precision": machine(cfg)["precision"],
         "class_names": list(data.class_names),
         "outputs": outputs_of(data),
         "masking": plain["masking"],
@@ -276,19 +276,19 @@ def dry_run(cfg: DictConfig) -> None:
 
     Raises ConfigError where the parts do not go together.
     """
-    from fcnexp import trainers
+    from fcnexp.trainers import machine
 
     data = build_data(cfg).data
     refuse_missing_field(data, part(cfg, "modality").fields)
     classes = len(data.class_names)
     by_rule = isinstance(cfg.regime.loss.get("balance"), str)
     build_loss(cfg, classes, [1.0] * classes if by_rule else None)
-    for name in ("regime.optimizer", "regime.schedule"):
-        part(cfg, name)
-    trainers.machine(cfg)
+    part(cfg, "regime.optimizer")
+    part(cfg, "regime.schedule")
+    machine(cfg)
     net = on_meta(cfg, outputs_of(data), size=(65, 97))[0]
-    count = sum(parameter.numel() for parameter in net.parameters())
-    log.info("config is fine: a net of %s parameters, %d classes", f"{count:,}", classes)
+    count = f"{sum(parameter.numel() for parameter in net.parameters()):,}"
+    log.info("config is fine: a net of %s parameters, %d classes", count, classes)
 
 
 def on_meta(

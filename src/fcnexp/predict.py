@@ -56,9 +56,9 @@ def predict(cfg: DictConfig, folder: Path) -> None:
             print(f"{path.name}: {in_words(told[path.stem]['shares'])}")
     if told:
         kind = "checkpoint" if cfg.onnx is None else "onnx"
-        record: dict[str, Any] = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]))}
-        record |= {"classes": list(labeller.class_names), "pictures": told}
-        text = json.dumps(record, indent=1)
+        known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]))}
+        classes = list(labeller.class_names)
+        text = json.dumps(known | {"classes": classes, "pictures": told}, indent=1)
         write(output / SHARES, lambda part: part.write_text(text))
     names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
     print(f"{len(told)} labelled in {output}; pixel values: {names}")
