@@ -17,6 +17,7 @@ ENTRY_POINTS = (
     "report",
     "cli",
     "dashboard",
+    "export",
 )
 
 

@@ -3,16 +3,14 @@
 import functools
 import logging
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fcnexp import trainers
 from fcnexp.config import check, compose_run, refuse_foreign_code, to_plain
-from fcnexp.data.datamodule import SegmentationData
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
@@ -21,8 +19,11 @@ from fcnexp.nn.dense import EDGES, Upsampling
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import LateFusion, Network, Stream
-from fcnexp.task.module import SegmentationTask
 from fcnexp.task.optim import parameter_groups
+
+if TYPE_CHECKING:  # Lightning: 300 MB and seconds that a net alone does not need
+    from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.task.module import SegmentationTask
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +153,10 @@ def first_weights(cfg: DictConfig, net: Network) -> list[Tensor]:
     return part(cfg, "init", net, part(cfg, "modality"))
 
 
-def build_data(cfg: DictConfig) -> SegmentationData:
+def build_data(cfg: DictConfig) -> "SegmentationData":
     """The DataModule of a run; no file is opened yet. Raises ConfigError."""
+    from fcnexp.data.datamodule import SegmentationData
+
     try:
         return SegmentationData(
             part(cfg, "data"),
@@ -186,12 +189,14 @@ def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -
 
 def build_task(
     cfg: DictConfig, data: DataSet, weights: list[float] | None = None
-) -> SegmentationTask:
+) -> "SegmentationTask":
     """The task with its net, weights filled in, and all that training needs.
 
     weights: of the classes, where `regime.loss.balance` names a rule. Raises ConfigError or
     WeightsError.
     """
+    from fcnexp.task.module import SegmentationTask
+
     net, recipe = build_net(cfg, outputs_of(data))
     refuse_missing_field(data, recipe.fields)
     regime = cfg.regime
@@ -219,40 +224,38 @@ def build_task(
     )
 
 
-def fixed_counts(net: nn.Module) -> dict[str, int]:
-    """Counts of the net's numbers that do not learn, by what they are."""
-    return {
-        "not trained": sum(p.numel() for p in net.parameters() if not p.requires_grad),
-        "bilinear kernels": sum(
-            buffer.numel()
-            for layer in net.modules()
-            if isinstance(layer, Upsampling)
-            for buffer in layer.buffers()
-        ),
-    }
-
-
 def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, Any]:
     """What a checkpoint remembers beside weights, as plain values that load without pickle."""
+    from fcnexp.trainers import machine
+
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return {
         "version": CHECKPOINT_VERSION,
         "config": {name: plain[name] for name in (*NET_PARTS, "data")},
         "recipe": recipe.facts(),
-        "precision": trainers.machine(cfg)["precision"],
+        "precision": machine(cfg)["precision"],
         "class_names": list(data.class_names),
         "outputs": outputs_of(data),
         "masking": plain["masking"],
     }
 
 
-def task_from_checkpoint(stored: dict[str, Any], path: str) -> SegmentationTask:
-    """The task of a checkpoint, for scoring and prediction. Raises WeightsError."""
+def net_from_checkpoint(stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
+    """The net of a checkpoint, in eval mode, and its input recipe. Raises WeightsError."""
     facts = stored["fcnexp"]
     refuse_foreign_code(facts["config"], path)
     net, recipe = build_net(OmegaConf.create(facts["config"]), facts["outputs"])
     load_weights(net, stored, path)
+    return net.eval(), recipe
+
+
+def task_from_checkpoint(stored: dict[str, Any], path: str) -> "SegmentationTask":
+    """The task of a checkpoint, for scoring. Raises WeightsError."""
+    from fcnexp.task.module import SegmentationTask
+
+    net, recipe = net_from_checkpoint(stored, path)
+    facts = stored["fcnexp"]
     names, masking = tuple(facts["class_names"]), facts.get("masking")
     return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
 
@@ -273,17 +276,19 @@ def dry_run(cfg: DictConfig) -> None:
 
     Raises ConfigError where the parts do not go together.
     """
+    from fcnexp.trainers import machine
+
     data = build_data(cfg).data
     refuse_missing_field(data, part(cfg, "modality").fields)
     classes = len(data.class_names)
     by_rule = isinstance(cfg.regime.loss.get("balance"), str)
     build_loss(cfg, classes, [1.0] * classes if by_rule else None)
-    for name in ("regime.optimizer", "regime.schedule"):
-        part(cfg, name)
-    trainers.machine(cfg)
+    part(cfg, "regime.optimizer")
+    part(cfg, "regime.schedule")
+    machine(cfg)
     net = on_meta(cfg, outputs_of(data), size=(65, 97))[0]
-    count = sum(parameter.numel() for parameter in net.parameters())
-    log.info("config is fine: a net of %s parameters, %d classes", f"{count:,}", classes)
+    count = f"{sum(parameter.numel() for parameter in net.parameters()):,}"
+    log.info("config is fine: a net of %s parameters, %d classes", count, classes)
 
 
 def on_meta(

@@ -23,3 +23,7 @@ class TrainingError(UserError):
 
 class WeightsError(UserError):
     """A file of weights is wrong or does not fit the net; the message names the file or layer."""
+
+
+class ExportError(UserError):
+    """A net cannot be written in a format, or a written one not be run; the message names both."""

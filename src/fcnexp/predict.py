@@ -1,115 +1,192 @@
 """Label photographs: `python -m fcnexp.predict checkpoint=... input=photos`."""
 
-from glob import glob
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from fcnexp.errors import ConfigError, DataError
+from fcnexp.errors import ConfigError, DataError, UserError
+from fcnexp.photographs import (
+    SHARES,
+    field_folders,
+    find_photographs,
+    read_fields,
+    refuse_overwriting,
+)
 
 if TYPE_CHECKING:
-    from fcnexp.task.module import SegmentationTask
+    from fcnexp.labelling import Labeller
+
+FEW = 10  # photographs up to which each has its line
 
 
 def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
-    import torch  # slow to import, and not needed to answer --help
     from rich.progress import track
 
-    from fcnexp import build
     from fcnexp.config import typed
-    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.memory import bytes_of_text
     from fcnexp.schema import PredictConfig
-    from fcnexp.task.callbacks import on_terminal
 
     cfg = typed(cfg, PredictConfig)
-    if cfg.device not in ("cpu", "cuda"):
-        raise ConfigError(f"device={cfg.device}: allowed are cpu and cuda")
-    if cfg.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
-    output = Path(cfg.output) if cfg.output else folder
+    memory = None if cfg.memory is None else bytes_of_text(cfg.memory)
+    output = Path(cfg.output).expanduser() if cfg.output else folder
     photographs = find_photographs(cfg.input)
-    refuse_overwriting(photographs, output)
-    task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
-    if set(task.recipe.fields) != {"rgb"}:
-        raise ConfigError(
-            f"checkpoint={cfg.checkpoint}: this net takes {', '.join(task.recipe.fields)}; predict "
-            "gives photographs, rgb, only"
-        )
-    task = task.to(cfg.device)
-    output.mkdir(parents=True, exist_ok=True)
-    unread = []
-    for path in track(photographs, "labelling", disable=not on_terminal()):
+    endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
+    endings[".npy"] = cfg.save_scores
+    refuse_overwriting(photographs, output, [ending for ending, asked in endings.items() if asked])
+    labeller = labeller_of(cfg.checkpoint, cfg.onnx, cfg.device)
+    folders = field_folders(dict(cfg.fields), labeller.fields)
+    make_folder(output)
+    told: dict[str, Any] = {}
+    failed: list[UserError] = []
+    bar = sys.stderr.isatty() and len(photographs) > 1
+    for path in track(photographs, "labelling", disable=not bar):
         try:
-            label_one(task, path, output, overlay=cfg.overlay, save_scores=cfg.save_scores)
-        except DataError as error:  # one bad file must not cost the others
-            unread.append(error)
-    names = ", ".join(f"{i} {name}" for i, name in enumerate(task.class_names))
-    print(f"{len(photographs) - len(unread)} labelled in {output}; pixel values: {names}")
-    if unread:
-        raise DataError("; ".join(str(error) for error in unread))
+            told[path.stem] = label_one(labeller, path, folders, output, cfg, memory)
+        except UserError as error:  # one bad file must not cost the others
+            failed.append(error)
+            continue
+        if not bar and len(photographs) <= FEW:
+            print(f"{path.name}: {in_words(told[path.stem]['shares'])}")
+    if told:
+        kind = "checkpoint" if cfg.onnx is None else "onnx"
+        known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]))}
+        classes = list(labeller.class_names)
+        text = json.dumps(known | {"classes": classes, "pictures": told}, indent=1)
+        write(output / SHARES, lambda part: part.write_text(text))
+    names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
+    print(f"{len(told)} labelled in {output}; pixel values: {names}")
+    if failed:
+        raise DataError("; ".join(str(error) for error in failed))
+
+
+def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Labeller":
+    """What labels pictures: a checkpoint's net, or an exported file's. Raises UserError."""
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"device={device}: allowed are cpu and cuda")
+    if checkpoint is None and onnx is None:
+        raise ConfigError(
+            "checkpoint: required, and not given; add checkpoint=RUN/checkpoints/last.ckpt, or "
+            "onnx=FILE of python -m fcnexp.export"
+        )
+    if checkpoint is not None and onnx is not None:
+        raise ConfigError(
+            f"checkpoint={checkpoint} and onnx={onnx}: two nets were given; leave one of them out"
+        )
+    if onnx is not None:
+        from fcnexp.onnx_net import OnnxNet
+
+        return OnnxNet(onnx, device)
+    import torch  # slow to import, and not needed to answer --help
+
+    assert checkpoint is not None
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
+    from fcnexp import build
+    from fcnexp.labelling import NetLabeller
+    from fcnexp.nn.checkpoints import read_checkpoint
+
+    stored = read_checkpoint(checkpoint, mapped=True)
+    net, recipe = build.net_from_checkpoint(stored, checkpoint)
+    return NetLabeller(net.to(device), recipe, tuple(stored["fcnexp"]["class_names"]))
 
 
 def label_one(
-    task: "SegmentationTask", path: Path, output: Path, *, overlay: bool, save_scores: bool
-) -> None:
-    """Write NAME.png and what else is asked for. Raises DataError where the file is no picture."""
-    import numpy as np
-    from PIL import Image
+    labeller: "Labeller",
+    path: Path,
+    folders: dict[str, Path],
+    output: Path,
+    cfg: DictConfig,
+    memory: int | None,
+) -> dict[str, Any]:
+    """Write NAME.png and what else is asked for; returns size, pixels and shares of classes.
 
-    from fcnexp.data.files import read_rgb
-    from fcnexp.data.palette import save_indexed
-    from fcnexp.reporting import pictures
-
-    rgb = read_rgb(path, upright=True)
-    label, scores = task.label_image({"rgb": rgb})
-    save_indexed(output / f"{path.stem}.png", label.numpy())
-    if overlay:
-        mixed = pictures.overlay(rgb.permute(1, 2, 0).numpy(), label.numpy())
-        Image.fromarray(mixed).save(output / f"{path.stem}_overlay.png")
-    if save_scores:
-        np.savez_compressed(output / f"{path.stem}.npz", scores=scores.numpy())
-
-
-def find_photographs(source: str) -> list[Path]:
-    """Photographs that a file, folder or pattern names, in order of name.
-
-    Raises ConfigError where there are none.
+    Raises DataError where a file is no picture, ConfigError where memory does not do.
     """
-    from fcnexp.data.files import SUFFIXES
+    import numpy as np
 
-    place = Path(source)
-    if place.is_file():
-        found = [place]
-    elif place.is_dir():
-        found = [path for path in place.iterdir() if path.suffix.lower() in SUFFIXES]
+    from fcnexp.data.files import read_size
+    from fcnexp.data.palette import save_indexed
+    from fcnexp.labelling import label_picture, refuse_large_picture
+    from fcnexp.reporting.beside import beside, laid_over
+
+    refuse_large_picture(path, read_size(path), memory if labeller.device.type == "cpu" else None)
+    fields = read_fields(path, folders)
+    rgb = fields["rgb"].permute(1, 2, 0).numpy()
+    taken = {name: fields[name] for name in labeller.fields}
+    shape = (len(labeller.class_names), *rgb.shape[:2])
+    if cfg.save_scores:
+        found = []
+
+        def save(part: Path) -> None:
+            found.append(label_picture(labeller, taken, memory, scores=(part, shape)))
+
+        write(output / f"{path.stem}.npy", save)
+        label = found[0]
     else:
-        found = [Path(name) for name in glob(source, recursive=True) if Path(name).is_file()]
-    if not found:
+        label = label_picture(labeller, taken, memory)
+    write(output / f"{path.stem}.png", lambda part: save_indexed(part, label))
+    counts = np.bincount(label.reshape(-1), minlength=shape[0])
+    order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
+    shares = {i: float(counts[i] / label.size) for i in order}
+    if cfg.overlay:
+        write(output / f"{path.stem}_overlay.png", lambda part: laid_over(rgb, label).save(part))
+    if cfg.beside:
+        page = beside(rgb, label, shares, labeller.class_names)
+        write(output / f"{path.stem}_beside.png", page.save)
+    names = labeller.class_names
+    return {
+        "file": str(path),
+        "width": label.shape[1],
+        "height": label.shape[0],
+        "pixels": {names[i]: int(counts[i]) for i in order},
+        "shares": {names[i]: share for i, share in shares.items()},
+    }
+
+
+def write(path: Path, save: Callable[[Path], Any]) -> None:
+    """Write a file under another name and rename it: it is there whole or not at all.
+
+    save: writes to the path that it is given. Raises ConfigError where the folder takes no files.
+    """
+    part = path.with_name(f".part-{path.name}")
+    try:
+        save(part)
+        os.replace(part, path)
+    except OSError as error:
         raise ConfigError(
-            f"input={source}: no photographs there; give a file, a folder or a quoted pattern, "
-            f"say 'photos/*.jpg' (of a folder these are taken: {' '.join(SUFFIXES)})"
-        )
-    return sorted(found)
+            f"{path}: cannot be written ({error.strerror or error}); choose another output=FOLDER"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def refuse_overwriting(photographs: list[Path], output: Path) -> None:
-    """Raise ConfigError where a result would replace a photograph or another's result."""
-    written: set[Path] = set()
-    taken = {path.resolve() for path in photographs}
-    for path in photographs:
-        for name in (f"{path.stem}.png", f"{path.stem}_overlay.png", f"{path.stem}.npz"):
-            target = (output / name).resolve()
-            if target in taken:
-                raise ConfigError(
-                    f"output={output}: {name} would replace a photograph; choose another"
-                )
-            if target in written:
-                raise ConfigError(
-                    f"{path}: {name} is another photograph's result already; rename it"
-                )
-            written.add(target)
+def make_folder(output: Path) -> None:
+    """Make the results' folder. Raises ConfigError where that cannot be."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"output={output}: no folder can be made there ({error.strerror}); choose another"
+        ) from None
+
+
+def in_words(shares: dict[str, float]) -> str:
+    """The largest shares, for a line."""
+    first = [f"{name} {100 * share:.1f} %" for name, share in list(shares.items())[:4]]
+    return ", ".join([*first, *(["..."] if len(shares) > len(first) else [])])
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.expanduser().open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

@@ -69,12 +69,27 @@ class EvaluateConfig:
 class PredictConfig:
     """Everything `predict` reads; see conf/predict.yaml."""
 
-    checkpoint: str = MISSING
+    checkpoint: str | None = MISSING
+    onnx: str | None = MISSING
     input: str = MISSING
     output: str | None = MISSING
+    fields: dict[str, str | None] = MISSING
     overlay: bool = MISSING
+    beside: bool = MISSING
     save_scores: bool = MISSING
     device: str = MISSING
+    memory: str | None = MISSING
+
+
+@dataclass
+class ExportConfig:
+    """Everything `export` reads; see conf/export.yaml."""
+
+    checkpoint: str = MISSING
+    format: str = MISSING
+    output: str | None = MISSING
+    labels: bool = MISSING
+    overwrite: bool = MISSING
 
 
 @dataclass

@@ -62,6 +62,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     import lightning as L
 
     from fcnexp import build, loggers, runs
+    from fcnexp.nn.original import fixed_counts
     from fcnexp.reporting import tables
 
     cfg, folder = stage.cfg, stage.folder
@@ -69,7 +70,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     data = build.build_data(cfg)
     data.setup("fit" if cfg.regime.steps else "validate")  # shows what is missing before writing
     task = build.build_task(cfg, data.data, class_weights(cfg, data))
-    tables.print_groups(task.groups or [], build.fixed_counts(task.net))
+    tables.print_groups(task.groups or [], fixed_counts(task.net))
     stopped = runs.last_checkpoint(folder) if cfg.resume else None
     if stopped is not None:
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size

@@ -12,6 +12,7 @@ from fcnexp.errors import DataError
 from fcnexp.labels import VOID
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
+_STRIP = 256  # rows
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")  # photographs
 
 
@@ -25,8 +26,9 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     try:
         with Image.open(path) as image:
             mode = image.mode
-            turned = ImageOps.exif_transpose(image) if upright else image
-            pixels = np.array(turned.convert("RGB"))
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
+            pixels = _rgb_pixels(image)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except Exception as error:  # Pillow raises many types, by format
@@ -37,6 +39,16 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
             "does not say: save it with 8 bits"
         )
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _rgb_pixels(image: Image.Image) -> np.ndarray:
+    """Pixels uint8 (H, W, 3), strip by strip: at once Pillow would hold them three times over."""
+    image.load()  # at once; a crop of an image that is not loaded may load it anew
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        pixels[top : top + _STRIP] = np.asarray(strip.convert("RGB"))
+    return pixels
 
 
 def read_hha(path: Path) -> Tensor:

@@ -12,8 +12,11 @@ DECODER = ".levels."  # in the names of a DeconvNet's decoder
 CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
 
 
-def read_checkpoint(path: str | Path) -> dict:
+def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
     """A run's checkpoint as plain values and tensors; it cannot run code.
+
+    mapped: leave tensors in the file until they are looked at, so that the optimiser's take no
+    memory; the file must stay as it is meanwhile.
 
     Raises WeightsError where it is missing, damaged or not one of ours.
     """
@@ -21,7 +24,7 @@ def read_checkpoint(path: str | Path) -> dict:
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many types on damaged files
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None

@@ -94,7 +94,8 @@ class Upsampling(nn.Module):
             starts.append(self.crop + begin + lead * self.factor)
             pads.append((lead, trail))
         (top, bottom), (left, right) = pads
-        if any((top, bottom, left, right)):
+        # An exported graph is for all sizes, and has no branches.
+        if torch.compiler.is_exporting() or any((top, bottom, left, right)):
             mode = "replicate" if self.edges == "repeat" else "constant"
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         with full_precision(scores):
@@ -117,8 +118,9 @@ class Upsampling(nn.Module):
         fade = self.kernel_size - self.factor if self.edges == "repeat" else 0
         reach = self.factor * (cells - 1) + self.kernel_size - fade
         lead = max(0, ceil((fade - start) / self.factor))
-        trail = max(0, ceil((start + length - reach) / self.factor))
-        return lead, trail
+        # Rounded up in whole numbers: an exported graph knows no others, nor negative ones divided.
+        trail = torch.sym_max(0, start + length - reach + self.factor - 1) // self.factor
+        return lead, trail  # type: ignore[return-value]  # an int, or a symbol for one
 
 
 MakeUpsampling = Callable[[int, Grid, int, Grid], Upsampling]  # classes, coarse, factor, target

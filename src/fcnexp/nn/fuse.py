@@ -49,8 +49,8 @@ class Skip(nn.Module):
         fine = self.score(tap if self.scale == 1 else tap * self.scale)
         bottom, right = fine.shape[-2:]
         if not self.whole:
-            bottom = min(bottom, self.upsampling.reach(coarse.shape[-2]))
-            right = min(right, self.upsampling.reach(coarse.shape[-1]))
+            bottom = torch.sym_min(bottom, self.upsampling.reach(coarse.shape[-2]))
+            right = torch.sym_min(right, self.upsampling.reach(coarse.shape[-1]))
         window = fine[..., self.crop : bottom, self.crop : right]
         doubled = self.upsampling(coarse, (self.crop, self.crop), window.shape[-2:])
         return torch.maximum(doubled, window) if self.fusion == "max" else doubled + window

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -61,9 +62,11 @@ class FcHead(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Scores (N, K, h', w') of the deepest map (N, C, h, w)."""
         window = (self.fc6.kernel_size[0] - 1) * self.fc6.dilation[0] + 1
-        short = [max(0, window - side) for side in maps.shape[-2:]]
-        if any(short):  # an image smaller than the window, on a trunk that pads less than 100
-            maps = F.pad(maps, (0, short[1], 0, short[0]))
+        short = [torch.sym_max(0, window - side) for side in maps.shape[-2:]]
+        # An image smaller than the window, on a trunk that pads less than 100. An exported graph
+        # is for all sizes, and has no branches.
+        if torch.compiler.is_exporting() or any(short):
+            maps = F.pad(maps, (0, short[1], 0, short[0]))  # type: ignore[arg-type]  # or symbols
         fc6 = F.dropout(F.relu(self.bn6(self.fc6(maps)), inplace=True), self.dropout, self.training)
         fc7 = F.dropout(F.relu(self.bn7(self.fc7(fc6)), inplace=True), self.dropout, self.training)
         return fc7 if self.score_fr is None else self.score_fr(fc7)

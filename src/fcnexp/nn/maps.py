@@ -28,8 +28,10 @@ class Map:
     shape: channels, height, width. grid: where its cells lie on the image. receptive_field: pixels
     that a cell can see, along one axis. depth: trained convolutions on the longest way to it.
     parameters, multiply_adds: of the layer that makes it. window: of a convolution or pooling.
-    offset: cells cut off in front, of a crop. value: the tensor (N, C, H, W) after activation,
-    where it was asked to be kept.
+    offset: cells cut off in front, of a crop. radius: pixels from a cell's place to the furthest
+    one on which it depends, on either side; unlike half the receptive field it also holds for cells
+    that are interpolated. value: the tensor (N, C, H, W) after activation, where it was asked to be
+    kept.
     """
 
     name: str
@@ -43,4 +45,5 @@ class Map:
     sources: tuple[str, ...] = ()
     window: Window | None = None
     offset: int | None = None
+    radius: float = 0.0
     value: Tensor | None = field(default=None, repr=False)

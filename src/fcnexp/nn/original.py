@@ -116,6 +116,19 @@ def counts(net: Network) -> dict[str, int]:
     return {"total": learnable + fixed, "learnable": learnable, "fixed": fixed}
 
 
+def fixed_counts(net: nn.Module) -> dict[str, int]:
+    """Counts of the net's numbers that do not learn, by what they are."""
+    return {
+        "not trained": sum(p.numel() for p in net.parameters() if not p.requires_grad),
+        "bilinear kernels": sum(
+            buffer.numel()
+            for layer in net.modules()
+            if isinstance(layer, Upsampling)
+            for buffer in layer.buffers()
+        ),
+    }
+
+
 def names_by_id(net: Network) -> tuple[dict[int, str], dict[int, str]]:
     """Original names of weights, kernels, skips and blocks by id; suffixes of streams by id.
 

@@ -39,6 +39,10 @@ class MaxPool(nn.Module):
         """Cells from the first to the last of a window."""
         return (self.kernel - 1) * self.dilation + 1
 
+    def finds(self, size: tuple[int, int]) -> bool:
+        """Whether a map of this size holds a window, the overhang included."""
+        return min(size) + 2 * self.pad + self.hang >= self.window
+
     def forward(self, maps: Tensor, switches: list[Switches] | None = None) -> Tensor:
         """Maxima of maps; where they were is appended to `switches`, if that is given."""
         size = (maps.shape[-2], maps.shape[-1])
@@ -49,13 +53,18 @@ class MaxPool(nn.Module):
         # torch's own is the fast way, but finds no window on a map that is too small, and refuses
         # the padding of a window that is spread.
         round_up = self.hang == self.stride - 1
-        found = min(size) + 2 * self.pad + self.hang >= self.kernel
-        if found and self.dilation == 1 and (round_up or self.hang == 0):
+        # A graph has no branches: an exported one is for maps that hold a window. Nor does it round
+        # up, which torch does with a condition that ties it to the sizes that it was traced at.
+        exporting = torch.compiler.is_exporting()
+        found = exporting or self.finds(size)
+        rounds = self.hang == 0 or (round_up and not exporting)
+        if found and self.dilation == 1 and rounds:
             return F.max_pool2d(maps, self.kernel, self.stride, self.pad, ceil_mode=round_up)
-        found = min(size) + 2 * self.pad + self.hang >= self.window
-        if found and self.stride == 1 and not maps.requires_grad:
+        if found and self.stride == 1 and not (maps.requires_grad or exporting):
             return self._by_axes(maps)
-        behind = [self.pad + max(self.hang, self.window - 2 * self.pad - side) for side in size]
+        behind = [self.pad + self.hang] * 2
+        if not found:
+            behind = [self.pad + max(self.hang, self.window - 2 * self.pad - n) for n in size]
         maps = F.pad(maps, (self.pad, behind[1], self.pad, behind[0]), value=float("-inf"))
         return F.max_pool2d(maps, self.kernel, self.stride, dilation=self.dilation)
 

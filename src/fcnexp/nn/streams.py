@@ -122,7 +122,7 @@ class Network(nn.Module):
 
 def stack(fields: list[Tensor]) -> Tensor:
     """Fields (N, C, H, W) stacked by channel. Raises ValueError where their sizes differ."""
-    sizes = {tuple(field.shape[-2:]) for field in fields}
-    if len(sizes) > 1:
-        raise ValueError(f"inputs of different sizes: {', '.join(map(str, sorted(sizes)))}")
+    sizes = [tuple(field.shape[-2:]) for field in fields]  # no set: exported, sizes are symbols
+    if any(size != sizes[0] for size in sizes):
+        raise ValueError(f"inputs of different sizes: {', '.join(map(str, sorted(set(sizes))))}")
     return torch.cat(fields, dim=1)

@@ -68,6 +68,7 @@ def _conv(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
             out[0].numel() * weight[0].numel(),
             (source.name,),
             Window(kernel, stride, pad, groups, dilation),
+            radius=source.radius + (kernel - 1) / 2 * source.grid.step,
         ),
     )
 
@@ -92,6 +93,7 @@ def _deconv(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
             args[0][0].numel() * weight[0].numel(),
             (source.name,),
             Window(kernel, stride, pad),
+            radius=source.radius + (kernel - 1) / 2 * source.grid.step / stride,
         ),
     )
 
@@ -120,6 +122,7 @@ def _add_pool(watch: Watch, out: Tensor, maps: Tensor, window: Window) -> None:
     grid = source.grid.conv(window.kernel, window.stride, window.pad)
     seen = source.receptive_field + (window.kernel - 1) * source.grid.step
     new = Map(name, "max pooling", shape(out), grid, seen, source.depth)
+    new.radius = source.radius + (window.kernel - 1) / 2 * source.grid.step
     watch.add(out, replace(new, sources=(source.name,), window=window))
 
 
@@ -135,14 +138,19 @@ def _unpool(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     name = watch.names.get(id(unpool)) or watch.numbered("unpool")
     grid = source.grid.deconv(unpool.kernel, unpool.stride, unpool.pad)
     seen = source.receptive_field + (ceil(unpool.kernel / unpool.stride) - 1) * source.grid.step
-    _add_like(watch, out, source, name=name, kind="unpooling", grid=grid, receptive_field=seen)
+    radius = source.radius + (unpool.kernel - 1) / 2 * grid.step
+    changes = {"grid": grid, "receptive_field": seen, "radius": radius}
+    _add_like(watch, out, source, name=name, kind="unpooling", **changes)
 
 
 def _interpolation(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     source = watch.map(args[0])
     assert source is not None
-    seen = source.receptive_field + source.grid.step
-    _add_like(watch, out, source, name="score", kind="bilinear", grid=IMAGE, receptive_field=seen)
+    step = source.grid.step
+    between = source.grid.origin % 1  # of a pixel: so far from a cell the next one's share is 0
+    radius = source.radius + step - (min(between, 1 - between) or 1)
+    changes = {"grid": IMAGE, "receptive_field": source.receptive_field + step, "radius": radius}
+    _add_like(watch, out, source, name="score", kind="bilinear", **changes)
 
 
 def _stitch(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
@@ -194,6 +202,7 @@ def _add_join(watch: Watch, out: Tensor, sources: list[Map], kind: str) -> None:
             max(source.receptive_field for source in sources),
             max(source.depth for source in sources),
             sources=tuple(names),
+            radius=max(source.radius for source in sources),
         ),
     )
 

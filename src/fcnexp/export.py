@@ -1,0 +1,81 @@
+"""A net for other programs: `python -m fcnexp.export checkpoint=... output=fcn.onnx`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fcnexp.errors import ConfigError, ExportError
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
+
+
+def export(cfg: DictConfig, folder: Path) -> None:
+    """Write the file, check it, and say how far it is from the net. Raises UserError."""
+    from fcnexp.config import typed
+    from fcnexp.schema import ExportConfig
+
+    cfg = typed(cfg, ExportConfig)
+    path = where_to(cfg, folder)
+
+    from fcnexp import build  # slow to import, and mistakes should not wait for it
+    from fcnexp.exporting import formats
+    from fcnexp.exporting.stored import AsStored
+    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.predict import digest
+
+    stored = read_checkpoint(cfg.checkpoint)
+    net, recipe = build.net_from_checkpoint(stored, cfg.checkpoint)
+    if cfg.labels and len(net.outputs) > 1:
+        raise ConfigError(
+            f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}) "
+            "side by side, whose labels are not one map; labels=false"
+        )
+    source = {"name": Path(cfg.checkpoint).name, "sha256": digest(Path(cfg.checkpoint))}
+    facts = formats.facts_of(net, recipe, stored["fcnexp"], source)
+    if cfg.format == "state_dict":
+        formats.write_state_dict(path, net, facts)
+        told = "plain tensors; weights_only=True reads them"
+    else:
+        write = formats.write_onnx if cfg.format == "onnx" else formats.write_program
+        told = write(path, AsStored(net, recipe, labels=cfg.labels), facts)
+    print(f"{path}: {told}")
+    for name, kind in facts["takes"].items():
+        print(f"  takes {name}: {kind}")
+    labels = "; labels: uint8 (N, H, W)" if cfg.labels else ""
+    print(f"  gives scores: float32 (N, {sum(net.outputs.values())}, H, W){labels}")
+
+
+def where_to(cfg: DictConfig, folder: Path) -> Path:
+    """The file to write. Raises UserError where it cannot be, or choices do not go together."""
+    if cfg.format not in SUFFIXES:
+        raise ConfigError(f"format={cfg.format}: allowed are {', '.join(SUFFIXES)}")
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+    if cfg.format == "onnx" and missing:
+        raise ExportError(
+            f"format=onnx: {', '.join(missing)} is not installed; pip install -e '.[export]'"
+        )
+    if cfg.labels and cfg.format == "state_dict":
+        raise ConfigError("labels=true: tensors alone give no labels; labels=false, or format=onnx")
+    suffix = SUFFIXES[cfg.format]
+    path = folder / (Path(cfg.checkpoint).stem + suffix) if cfg.output is None else Path(cfg.output)
+    if path.suffix != suffix:
+        raise ConfigError(
+            f"output={path}: a file of format={cfg.format} ends in {suffix}; say "
+            f"output={path / 'fcn' if path.is_dir() else path.with_suffix('')}{suffix}"
+        )
+    if path.exists() and not cfg.overwrite:
+        raise ConfigError(f"output={path}: there is one; choose another, or overwrite=true")
+    return path
+
+
+def main() -> None:
+    """Entry point."""
+    from fcnexp import cli
+
+    cli.run(export, "export")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Whether a written net gives what the net itself gives, at sizes that it was not traced at."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fcnexp.errors import ExportError
+from fcnexp.exporting.stored import AsStored, made_up
+
+Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
+
+# Batch, height, width: odd ones, one pixel, whole strides, and more than a 7x7 window at stride 32.
+SIZES = ((1, 33, 65), (2, 70, 47), (1, 1, 1), (1, 7, 65), (1, 64, 64), (1, 261, 289))
+TOLERANCE = 1e-4  # of the largest score
+
+
+def compare(net: AsStored, run: Run, least: int, name: str) -> str:
+    """Say how far a file's scores lie from the net's. Raises ExportError where that is too far.
+
+    least: pixels that an image has to have along each axis.
+    """
+    worst = 0.0
+    sizes = list(dict.fromkeys((n, max(h, least), max(w, least)) for n, h, w in SIZES))
+    for size in sizes:
+        fields = made_up(net.recipe, *size)
+        with torch.inference_mode():
+            given = net(*fields)
+        expected = list(given) if isinstance(given, tuple) else [given]
+        try:
+            found = run(fields)
+        except Exception as error:  # onnxruntime and torch raise many types
+            first = str(error).splitlines()[0]
+            raise ExportError(f"{name}: not written; at {size} it does not run: {first}") from error
+        shapes = [[tuple(maps.shape) for maps in side] for side in (expected, found)]
+        if shapes[0] != shapes[1]:
+            raise ExportError(f"{name}: not written; it gave {shapes[1]} where {shapes[0]} is due")
+        scores, others = expected[0], found[0]
+        off = float((scores - others).abs().max() / scores.abs().max().clamp(min=1e-30))
+        if not off <= TOLERANCE:
+            raise ExportError(
+                f"{name}: not written; at {size} its scores differ from the net's by {off:.1e} of "
+                f"the largest, more than {TOLERANCE:g}"
+            )
+        for labels in found[1:]:
+            if not torch.equal(labels, others.argmax(1).to(torch.uint8)):
+                raise ExportError(f"{name}: not written; at {size} its labels are not its scores'")
+        worst = max(worst, off)
+    return (
+        f"scores differ from the net's by {worst:.1e} of the largest at most, at "
+        f"{len(sizes)} sizes from {least}x{least} to {sizes[-1][1]}x{sizes[-1][2]}"
+    )
+
+
+def onnx_runner(path: Path) -> Run:
+    """An ONNX file in onnxruntime, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def run(fields: tuple[Tensor, ...]) -> list[Tensor]:
+        arrays = {name: field.numpy() for name, field in zip(names, fields, strict=True)}
+        return [torch.from_numpy(array) for array in session.run(None, arrays)]
+
+    return run
+
+
+def program_runner(path: Path) -> Run:
+    """A program of torch.export, read from its file."""
+    # Its guards are those of the size that it was traced at, not of those that it is right for.
+    program = torch.export.load(path).module(check_guards=False)
+
+    def run(fields: tuple[Tensor, ...]) -> list[Tensor]:
+        given = program(*fields)
+        return list(given) if isinstance(given, tuple) else [given]
+
+    return run

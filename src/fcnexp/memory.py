@@ -1,0 +1,54 @@
+"""How much memory a process takes and may take."""
+
+import re
+from pathlib import Path
+
+from fcnexp.errors import ConfigError
+
+UNITS = {
+    **{"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12},
+    **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
+}
+_GROUP_LIMITS = (  # of a container or a Slurm job: limit and use, by version of control groups
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+
+
+def bytes_of_text(text: str) -> int:
+    """Bytes that a text such as 2GB, 1.5GiB, 800 MB or 2000000000 means. Raises ConfigError."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", text.strip().lower())
+    if not found or found[2] not in UNITS or (size := int(float(found[1]) * UNITS[found[2]])) < 1:
+        raise ConfigError(
+            f"memory={text}: a number of bytes, or one with a unit: KB, MB, GB (powers of 1000), "
+            "KiB, MiB, GiB (of 1024); say memory=2GB, or memory=null for what is free"
+        )
+    return size
+
+
+def megabytes(size: float) -> str:
+    """A number of bytes as it can be typed, rounded up: 1234 MB is 1234MB."""
+    return f"{-int(-size // 10**6)}MB"
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now, libraries included."""
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def free() -> int:
+    """Bytes that this process could still get from the machine, and from its container if any."""
+    import psutil
+
+    left = psutil.virtual_memory().available
+    for limit, used in _GROUP_LIMITS:
+        try:
+            left = min(left, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such group, or `max`: without a limit
+            continue
+    return max(0, left)

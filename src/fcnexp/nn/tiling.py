@@ -1,0 +1,123 @@
+"""Cutting a picture into windows so that every pixel gets the scores that the whole would give it.
+
+A window that begins at a multiple of the net's stride has its cells where the whole picture's are,
+roundings and paddings included. Where a window ends inside the picture, the pixels whose scores
+depend on what lies beyond are dropped; where it ends with the picture, none are. So kept scores are
+the whole picture's, but for rounding.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from math import ceil, floor, lcm
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from fcnexp.nn.maps import Map
+from fcnexp.nn.streams import Network
+from fcnexp.nn.trace import trace
+
+
+class Piece(NamedTuple):
+    """A window of a picture along one axis, [begin, end), and what it scores, [first, last)."""
+
+    begin: int
+    end: int
+    first: int
+    last: int
+
+    @property
+    def inner(self) -> slice:
+        """What it scores, counted from where it begins."""
+        return slice(self.first - self.begin, self.last - self.begin)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Where windows may lie. Plain values, in pixels, alike along both axes.
+
+    stride: windows begin at multiples of it, since all maps of the net do.
+    before, after: how far before and behind a pixel what its scores depend on may lie.
+    least: length of a window, a multiple of stride, from which maps grow evenly and a pixel is
+        kept; a picture that is no longer is not cut.
+    """
+
+    stride: int
+    before: int
+    after: int
+    least: int
+
+    def pieces(self, length: int, window: int) -> list[Piece]:
+        """Windows that together score an axis of this length, none longer than `window`.
+
+        window: at least `least`, else ValueError. Of several they are about equally long.
+        """
+        if length <= window:
+            return [Piece(0, length, 0, length)]
+        if window < self.least:
+            raise ValueError(f"window={window}: this net's windows have {self.least} pixels")
+        window -= window % self.stride
+        found = self._cut(length, window)
+        while window > self.least:  # as few windows, each as short as can be
+            shorter = self._cut(length, window - self.stride)
+            if len(shorter) > len(found):
+                break
+            found, window = shorter, window - self.stride
+        return found
+
+    def _cut(self, length: int, window: int) -> list[Piece]:
+        found: list[Piece] = []
+        first = 0
+        while first < length:
+            begin = max(0, floor((first - self.before) / self.stride) * self.stride)
+            # The last window is as long as the others: a short one may have no even maps.
+            begin = min(begin, ceil((length - window) / self.stride) * self.stride)
+            end = min(begin + window, length)
+            last = length if end == length else end - self.after
+            found.append(Piece(begin, end, first, last))
+            first = last
+        return found
+
+
+def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling:
+    """Where windows of a net's inputs may lie, derived from its maps as `explain` tells them.
+
+    channels: of each field in network space. The net computes nothing.
+    """
+    twin, dtype = on_meta(net), next(net.parameters()).dtype
+
+    def maps(side: int) -> list[Map]:
+        sizes = {name: (1, c, side, side) for name, c in channels.items()}
+        with torch.inference_mode(), torch.device("meta"):
+            return trace(twin, {name: torch.empty(s, dtype=dtype) for name, s in sizes.items()})
+
+    seen = maps(2048)
+    stride = lcm(*(int(m.grid.step) for m in seen))
+    last = seen[-1]
+    before, after = ceil(last.radius - last.grid.origin), ceil(last.radius + last.grid.origin)
+    even = stride
+    while not _grow_evenly(maps(even), maps(even + stride), stride):
+        even += stride
+    least = max(even, before + after + stride)
+    return Tiling(stride, before, after, (ceil(least / stride) + 1) * stride)
+
+
+def on_meta(net: Network) -> Network:
+    """A copy of a net that holds no numbers: it runs shapes."""
+    known: dict[int, object] = {
+        id(t): nn.Parameter(t.detach().to("meta"), requires_grad=False)
+        if isinstance(t, nn.Parameter)
+        else t.to("meta")
+        for t in chain(net.parameters(), net.buffers())
+    }
+    return copy.deepcopy(net, known)
+
+
+def _grow_evenly(small: list[Map], large: list[Map], by: int) -> bool:
+    """Whether each map has grown by the cells that lie on `by` pixels: no smallest size rules."""
+    return len(small) == len(large) and all(
+        b.shape[1] - a.shape[1] == by / a.grid.step for a, b in zip(small, large, strict=True)
+    )

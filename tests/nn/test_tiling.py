@@ -1,0 +1,99 @@
+"""A picture cut into windows gets the scores of the whole, in every pixel."""
+
+import numpy as np
+import pytest
+import torch
+from dense_nets import randomise
+
+from fcnexp import build
+from fcnexp.config import compose_run
+from fcnexp.nn.tiling import Tiling, tiling_of
+
+SMALL = "backbone.widths=[2,2,3,3,4,4]"
+NETS = {
+    "alexnet_32s": ["backbone=alexnet", "model=fcn32s", "head.channels=8"],
+    "vgg16_8s": ["backbone=vgg16", "model=fcn8s", "head.channels=8"],
+    "vgg16_pool5_stride_1": [
+        "backbone=vgg16",
+        "model=fcn32s",
+        "head=linear",
+        "backbone.pool5_stride=1",
+    ],
+    "googlenet_8s": ["backbone=googlenet", "model=fcn8s"],
+    "resnet18_32s": ["backbone=resnet18", "model=fcn32s"],
+    "deconv_d2l": ["backbone=resnet18", "model=fcn32s", "dense=deconv_d2l"],
+    "tiny_32s": ["backbone=tiny", SMALL, "model=fcn32s"],
+    "tiny_16s": ["backbone=tiny", SMALL, "model=fcn16s"],
+    "tiny_8s": ["backbone=tiny", SMALL, "model=fcn8s"],
+    "tiny_zeros": ["backbone=tiny", SMALL, "model=fcn8s", "dense.edges=zeros"],
+    "tiny_learned": [
+        "backbone=tiny",
+        SMALL,
+        "model=fcn8s",
+        "dense=deconv_learned",
+        "dense.learned=all",
+    ],
+    "tiny_fc": ["backbone=tiny", SMALL, "model=fcn1s", "head=fc", "head.channels=4"],
+    "bilinear": ["backbone=tiny", SMALL, "model=fcn8s", "dense=bilinear"],
+    "deconvnet": ["backbone=tiny", SMALL, "model=deconvnet"],
+    "deconvnet_overlapping": ["backbone=alexnet", "model=deconvnet", "head=linear"],
+    "rarefaction": ["backbone=tiny", SMALL, "model=fcn8s", "dense=rarefaction"],
+    "rarefaction_8": ["backbone=tiny", SMALL, "model=fcn32s", "dense=rarefaction_8"],
+    "shared_shifts": ["backbone=tiny", SMALL, "model=fcn8s", "dense=shift_and_stitch_8"],
+    "shifts": [
+        "backbone=tiny",
+        SMALL,
+        "model=fcn32s",
+        "dense=shift_and_stitch_8",
+        "dense.shared=false",
+    ],
+    "late_fusion": ["backbone=tiny", SMALL, "model=fcn8s", "modality=rgb_hha"],
+}
+
+
+def net_and_channels(name: str):
+    """A float64 net with random weights, and the channels that it takes, by field."""
+    cfg = compose_run(NETS[name])
+    net, recipe = build.build_net(cfg, {"class": 3})
+    net = randomise(net).double().eval()
+    return net, {field: r.channels for field, r in recipe.fields.items()}
+
+
+def picture(channels, *size):
+    rng = np.random.default_rng(0)
+    return {f: torch.from_numpy(rng.normal(size=(1, c, *size))) for f, c in channels.items()}
+
+
+def in_windows(net, tiling: Tiling, inputs, *window: int) -> torch.Tensor:
+    """Scores of a picture, window by window."""
+    height, width = next(iter(inputs.values())).shape[-2:]
+    scores = None
+    for row in tiling.pieces(height, window[0]):
+        for column in tiling.pieces(width, window[1]):
+            cut = {
+                f: x[..., row.begin : row.end, column.begin : column.end] for f, x in inputs.items()
+            }
+            part = net(cut)
+            if scores is None:
+                scores = part.new_full((*part.shape[:2], height, width), float("nan"))
+            kept = part[
+                ...,
+                row.first - row.begin : row.last - row.begin,
+                column.first - column.begin : column.last - column.begin,
+            ]
+            scores[..., row.first : row.last, column.first : column.last] = kept
+    return scores
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_windows_score_every_pixel_as_the_whole_does(name):
+    net, channels = net_and_channels(name)
+    tiling = tiling_of(net, channels)
+    for more, size in ((0, (tiling.least + 77, 33)), (64, (45, 2 * tiling.least + 90))):
+        window = tiling.least + more
+        inputs = picture(channels, *size)
+        assert len(tiling.pieces(max(size), window)) >= 2
+        with torch.inference_mode():
+            whole, cut = net(inputs), in_windows(net, tiling, inputs, window, window)
+        assert (whole - cut).abs().max() < 1e-9 * whole.abs().max()
+        assert torch.equal(whole.argmax(1), cut.argmax(1))
