@@ -50,6 +50,8 @@ class EvaluateConfig:
     checkpoint: str = MISSING
     workers: int = MISSING
     pictures: int = MISSING
+    trimap: list[int] | None = MISSING
+    run: str | None = MISSING
 
 
 @dataclass

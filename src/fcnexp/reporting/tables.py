@@ -39,6 +39,31 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
         classes.add_row(name, percent(iu), percent(result["class_acc"][name]))
     console.print(classes)
     console.print(scores)
+    print_conventions(result["conventions"])
+
+
+def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
+    """Print what other tools would say of the same predictions; one line where all agree."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    shown = {
+        name: [percent(scores[key]) for key in ("miou", "pixel_acc", "mean_acc")]
+        for name, scores in conventions.items()
+    }
+    means = {scores["miou"] for scores in conventions.values()}
+    accuracies = {scores["mean_acc"] for scores in conventions.values()} - {None}
+    if len(means) == 1 and len(accuracies) == 1:
+        console.print(f"mean IU is the same by the conventions of {', '.join(shown)}")
+        return
+    table = Table(title="The same predictions by other tools (%)", title_justify="left")
+    for name in ("convention", "mean IU", "pixel acc.", "mean acc.", "classes not in the truth"):
+        plain = name in ("convention", "classes not in the truth")
+        table.add_column(name, justify="left" if plain else "right", no_wrap=not plain)
+    for name, cells in shown.items():
+        table.add_row(name, *cells, conventions[name]["absent_classes"])
+    console.print(table)
+    console.print(
+        "torchmetrics' segmentation.MeanIoU, a mean over images, cannot be had from one matrix"
+    )
 
 
 def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
