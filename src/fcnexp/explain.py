@@ -128,12 +128,11 @@ def net_on(
         net, inputs = build.on_meta(cfg, build.outputs_of(build.part(cfg, "data")), size)
         return net, inputs, False
     if task is not None:
-        net, recipe = task.net, task.recipe
-    else:
-        net, recipe = build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
-        refuse_other_fields(recipe.fields, "modality")
-        build.first_weights(cfg, net)
-        net.eval()
+        return task.net, task.recipe.apply({"rgb": rgb[None]}, torch.tensor([size])), True  # type: ignore[return-value]  # a Network
+    net, recipe = build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
+    refuse_other_fields(recipe.fields, "modality")
+    build.first_weights(cfg, net)
+    net.eval()
     return net, recipe.apply({"rgb": rgb[None]}, torch.tensor([size])), True
 
 

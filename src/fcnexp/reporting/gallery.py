@@ -18,6 +18,7 @@ LINES = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9")
 OUTSIDE = "#e6e6e6"
 DPI = 110
 HEAT = "inferno"
+TINY = np.finfo(float).tiny  # in place of a sum that is 0
 Box = tuple[int, int, int, int]  # top, left, bottom, right, in pixels
 CLIPPED = 99.5  # percentile of a gradient that is shown brightest: single pixels outshine all else
 
@@ -32,29 +33,20 @@ def draw_sights(path: Path, rgb: np.ndarray, seen: Sequence[Any], share: float) 
     aspect = rgb.shape[0] / rgb.shape[1]
     height = max(7.0, 2 * (4.2 * aspect + 0.8)) if columns else 7.5
     figure = _figure(8 + 4.2 * columns, height)
-    left, right = figure, None
-    if columns:
-        left, right = figure.subfigures(1, 2, width_ratios=[8, 4.2 * columns])
-    axes = left.subplots()
-    axes.imshow(rgb)
-    for each, line in zip(reversed(seen), reversed(_cycle(len(seen))), strict=True):
-        _square(axes, each.centre, each.side, line, label=f"{each.name}: {each.side:g} pixels")
-    axes.plot(*seen[-1].centre[::-1], "+", color="#ffffff", markersize=12, markeredgewidth=2)
-    _show_whole(axes, rgb, seen)
-    axes.set_title("what a cell can see" + _cut(rgb, seen))
-    left.legend(loc="outside lower center", ncols=3)
-    panels = right.subplots(2, columns, squeeze=False).ravel() if right else []
-    for axes in panels:
-        axes.set_axis_off()
-    for axes, each, line in zip(panels, measured, _cycle(len(measured)), strict=False):
-        heat = each.gradient.numpy()
-        _overlay(axes, rgb, np.sqrt(heat / max(np.percentile(heat, CLIPPED), np.finfo(float).tiny)))
-        _square(axes, each.centre, each.side, line)
-        _square(axes, each.centre, each.reach, "#ffffff", style="--")
-        axes.set(xlim=(-0.5, rgb.shape[1] - 0.5), ylim=(rgb.shape[0] - 0.5, -0.5))
-        axes.set_title(
-            f"{each.name}: {each.side:g} in theory,\n{share:.0%} of gradient in {each.reach}"
-        )
+    if not columns:
+        _draw_squares(figure, rgb, seen)
+    else:
+        ratios = [8, 4.2 * columns]
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=ratios)[0]
+        _draw_squares(left, rgb, seen)
+        panels = right.subplots(2, columns, squeeze=False).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, each, line in zip(panels, measured, _cycle(len(measured)), strict=False):
+            _draw_gradient(axes, rgb, each, line)
+            axes.set_title(
+                f"{each.name}: {each.side:g} in theory,\n{share:.0%} of gradient in {each.reach}"
+            )
     _save(figure, path)
 
 
@@ -76,11 +68,12 @@ def draw_class_maps(
     figure = _figure(5.2 * columns, rows * height)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     panels[0].imshow(rgb)
-    panels[0].set_title(f"photograph, {rgb.shape[0]} x {rgb.shape[1]}: {cells}")
+    panels[0].plot([left, right, right, left, left], [top, top, bottom, bottom, top], "w--")
+    panels[0].set_title(f"{rgb.shape[0]} x {rgb.shape[1]} pixels; in the frame {cells}")
     for axes, heat, title in zip(panels[1:], maps, titles, strict=False):
-        peak = max(heat.max(), np.finfo(float).tiny)
+        peak = max(heat.max(), TINY)
         shown = _overlay(axes, rgb, heat / peak, top=peak, where=inside)
-        figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02)
+        figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02, label="probability")
         axes.set_title(title)
     for axes in panels:
         axes.set_axis_off()
@@ -133,6 +126,27 @@ def _save(figure: "Figure", path: Path) -> None:
 
 def _cycle(count: int) -> list[str]:
     return [LINES[i % len(LINES)] for i in range(count)]
+
+
+def _draw_squares(figure: Any, rgb: np.ndarray, seen: Sequence[Any]) -> None:
+    """All squares on the photograph, the largest first, and a cross at the coarsest cell."""
+    axes = figure.subplots()
+    axes.imshow(rgb)
+    for each, line in zip(reversed(seen), reversed(_cycle(len(seen))), strict=True):
+        _square(axes, each.centre, each.side, line, label=f"{each.name}: {each.side:g} pixels")
+    axes.plot(*seen[-1].centre[::-1], "+", color="#ffffff", markersize=12, markeredgewidth=2)
+    _show_whole(axes, rgb, seen)
+    axes.set_title("what a cell can see" + _cut(rgb, seen))
+    figure.legend(loc="outside lower center", ncols=2)
+
+
+def _draw_gradient(axes: "Axes", rgb: np.ndarray, each: Any, line: str) -> None:
+    """One gradient over the photograph; its square root, so that faint parts show."""
+    heat = each.gradient.numpy()
+    _overlay(axes, rgb, np.sqrt(heat / max(np.percentile(heat, CLIPPED), TINY)))
+    _square(axes, each.centre, each.side, line)
+    _square(axes, each.centre, each.reach, "#ffffff", style="--")
+    axes.set(xlim=(-0.5, rgb.shape[1] - 0.5), ylim=(rgb.shape[0] - 0.5, -0.5))
 
 
 def _square(
