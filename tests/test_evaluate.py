@@ -71,13 +71,15 @@ def test_run_is_scored_from_its_matrix_alone(tmp_path):
     cells = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:5]]
         for line in done.stdout.splitlines()
-        if line.count("│") == 6
+        if line.count("│") == 7
     }
     assert cells["release"] == cells["mmseg"] == ["20.0", "60.0", "37.5"]
     assert cells["detectron2"] == cells["present_in_truth"] == ["30.0", "60.0", "37.5"]
     assert cells["torchvision"] == ["-", "60.0", "-"]
     assert cells["paddleseg"] == ["40.0", "60.0", "-"]
     assert cells["paddleseg_older"] == ["15.0", "60.0", "-"]
+    said = [line.split("│")[5:7] for line in done.stdout.splitlines() if "torch" in line]
+    assert [cell.strip() for cell in said[0]] == ["NaN", "0"]
     assert cells["torchmetrics"] == ["20.0", "60.0", "25.0"]
     assert "segmentation.MeanIoU, a mean over images, cannot" in done.stdout
     assert not list((tmp_path / "outputs/evaluate").iterdir())  # nothing is left behind
@@ -88,7 +90,7 @@ def test_one_line_where_all_agree(tmp_path):
     write_confusion(tmp_path / "old", ["sky", "sea"], [[5, 1], [2, 7]])
     done = evaluate(tmp_path, "run=old")
     assert "mean IU is the same by the conventions of release, mmseg, torchvision" in done.stdout
-    assert "classes not in the truth" not in done.stdout
+    assert "only predicted" not in done.stdout
 
 
 MISTAKES = {

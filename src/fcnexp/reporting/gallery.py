@@ -62,14 +62,16 @@ def draw_class_maps(
     inside = np.zeros(maps.shape[1:])
     inside[top:bottom, left:right] = 1
     count = len(maps) + 1
-    rows = 1 if count <= 2 else 2
+    tall = rgb.shape[0] > rgb.shape[1]
+    rows = 1 if count <= 2 or tall else 2
     columns = -(-count // rows)
-    height = 5.2 * rgb.shape[0] / rgb.shape[1] + 0.6
-    figure = _figure(5.2 * columns, rows * height)
+    height = 5.2 if tall else 5.2 * rgb.shape[0] / rgb.shape[1]
+    width = height * rgb.shape[1] / rgb.shape[0]
+    figure = _figure((width + 0.8) * columns, rows * (height + 0.6))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     panels[0].imshow(rgb)
     panels[0].plot([left, right, right, left, left], [top, top, bottom, bottom, top], "w--")
-    panels[0].set_title(f"{rgb.shape[0]} x {rgb.shape[1]} pixels; in the frame {cells}")
+    panels[0].set_title(f"{rgb.shape[0]} x {rgb.shape[1]} pixels,\n{cells}")
     for axes, heat, title in zip(panels[1:], maps, titles, strict=False):
         peak = max(heat.max(), TINY)
         shown = _overlay(axes, rgb, heat / peak, top=peak, where=inside)

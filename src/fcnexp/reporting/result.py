@@ -55,7 +55,7 @@ def plain_scores(matrix: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]
     return {
         "scores": finite(scores_of(matrix)),
         "conventions": {
-            name: {**finite(scores), "absent_classes": CONVENTIONS[name].words}
+            name: {**finite(scores), "counted_as": CONVENTIONS[name].words()}
             for name, scores in by_convention(matrix).items()
         },
         "class_iou": finite(dict(zip(class_names, class_iu(matrix).tolist(), strict=True))),

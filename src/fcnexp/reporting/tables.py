@@ -55,11 +55,13 @@ def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
         console.print(f"mean IU is the same by the conventions of {', '.join(shown)}")
         return
     table = Table(title="The same predictions by other tools (%)", title_justify="left")
-    for name in ("convention", "mean IU", "pixel acc.", "mean acc.", "classes not in the truth"):
-        plain = name in ("convention", "classes not in the truth")
-        table.add_column(name, justify="left" if plain else "right", no_wrap=not plain)
+    table.add_column("convention", no_wrap=True)
+    for name in ("mean IU", "pixel acc.", "mean acc."):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("absent class", "only predicted"):  # what it counts as
+        table.add_column(name)
     for name, cells in shown.items():
-        table.add_row(name, *cells, conventions[name]["absent_classes"])
+        table.add_row(name, *cells, *conventions[name]["counted_as"].values())
     console.print(table)
     console.print(
         "torchmetrics' segmentation.MeanIoU, a mean over images, cannot be had from one matrix"

@@ -18,64 +18,55 @@ DROPPED = None  # in place of a value: the class does not count
 
 
 class Convention(NamedTuple):
-    """How a tool averages over classes.
+    """How a tool averages over classes. DROPPED: such a class is left out of the mean.
 
-    words: what it does, for people. source: where that was read.
+    source: where that was read.
     absent: IU of a class that is neither in the truth nor predicted; NaN makes the mean NaN.
     predicted: IU of one that is predicted but not in the truth.
     accuracy: of such a class, in the mean accuracy.
     has_mean_acc: whether the tool gives a mean accuracy.
     """
 
-    words: str
     source: str
     absent: float | None = DROPPED
     predicted: float | None = 0.0
     accuracy: float | None = DROPPED
     has_mean_acc: bool = True
 
+    def words(self) -> dict[str, str]:
+        """What the classes count as that the truth does not have, for people.
+
+        `in both`: in mean IU and in mean accuracy, from which others leave them out.
+        """
+        also = " in both" if self.accuracy is not DROPPED else ""
+        return {"absent": _said(self.absent), "predicted_only": _said(self.predicted) + also}
+
 
 CONVENTIONS = {
-    "release": Convention(
-        "absent: dropped; predicted only: 0",
-        "fcn.berkeleyvision.org score.py",
-    ),
-    "mmseg": Convention(  # counts each image in float32, and rounds to two digits of a percent
-        "absent: dropped; predicted only: 0",
-        "mmsegmentation mmseg/evaluation/metrics/iou_metric.py, nan_to_num=None",
-    ),
+    "release": Convention("fcn.berkeleyvision.org score.py"),
+    # It counts each image in float32, and rounds to two digits of a percent.
+    "mmseg": Convention("mmsegmentation mmseg/evaluation/metrics/iou_metric.py, nan_to_num=None"),
     "torchvision": Convention(
-        "absent: makes the mean NaN; predicted only: 0",
         "torchvision references/segmentation/utils.py, ConfusionMatrix",
         absent=math.nan,
         has_mean_acc=False,  # it lists the classes' accuracies
     ),
     "detectron2": Convention(
-        "absent: dropped; predicted only: dropped",
-        "detectron2 detectron2/evaluation/sem_seg_evaluation.py",
-        predicted=DROPPED,
+        "detectron2 detectron2/evaluation/sem_seg_evaluation.py", predicted=DROPPED
     ),
     "paddleseg": Convention(
-        "absent: 1; predicted only: 0",
         "PaddleSeg@d7975e7c paddleseg/utils/metrics.py, mean_iou",
         absent=1.0,
         has_mean_acc=False,  # its `Acc` is the pixel accuracy
     ),
     "paddleseg_older": Convention(
-        "absent: 0; predicted only: 0",
-        "PaddleSeg@c3b7b6ec paddleseg/utils/metrics.py, mean_iou",
-        absent=0.0,
-        has_mean_acc=False,
+        "PaddleSeg@c3b7b6ec paddleseg/utils/metrics.py, mean_iou", absent=0.0, has_mean_acc=False
     ),
     "torchmetrics": Convention(
-        "absent: dropped; predicted only: 0, in both means",
-        "torchmetrics MulticlassJaccardIndex and MulticlassAccuracy, average=macro",
-        accuracy=0.0,
+        "torchmetrics MulticlassJaccardIndex and MulticlassAccuracy, average=macro", accuracy=0.0
     ),
     "present_in_truth": Convention(
-        "absent: dropped; predicted only: dropped",
-        "PAMI on SIFT Flow: 30 of its 33 classes are in the test set",
-        predicted=DROPPED,
+        "PAMI on SIFT Flow: 30 of its 33 classes are in the test set", predicted=DROPPED
     ),
 }
 
@@ -108,3 +99,9 @@ def _mean(values: Tensor, truth: Tensor, others: list[tuple[Tensor, float | None
     counted = [values[truth]]
     counted += [torch.full_like(values[where], v) for where, v in others if v is not DROPPED]
     return float(torch.cat(counted).mean())
+
+
+def _said(value: float | None) -> str:
+    if value is DROPPED:
+        return "dropped"
+    return "NaN" if math.isnan(value) else f"{value:g}"
