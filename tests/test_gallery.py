@@ -27,9 +27,11 @@ def folder(tmp_path_factory) -> Path:
     save_indexed(folder / "truth.png", np.full((60, 80), 3, np.uint8))
     save_indexed(folder / "other.png", np.zeros((6, 8), np.uint8))
     torch.manual_seed(0)
+    classifier = GoogLeNetClassifier()
+    classifier.classifier.bias.data[7] = 9.0  # far above the others, whatever is on the picture
     layers = {
         name: [p.detach().numpy() for p in (layer.weight, layer.bias)]
-        for name, layer in GoogLeNetClassifier().layers().items()
+        for name, layer in classifier.layers().items()
     }
     write_caffemodel(folder / "classifier.caffemodel", layers)
     (folder / "names.txt").write_text("".join(f"n{i:04} thing {i}, stuff\n" for i in range(1000)))
@@ -72,8 +74,8 @@ def test_class_maps_name_the_likeliest_classes(folder):
     done = explain(folder, "figure=class_maps", "image=photo.png", *arguments, *small)
     assert done.returncode == 0, done.stderr
     whole, maps, _ = done.stdout.splitlines()
-    assert whole.startswith("whole photograph: thing ") and whole.count("thing") == 5
-    assert maps.startswith("map of 1 x 3 cells, 32 pixels apart: thing ")
+    assert whole.startswith("whole photograph: thing 7 0.89, ") and whole.count("thing") == 5
+    assert maps.startswith("map of 1 x 3 cells, 32 pixels apart: thing 7, up to 0.89; thing ")
     assert maps.count("up to") == 2 and coloured(folder / "maps.png") > 1000
 
 
