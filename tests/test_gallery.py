@@ -85,7 +85,7 @@ def test_fusion_tells_each_stage(folder):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        *("head", "+ pool4", "+ pool3", "picture fusion.png"),
+        *("head, stride 32", "+ pool4, stride 16", "+ pool3, stride 8", "picture fusion.png"),
     ]
     assert all("pixel accuracy" in line for line in lines[:3])
     assert (folder / "fusion.png").is_file()

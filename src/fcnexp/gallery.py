@@ -128,7 +128,7 @@ class FusionStages:
                 "model=fcn8s"
             ) from None
         labels = [stage.scores.argmax(1)[0].to(torch.uint8) for stage in found]
-        names = [f"{stage.name}: a cell is {stage.step} pixels" for stage in found]
+        names = [f"{stage.name}, stride {stage.step}" for stage in found]
         gallery.draw_stages(
             path,
             rgb.permute(1, 2, 0).numpy(),
