@@ -11,7 +11,7 @@ CONF = paths.conf_dir()
 GROUPS = sorted(
     path.name
     for path in CONF.iterdir()
-    if path.is_dir() and path.name not in ("recipe", "hydra", "layer")
+    if path.is_dir() and path.name not in ("recipe", "hydra", "layer", "figure")
 )
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))

@@ -1,4 +1,8 @@
-"""Score a checkpoint: `python -m fcnexp.evaluate checkpoint=RUN/checkpoints/last.ckpt`."""
+"""Score a checkpoint: `python -m fcnexp.evaluate checkpoint=RUN/checkpoints/last.ckpt`.
+
+Or a finished run's confusion matrix anew, by other tools' conventions, without its data:
+`python -m fcnexp.evaluate run=RUN`.
+"""
 
 import shlex
 import sys
@@ -6,9 +10,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from fcnexp.errors import ConfigError, DataError
+
 
 def evaluate(cfg: DictConfig, folder: Path) -> float | None:
-    """Score one checkpoint on a data set's validation half; returns the mean IU.
+    """Score one checkpoint on a data set's validation half, or a run; returns the mean IU.
 
     Raises UserError on a user's mistake.
     """
@@ -16,11 +22,15 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     from fcnexp.config import check_targets, to_plain, typed
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.checkpoints import read_checkpoint
-    from fcnexp.reporting import pictures, result, tables
+    from fcnexp.reporting import pictures, result, tables, trimap
     from fcnexp.schema import EvaluateConfig
+    from fcnexp.task.trimap import TrimapScores
 
     cfg = typed(cfg, EvaluateConfig)
+    if cfg.run is not None:
+        return rescore(cfg)
     check_targets(to_plain(cfg))
+    widths = check_widths(cfg.trimap)
     runs.claim(folder)
     stored = read_checkpoint(cfg.checkpoint)
     task = build.task_from_checkpoint(stored, cfg.checkpoint)
@@ -38,6 +48,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
     result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+    if widths:
+        task.trimap = TrimapScores(len(task.class_names), widths)
     trainer.validate(task, data, verbose=False)
     task.eval()
     pictures.draw_predictions(task.label_image, data.val, cfg.pictures, folder / "pictures")
@@ -50,8 +62,45 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record)
+    if task.trimap is not None:
+        bands = trimap.write_trimap(folder, widths, task.trimap.matrices, task.matrix)
+        tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
+        print(f"plot {folder / 'trimap.png'}")
     print(f"pictures {folder / 'pictures'}\nrecord {folder}")
     return record["scores"]["miou"]
+
+
+def rescore(cfg: DictConfig) -> float:
+    """Print the scores of a run's confusion.csv; returns the mean IU. Raises UserError."""
+    import torch
+
+    from fcnexp.reporting import result, tables
+    from fcnexp.reporting.confusion import CONFUSION, read_confusion
+
+    if not OmegaConf.is_missing(cfg, "checkpoint"):
+        raise ConfigError("run and checkpoint: give one of them; run=FOLDER only reads its matrix")
+    if cfg.trimap is not None:
+        raise ConfigError("trimap: a matrix knows no places; give checkpoint=FILE instead of run")
+    confusion = read_confusion([Path(cfg.run)])
+    if confusion is None:
+        raise DataError(
+            f"run={cfg.run}: no readable {CONFUSION} there; give a folder that train or evaluate "
+            "wrote, say outputs/train/DATE"
+        )
+    scores = result.plain_scores(torch.tensor(confusion.counts), tuple(confusion.names))
+    tables.print_result(scores)
+    return scores["scores"]["miou"]
+
+
+def check_widths(widths: list[int] | None) -> tuple[int, ...]:
+    """Widths of the trimap, in pixels; () for none. Raises ConfigError."""
+    given = tuple(widths or ())
+    if widths is not None and (not given or given[0] < 1 or list(given) != sorted(set(given))):
+        raise ConfigError(
+            f"trimap={list(given)}: widths in pixels, 1 or more, each above the one before, say "
+            "[1,2,3,5,10,20,40]; null for none"
+        )
+    return given
 
 
 def main() -> None:

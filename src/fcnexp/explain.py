@@ -1,13 +1,25 @@
 """Lay a net open: `python -m fcnexp.explain model=fcn8s backbone=vgg16 size=[500,500]`.
 
 Or one layer, with a picture: `python -m fcnexp.explain layer=transposed layer.kernel=4`.
+Or a picture on a photograph: `python -m fcnexp.explain figure=receptive_field image=PHOTO`.
 """
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.errors import ConfigError
+
+FIGURES = ("receptive_field", "class_maps", "fusion")
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fcnexp.nn.streams import Network
+    from fcnexp.task.module import SegmentationTask
 
 
 def explain(cfg: DictConfig, folder: Path) -> None:
@@ -19,6 +31,12 @@ def explain(cfg: DictConfig, folder: Path) -> None:
     if cfg.layer is not None:
         explain_layer(cfg, folder)
         return
+    if cfg.figure is not None:
+        explain_figure(cfg, folder)
+        return
+    for key in ("image", "checkpoint", "output"):
+        if cfg[key] is not None:
+            raise ConfigError(f"{key}={cfg[key]}: of a figure; add figure={'|'.join(FIGURES)}")
     size = list(cfg.size)
     if len(size) != 2 or min(size) < 1:
         raise ConfigError(f"size={size}: height and width, both 1 or more, say size=[375,500]")
@@ -61,10 +79,79 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
     print(f"picture {path}")
 
 
+def explain_figure(cfg: DictConfig, folder: Path) -> None:
+    """Draw one figure on a photograph, and print what is in it. Raises UserError."""
+    from fcnexp import build, gallery
+    from fcnexp.data.files import read_rgb
+    from fcnexp.nn.checkpoints import read_checkpoint
+
+    figure = build.part(cfg, "figure")
+    if cfg.image is None:
+        raise ConfigError("image: required for a figure, and not given; add image=PHOTO")
+    rgb = read_rgb(Path(cfg.image).expanduser(), upright=True)
+    path = Path(cfg.output).expanduser() if cfg.output else folder / f"{figure.name}.png"
+    if path.suffix != ".png":
+        raise ConfigError(f"output={cfg.output}: a file whose name ends in .png")
+    task = None
+    if cfg.checkpoint is not None:
+        task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+        refuse_other_fields(task.recipe.fields, f"checkpoint={cfg.checkpoint}")
+    if isinstance(figure, gallery.ClassMaps):
+        lines = figure.draw(path, rgb)
+    elif isinstance(figure, gallery.FusionStages):
+        if task is None:
+            raise ConfigError(
+                "checkpoint: required for figure=fusion, and not given; add "
+                "checkpoint=RUN/checkpoints/last.ckpt"
+            )
+        lines = figure.draw(path, rgb, task)
+    else:
+        net, inputs, measured = net_on(cfg, rgb, task)
+        lines = figure.draw(path, rgb, net, inputs, measured=measured)
+    print("\n".join([*lines, f"picture {path}"]))
+
+
+def net_on(
+    cfg: DictConfig, rgb: "Tensor", task: "SegmentationTask | None"
+) -> tuple["Network", dict[str, "Tensor"], bool]:
+    """A net, its input from a photograph, and whether it has weights: of a checkpoint, or `init`.
+
+    Without weights both are on the meta device.
+    """
+    import torch
+
+    from fcnexp import build
+
+    size = (rgb.shape[1], rgb.shape[2])
+    fresh = OmegaConf.select(cfg, "init._target_") == "fcnexp.nn.init.scratch"
+    if task is None and fresh:
+        net, inputs = build.on_meta(cfg, build.outputs_of(build.part(cfg, "data")), size)
+        return net, inputs, False
+    if task is not None:
+        return task.net, task.recipe.apply({"rgb": rgb[None]}, torch.tensor([size])), True  # type: ignore[return-value]  # a Network
+    net, recipe = build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
+    refuse_other_fields(recipe.fields, "modality")
+    build.first_weights(cfg, net)
+    net.eval()
+    return net, recipe.apply({"rgb": rgb[None]}, torch.tensor([size])), True
+
+
+def refuse_other_fields(fields: Iterable[str], source: str) -> None:
+    """Raise ConfigError where a net takes more than a photograph."""
+    if set(fields) != {"rgb"}:
+        raise ConfigError(
+            f"{source}: takes {', '.join(fields)}; a photograph has rgb only: give another net"
+        )
+
+
 def main() -> None:
     """Entry point."""
     from fcnexp import cli
 
+    for argument in sys.argv[1:]:
+        if argument.startswith("--figure"):
+            name = argument.removeprefix("--figure").lstrip("=") or "|".join(FIGURES)
+            cli.fail(ConfigError(f"{argument}: without dashes, figure={name} image=PHOTO"))
     cli.run(explain, "explain")
 
 

@@ -63,6 +63,8 @@ class EvaluateConfig:
     checkpoint: str = MISSING
     workers: int = MISSING
     pictures: int = MISSING
+    trimap: list[int] | None = MISSING
+    run: str | None = MISSING
 
 
 @dataclass
@@ -152,6 +154,10 @@ class ExplainConfig(RunConfig):
     """What `explain` reads: a run's config, and what to show; see conf/explain.yaml."""
 
     layer: dict[str, Any] | None = MISSING
+    figure: dict[str, Any] | None = MISSING
+    image: str | None = MISSING
+    checkpoint: str | None = MISSING
+    output: str | None = MISSING
     size: list[int] = MISSING
     crops: bool = MISSING
     # What only a training reads has values, since an experiment may set it.

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fcnexp.reporting.records import CONFIG, RESULT, write_atomically
+from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
 
 
@@ -34,11 +36,9 @@ def write_result(
             writer.writerow([name, *row])
     result = {
         "status": "done",
-        "scores": _finite(scores_of(matrix)),
+        **plain_scores(matrix, class_names),
         "convention": "release: one matrix; classes absent from truth and prediction drop out",
-        "miou_of_classes_in_truth": _finite({"": mean_iu_of_present(matrix)})[""],
-        "class_iou": _finite(dict(zip(class_names, class_iu(matrix).tolist(), strict=True))),
-        "class_acc": _finite(dict(zip(class_names, class_accuracy(matrix).tolist(), strict=True))),
+        "miou_of_classes_in_truth": finite({"": mean_iu_of_present(matrix)})[""],
         "pixels": int(matrix.sum()),
         **facts,
         "torch": torch.__version__,
@@ -47,5 +47,22 @@ def write_result(
     return result
 
 
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+def plain_scores(matrix: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """The four scores, each class's, and those of other tools, as result.json holds them.
+
+    matrix: int64 (K, K), rows truth.
+    """
+    return {
+        "scores": finite(scores_of(matrix)),
+        "conventions": {
+            name: {**finite(scores), "counted_as": CONVENTIONS[name].words()}
+            for name, scores in by_convention(matrix).items()
+        },
+        "class_iou": finite(dict(zip(class_names, class_iu(matrix).tolist(), strict=True))),
+        "class_acc": finite(dict(zip(class_names, class_accuracy(matrix).tolist(), strict=True))),
+    }
+
+
+def finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The same values as JSON can hold them: NaN is None."""
+    return {n: None if v is None or math.isnan(v) else v for n, v in values.items()}

@@ -37,6 +37,32 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
     for name, iu in result["class_iou"].items():
         classes.add_row(name, percent(iu), percent(result["class_acc"][name]))
     _show(classes, scores)
+    print_conventions(result["conventions"])
+
+
+def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
+    """Print what other tools would say of the same predictions; one line where all agree."""
+    shown = {
+        name: [percent(scores[key]) for key in ("miou", "pixel_acc", "mean_acc")]
+        for name, scores in conventions.items()
+    }
+    means = {scores["miou"] for scores in conventions.values()}
+    accuracies = {scores["mean_acc"] for scores in conventions.values()} - {None}
+    if len(means) == 1 and len(accuracies) == 1:
+        print(f"mean IU is the same by the conventions of {', '.join(shown)}")
+        return
+    table = Table(title="The same predictions by other tools (%)", title_justify="left")
+    table.add_column("convention", no_wrap=True)
+    for name in ("mean IU", "pixel acc.", "mean acc."):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("absent class", "only predicted"):  # what it counts as
+        table.add_column(name)
+    for name, cells in shown.items():
+        table.add_row(name, *cells, *conventions[name]["counted_as"].values())
+    _show(table)
+    print(
+        "torchmetrics' segmentation.MeanIoU, a mean over images, cannot be had from one matrix"
+    )
 
 
 def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:

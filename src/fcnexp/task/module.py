@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.task.masking import mask
 from fcnexp.task.scores import SegmentationScores
+from fcnexp.task.trimap import TrimapScores
 
 
 class InputRecipe(Protocol):
@@ -83,6 +84,7 @@ class SegmentationTask(L.LightningModule):
         # Seconds per image of the last scoring, one at a time: from the stored bytes on the device
         # to the label map there, so that neither reading nor counting is in them.
         self.scoring_seconds: list[float] = []
+        self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -143,6 +145,8 @@ class SegmentationTask(L.LightningModule):
         prediction = self(batch.fields, batch.sizes, label=batch.label, side=side).argmax(1)
         self.scoring_seconds.append((self._now() - start) / len(batch.names))
         self.scores.update(prediction, batch.label)
+        if self.trimap is not None:
+            self.trimap.update(prediction, batch.label)
         return prediction
 
     def on_validation_epoch_end(self) -> None:

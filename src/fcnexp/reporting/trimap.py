@@ -1,0 +1,75 @@
+"""Scores near boundaries, written as a table and drawn: trimap.json, trimap.csv, trimap.png."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fcnexp.reporting.records import write_atomically
+from fcnexp.reporting.result import finite
+from fcnexp.reporting.tables import NAMES, percent
+from fcnexp.task.scores import scores_of
+
+RULE = (
+    "pixels at most so many pixels from the nearest one that the truth labels otherwise, void "
+    "included; void itself is not scored"
+)
+SHOWN = {"miou": ("#0072b2", "o"), "pixel_acc": ("#d55e00", "s")}  # Okabe and Ito's colours
+
+
+def write_trimap(
+    folder: Path, widths: Sequence[int], matrices: Tensor, whole: Tensor
+) -> dict[str, Any]:
+    """Write all three files; returns what trimap.json holds.
+
+    widths: of the bands, pixels. matrices: int64 (W, K, K), of each; whole: (K, K), of all pixels.
+    """
+    bands = [
+        {"width": width, **_scores(matrix)} for width, matrix in zip(widths, matrices, strict=True)
+    ]
+    record = {"rule": RULE, "bands": bands, "whole": _scores(whole)}
+    write_atomically(folder / "trimap.json", json.dumps(record, indent=2) + "\n")
+    with (folder / "trimap.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["width", "pixels", *NAMES])
+        writer.writeheader()
+        writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]
+    draw_trimap(folder / "trimap.png", record)
+    return record
+
+
+def trimap_lines(record: dict[str, Any]) -> list[list[str]]:
+    """The record as cells of a table, its header first, scores in percent."""
+    whole = record["whole"]
+    lines = [["width (px)", "pixels (%)", *(NAMES[key] for key in NAMES)]]
+    for band in [*record["bands"], {"width": "all", **whole}]:
+        share = band["pixels"] / whole["pixels"] if whole["pixels"] else None
+        lines.append([str(band["width"]), percent(share), *(percent(band[key]) for key in NAMES)])
+    return lines
+
+
+def draw_trimap(path: Path, record: dict[str, Any]) -> None:
+    """Write a plot of mean IU and pixel accuracy against the width; whole images as lines."""
+    from matplotlib.figure import Figure  # slow to import
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for key, (colour, mark) in SHOWN.items():
+        points = [(b["width"], 100 * b[key]) for b in record["bands"] if b[key] is not None]
+        axes.plot(*zip(*points, strict=True) if points else ((), ()), color=colour, marker=mark)
+        axes.lines[-1].set_label(f"{NAMES[key]}, within the band")
+        if record["whole"][key] is not None:
+            label = f"{NAMES[key]}, whole images"
+            axes.axhline(100 * record["whole"][key], color=colour, linestyle="--", label=label)
+    axes.set_xlabel("distance from a boundary in the truth, at most (pixels)")
+    axes.set_ylabel("%")
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=150)
+
+
+def _scores(matrix: Tensor) -> dict[str, float | None]:
+    return {"pixels": int(matrix.sum()), **finite(scores_of(matrix))}
