@@ -13,6 +13,7 @@ import onnx_ir
 import pytest
 import torch
 from commands import TINY, fcnexp
+from documents import ROOT, blocks
 from PIL import Image
 
 from fcnexp.errors import WeightsError
@@ -21,6 +22,12 @@ from fcnexp.labelling import label_picture
 from fcnexp.onnx_net import OnnxNet
 
 CHECKPOINT = "checkpoint=out/checkpoints/last.ckpt"
+# The lines of docs/PREDICT.md, on the files that are made here.
+PLAIN, PROGRAM, TENSORS = (
+    block.text.replace("pets.", "files/fcn.").replace("photo.jpg", "photos/wide.png")
+    for block in blocks(ROOT / "docs/PREDICT.md")
+    if block.language == "python"
+)
 NEAR = 1e-4  # of the largest score: as far as a file's scores may be from the net's
 
 
@@ -106,21 +113,6 @@ def test_predict_gives_from_the_file_what_it_gives_from_the_checkpoint(run):
         assert_same_labels(theirs[name][0], label, scores)
 
 
-# Ten lines for those who have no fcnexp; docs/ has them, too.
-PLAIN = """
-import json, numpy as np, onnxruntime
-from PIL import Image, ImageOps
-net = onnxruntime.InferenceSession("files/fcn.onnx")
-names = json.loads(net.get_modelmeta().custom_metadata_map["fcnexp"])["class_names"]
-photo = ImageOps.exif_transpose(Image.open("photos/wide.png")).convert("RGB")
-rgb = np.asarray(photo).transpose(2, 0, 1)[None]  # uint8 (1, 3, H, W)
-scores = net.run(["scores"], {"rgb": rgb})[0]
-label = scores[0].argmax(0).astype(np.uint8)
-Image.fromarray(label).save("label.png")
-print({names[i]: round(float((label == i).mean()), 3) for i in np.unique(label)})
-"""
-
-
 def test_ten_lines_without_fcnexp_give_the_same_labels(run):
     ask = "import sys; assert not {'fcnexp', 'torch'} & set(sys.modules), 'not independent'\n"
     ask += "np.save('labels.npy', net.run(['labels'], {'rgb': rgb})[0])"
@@ -152,20 +144,6 @@ def test_real_photographs_get_the_checkpoints_labels(run, shared_data, tmp_path)
 
 
 # The lines of docs/ by which the other two formats are used.
-TENSORS = """
-import torch
-from omegaconf import OmegaConf
-from fcnexp import build
-stored = torch.load("files/fcn.pt", weights_only=True)
-net, recipe = build.build_net(OmegaConf.create(stored["config"]), stored["outputs"])
-net.load_state_dict(stored["state_dict"])
-scores = net.eval()({"rgb": recipe.fields["rgb"].apply(image)})  # image: uint8 (N, 3, H, W) RGB
-"""
-PROGRAM = """
-import torch
-program = torch.export.load("files/fcn.pt2").module(check_guards=False)
-scores = program(image)  # image: uint8 (N, 3, H, W) RGB
-"""
 
 
 @pytest.mark.parametrize(

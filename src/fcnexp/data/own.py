@@ -81,8 +81,8 @@ class Folder:
         """Names by half, told once."""
         halves = shared_out(images, self.val_share, root)
         if not self._told:
-            train, val = (len(halves[half]) for half in ("train", "val"))
-            log.info("%s: no lists; by their names %d images train, %d are scored", root, train, val)
+            counts = [len(halves[half]) for half in ("train", "val")]
+            log.info("%s: no lists; by their names %d images train, %d are scored", root, *counts)
         self._told = True
         return halves
 

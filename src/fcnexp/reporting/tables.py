@@ -60,9 +60,7 @@ def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
     for name, cells in shown.items():
         table.add_row(name, *cells, *conventions[name]["counted_as"].values())
     _show(table)
-    print(
-        "torchmetrics' segmentation.MeanIoU, a mean over images, cannot be had from one matrix"
-    )
+    print("torchmetrics' segmentation.MeanIoU, a mean over images, cannot be had from one matrix")
 
 
 def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
