@@ -107,13 +107,16 @@ def test_windows_score_every_pixel_as_the_whole_does(name):
         assert torch.equal(whole.argmax(1), cut.argmax(1))
 
 
-@pytest.mark.parametrize("name", ["tiny_32s", "tiny_8s", "bilinear", "deconv_d2l", "googlenet_8s"])
+@pytest.mark.parametrize("name", ["tiny_32s", "tiny_8s", "bilinear", "deconv_d2l"])
 def test_margins_are_what_a_pixel_depends_on_and_no_more(name):
     """By gradients, with means for maxima and positive weights, so that no dependence hides."""
     net, channels = net_and_channels(name)
     for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_parameters()
         if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.uniform_(module.weight, 0.5 / module.weight[0].numel())
+            mean = 1 / module.weight[0].numel()
+            torch.nn.init.uniform_(module.weight, 0.5 * mean, 1.5 * mean)
             if module.bias is not None:
                 torch.nn.init.zeros_(module.bias)
     tiling = tiling_of(net, channels)
