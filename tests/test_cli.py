@@ -94,7 +94,7 @@ def test_predict_labels_every_photograph(run):
     label = Image.open(run / "labels/blue.png")
     assert label.mode == "P" and label.size == (30, 20)
     assert Image.open(run / "labels/thin_overlay.png").size == (7, 65)
-    scores = np.load(run / "labels/blue.npz")["scores"]
+    scores = np.load(run / "labels/blue.npy")
     assert scores.dtype == np.float32 and scores.shape == (8, 20, 30)
     np.testing.assert_array_equal(scores.argmax(0), np.asarray(label))
 

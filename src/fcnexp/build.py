@@ -57,8 +57,7 @@ def network(overrides: list[str]) -> Network:
     (N, K, H, W). No data set is opened.
     Raises ConfigError, WeightsError, or Hydra's errors.
     """
-    cfg = compose_run(overrides)
-    cfg = check(cfg)
+    cfg = check(compose_run(overrides))
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(cfg.seed)
         net, _ = build_net(cfg, outputs_of(part(cfg, "data")))
@@ -192,8 +191,7 @@ def build_task(
 ) -> "SegmentationTask":
     """The task with its net, weights filled in, and all that training needs.
 
-    weights: of the classes, where `regime.loss.balance` names a rule. Raises ConfigError or
-    WeightsError.
+    weights: of the classes, where `regime.loss.balance` is a rule. Raises UserError.
     """
     from fcnexp.task.module import SegmentationTask
 

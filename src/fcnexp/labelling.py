@@ -163,13 +163,25 @@ def room(device: torch.device, memory: int | None) -> int:
     return int(SHARE * free()) if memory is None else memory - resident() - SLACK
 
 
-def refuse_large_picture(path: Path, size: tuple[int, int], memory: int | None) -> None:
-    """Raise ConfigError where a photograph cannot be read, or its results written, in memory."""
-    needed = resident() + PICTURE * size[0] * size[1] + SLACK
-    if memory is not None and needed > memory:
+def refuse_too_little(
+    labeller: Labeller, path: Path, size: tuple[int, int], memory: int | None
+) -> None:
+    """Raise ConfigError, saying what would do, where a photograph cannot be labelled in memory.
+
+    size: its height and width, which are known before it is read.
+    """
+    if memory is None or labeller.device.type != "cpu":
+        return
+    height, width = size
+    least = labeller.tiling.least if labeller.tiling else max(size)
+    maps = labeller.bytes_of(min(least, height), min(least, width))
+    # It is held as read, with its labels, beside a window's maps; alone when it is read or written.
+    needed = resident() + SLACK + max(PICTURE * height * width, 4 * height * width + maps)
+    if needed > memory:
+        enough = megabytes(1.02 * needed)  # what libraries hold differs a little by the run
         raise ConfigError(
-            f"memory={megabytes(memory)}: {path} has {size[1]}x{size[0]} pixels, and with it this "
-            f"process takes {megabytes(needed)}; say memory={megabytes(needed)}"
+            f"memory={megabytes(memory)}: too little for {path}, {width}x{height} pixels, even in "
+            f"this net's smallest windows of {least}; say memory={enough}"
         )
 
 

@@ -30,11 +30,13 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     from rich.progress import track
 
     from fcnexp.config import typed
-    from fcnexp.memory import bytes_of_text
+    from fcnexp.memory import bytes_of_text, return_freed
     from fcnexp.schema import PredictConfig
 
     cfg = typed(cfg, PredictConfig)
     memory = None if cfg.memory is None else bytes_of_text(cfg.memory)
+    if memory is not None:
+        return_freed()
     output = Path(cfg.output).expanduser() if cfg.output else folder
     photographs = find_photographs(cfg.input)
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
@@ -113,10 +115,10 @@ def label_one(
 
     from fcnexp.data.files import read_size
     from fcnexp.data.palette import save_indexed
-    from fcnexp.labelling import label_picture, refuse_large_picture
+    from fcnexp.labelling import label_picture, refuse_too_little
     from fcnexp.reporting.beside import beside, laid_over
 
-    refuse_large_picture(path, read_size(path), memory if labeller.device.type == "cpu" else None)
+    refuse_too_little(labeller, path, read_size(path), memory)
     fields = read_fields(path, folders)
     rgb = fields["rgb"].permute(1, 2, 0).numpy()
     taken = {name: fields[name] for name in labeller.fields}

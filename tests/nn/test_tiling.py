@@ -1,5 +1,7 @@
 """A picture cut into windows gets the scores of the whole, in every pixel."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -85,11 +87,17 @@ def in_windows(net, tiling: Tiling, inputs, *window: int) -> torch.Tensor:
     return scores
 
 
-@pytest.mark.parametrize("name", NETS)
+SLOW = ("vgg16_8s", "vgg16_pool5_stride_1", "deconvnet_overlapping")
+MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NETS]
+
+
+@pytest.mark.parametrize("name", MARKED)
 def test_windows_score_every_pixel_as_the_whole_does(name):
     net, channels = net_and_channels(name)
     tiling = tiling_of(net, channels)
-    for more, size in ((0, (tiling.least + 77, 33)), (64, (45, 2 * tiling.least + 90))):
+    sizes = [(64, (45, 2 * tiling.least + 90)), (0, (tiling.least + 77, 33))]
+    # A net that adds 100 pixels on every side takes long even on a thin picture: once is enough.
+    for more, size in sizes[: 1 if name.startswith(("alexnet", "vgg", "resnet")) else 2]:
         window = tiling.least + more
         inputs = picture(channels, *size)
         assert len(tiling.pieces(max(size), window)) >= 2
@@ -97,3 +105,49 @@ def test_windows_score_every_pixel_as_the_whole_does(name):
             whole, cut = net(inputs), in_windows(net, tiling, inputs, window, window)
         assert (whole - cut).abs().max() < 1e-9 * whole.abs().max()
         assert torch.equal(whole.argmax(1), cut.argmax(1))
+
+
+@pytest.mark.parametrize("name", ["tiny_32s", "tiny_8s", "bilinear", "deconv_d2l"])
+def test_margins_are_what_a_pixel_depends_on_and_no_more(name):
+    """By gradients, with means for maxima and positive weights, so that no dependence hides."""
+    net, channels = net_and_channels(name)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_parameters()
+        if isinstance(module, torch.nn.Conv2d):
+            mean = 1 / module.weight[0].numel()
+            torch.nn.init.uniform_(module.weight, 0.5 * mean, 1.5 * mean)
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)
+    tiling = tiling_of(net, channels)
+    side = (2 * tiling.least // tiling.stride + 1) * tiling.stride
+    found = set()
+    with mock.patch.object(torch.nn.functional, "max_pool2d", mean_pool):
+        image = torch.rand(1, 3, side, 8, dtype=torch.float64, requires_grad=True)
+        scores = net({"rgb": image}).sum(dim=(1, 3))[0]
+        for pixel in range(side // 2, side // 2 + tiling.stride):
+            (slope,) = torch.autograd.grad(scores[pixel], image, retain_graph=True)
+            rows = slope.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
+            found.add((pixel - int(rows[0]), int(rows[-1]) - pixel))
+    assert max(before for before, _ in found) == tiling.before
+    assert max(after for _, after in found) == tiling.after
+
+
+def mean_pool(maps, kernel_size, stride=None, padding=0, *_, ceil_mode=False, **__):
+    return torch.nn.functional.avg_pool2d(maps, kernel_size, stride, padding, ceil_mode)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 100, 127, 128, 129, 200, 1000, 1001])
+def test_pieces_cover_an_axis_once_and_keep_the_margins(length):
+    tiling = Tiling(stride=8, before=11, after=14, least=48)
+    for window in range(48, 130, 3):
+        pieces = tiling.pieces(length, window)
+        assert [p.first for p in pieces[1:]] == [p.last for p in pieces[:-1]]
+        assert pieces[0].first == 0 and pieces[-1].last == length
+        for piece in pieces:
+            assert piece.begin % 8 == 0 and piece.end - piece.begin <= max(window, 48)
+            assert piece.first < piece.last
+            assert piece.begin == 0 or piece.begin <= piece.first - 11
+            assert piece.end == length or piece.end >= piece.last + 14
+    with pytest.raises(ValueError, match="this net's windows have 48 pixels"):
+        tiling.pieces(1000, 47)

@@ -16,7 +16,7 @@ def footprint(run: Callable[[], object]) -> int:
     Tensors made before are not counted. A convolution may hold its filters a second time, in a
     layout that suits it (on a CPU VGG16's fc6 takes 411 MB so), a transposed one its maps, too.
     """
-    # Not inference_mode: there the operations that a CPU splits, such as max pooling, are not split.
+    # Not inference_mode, which hides what a CPU's operations, such as max pooling, consist of.
     with torch.no_grad(), torch.device("meta"), _Live() as live:
         run()
     return live.peak

@@ -1,0 +1,82 @@
+"""A large picture in little memory: the process stays under the limit, the labels are the same."""
+
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_predict import write_checkpoint
+
+from fcnexp import labelling, predict
+from fcnexp.data.files import read_rgb
+from fcnexp.memory import bytes_of_text
+
+# What a child took at most is told only once it has ended, and of all children together; so a
+# process of its own runs the command and tells.
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "fcnexp.predict", *sys.argv[1:]])
+print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+raise SystemExit(done.returncode)
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", PEAK, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def write_picture(path: Path, width: int, height: int) -> None:
+    """Blotches of all sizes, so that a net sees something at every scale."""
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8))
+    fine = rng.integers(-30, 30, (height, width, 1))
+    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+    Image.fromarray((smooth + fine).clip(0, 255).astype(np.uint8)).save(path)
+
+
+def check(folder: Path, *, memory: str | None) -> None:
+    """The least memory that predict names, or the given, does, and changes no label."""
+    arguments = ["checkpoint=net.ckpt", "input=big.png", "output=out", "beside=true"]
+    if memory is None:
+        done = run(folder, *arguments, "memory=1MB")
+        assert done.returncode == 1
+        found = re.search(r"say memory=(\d+)MB", done.stderr)
+        assert found, done.stderr
+        memory = f"{found[1]}MB"
+    done = run(folder, *arguments, f"memory={memory}")
+    assert done.returncode == 0, done.stderr
+    limit = bytes_of_text(memory)
+    peak = int(done.stdout.split("peak ")[-1])
+    assert peak <= limit, f"{peak / 1e6:.0f} MB of {memory}"
+    labeller = predict.labeller_of(str(folder / "net.ckpt"), "cpu")
+    rgb = read_rgb(folder / "big.png")
+    assert labeller.bytes_of(*rgb.shape[1:]) > limit / 2, "whole it would not have gone beyond"
+    whole = labelling.label_picture(labeller, {"rgb": rgb}, None)
+    cut = np.asarray(Image.open(folder / "out/big.png"))
+    assert len(np.unique(whole)) > 1
+    # In float32 kernels of other shapes round otherwise: where two classes tie, either may win.
+    assert (whole != cut).mean() < 1e-5
+
+
+@pytest.mark.skipif(not hasattr(resource, "RUSAGE_CHILDREN"), reason="needs POSIX")
+def test_the_least_memory_named_is_enough_and_changes_no_label(tmp_path):
+    torch.manual_seed(0)
+    write_checkpoint(tmp_path / "net.ckpt", "backbone=tiny", "backbone.widths=[32,8,8,8,8,8]")
+    write_picture(tmp_path / "big.png", 1800, 1300)
+    check(tmp_path, memory=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["tiny", "googlenet"])
+def test_24_million_pixels_in_2_gigabytes(tmp_path, backbone):
+    torch.manual_seed(0)
+    widths = [] if backbone == "googlenet" else ["backbone.widths=[16,32,64,96,128,128]"]
+    write_checkpoint(tmp_path / "net.ckpt", f"backbone={backbone}", *widths)
+    write_picture(tmp_path / "big.png", 6000, 4000)
+    check(tmp_path, memory="2GB")
