@@ -21,6 +21,7 @@ from fcnexp.nn.tiling import Piece, Tiling, on_meta, tiling_of
 SHARE = 0.6  # of what is free is taken where no limit is given: others want memory, too
 SLACK = 100 * 10**6  # bytes that the allocator keeps of what was freed (seen: up to 100 MB)
 MORE = 1.1  # measured over modelled memory of a window, at most
+UNCUT = "which this net takes whole only: a part of it looks at more than its layers tell"
 PICTURE = 12  # bytes per pixel at most for reading a photograph, or for writing an overlay
 
 
@@ -179,9 +180,10 @@ def refuse_too_little(
     needed = resident() + SLACK + max(PICTURE * height * width, 4 * height * width + maps)
     if needed > memory:
         enough = megabytes(1.02 * needed)  # what libraries hold differs a little by the run
+        cut = f"even in this net's smallest windows of {least}" if labeller.tiling else UNCUT
         raise ConfigError(
-            f"memory={megabytes(memory)}: too little for {path}, {width}x{height} pixels, even in "
-            f"this net's smallest windows of {least}; say memory={enough}"
+            f"memory={megabytes(memory)}: too little for {path}, {width}x{height} pixels, {cut}; "
+            f"say memory={enough}"
         )
 
 

@@ -56,9 +56,10 @@ class OnnxNet:
         self.least_side: int = self.facts["least_side"]
 
     @property
-    def tiling(self) -> Tiling:
+    def tiling(self) -> Tiling | None:
         """Where windows may lie."""
-        return Tiling(**self.facts["tiling"])
+        told = self.facts["tiling"]
+        return told and Tiling(**told)
 
     @property
     def device(self) -> torch.device:

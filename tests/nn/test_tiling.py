@@ -9,6 +9,7 @@ from dense_nets import randomise
 
 from fcnexp import build
 from fcnexp.config import compose_run
+from fcnexp.nn.heads import LinearHead
 from fcnexp.nn.tiling import Tiling, tiling_of
 
 SMALL = "backbone.widths=[2,2,3,3,4,4]"
@@ -151,3 +152,29 @@ def test_pieces_cover_an_axis_once_and_keep_the_margins(length):
             assert piece.end == length or piece.end >= piece.last + 14
     with pytest.raises(ValueError, match="this net's windows have 48 pixels"):
         tiling.pieces(1000, 47)
+
+
+class Own(LinearHead):
+    """A head of somebody's own that sees what its layers see."""
+
+
+class Context(LinearHead):
+    """One that looks at the whole image, by no layer that a trace could know."""
+
+    def forward(self, maps):
+        return super().forward(maps + maps.mean((2, 3), keepdim=True))
+
+
+class Near(LinearHead):
+    """One that looks at a neighbouring cell, by no layer either."""
+
+    def forward(self, maps):
+        return super().forward(maps + maps.roll(1, 2))
+
+
+@pytest.mark.parametrize(("head", "cut"), [(Own, True), (Context, False), (Near, False)])
+def test_parts_of_ones_own_are_cut_only_where_windows_agree(head, cut):
+    net, channels = net_and_channels("tiny_8s")
+    ours = tiling_of(net, channels)
+    net.net.scorer.head.__class__ = head
+    assert tiling_of(net, channels) == (ours if cut else None)

@@ -17,7 +17,6 @@ from fcnexp.labelling import NetLabeller
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.shift import ShiftAndStitch
 from fcnexp.nn.streams import Network
-from fcnexp.nn.tiling import tiling_of
 
 KEY = "fcnexp"  # of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format
@@ -114,16 +113,15 @@ def facts_of(
 def sizes_of(net: AsStored) -> dict[str, Any]:
     """What a file tells of the images that its net takes, in pixels and bytes.
 
-    least_side: see there. tiling: where windows of a large image may lie. memory: what the maps of
-    an image take at most, `fixed` and `per_pixel`.
+    least_side: see there. tiling: where windows of a large image may lie; null: nowhere.
+    memory: what the maps of an image take at most, `fixed` and `per_pixel`.
     """
-    channels = {name: field.channels for name, field in net.recipe.fields.items()}
     labeller = NetLabeller(net.net, net.recipe, ())
     small, large = (labeller.bytes_of(side, side) for side in MEASURED)
     per_pixel = (large - small) / (MEASURED[1] ** 2 - MEASURED[0] ** 2)
     return {
         "least_side": least_side(net),
-        "tiling": asdict(tiling_of(net.net, channels)),
+        "tiling": labeller.tiling and asdict(labeller.tiling),
         "memory": {
             "fixed": max(0.0, large - per_pixel * MEASURED[1] ** 2),
             "per_pixel": per_pixel,

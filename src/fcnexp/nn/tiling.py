@@ -14,11 +14,14 @@ from math import ceil, floor, lcm
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fcnexp.nn.maps import Map
 from fcnexp.nn.streams import Network
 from fcnexp.nn.trace import trace
+
+OURS = {"fcnexp", "torch", "torchvision"}  # whose parts the tracing of maps knows
+NEAR = 1e-9  # of the range of scores: by less, float64's rounding sets two ways of adding apart
 
 
 class Piece(NamedTuple):
@@ -82,10 +85,12 @@ class Tiling:
         return found
 
 
-def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling:
+def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling | None:
     """Where windows of a net's inputs may lie, derived from its maps as `explain` tells them.
 
-    channels: of each field in network space. The net computes nothing.
+    channels: of each field in network space. None where a part of somebody's own sees farther than
+    its layers tell, such as a head that takes the mean over the whole image. With no such part
+    the net computes nothing.
     """
     twin, dtype = on_meta(net), next(net.parameters()).dtype
 
@@ -102,7 +107,54 @@ def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling:
     while not _grow_evenly(maps(even), maps(even + stride), stride):
         even += stride
     least = max(even, before + after + stride)
-    return Tiling(stride, before, after, (ceil(least / stride) + 1) * stride)
+    tiling = Tiling(stride, before, after, (ceil(least / stride) + 1) * stride)
+    homes = {type(module).__module__.partition(".")[0] for module in net.modules()}
+    return tiling if homes <= OURS or _holds(net, channels, tiling) else None
+
+
+def _holds(net: Network, channels: Mapping[str, int], tiling: Tiling) -> bool:
+    """Whether windows of two narrow made-up pictures, brighter towards an end, get their scores.
+
+    The net is float64 for so long, since what is seen from afar may count for little.
+    """
+    dtype = next(net.parameters()).dtype
+    length = tiling.least + tiling.before + tiling.after
+    try:
+        net.double()
+        return all(
+            _same(net, _picture(channels, size), tiling)
+            for size in ((length, tiling.stride), (tiling.stride, length))
+        )
+    finally:
+        net.to(dtype)
+
+
+@torch.inference_mode()
+def _same(net: Network, picture: dict[str, Tensor], tiling: Tiling) -> bool:
+    """Whether the smallest windows of a picture (1, C, H, W), by field, get its scores."""
+    device = next(net.parameters()).device
+    picture = {name: x.to(device) for name, x in picture.items()}
+    whole = net(picture)
+    height, width = whole.shape[-2:]
+    for row in tiling.pieces(height, tiling.least):
+        for column in tiling.pieces(width, tiling.least):
+            window = slice(row.begin, row.end), slice(column.begin, column.end)
+            found = net({name: x[..., *window] for name, x in picture.items()})
+            kept = whole[..., row.first : row.last, column.first : column.last]
+            apart = (found[..., row.inner, column.inner] - kept).abs().max()
+            if apart > NEAR * (whole.max() - whole.min()):
+                return False
+    return True
+
+
+def _picture(channels: Mapping[str, int], size: tuple[int, int]) -> dict[str, Tensor]:
+    made = torch.Generator().manual_seed(0)
+    ramp = torch.linspace(-100, 100, max(size), dtype=torch.float64)
+    ramp = ramp[:, None] if size[0] > size[1] else ramp
+    return {
+        name: ramp + 30 * torch.randn(1, c, *size, generator=made, dtype=torch.float64)
+        for name, c in channels.items()
+    }
 
 
 def on_meta(net: Network) -> Network:
