@@ -26,7 +26,7 @@ test: setup
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml --extra dev --no-header --no-annotate --output-file requirements.lock
