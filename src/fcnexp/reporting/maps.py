@@ -132,20 +132,28 @@ def print_totals(
     """
     coarse = next(each for each in maps if each.name.startswith("score_fr"))
     table = Table(title="In all", title_justify="left")
-    for column, side in (("", "left"), ("this net", "right"), (f"paper, {name}", "right")):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
-    shown = paper or NetFacts(0, 0, 0, 0)
+    table.add_column("")
+    table.add_column("this net", justify="right")
+    theirs = [""] * 4
+    if paper:
+        table.add_column(f"paper, {name}", justify="right")
+        theirs = [
+            f"{paper.conv_layers}",
+            f"{paper.parameters:g} M",
+            f"{paper.field}",
+            f"{paper.stride}",
+        ]
     stride = max(each.grid.step for each in maps)
     rows = [
-        ("convolutions on the longest way", f"{coarse.depth}", f"{shown.conv_layers}"),
-        ("parameters that learn", f"{counts['learnable']:,}", f"{shown.parameters:g} M"),
-        ("receptive field of score_fr", f"{coarse.receptive_field:g}", f"{shown.field}"),
-        ("greatest stride", f"{stride:g}", f"{shown.stride}"),
+        ("convolutions on the longest way", f"{coarse.depth}", theirs[0]),
+        ("parameters that learn", f"{counts['learnable']:,}", theirs[1]),
+        ("receptive field of score_fr", f"{coarse.receptive_field:g}", theirs[2]),
+        ("greatest stride", f"{stride:g}", theirs[3]),
         ("with dense bilinear kernels, as in Caffe", f"{counts['total']:,}", ""),
         ("multiply-adds (G)", f"{sum(m.multiply_adds for m in maps) / 1e9:,.1f}", ""),
     ]
-    for what, ours, theirs in rows:
-        table.add_row(what, ours, theirs if paper else "-")
+    for what, ours, published in rows:
+        table.add_row(what, ours, *([published] if paper else []))
     console = _console()
     console.print(table)
     if paper and paper.note:
