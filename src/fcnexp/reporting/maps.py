@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from fcnexp.reporting.paper import NetFacts
 
+FULL = 130  # columns of a terminal on which all is shown
 FUSED = ("sum", "maximum")
 
 
@@ -29,6 +31,20 @@ class MapLike(Protocol):
 
 def print_maps(maps: Sequence[MapLike]) -> None:
     """Print one line per map, in the order of computing."""
+    console = _console()
+    if console.width >= FULL:
+        console.print(_maps(maps))
+    else:
+        console.print(_narrow_maps(maps))
+        console.print(f"parameters and multiply-adds: in a file, or in {FULL} columns")
+    console.print(
+        "stride: pixels between neighbouring cells; first cell: pixel on which its centre lies, 0 "
+        "being the image's first; field: pixels that one cell can see (all along one axis)\n",
+        soft_wrap=True,
+    )
+
+
+def _maps(maps: Sequence[MapLike]) -> Table:
     table = Table(title="Maps, in the order of computing", title_justify="left")
     for name in ("map", "made by"):
         table.add_column(name, overflow="fold")
@@ -45,13 +61,22 @@ def print_maps(maps: Sequence[MapLike]) -> None:
             f"{each.parameters:,}" if each.parameters else "",
             f"{each.multiply_adds / 1e6:,.1f}" if each.multiply_adds else "",
         )
-    console = _console()
-    console.print(table)
-    console.print(
-        "stride: pixels between neighbouring cells; first cell: pixel on which its centre lies, 0 "
-        "being the image's first; field: pixels that one cell can see (all along one axis)\n",
-        soft_wrap=True,
-    )
+    return table
+
+
+def _narrow_maps(maps: Sequence[MapLike]) -> Table:
+    """What is needed to follow the geometry, for a terminal of 80 columns."""
+    table = Table(title="Maps, in the order of computing", title_justify="left")
+    table.box, table.padding = box.SIMPLE_HEAD, (0, 1, 0, 0)
+    for name in ("map", "made by"):
+        table.add_column(name)
+    for name in ("channels\nx height x width", "stride", "first\ncell", "field"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in maps:
+        shape = "x".join(str(n) for n in each.shape)
+        where = f"{each.grid.step:g}", f"{each.grid.origin:g}", f"{each.receptive_field:g}"
+        table.add_row(each.name, made_by(each), shape, *where)
+    return table
 
 
 def made_by(each: MapLike) -> str:
