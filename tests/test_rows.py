@@ -1,6 +1,7 @@
 """Rows that need data or weights nobody may ship: they run as soon as these are there.
 
-FCNEXP_DATA names the folder: voc/, sbd/, nyud/ as in the README, weights/ with the released files.
+FCNEXP_DATA names the folder: voc/, sbd/, nyud/ as in docs/DATASETS.md, weights/ with the released
+files.
 """
 
 import json

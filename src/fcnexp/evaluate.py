@@ -52,7 +52,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         task.trimap = TrimapScores(len(task.class_names), widths)
     trainer.validate(task, data, verbose=False)
     task.eval()
-    pictures.draw_predictions(task.label_image, data.val, cfg.pictures, folder / "pictures")
+    pictures.draw_predictions(
+        task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names
+    )
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "precision": str(trainer.precision),

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -165,7 +165,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_check(folder, made, reports, broken)
     if halves and not all(report.troubles for report in reports):
-        draw_sheet(folder / "sheet.png", halves, reports, cfg.pictures)
+        draw_sheet(folder / "sheet.png", halves, reports, cfg.pictures, made.class_names)
     print(f"record {folder}")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
@@ -181,7 +181,13 @@ def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: 
     write_atomically(folder / "check.json", json.dumps(facts, indent=2) + "\n")
 
 
-def draw_sheet(path: Path, halves: dict[str, Any], reports: list["Report"], count: int) -> None:
+def draw_sheet(
+    path: Path,
+    halves: dict[str, Any],
+    reports: list["Report"],
+    count: int,
+    class_names: Sequence[str],
+) -> None:
     """Write a contact sheet: some images of each half with their labels."""
     from fcnexp.reporting import pictures
 
@@ -197,7 +203,7 @@ def draw_sheet(path: Path, halves: dict[str, Any], reports: list["Report"], coun
             pair = (pictures.as_picture(sample.fields), pictures.colour(sample.label.numpy()))
             rows.append([pictures.thumbnail(picture) for picture in pair])
     if rows:
-        pictures.sheet(rows, ("image", "label")).save(path)
+        pictures.sheet(rows, ("image", "label"), class_names).save(path)
 
 
 def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:

@@ -127,7 +127,9 @@ def conclude(
 
     cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
     task.eval()
-    pictures.draw_predictions(task.label_image, data.val, cfg.pictures, folder / "pictures")
+    pictures.draw_predictions(
+        task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names
+    )
     facts = {
         "seed": cfg.seed,
         "steps": trainer.global_step,

@@ -70,6 +70,7 @@ def test_single_value_has_an_axis(value):
 def test_path_goes_up_where_values_do():
     across, up = curves.step_axis([[(0, 0), (100, 1)]]), curves.value_axis([[(0, 0.0), (100, 1.0)]])
     assert curves.path([(0, 0.0), (50, 1.0)], across, up) == "M0 1000L500 0"
+    assert curves.path([(50, 1.0)], across, up) == "M500 0h0"  # round ends make that a dot
 
 
 def test_confusion_is_summed_over_seeds(tmp_path):

@@ -1,10 +1,12 @@
 """Tables on the terminal show text of others as it is."""
 
+import io
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from fcnexp.reporting import tables
+from fcnexp.reporting import maps, tables
 from fcnexp.sweep import ledger, summary
 
 NAMES = ("[/x]", "[red]")  # to rich: the end of nothing, which it refuses, and a colour
@@ -16,15 +18,17 @@ def wide(monkeypatch):
 
 
 def cells(text: str) -> list[str]:
-    """The first cell of each line of tables."""
-    rows = [line.replace("┃", "│").split("│") for line in text.splitlines()]
-    return [row[1].strip() for row in rows if len(row) > 1]
+    """The first word of each line of tables, with lines between their cells or without."""
+    rows = [line.strip("┃│ ").split() for line in text.splitlines()]
+    return [row[0] for row in rows if row]
 
 
 def test_classes_of_a_result_are_named_as_they_are(capsys):
     scores = dict.fromkeys(tables.NAMES, 0.5)
     shares = dict.fromkeys(NAMES, 0.25)
-    tables.print_result({"scores": scores, "class_iou": shares, "class_acc": shares})
+    result = {"scores": scores, "class_iou": shares, "class_acc": shares}
+    same = {"release": scores | {"counted_as": {}}}
+    tables.print_result(result | {"conventions": same})
     assert {*NAMES} < set(cells(capsys.readouterr().out))
 
 
@@ -55,3 +59,46 @@ def test_jobs_and_their_errors_are_named_as_they_are(tmp_path, capsys):
     summary.print_jobs([job], ["failed"], tmp_path)
     out = capsys.readouterr().out
     assert "[red]" in cells(out) and "DataError: [/x]: gone" in out
+
+
+def test_settings_that_do_not_fit_stand_below_one_another():
+    head = ["model", "lr", "seeds", "mean IU"]
+    assert tables.stacked([head, ["fcn8s", "0.1", "3", "50.0"]]) == [
+        ["row", "seeds", "mean IU"],
+        ["model=fcn8s\nlr=0.1", "3", "50.0"],
+    ]
+    assert tables.stacked([["seeds"], ["3"]]) == [["seeds"], ["3"]]
+
+
+def test_a_comparison_in_a_file_is_as_wide_as_it_has_to_be(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    tables.print_comparison(
+        [["a long setting", "seeds"], ["a value of thirty characters..", "3"]], ""
+    )
+    assert any(
+        "a value of thirty characters.." in line for line in capsys.readouterr().out.split("\n")
+    )
+
+
+@pytest.mark.parametrize(("width", "told"), [(80, "made by"), (150, "parameters")])
+def test_maps_fit_the_terminal(width, told, monkeypatch):
+    shown = io.StringIO()
+    terminal = Console(file=shown, width=width, highlight=False)
+    monkeypatch.setattr(maps, "_console", lambda: terminal)
+    grid = SimpleNamespace(step=32, origin=-91.5)
+    one = SimpleNamespace(
+        name="score_pool4c",
+        kind="crop",
+        sources=("score_pool4",),
+        window=None,
+        offset=5,
+        shape=(21, 44, 44),
+        grid=grid,
+        receptive_field=404,
+        parameters=10_773,
+        multiply_adds=2e7,
+    )
+    maps.print_maps([one])
+    table = shown.getvalue().split("stride: pixels")[0]
+    assert told in table and "score_pool4c" in table and "-91.5" in table
+    assert max(len(line) for line in table.splitlines()) <= width

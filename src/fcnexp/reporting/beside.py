@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from fcnexp.reporting.pictures import GAP, WHITE, colour, overlay
+from fcnexp.reporting.legend import GAP, WHITE, legend
+from fcnexp.reporting.pictures import colour, overlay
 
 STRIP = 256  # rows that are mixed at once: mixing takes 80 bytes per pixel
 PANEL = 900  # pixels of a panel's longer side, at most: three go on a screen
-BLACK = (0, 0, 0)
 
 
 def laid_over(rgb: np.ndarray, label: np.ndarray) -> Image.Image:
@@ -36,33 +36,13 @@ def beside(
     small, classes = _scaled(rgb, label)
     height, width = classes.shape
     text = max(13, width // 45)
-    line = text + text // 2
-    entries = [(index, f"{names[index]} {100 * share:.1f} %") for index, share in shares.items()]
-    page_width = 3 * width + 4 * GAP
-    font = ImageFont.load_default(size=text)
-    places, rows = _flow([font.getlength(words) + 2 * line for _, words in entries], page_width)
-    page = Image.new("RGB", (page_width, height + 2 * GAP + rows * line + GAP), WHITE)
-    draw = ImageDraw.Draw(page)
+    entries = {index: f"{names[index]} {100 * share:.1f} %" for index, share in shares.items()}
+    key = legend(entries, 3 * width + 4 * GAP, text)
+    page = Image.new("RGB", (key.width, height + 3 * GAP + key.height), WHITE)
     for i, panel in enumerate((small, overlay(small, classes), colour(classes))):
         page.paste(Image.fromarray(panel), (GAP + i * (width + GAP), GAP))
-    palette = colour(np.arange(256, dtype=np.uint8))
-    for (index, words), (x, row) in zip(entries, places, strict=True):
-        y = height + 2 * GAP + row * line
-        red, green, blue = palette[index].tolist()
-        draw.rectangle((x, y, x + text, y + text), fill=(red, green, blue), outline=BLACK)
-        draw.text((x + line, y + text / 2), words, fill=BLACK, font=font, anchor="lm")
+    page.paste(key, (0, height + 2 * GAP))
     return page
-
-
-def _flow(widths: Sequence[float], total: int) -> tuple[list[tuple[int, int]], int]:
-    """Left edge and line of each of the entries, set one behind the other; number of lines."""
-    places, x, row = [], GAP, 0
-    for width in widths:
-        if x > GAP and x + width > total:
-            x, row = GAP, row + 1
-        places.append((x, row))
-        x += int(width)
-    return places, row + 1
 
 
 def _scaled(rgb: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

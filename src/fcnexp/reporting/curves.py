@@ -92,9 +92,9 @@ def step_axis(lines: Sequence[Points]) -> Axis:
 
 
 def path(line: Points, across: Axis, up: Axis) -> str:
-    """An SVG path in a square of 1000 units, its y axis down."""
+    """An SVG path in a square of 1000 units, its y axis down; of a single point, a dot."""
     ends = [f"{1000 * across.place(x):.0f} {1000 - 1000 * up.place(y):.0f}" for x, y in line]
-    return "M" + "L".join(ends)
+    return "M" + "L".join(ends) + ("h0" if len(ends) == 1 else "")
 
 
 def _linear(low: float, high: float, times: int) -> Axis:

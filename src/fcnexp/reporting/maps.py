@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from fcnexp.reporting.paper import NetFacts
 
+FULL = 130  # columns of a terminal on which all is shown
 FUSED = ("sum", "maximum")
 
 
@@ -29,6 +31,20 @@ class MapLike(Protocol):
 
 def print_maps(maps: Sequence[MapLike]) -> None:
     """Print one line per map, in the order of computing."""
+    console = _console()
+    if console.width >= FULL:
+        console.print(_maps(maps))
+    else:
+        console.print(_narrow_maps(maps))
+        console.print(f"parameters and multiply-adds: in a file, or in {FULL} columns")
+    console.print(
+        "stride: pixels between neighbouring cells; first cell: pixel on which its centre lies, 0 "
+        "being the image's first; field: pixels that one cell can see (all along one axis)\n",
+        soft_wrap=True,
+    )
+
+
+def _maps(maps: Sequence[MapLike]) -> Table:
     table = Table(title="Maps, in the order of computing", title_justify="left")
     for name in ("map", "made by"):
         table.add_column(name, overflow="fold")
@@ -45,13 +61,22 @@ def print_maps(maps: Sequence[MapLike]) -> None:
             f"{each.parameters:,}" if each.parameters else "",
             f"{each.multiply_adds / 1e6:,.1f}" if each.multiply_adds else "",
         )
-    console = _console()
-    console.print(table)
-    console.print(
-        "stride: pixels between neighbouring cells; first cell: pixel on which its centre lies, 0 "
-        "being the image's first; field: pixels that one cell can see (all along one axis)\n",
-        soft_wrap=True,
-    )
+    return table
+
+
+def _narrow_maps(maps: Sequence[MapLike]) -> Table:
+    """What is needed to follow the geometry, for a terminal of 80 columns."""
+    table = Table(title="Maps, in the order of computing", title_justify="left")
+    table.box, table.padding = box.SIMPLE_HEAD, (0, 1, 0, 0)
+    for name in ("map", "made by"):
+        table.add_column(name)
+    for name in ("channels\nx height x width", "stride", "first\ncell", "field"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in maps:
+        shape = "x".join(str(n) for n in each.shape)
+        where = f"{each.grid.step:g}", f"{each.grid.origin:g}", f"{each.receptive_field:g}"
+        table.add_row(each.name, made_by(each), shape, *where)
+    return table
 
 
 def made_by(each: MapLike) -> str:
@@ -132,20 +157,28 @@ def print_totals(
     """
     coarse = next(each for each in maps if each.name.startswith("score_fr"))
     table = Table(title="In all", title_justify="left")
-    for column, side in (("", "left"), ("this net", "right"), (f"paper, {name}", "right")):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
-    shown = paper or NetFacts(0, 0, 0, 0)
+    table.add_column("")
+    table.add_column("this net", justify="right")
+    theirs = [""] * 4
+    if paper:
+        table.add_column(f"paper, {name}", justify="right")
+        theirs = [
+            f"{paper.conv_layers}",
+            f"{paper.parameters:g} M",
+            f"{paper.field}",
+            f"{paper.stride}",
+        ]
     stride = max(each.grid.step for each in maps)
     rows = [
-        ("convolutions on the longest way", f"{coarse.depth}", f"{shown.conv_layers}"),
-        ("parameters that learn", f"{counts['learnable']:,}", f"{shown.parameters:g} M"),
-        ("receptive field of score_fr", f"{coarse.receptive_field:g}", f"{shown.field}"),
-        ("greatest stride", f"{stride:g}", f"{shown.stride}"),
+        ("convolutions on the longest way", f"{coarse.depth}", theirs[0]),
+        ("parameters that learn", f"{counts['learnable']:,}", theirs[1]),
+        ("receptive field of score_fr", f"{coarse.receptive_field:g}", theirs[2]),
+        ("greatest stride", f"{stride:g}", theirs[3]),
         ("with dense bilinear kernels, as in Caffe", f"{counts['total']:,}", ""),
         ("multiply-adds (G)", f"{sum(m.multiply_adds for m in maps) / 1e9:,.1f}", ""),
     ]
-    for what, ours, theirs in rows:
-        table.add_row(what, ours, theirs if paper else "-")
+    for what, ours, published in rows:
+        table.add_row(what, ours, *([published] if paper else []))
     console = _console()
     console.print(table)
     if paper and paper.note:

@@ -8,21 +8,17 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fcnexp.data.palette import voc_palette
 from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
+from fcnexp.reporting.legend import GAP, WHITE, label_colours, legend
 
-GAP = 6  # pixels between the pictures of a sheet
-WHITE = (255, 255, 255)
 PANEL_SIDE = 500  # pixels, of VOC's photographs
 
 
 def colour(label: np.ndarray) -> np.ndarray:
     """Label map uint8 (H, W) in VOC's colours, uint8 (H, W, 3); void is white."""
-    palette = voc_palette()
-    palette[VOID] = WHITE
-    return palette[label]
+    return label_colours()[label]
 
 
 def overlay(rgb: np.ndarray, label: np.ndarray, strength: float = 0.6) -> np.ndarray:
@@ -35,8 +31,10 @@ def overlay(rgb: np.ndarray, label: np.ndarray, strength: float = 0.6) -> np.nda
     return np.where(shown, mixed, rgb).round().astype(np.uint8)
 
 
-def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
-    """Pictures of different sizes in a table with a title over each column.
+def sheet(
+    rows: list[list[np.ndarray]], titles: tuple[str, ...], class_names: Sequence[str]
+) -> Image.Image:
+    """Pictures of different sizes in a table, a title over each column, the classes below.
 
     rows: uint8 (H, W, 3) each; one row's pictures are of equal size.
     """
@@ -45,8 +43,11 @@ def sheet(rows: list[list[np.ndarray]], titles: tuple[str, ...]) -> Image.Image:
     text = max(10, min(widths) // 12)  # pixels high
     top = text + GAP
     font = ImageFont.load_default(size=text)
-    size = (sum(widths) + GAP * (len(widths) + 1), top + sum(heights) + GAP * (len(rows) + 1))
-    page = Image.new("RGB", size, WHITE)
+    width = sum(widths) + GAP * (len(widths) + 1)
+    key = legend({**dict(enumerate(class_names)), VOID: "void"}, width, text)
+    height = top + sum(heights) + GAP * (len(rows) + 1)
+    page = Image.new("RGB", (key.width, height + key.height), WHITE)
+    page.paste(key, (0, height))
     draw = ImageDraw.Draw(page)
     y = top + GAP
     for row, height in zip(rows, heights, strict=True):
@@ -73,6 +74,7 @@ def draw_predictions(
     samples: Sequence[Sample],
     count: int,
     folder: Path,
+    class_names: Sequence[str],
 ) -> None:
     """Write pictures of some predictions, spread evenly over the samples.
 
@@ -88,7 +90,7 @@ def draw_predictions(
         assert sample.label is not None
         drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))
     if drawn:
-        write_panels(folder, drawn)
+        write_panels(folder, drawn, class_names)
 
 
 def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
@@ -102,7 +104,9 @@ def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
 
 
 def write_panels(
-    folder: Path, samples: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
+    folder: Path,
+    samples: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+    class_names: Sequence[str],
 ) -> None:
     """Write a sheet of image, truth, prediction and errors, a picture per prediction, and panels.
 
@@ -118,7 +122,7 @@ def write_panels(
         rows.append([rgb, colour(truth), colour(prediction), errors])
         Image.fromarray(overlay(rgb, prediction)).save(folder / f"{name}.png")
         write_panel(folder / PANELS.name / name, rgb, truth, prediction)
-    page = sheet(rows, ("image", "truth", "prediction", "wrong"))
+    page = sheet(rows, ("image", "truth", "prediction", "wrong"), class_names)
     page.save(folder / "sheet.png")
 
 

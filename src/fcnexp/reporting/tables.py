@@ -119,7 +119,29 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
 
 def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
     """Print runs side by side; the first line of cells is the header."""
-    # Without vertical lines, so that 80 columns hold as much as they can.
+    console = Console(highlight=False, markup=False)
+    table = _comparison(cells, title)
+    needed = table.__rich_measure__(console, console.options.update(max_width=1000)).maximum
+    if not console.is_terminal:  # a file is as wide as it has to be
+        console = Console(highlight=False, markup=False, width=max(needed, console.width))
+    elif needed > console.width:
+        table = _comparison(stacked(cells), title)
+    console.print(table)
+
+
+def stacked(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The same table with the settings of each row below one another, in its first column."""
+    head = cells[0]
+    first = next((i for i, name in enumerate(head) if name in FIGURES), len(head))
+    lines = [["row", *head[first:]]] if first else [list(head)]
+    for line in cells[1:]:
+        settings = [f"{name}={value}" for name, value in zip(head[:first], line, strict=False)]
+        lines.append((["\n".join(settings)] if first else []) + list(line[first:]))
+    return lines
+
+
+def _comparison(cells: Sequence[Sequence[str]], title: str) -> Table:
+    """Without vertical lines, so that 80 columns hold as much as they can."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in cells[0]:
         if name in FIGURES:  # figures are never broken, so their headers are
@@ -127,8 +149,8 @@ def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
         else:
             table.add_column(name, overflow="fold")
     for line in cells[1:]:
-        table.add_row(*line)
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(*line, end_section="\n" in line[0])
+    return table
 
 
 def percent(fraction: float | None) -> str:
