@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_task(place):
     task = build.task_from_checkpoint(stored, "net.ckpt")
     rgb = read_rgb(place / "photos/a.jpg")
     label, scores = task.label_image({"rgb": rgb})
-    mine = predict.labeller_of(str(place / "net.ckpt"), "cpu")
+    mine = predict.labeller_of(str(place / "net.ckpt"), None, "cpu")
     assert torch.equal(mine.scores({"rgb": rgb}), scores)
     np.testing.assert_array_equal(labelling.label_picture(mine, {"rgb": rgb}, None), label)
 
