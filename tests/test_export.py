@@ -58,6 +58,7 @@ def test_export_says_how_near_it_is_and_what_goes_in_and_out(run):
     assert "takes rgb: uint8 (N, 3, H, W), RGB" in text
     assert "gives scores: float32 (N, 8, H, W); labels: uint8 (N, H, W)" in text
     assert [path.name for path in (run / "files").iterdir()] == ["fcn.onnx"]
+    assert len(text.splitlines()) == 3  # and not what the exporter did
 
 
 def test_file_tells_of_its_net(run):
@@ -173,6 +174,7 @@ def test_lines_of_the_docs_use_the_other_formats(form, file, lines, run, monkeyp
         (["output=files"], "say output=files/fcn.onnx"),
         (["format=state_dict", "labels=true"], "labels=false, or format=onnx"),
         (["checkpoint=none.ckpt"], "none.ckpt: no such checkpoint"),
+        (["output=stdout.txt/new.onnx"], "output=stdout.txt: no folder can be made there"),
     ],
 )
 def test_mistakes_in_an_export_give_one_line(arguments, text, run):
@@ -193,6 +195,11 @@ def not_ours(folder: Path) -> str:
     return "onnx=other.onnx"
 
 
+def tensors_alone(folder: Path) -> str:
+    command(folder, "export", CHECKPOINT, "format=state_dict", "output=fcn_alone.pt")
+    return "checkpoint=fcn_alone.pt"
+
+
 def cut_short(folder: Path) -> str:
     whole = (folder / "files/fcn.onnx").read_bytes()
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
@@ -207,6 +214,7 @@ def cut_short(folder: Path) -> str:
         (["onnx=none.onnx"], "no such file; python -m fcnexp.export checkpoint=... writes one"),
         ([not_ours], "an ONNX file, but not of fcnexp"),
         ([cut_short], "onnxruntime cannot read it"),
+        ([tensors_alone], "fcn_alone.pt: a state dict of python -m fcnexp.export"),
         (["onnx=files/fcn.onnx", "device=cuda"], "this onnxruntime has no CUDAExecutionProvider"),
     ],
 )

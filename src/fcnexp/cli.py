@@ -179,6 +179,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # where Slurm is
     logging.getLogger("alembic").setLevel(logging.WARNING)  # Optuna's, on opening a study
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # its list of fonts, once
+    for exporter in ("onnxscript", "onnx_ir"):  # each step of making a graph smaller
+        logging.getLogger(exporter).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

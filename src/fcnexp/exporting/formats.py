@@ -157,8 +157,14 @@ def _told(form: str) -> Iterator[None]:
 @contextmanager
 def _finished(path: Path) -> Iterator[Path]:
     """A place to write to, which becomes the file when all has gone well, and else is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be written ({error.strerror}); choose another output=FILE"
+        ) from None
     try:
         yield part
         os.replace(part, path)
