@@ -20,6 +20,7 @@ from fcnexp.errors import WeightsError
 from fcnexp.exporting import formats
 from fcnexp.labelling import label_picture
 from fcnexp.onnx_net import OnnxNet
+from fcnexp.predict import labeller_of
 
 CHECKPOINT = "checkpoint=out/checkpoints/last.ckpt"
 # The lines of docs/PREDICT.md, on the files that are made here.
@@ -288,3 +289,10 @@ def test_windows_of_the_file_give_what_the_whole_picture_gives(run, monkeypatch)
     pieces = torch.from_numpy(np.load(run / "s.npy"))
     torch.testing.assert_close(pieces, whole, atol=NEAR * float(whole.abs().max()), rtol=0)
     assert_same_labels(label, whole.argmax(0).numpy(), whole.numpy())
+
+
+def test_onnx_file_is_told_of_memory_what_the_checkpoint_takes(run):
+    mine = labeller_of(str(run / CHECKPOINT.partition("=")[2]), None, "cpu")
+    net = OnnxNet(run / "files/fcn.onnx", "cpu")
+    for size in ((64, 64), (400, 300), (700, 1100)):
+        assert 1 <= net.bytes_of(*size) / mine.bytes_of(*size) < 5
