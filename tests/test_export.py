@@ -20,6 +20,7 @@ from fcnexp.errors import WeightsError
 from fcnexp.exporting import formats
 from fcnexp.labelling import label_picture
 from fcnexp.onnx_net import OnnxNet
+from fcnexp.predict import labeller_of
 
 CHECKPOINT = "checkpoint=out/checkpoints/last.ckpt"
 # The lines of docs/PREDICT.md, on the files that are made here.
@@ -59,6 +60,7 @@ def test_export_says_how_near_it_is_and_what_goes_in_and_out(run):
     assert "takes rgb: uint8 (N, 3, H, W), RGB" in text
     assert "gives scores: float32 (N, 8, H, W); labels: uint8 (N, H, W)" in text
     assert [path.name for path in (run / "files").iterdir()] == ["fcn.onnx"]
+    assert len(text.splitlines()) == 3  # and not what the exporter did
 
 
 def test_file_tells_of_its_net(run):
@@ -174,6 +176,7 @@ def test_lines_of_the_docs_use_the_other_formats(form, file, lines, run, monkeyp
         (["output=files"], "say output=files/fcn.onnx"),
         (["format=state_dict", "labels=true"], "labels=false, or format=onnx"),
         (["checkpoint=none.ckpt"], "none.ckpt: no such checkpoint"),
+        (["output=stdout.txt/new.onnx"], "output=stdout.txt: no folder can be made there"),
     ],
 )
 def test_mistakes_in_an_export_give_one_line(arguments, text, run):
@@ -194,6 +197,11 @@ def not_ours(folder: Path) -> str:
     return "onnx=other.onnx"
 
 
+def tensors_alone(folder: Path) -> str:
+    command(folder, "export", CHECKPOINT, "format=state_dict", "output=fcn_alone.pt")
+    return "checkpoint=fcn_alone.pt"
+
+
 def cut_short(folder: Path) -> str:
     whole = (folder / "files/fcn.onnx").read_bytes()
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
@@ -208,6 +216,7 @@ def cut_short(folder: Path) -> str:
         (["onnx=none.onnx"], "no such file; python -m fcnexp.export checkpoint=... writes one"),
         ([not_ours], "an ONNX file, but not of fcnexp"),
         ([cut_short], "onnxruntime cannot read it"),
+        ([tensors_alone], "fcn_alone.pt: a state dict of python -m fcnexp.export"),
         (["onnx=files/fcn.onnx", "device=cuda"], "this onnxruntime has no CUDAExecutionProvider"),
     ],
 )
@@ -281,3 +290,10 @@ def test_windows_of_the_file_give_what_the_whole_picture_gives(run, monkeypatch)
     pieces = torch.from_numpy(np.load(run / "s.npy"))
     torch.testing.assert_close(pieces, whole, atol=NEAR * float(whole.abs().max()), rtol=0)
     assert_same_labels(label, whole.argmax(0).numpy(), whole.numpy())
+
+
+def test_onnx_file_is_told_of_memory_what_the_checkpoint_takes(run):
+    mine = labeller_of(str(run / CHECKPOINT.partition("=")[2]), None, "cpu")
+    net = OnnxNet(run / "files/fcn.onnx", "cpu")
+    for size in ((64, 64), (400, 300), (700, 1100)):
+        assert 1 <= net.bytes_of(*size) / mine.bytes_of(*size) < 5

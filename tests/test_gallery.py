@@ -148,6 +148,11 @@ MISTAKES = {
         ["--figure", "fusion"],
         "without dashes, figure=receptive_field|class_maps",
     ),
+    "both": (["figure=fusion", "layer=conv"], "layer and figure: two pictures were asked for"),
+    "no folder": (
+        ["figure=receptive_field", "image=photo.png", "output=photo.png/a.png"],
+        "output=photo.png: no folder can be made there",
+    ),
     "no figure": (["image=photo.png"], "image=photo.png: of a figure; add figure=receptive_field|"),
     "other field": (
         ["figure=receptive_field", "image=photo.png", "modality=rgb_hha", "init=streams"],

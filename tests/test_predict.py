@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_task(place):
     task = build.task_from_checkpoint(stored, "net.ckpt")
     rgb = read_rgb(place / "photos/a.jpg")
     label, scores = task.label_image({"rgb": rgb})
-    mine = predict.labeller_of(str(place / "net.ckpt"), "cpu")
+    mine = predict.labeller_of(str(place / "net.ckpt"), None, "cpu")
     assert torch.equal(mine.scores({"rgb": rgb}), scores)
     np.testing.assert_array_equal(labelling.label_picture(mine, {"rgb": rgb}, None), label)
 
@@ -167,6 +167,12 @@ def test_a_mistake_is_told_in_one_sentence(place, name):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
+def test_a_picture_of_more_pixels_than_pillow_likes_is_labelled(place, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # from twice as many on it refuses
+    done = run(place, "input=photos/a.jpg", "output=many")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
 def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     def fail(path: Path) -> None:
         path.write_bytes(b"half")
@@ -185,7 +191,7 @@ def test_memory_as_people_write_it(text, size):
     assert bytes_of_text(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "2 G B", "1e9"])
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "2 G B", "1e9", "9" * 400])
 def test_memory_that_means_nothing_is_refused(text):
     with pytest.raises(ConfigError, match="say memory=2GB"):
         bytes_of_text(text)

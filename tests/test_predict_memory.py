@@ -55,7 +55,7 @@ def check(folder: Path, *, memory: str | None) -> None:
     limit = bytes_of_text(memory)
     peak = int(done.stdout.split("peak ")[-1])
     assert peak <= limit, f"{peak / 1e6:.0f} MB of {memory}"
-    labeller = predict.labeller_of(str(folder / "net.ckpt"), "cpu")
+    labeller = predict.labeller_of(str(folder / "net.ckpt"), None, "cpu")
     rgb = read_rgb(folder / "big.png")
     assert labeller.bytes_of(*rgb.shape[1:]) > limit / 2, "whole it would not have gone beyond"
     whole = labeller.scores({"rgb": rgb})

@@ -31,6 +31,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         return rescore(cfg)
     check_targets(to_plain(cfg))
     widths = check_widths(cfg.trimap)
+    for key in ("workers", "pictures"):
+        if cfg[key] < 0:
+            raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
     runs.claim(folder)
     stored = read_checkpoint(cfg.checkpoint)
     task = build.task_from_checkpoint(stored, cfg.checkpoint)

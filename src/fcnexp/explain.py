@@ -28,6 +28,8 @@ def explain(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.schema import ExplainConfig
 
     cfg = check(cfg, ExplainConfig)
+    if cfg.layer is not None and cfg.figure is not None:
+        raise ConfigError("layer and figure: two pictures were asked for; leave one of them out")
     if cfg.layer is not None:
         explain_layer(cfg, folder)
         return
@@ -84,6 +86,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     from fcnexp import build, gallery
     from fcnexp.data.files import read_rgb
     from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.predict import make_folder
 
     figure = build.part(cfg, "figure")
     if cfg.image is None:
@@ -92,6 +95,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     path = Path(cfg.output).expanduser() if cfg.output else folder / f"{figure.name}.png"
     if path.suffix != ".png":
         raise ConfigError(f"output={cfg.output}: a file whose name ends in .png")
+    make_folder(path.parent)
     task = None
     if cfg.checkpoint is not None:
         task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)

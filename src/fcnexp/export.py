@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, ExportError
+from fcnexp.predict import digest, make_folder
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
@@ -23,7 +24,6 @@ def export(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.exporting import formats
     from fcnexp.exporting.stored import AsStored
     from fcnexp.nn.checkpoints import read_checkpoint
-    from fcnexp.predict import digest
 
     stored = read_checkpoint(cfg.checkpoint)
     net, recipe = build.net_from_checkpoint(stored, cfg.checkpoint)
@@ -59,7 +59,9 @@ def where_to(cfg: DictConfig, folder: Path) -> Path:
     if cfg.labels and cfg.format == "state_dict":
         raise ConfigError("labels=true: tensors alone give no labels; labels=false, or format=onnx")
     suffix = SUFFIXES[cfg.format]
-    path = folder / (Path(cfg.checkpoint).stem + suffix) if cfg.output is None else Path(cfg.output)
+    path = folder / (Path(cfg.checkpoint).stem + suffix)
+    if cfg.output is not None:
+        path = Path(cfg.output).expanduser()
     if path.suffix != suffix:
         raise ConfigError(
             f"output={path}: a file of format={cfg.format} ends in {suffix}; say "
@@ -67,6 +69,7 @@ def where_to(cfg: DictConfig, folder: Path) -> Path:
         )
     if path.exists() and not cfg.overwrite:
         raise ConfigError(f"output={path}: there is one; choose another, or overwrite=true")
+    make_folder(path.parent)
     return path
 
 

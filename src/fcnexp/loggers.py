@@ -1,6 +1,7 @@
 """Where a run's numbers go as it trains: metrics.csv, always, W&B and TensorBoard, if asked."""
 
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,7 @@ def refuse_unusable(cfg: DictConfig) -> None:
                 f"logger.wandb.mode={choice.wandb.mode}: allowed are {', '.join(MODES)}; "
                 "logger=csv is without W&B"
             )
-        if choice.wandb.wait <= 0:
+        if not 0 < choice.wandb.wait < math.inf:  # NaN neither
             raise ConfigError(f"logger.wandb.wait={choice.wandb.wait:g}: seconds, above 0")
         if choice.wandb.mode == "online":
             refuse_without_key("logger=wandb_online", "logger=wandb stays on this machine")

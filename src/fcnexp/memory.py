@@ -1,6 +1,7 @@
 """How much memory a process takes and may take."""
 
 import ctypes
+import math
 import re
 from pathlib import Path
 
@@ -23,12 +24,13 @@ _GROUP_LIMITS = (  # of a container or a Slurm job: limit and use, by version of
 def bytes_of_text(text: str) -> int:
     """Bytes that a text such as 2GB, 1.5GiB, 800 MB or 2000000000 means. Raises ConfigError."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", text.strip().lower())
-    if not found or found[2] not in UNITS or (size := int(float(found[1]) * UNITS[found[2]])) < 1:
+    size = float(found[1]) * UNITS.get(found[2], 0) if found else 0
+    if not 1 <= size < math.inf:
         raise ConfigError(
             f"memory={text}: a number of bytes, or one with a unit: KB, MB, GB (powers of 1000), "
             "KiB, MiB, GiB (of 1024); say memory=2GB, or memory=null for what is free"
         )
-    return size
+    return int(size)
 
 
 def megabytes(size: float) -> str:

@@ -83,7 +83,8 @@ class OnnxNet:
     def bytes_of(self, height: int, width: int) -> int:
         """Memory that scoring a window of this size takes at most."""
         memory = self.facts["memory"]
-        return int(MORE * (memory["fixed"] + memory["per_pixel"] * height * width))
+        maps = memory["per_side"] * (height + width) + memory["per_pixel"] * height * width
+        return int(MORE * (memory["fixed"] + maps))
 
 
 def _options() -> Any:

@@ -27,6 +27,7 @@ FEW = 10  # photographs up to which each has its line
 
 def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
+    from PIL import Image
     from rich.progress import track
 
     from fcnexp.config import typed
@@ -37,6 +38,7 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     memory = None if cfg.memory is None else bytes_of_text(cfg.memory)
     if memory is not None:
         return_freed()
+    Image.MAX_IMAGE_PIXELS = None  # Pillow takes 180 million for an attack; `memory` is the limit
     output = Path(cfg.output).expanduser() if cfg.output else folder
     photographs = find_photographs(cfg.input)
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}

@@ -172,7 +172,19 @@ class Near(LinearHead):
         return super().forward(maps + maps.roll(1, 2))
 
 
-@pytest.mark.parametrize(("head", "cut"), [(Own, True), (Context, False), (Near, False)])
+class Layered(LinearHead):
+    """As `Context`, but the mean goes through a layer: a map that never grows."""
+
+    def forward(self, maps):
+        mean = maps.mean((2, 3), keepdim=True)
+        layer = torch.eye(maps.shape[1], dtype=maps.dtype, device=maps.device)[..., None, None]
+        return super().forward(maps + torch.nn.functional.conv2d(mean, layer))
+
+
+HEADS = [(Own, True), (Context, False), (Near, False), (Layered, False)]
+
+
+@pytest.mark.parametrize(("head", "cut"), HEADS)
 def test_parts_of_ones_own_are_cut_only_where_windows_agree(head, cut):
     net, channels = net_and_channels("tiny_8s")
     ours = tiling_of(net, channels)

@@ -151,8 +151,8 @@ def test_job_whose_process_has_only_been_started_is_not_removed(tmp_path):
     [
         (None, False, "failed", "X"),
         (None, True, "stopped", "X"),  # by Slurm: its word counts, but the checkpoints are good
-        (os.getpid(), False, "failed", "own"),
-        (os.getpid(), True, "stopped", "own"),
+        ("ours", False, "failed", "own"),
+        ("ours", True, "stopped", "own"),
         (1, True, "failed", "X"),  # that was another process, an earlier time
     ],
 )
@@ -160,7 +160,7 @@ def test_what_a_lost_job_has_written_itself_counts(tmp_path, pid, stopped, state
     lost = job.Job(0, [], tmp_path, "d1")
     own, cause = ({"type": name, "message": "", "traceback": None} for name in ("own", "X"))
     ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 0, []), own, stopped=stopped)
-    ending, failure = job.bury(lost, cause, pid)
+    ending, failure = job.bury(lost, cause, os.getpid() if pid == "ours" else pid)
     assert ending.outcome == ledger.state_of(tmp_path) == state and failure["type"] == kind
 
 

@@ -147,6 +147,7 @@ def test_no_key_is_told_before_anything_is_trained(online, server, tmp_path, mon
     [
         ("logger.wandb.mode=on", "logger.wandb.mode=on: allowed are online, offline; logger=csv"),
         ("logger.wandb.wait=0", "logger.wandb.wait=0: seconds, above 0"),
+        ("logger.wandb.wait=nan", "logger.wandb.wait=nan: seconds, above 0"),
         ("logger.images=-1", "logger.images=-1: 0 or more"),
         ("logger.side=0", "logger.side=0: 1 or more"),
         ("logger.wandb.projct=x", "logger.wandb.projct: no such key (did you mean"),

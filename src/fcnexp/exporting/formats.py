@@ -114,16 +114,22 @@ def sizes_of(net: AsStored) -> dict[str, Any]:
     """What a file tells of the images that its net takes, in pixels and bytes.
 
     least_side: see there. tiling: where windows of a large image may lie; null: nowhere.
-    memory: what the maps of an image take at most, `fixed` and `per_pixel`.
+    memory: what the maps of an image take at most, `fixed`, `per_side` of height plus width (of
+    what a net pads), and `per_pixel`.
     """
     labeller = NetLabeller(net.net, net.recipe, ())
-    small, large = (labeller.bytes_of(side, side) for side in MEASURED)
-    per_pixel = (large - small) / (MEASURED[1] ** 2 - MEASURED[0] ** 2)
+    short, long = MEASURED
+    small, thin, large = (
+        labeller.bytes_of(*s) for s in ((short, short), (short, long), (long, long))
+    )
+    per_pixel = (small + large - 2 * thin) / (long - short) ** 2
+    per_side = (thin - small) / (long - short) - per_pixel * short
     return {
         "least_side": least_side(net),
         "tiling": labeller.tiling and asdict(labeller.tiling),
         "memory": {
-            "fixed": max(0.0, large - per_pixel * MEASURED[1] ** 2),
+            "fixed": small - 2 * per_side * short - per_pixel * short**2,
+            "per_side": per_side,
             "per_pixel": per_pixel,
         },
     }
@@ -157,8 +163,14 @@ def _told(form: str) -> Iterator[None]:
 @contextmanager
 def _finished(path: Path) -> Iterator[Path]:
     """A place to write to, which becomes the file when all has gone well, and else is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be written ({error.strerror}); choose another output=FILE"
+        ) from None
     try:
         yield part
         os.replace(part, path)

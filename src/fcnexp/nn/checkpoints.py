@@ -1,5 +1,6 @@
 """Reading a run's checkpoint: plain values and tensors, never code."""
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -23,6 +24,10 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
+    if not zipfile.is_zipfile(path):  # torch's own words are of mmap, or a number
+        raise WeightsError(
+            f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
+        )
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many types on damaged files
@@ -30,6 +35,11 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
     if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:
         raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")
+    if not isinstance(stored["fcnexp"], dict):
+        raise WeightsError(
+            f"{path}: a state dict of python -m fcnexp.export, which other programs read; give the "
+            "checkpoints/*.ckpt that it was made of"
+        )
     version = stored["fcnexp"].get("version")
     if version != CHECKPOINT_VERSION:
         raise WeightsError(

@@ -21,6 +21,7 @@ from fcnexp.nn.streams import Network
 from fcnexp.nn.trace import trace
 
 OURS = {"fcnexp", "torch", "torchvision"}  # whose parts the tracing of maps knows
+LARGE = 2048  # pixels of a side at which maps have grown evenly for long, if they ever do
 NEAR = 1e-9  # of the range of scores: by less, float64's rounding sets two ways of adding apart
 
 
@@ -99,10 +100,13 @@ def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling | None:
         with torch.inference_mode(), torch.device("meta"):
             return trace(twin, {name: torch.empty(s, dtype=dtype) for name, s in sizes.items()})
 
-    seen = maps(2048)
+    seen = maps(LARGE)
     stride = lcm(*(int(m.grid.step) for m in seen))
     last = seen[-1]
     before, after = ceil(last.radius - last.grid.origin), ceil(last.radius + last.grid.origin)
+    large = ceil(LARGE / stride) * stride
+    if not _grow_evenly(maps(large), maps(large + stride), stride):
+        return None  # a map of one size, such as a mean's: no window begins where its cells do
     even = stride
     while not _grow_evenly(maps(even), maps(even + stride), stride):
         even += stride
