@@ -1,17 +1,25 @@
 """Every command of the README and docs/: it can be composed, and what can be run here is run."""
 
+import itertools
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from documents import PAGES, ROOT, blocks, commands, write_files
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from PIL import Image
 
 from fcnexp import cli, paths, schema
 from fcnexp.config import check_targets, compose_run, to_plain, typed
+from fcnexp.data.splits import Shapes
+from fcnexp.labels import VOID
 
 SCHEMAS = {
     name.removesuffix("Config").lower(): each
@@ -89,11 +97,65 @@ def first_choices(words: list[str], folder: Path) -> list[str]:
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_page_runs_from_top_to_bottom(page, tmp_path):
     """Its files written and its commands typed in one shell, each of which has to succeed."""
-    write_files(page, tmp_path)
-    script = "\n".join(["set -ex", *(b.text for b in blocks(page) if b.mark == "run")])
+    if page.stem == "OWN_DATA":
+        made = Shapes(str(tmp_path / "shapes"), num_train=20, num_val=1, side=(64, 96), seed=0)
+        scenes = ((s.fields["rgb"], s.label) for s in made.train(("rgb",)))
+        own_photographs(tmp_path / "pets", scenes)
+    type_page(page, tmp_path, OWN, f"{OWN} init=scratch regime.steps=2 regime.score_every=2")
+
+
+OWN = "experiment=own_photos"  # fetches weights, which a test does not
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_twenty_photographs_and_three_classes_are_enough(shared_data, tmp_path):
+    """The page's way, word by word, but for where the weights are: cats and dogs of VOC."""
+    voc = shared_data / "voc"
+    names = (voc / "ImageSets/Segmentation/pairs_train.txt").read_text().split()
+    own_photographs(tmp_path / "pets", cats_and_dogs(voc, names))
+    weights = shared_data / "weights/bvlc_googlenet.caffemodel"
+    page = ROOT / "docs/OWN_DATA.md"
+    type_page(page, tmp_path, OWN, f"{OWN} init=caffemodel init.path={weights}")
+    scores = json.loads((tmp_path / "outputs/pets/result.json").read_text())["class_iou"]
+    assert list(scores) == ["background", "cat", "dog"] and min(scores.values()) > 0.3, scores
+    first, second = tmp_path / "outputs/labels", tmp_path / "outputs/labels_onnx"
+    for path in (tmp_path / "pets/images").iterdir():
+        ours, theirs = (np.array(Image.open(f / f"{path.stem}.png")) for f in (first, second))
+        assert (ours != theirs).mean() < 1e-3  # where two classes all but tie
+
+
+def own_photographs(folder: Path, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Twenty images (3, H, W) and masks (H, W) of three classes as a user's own folder."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for i, (rgb, label) in enumerate(itertools.islice(pairs, 20)):
+        Image.fromarray(rgb.permute(1, 2, 0).numpy()).save(folder / f"images/{i}.jpg", quality=95)
+        mask = torch.where(label == VOID, VOID, label.clamp(max=2)).to(torch.uint8)
+        Image.fromarray(mask.numpy()).save(folder / f"masks/{i}.png")
+    (folder / "classes.yaml").write_text("classes: [background, cat, dog]\n")
+
+
+def cats_and_dogs(voc: Path, names: list[str]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Photographs that show much of one of them and nothing else, ten of each."""
+    numbers = {8: 1, 12: 2}  # VOC's cat and dog
+    left = dict.fromkeys(numbers, 10)
+    for name in names:
+        label = torch.from_numpy(np.array(Image.open(voc / f"SegmentationClass/{name}.png")))
+        shown = set(label.unique().tolist()) - {0, VOID}
+        if len(shown) != 1 or not left.get(one := shown.pop()) or (label == one).sum() < 15000:
+            continue
+        left[one] -= 1
+        rgb = torch.from_numpy(np.array(Image.open(voc / f"JPEGImages/{name}.jpg")))
+        yield rgb.permute(2, 0, 1), torch.where(label == one, numbers[one], label)
+
+
+def type_page(page: Path, folder: Path, word: str, instead: str) -> None:
+    """Type a page's commands, with one word of them replaced."""
+    write_files(page, folder)
+    typed = [block.text.replace(word, instead) for block in blocks(page) if block.mark == "run"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    command = ["bash", "-c", "\n".join(["set -ex", *typed])]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -148,6 +148,7 @@ MISTAKES = {
         "net.ckpt",
         "smallest windows of 448; say memory=",
     ),
+    "exported": (["input=photos"], "fcn.onnx", "an exported file; say onnx=fcn.onnx"),
     "pipe": (["input=-"], "net.ckpt", "the standard input is empty"),
     "same name": (["input='same/*'"], "net.ckpt", "a.png is the result of"),
 }

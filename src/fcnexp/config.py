@@ -256,6 +256,8 @@ def plain_message(error: Exception) -> str:
     if "Missing mandatory value" in lines[0]:
         key = full_key or lines[0].rsplit(" ", 1)[-1]
         return f"{key}: required, and not given; add {key}=..."
+    if "is not a ListConfig" in lines[0]:  # what was given, nobody says
+        return f"{full_key}: a list, in brackets, say {full_key}=[1,2]"
     return f"{full_key}: {lines[0]}" if full_key else lines[0]
 
 

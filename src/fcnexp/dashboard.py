@@ -83,6 +83,8 @@ def main() -> None:
 
     if len(sys.argv) > 1 and sys.argv[1] in TASKS:
         sys.argv[1] = f"task={sys.argv[1]}"
+    elif len(sys.argv) > 1 and sys.argv[1].isalpha():
+        cli.fail(ConfigError(f"{sys.argv[1]}: the first word is {' or '.join(TASKS)}"))
     cli.run(dashboard, "dashboard")
 
 

@@ -83,6 +83,8 @@ def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Label
         raise ConfigError(
             f"checkpoint={checkpoint} and onnx={onnx}: two nets were given; leave one of them out"
         )
+    if str(checkpoint).endswith(".onnx"):
+        raise ConfigError(f"checkpoint={checkpoint}: an exported file; say onnx={checkpoint}")
     if onnx is not None:
         from fcnexp.onnx_net import OnnxNet
 

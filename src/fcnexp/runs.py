@@ -20,13 +20,13 @@ class Stopped(NamedTuple):
     step: int
 
 
-def claim(folder: Path) -> None:
-    """Refuse a folder that holds a run. Raises ConfigError."""
+def claim(folder: Path, otherwise: str = "") -> None:
+    """Refuse a folder that holds a run. Raises ConfigError. otherwise: what else can be typed."""
     for sign in (RESULT, "checkpoints", "stages"):
         if (folder / sign).exists():
             raise ConfigError(
                 f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
-                "continue it by resume=true, or remove it yourself"
+                f"{otherwise}or remove it yourself"
             )
 
 

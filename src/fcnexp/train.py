@@ -35,7 +35,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         if not (folder / records.CONFIG).is_file():
             print(f"nothing to continue in {folder}: this begins anew")
     else:
-        runs.claim(folder)
+        runs.claim(folder, "continue it by resume=true, ")
     if cfg.dry_run:
         build.dry_run(cfg)
         return None

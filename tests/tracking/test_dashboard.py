@@ -79,7 +79,7 @@ def no_account(monkeypatch, tmp_path):
             ["publish", "entity=me"],
             "publish: no API key; run `wandb login` once, or set WANDB_API_",
         ),
-        (["publsh"], "publsh: cannot be read as KEY=VALUE"),
+        (["publsh"], "publsh: the first word is preview or publish"),
         (["task=show"], "task=show: allowed are preview, publish"),
     ],
 )
