@@ -102,8 +102,18 @@ def _weights_of(stored: dict) -> dict[str, Tensor]:
 
 
 def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise WeightsError(f"{path}: of another net; {' '.join(lines)}") from None
+    own = net.state_dict()
+    others = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    wrong = [
+        f"size mismatch for {name}: {tuple(weights[name].shape)}, here {tuple(own[name].shape)}"
+        for name in others[:1]
+    ]
+    for names, words in (
+        ([name for name in own if name not in weights], "not in it: "),
+        ([name for name in weights if name not in own], "only in it: "),
+    ):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        wrong += [f"{words}{name}{more}" for name in names[:1]]
+    if wrong:
+        raise WeightsError(f"{path}: of another net; {'; '.join(wrong)}")
+    net.load_state_dict(weights)
