@@ -99,7 +99,7 @@ def test_page_runs_from_top_to_bottom(page, tmp_path):
     """Its files written and its commands typed in one shell, each of which has to succeed."""
     if page.stem == "OWN_DATA":
         made = Shapes(str(tmp_path / "shapes"), num_train=20, num_val=1, side=(64, 96), seed=0)
-        scenes = ((s.fields["rgb"], s.label) for s in made.train(("rgb",)))
+        scenes = ((s.name, s.fields["rgb"], s.label) for s in made.train(("rgb",)))
         own_photographs(tmp_path / "pets", scenes)
     type_page(page, tmp_path, OWN, f"{OWN} init=scratch regime.steps=2 regime.score_every=2")
 
@@ -125,18 +125,22 @@ def test_twenty_photographs_and_three_classes_are_enough(shared_data, tmp_path):
         assert (ours != theirs).mean() < 1e-3  # where two classes all but tie
 
 
-def own_photographs(folder: Path, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Twenty images (3, H, W) and masks (H, W) of three classes as a user's own folder."""
+Named = tuple[str, torch.Tensor, torch.Tensor]  # image (3, H, W), mask (H, W)
+
+
+def own_photographs(folder: Path, photographs: Iterable[Named]) -> None:
+    """Twenty of them, of three classes, as a user's own folder."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
-    for i, (rgb, label) in enumerate(itertools.islice(pairs, 20)):
-        Image.fromarray(rgb.permute(1, 2, 0).numpy()).save(folder / f"images/{i}.jpg", quality=95)
+    for name, rgb, label in itertools.islice(photographs, 20):
+        image = Image.fromarray(rgb.permute(1, 2, 0).numpy())
+        image.save(folder / f"images/{name}.jpg", quality=95)
         mask = torch.where(label == VOID, VOID, label.clamp(max=2)).to(torch.uint8)
-        Image.fromarray(mask.numpy()).save(folder / f"masks/{i}.png")
+        Image.fromarray(mask.numpy()).save(folder / f"masks/{name}.png")
     (folder / "classes.yaml").write_text("classes: [background, cat, dog]\n")
 
 
-def cats_and_dogs(voc: Path, names: list[str]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def cats_and_dogs(voc: Path, names: list[str]) -> Iterator[Named]:
     """Photographs that show much of one of them and nothing else, ten of each."""
     numbers = {8: 1, 12: 2}  # VOC's cat and dog
     left = dict.fromkeys(numbers, 10)
@@ -147,7 +151,7 @@ def cats_and_dogs(voc: Path, names: list[str]) -> Iterator[tuple[torch.Tensor, t
             continue
         left[one] -= 1
         rgb = torch.from_numpy(np.array(Image.open(voc / f"JPEGImages/{name}.jpg")))
-        yield rgb.permute(2, 0, 1), torch.where(label == one, numbers[one], label)
+        yield name, rgb.permute(2, 0, 1), torch.where(label == one, numbers[one], label)
 
 
 def type_page(page: Path, folder: Path, word: str, instead: str) -> None:
