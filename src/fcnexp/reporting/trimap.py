@@ -35,7 +35,7 @@ def write_trimap(
     with (folder / "trimap.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["width", "pixels", *NAMES])
         writer.writeheader()
-        writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]
+        writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]  # text, too
     draw_trimap(folder / "trimap.png", record)
     return record
 

@@ -40,7 +40,7 @@ class Cost(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
         """Keep the rates of a step that is to be logged; the schedule changes them after it."""
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set late
             self.rates = {
                 f"lr/{group['name'].replace(' ', '_')}": float(group["lr"])
                 for group in optimizer.param_groups
@@ -105,7 +105,7 @@ def cost_facts(trainer: L.Trainer) -> dict[str, Any]:
     the images of the last scoring, see `SegmentationTask.scoring_seconds`. peak_memory: bytes, see
     there. parameters: of the net, fixed ones included.
     """
-    cost = next(each for each in trainer.callbacks if isinstance(each, Cost))  # type: ignore[attr-defined]
+    cost = next(each for each in trainer.callbacks if isinstance(each, Cost))  # type: ignore[attr-defined]  # set late
     task: Any = trainer.lightning_module
     device = trainer.strategy.root_device
     on_gpu = device.type == "cuda"

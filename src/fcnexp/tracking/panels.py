@@ -41,7 +41,7 @@ class Panels(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Choose."""
-        images = len(trainer.datamodule.val)  # type: ignore[attr-defined]
+        images = len(trainer.datamodule.val)  # type: ignore[attr-defined]  # set late
         last = max(1, self.count - 1)
         self.chosen = {round(i * (images - 1) / last) for i in range(self.count)}
         self.panels = []

@@ -110,7 +110,7 @@ def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -
         return wandb.init(
             project=choice.project,
             entity=choice.entity,
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]  # one of MODES
             dir=folder,
             id=facts.id,
             resume="allow",
