@@ -1,0 +1,1 @@
+"""Fast ways of computing what the nets say, beside the nets' definitions, each with a switch."""

@@ -1,0 +1,39 @@
+"""Which fast ways are taken. Each gives what the plain one gives, and may be left out to compare.
+
+A net's own file says what is computed; `nn/fast` and a few places that ask `taken` say how.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+WAYS = {
+    "border": "VGG16's pad of 100 is computed from small templates, not as part of the image",
+    "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
+    "norm": "response normalisation by square roots and a banded convolution",
+    "upsampling": "fixed interpolation by class, not mixed over all pairs of classes",
+}
+
+_left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
+
+
+def taken(way: str) -> bool:
+    """Whether a fast way is to be taken; see `WAYS`."""
+    assert way in WAYS, way
+    return way not in _left_out.get()
+
+
+@contextmanager
+def plain(ways: Iterable[str] = ("all",)) -> Iterator[None]:
+    """Leave out these fast ways; `all` of them, or some of `WAYS`.
+
+    Raises ValueError naming the ways there are.
+    """
+    asked = frozenset(ways)
+    if unknown := asked - {"all", *WAYS}:
+        raise ValueError(f"plain={sorted(unknown)}: allowed are all, {', '.join(WAYS)}")
+    token = _left_out.set(_left_out.get() | (frozenset(WAYS) if "all" in asked else asked))
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
