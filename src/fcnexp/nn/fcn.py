@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.dense import MakeUpsampling, Scorer, Upsampling
+from fcnexp.nn.fast.border import trunk_maps
 from fcnexp.nn.fuse import FUSIONS, Skip
 from fcnexp.nn.heads import Head
 from fcnexp.nn.probe import cut
@@ -70,7 +71,8 @@ class SkipNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, K, h, w) of an image (N, C, H, W)."""
-        return self.score(self.backbone(image))
+        taps = trunk_maps(self.backbone, image, {max(self.backbone.taps), *map(int, self.skips)})
+        return self.score(taps)
 
     def score(self, taps: dict[int, Tensor]) -> Tensor:
         """Scores (N, K, h, w) of the backbone's maps, each (N, C, h', w'), by stride."""

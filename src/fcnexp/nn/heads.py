@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
+from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.geometry import Grid
 
 
@@ -53,8 +54,8 @@ class FcHead(nn.Module):
         kernel, pad = backbone.fc6
         self.fc6 = nn.Conv2d(tap.channels, channels, kernel, padding=pad)
         self.fc7 = nn.Conv2d(channels, channels, 1)
-        norms = [nn.BatchNorm2d(channels) if batch_norm else nn.Identity() for _ in range(2)]
-        self.bn6, self.bn7 = norms
+        if batch_norm:
+            self.bn6, self.bn7 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
         self.score_fr = nn.Conv2d(channels, num_classes, 1) if num_classes else None
         self.channels, self.dropout = channels, dropout
         self.grid = tap.grid.conv(kernel, 1, pad)
@@ -67,9 +68,15 @@ class FcHead(nn.Module):
         # is for all sizes, and has no branches.
         if torch.compiler.is_exporting() or any(short):
             maps = F.pad(maps, (0, short[1], 0, short[0]))  # type: ignore[arg-type]  # or symbols
-        fc6 = F.dropout(F.relu(self.bn6(self.fc6(maps)), inplace=True), self.dropout, self.training)
-        fc7 = F.dropout(F.relu(self.bn7(self.fc7(fc6)), inplace=True), self.dropout, self.training)
+        fc6 = F.dropout(self._active(self.fc6, "bn6", maps), self.dropout, self.training)
+        fc7 = F.dropout(self._active(self.fc7, "bn7", fc6), self.dropout, self.training)
         return fc7 if self.score_fr is None else self.score_fr(fc7)
+
+    def _active(self, layer: nn.Conv2d, norm: str, maps: Tensor) -> Tensor:
+        """Behind a layer, its normalisation if there is one, and ReLU."""
+        if hasattr(self, norm):
+            return F.relu(self.get_submodule(norm)(layer(maps)), inplace=True)
+        return conv_relu(layer, maps)
 
     def layers(self) -> dict[str, nn.Module]:
         """Layers by original name."""

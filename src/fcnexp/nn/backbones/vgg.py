@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import PublishedWeights, Tap, refuse_pool5_stride
+from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.pooling import MaxPool, Switches
 
@@ -31,6 +32,7 @@ class VGG16(nn.Module):
         refuse_pool5_stride(pool5_stride)
         self.fc6 = (14 // pool5_stride, 0)
         self.pads_image = pad > 1
+        self.pad, self.batch_norm = pad, batch_norm
         grid = IMAGE.conv(3, 1, pad)
         self.taps = {1: Tap(BLOCKS[0][0], grid)}
         self.ends: list[int] = []  # stride behind each block
@@ -52,20 +54,30 @@ class VGG16(nn.Module):
         """Maps by stride of an image (N, C, H, W); see `Backbone`."""
         maps = {}
         x = image
-        for block, (end, (_, depth)) in enumerate(zip(self.ends, BLOCKS, strict=True), start=1):
+        for block, end in enumerate(self.ends, start=1):
             if block > 1 and end not in self.taps:
                 break  # cut off
-            for i in range(1, depth + 1):
-                x = self.get_submodule(f"conv{block}_{i}")(x)
-                if (norm := getattr(self, f"bn{block}_{i}", None)) is not None:
-                    x = norm(x)
-                x = F.relu(x, inplace=True)
+            x = self.convolved(block, x)
             if block == 1:
                 maps[1] = x
             if end in self.taps:
-                x = self.get_submodule(f"pool{block}")(x, switches)
-                maps[end] = x
+                x = maps[end] = self.get_submodule(f"pool{block}")(x, switches)
         return maps
+
+    def convolved(self, block: int, maps: Tensor) -> Tensor:
+        """Maps behind the convolutions of a block, counted from 1."""
+        for i, layer in enumerate(self.convolutions(block), start=1):
+            if self.batch_norm:
+                norm = self.get_submodule(f"bn{block}_{i}")
+                maps = F.relu(norm(layer(maps)), inplace=True)
+            else:
+                maps = conv_relu(layer, maps)
+        return maps
+
+    def convolutions(self, block: int) -> list[nn.Conv2d]:
+        """Layers of a block, counted from 1."""
+        depth = BLOCKS[block - 1][1]
+        return [getattr(self, f"conv{block}_{i}") for i in range(1, depth + 1)]
 
     def layers(self) -> dict[str, nn.Module]:
         """Convolutions by original name."""

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 WAYS = {
     "border": "VGG16's pad of 100 is computed from small templates, not as part of the image",
     "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
+    "winograd": "3x3 convolutions of many channels with a quarter of the multiplications",
+    "matrix": "convolutions with more weights than outputs, fc6 above all, as products of matrices",
     "norm": "response normalisation by square roots and a banded convolution",
     "upsampling": "fixed interpolation by class, not mixed over all pairs of classes",
 }

@@ -1,0 +1,192 @@
+"""3x3 convolutions by Winograd's minimal filtering: a quarter of the multiplications.
+
+A tile of 4x4 outputs looks at 6x6 inputs. By evaluating polynomials at five points and at infinity
+it takes 36 products per pair of channels instead of 144. The tiles of some rows go together, so
+that they stay in the processor's cache. In float32 rounding is about as large as a plain
+convolution's: the points, 0, 1, -1, 1/2, -2, are those by which values grow least.
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; Cook and
+Toom for other points.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
+_TILES = 256  # at once
+TILE, SEEN = 4, 6  # side of a tile of outputs, and of the inputs that it sees
+
+
+class Transforms(NamedTuple):
+    """Matrices between values and their evaluations, rows and columns at once.
+
+    inputs: (36, 36); weights: (36, 9); outputs: (16, 36).
+    """
+
+    inputs: Tensor
+    weights: Tensor
+    outputs: Tensor
+
+
+@cache
+def transforms(dtype: torch.dtype) -> Transforms:
+    """The transforms in one precision, computed in float64."""
+    points = np.array(POINTS)
+    others = [np.delete(points, i) for i in range(len(points))]
+    scale = np.array([np.prod(point - rest) for point, rest in zip(points, others, strict=True)])
+    weights = np.zeros((SEEN, 3))
+    weights[:-1] = points[:, None] ** np.arange(3) / scale[:, None]
+    outputs = np.zeros((TILE, SEEN))
+    outputs[:, :-1] = points ** np.arange(TILE)[:, None]
+    weights[-1, -1] = outputs[-1, -1] = 1  # the point at infinity: the highest power
+    inputs = np.zeros((SEEN, SEEN))
+    for row, roots in enumerate(others):
+        inputs[row, :-1] = np.poly(roots)[::-1]
+    inputs[-1] = np.poly(points)[::-1]
+    square = (torch.from_numpy(np.kron(m, m)).to(dtype) for m in (inputs, weights, outputs))
+    return Transforms(*square)
+
+
+def transform_weights(weight: Tensor) -> Tensor:
+    """Evaluations (36, O, C) of a layer's weights (O, C, 3, 3)."""
+    outputs, channels = weight.shape[:2]
+    taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
+    return torch.mm(transforms(weight.dtype).weights, taps).view(SEEN**2, outputs, channels)
+
+
+def convolve(
+    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, int], *, relu: bool
+) -> Tensor:
+    """Convolution of maps (N, C, H, W), channels last, to (N, O, H + 2 pad - 2, W + 2 pad - 2).
+
+    weights: transformed, (36, O, C). bias: (O,). relu: leave out what is below 0.
+    """
+    with torch.autocast(maps.device.type, enabled=False):
+        return _convolve(maps, weights, bias, padding, relu)
+
+
+def _convolve(
+    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, int], relu: bool
+) -> Tensor:
+    matrices, channels = transforms(weights.dtype), weights.shape[1]
+    images, _, height, width = maps.shape
+    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    made = weights.new_empty(images, height, width, channels)
+    for part in _parts(made, maps.shape[1]):
+        evaluated = _evaluate(maps, part, padding, matrices.inputs)
+        products = torch.bmm(evaluated, weights.transpose(1, 2))
+        tiles = torch.mm(matrices.outputs, products.view(SEEN**2, -1))
+        tiles = tiles.view(TILE, TILE, part.count, part.rows, part.columns, channels)
+        tiles = tiles.permute(2, 3, 0, 4, 1, 5)
+        whole = tiles.new_empty(tiles.shape)  # contiguous, which a sum would not be
+        whole = whole.copy_(tiles) if bias is None else torch.add(tiles, bias, out=whole)
+        whole = whole.view(part.count, TILE * part.rows, TILE * part.columns, channels)
+        place = part.of(made)
+        whole = whole[:, : place.shape[1], : place.shape[2]]
+        if relu:
+            torch.clamp_min(whole, 0, out=place)
+        else:
+            place.copy_(whole)
+    return made.permute(0, 3, 1, 2)
+
+
+class _Part(NamedTuple):
+    """Rows of tiles of some images: the first image and row, and how many."""
+
+    image: int
+    count: int
+    row: int
+    rows: int
+    columns: int
+
+    def of(self, made: Tensor) -> Tensor:
+        """Its outputs, of maps with channels last, (N, H, W, O)."""
+        first = TILE * self.row
+        return made[self.image : self.image + self.count, first : first + TILE * self.rows]
+
+
+def _parts(made: Tensor, channels: int) -> Iterator[_Part]:
+    """Parts of outputs (N, H, W, O) which together fit the cache, but are worth the weights."""
+    images, height, width, outputs = made.shape
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    tiles = max(_TILES, channels, outputs)
+    together = max(1, min(rows, tiles // columns))
+    count = max(1, tiles // (rows * columns)) if together == rows else 1
+    for image in range(0, images, count):
+        for row in range(0, rows, together):
+            yield _Part(
+                image, min(count, images - image), row, min(together, rows - row), columns
+            )
+
+
+def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, int], matrix: Tensor) -> Tensor:
+    """Evaluations (36, tiles, C) of the inputs that a part's tiles see."""
+    channels, height, width = maps.shape[1:]
+    top, left = padding
+    first, last = TILE * part.row - top, TILE * (part.row + part.rows) + 2 - top
+    seen = maps[part.image : part.image + part.count, :, max(first, 0) : last].permute(0, 2, 3, 1)
+    right = TILE * part.columns + 2 - left - width
+    bottom = last - max(height, 0) if last > height else 0
+    margins = (0, 0, left, right, max(-first, 0), bottom)
+    if any(margins):
+        seen = F.pad(seen, margins)
+    tiles = seen.unfold(1, SEEN, TILE).unfold(2, SEEN, TILE).permute(4, 5, 0, 1, 2, 3)
+    return torch.mm(matrix, tiles.reshape(SEEN**2, -1).to(matrix.dtype)).view(
+        SEEN**2, -1, channels
+    )
+
+
+class Convolution(torch.autograd.Function):
+    """A layer's 3x3 convolution and ReLU, whose gradients go the same way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int]
+    ) -> Tensor:
+        """(N, C, H, W), (O, C, 3, 3) and (O,) to (N, O, H', W')."""
+        made = convolve(maps, transform_weights(weight), bias, padding, relu=True)
+        ctx.save_for_backward(maps, weight, made)
+        ctx.padding = padding
+        return made
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of maps, weight and bias."""
+        maps, weight, made = ctx.saved_tensors
+        grad = (grad * (made > 0)).contiguous(memory_format=torch.channels_last)
+        of_maps = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            # Each input is seen by the outputs around it: a convolution by the turned filter.
+            turned = transform_weights(weight.flip(2, 3).transpose(0, 1))
+            around = (2 - ctx.padding[0], 2 - ctx.padding[1])
+            of_maps = convolve(grad, turned, None, around, relu=False)
+        if ctx.needs_input_grad[1]:
+            of_weight = weight_gradient(maps, grad, ctx.padding)
+        if ctx.needs_input_grad[2]:
+            of_bias = grad.sum((0, 2, 3))
+        return of_maps, of_weight, of_bias, None
+
+
+def weight_gradient(maps: Tensor, grad: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Gradient (O, C, 3, 3) of maps (N, C, H, W) and the outputs' gradients (N, O, H', W')."""
+    with torch.autocast(maps.device.type, enabled=False):
+        matrices, outputs, channels = transforms(grad.dtype), grad.shape[1], maps.shape[1]
+        last = grad.permute(0, 2, 3, 1)
+        total = grad.new_zeros(SEEN**2, outputs, channels)
+        for part in _parts(last, channels):
+            place = part.of(last)
+            below, right = TILE * part.rows - place.shape[1], TILE * part.columns - place.shape[2]
+            place = F.pad(place, (0, 0, 0, right, 0, below))
+            tiles = place.unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(4, 5, 0, 1, 2, 3)
+            spread = torch.mm(matrices.outputs.T, tiles.reshape(TILE**2, -1))
+            spread = spread.view(SEEN**2, -1, outputs).transpose(1, 2)
+            total.baddbmm_(spread, _evaluate(maps, part, padding, matrices.inputs))
+        taps = torch.mm(matrices.weights.T, total.view(SEEN**2, -1))
+        return taps.view(3, 3, outputs, channels).permute(2, 3, 0, 1)
