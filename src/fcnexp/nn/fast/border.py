@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
-from fcnexp.nn.fast.frozen import Snapshot, learns
 from fcnexp.nn.fast.convolution import conv_relu
+from fcnexp.nn.fast.frozen import Snapshot, learns
 from fcnexp.nn.fast.switches import taken
 
 _BLOCKS = BLOCKS[:-1]  # those whose maps have a window: in the fifth, edges reach the image's
@@ -107,7 +107,8 @@ def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Te
         if stride in wanted or block == len(_BLOCKS):
             maps[stride] = _lay(x, _stretch(edges, rows, columns), rows.first, columns.first)
     if trunk.ends[-1] in wanted:
-        maps[trunk.ends[-1]] = trunk.pool5(trunk.convolved(len(BLOCKS), maps[_STEP]))
+        pool5 = trunk.get_submodule("pool5")
+        maps[trunk.ends[-1]] = pool5(trunk.convolved(len(BLOCKS), maps[_STEP]))
     return maps
 
 
@@ -159,7 +160,9 @@ def _stretch(edges: Tensor, rows: Reach, columns: Reach) -> Tensor:
     for axis, reach in ((-2, rows), (-1, columns)):
         cells, size = torch.arange(reach.length), edges.shape[axis]
         behind = cells - reach.length + size  # counted so that the last is the template's last
-        source = torch.where(cells < reach.length - reach.trail, cells.clamp(max=reach.lead), behind)
+        source = torch.where(
+            cells < reach.length - reach.trail, cells.clamp(max=reach.lead), behind
+        )
         edges = edges.index_select(axis, source.to(edges.device))
     return edges
 
@@ -174,7 +177,7 @@ def _template(trunk: VGG16, size: tuple[int, ...], like: Tensor) -> list[Tensor]
     if torch.compiler.is_compiling() or any(learns(layer) for layer in layers):
         return _zeros_maps(trunk, size)
     held = _templates.get(trunk)
-    if held is None or not held[0].holds():
+    if held is None or not held[0].holds(layers):
         held = _templates[trunk] = (Snapshot(layers), {})
     device = like.device.type
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -187,9 +190,9 @@ def _template(trunk: VGG16, size: tuple[int, ...], like: Tensor) -> list[Tensor]
 
 
 def _zeros_maps(trunk: VGG16, size: tuple[int, ...]) -> list[Tensor]:
-    first: nn.Conv2d = trunk.conv1_1
-    assert first.bias is not None
-    x = F.relu(first.bias).view(1, -1, 1, 1).expand(-1, -1, *size)
+    bias = trunk.convolutions(1)[0].bias
+    assert bias is not None
+    x = F.relu(bias).view(1, -1, 1, 1).expand(-1, -1, *size)
     x = x.contiguous(memory_format=torch.channels_last)
     maps = []
     for block in range(1, len(_BLOCKS) + 1):

@@ -32,7 +32,7 @@ class _Prepared(NamedTuple):
 _kept: "WeakKeyDictionary[nn.Conv2d, _Prepared]" = WeakKeyDictionary()
 
 
-def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
+def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = None) -> Tensor:
     """ReLU of a layer's convolution of maps, (N, C, H, W) to (N, O, h, w).
 
     padding: of rows and columns, instead of the layer's own. Prepared weights are kept with the
@@ -41,7 +41,9 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, int] | None = 
     dtype = _dtype(layer, maps)
     if dtype is None:
         return _plainly(layer, maps, padding)
-    pad = tuple(layer.padding) if padding is None else padding  # type: ignore[arg-type]  # no text
+    pad = layer.padding if padding is None else padding
+    assert isinstance(pad, tuple)
+    assert layer.bias is not None
     learning = torch.is_grad_enabled() and (maps.requires_grad or learns(layer))
     if _is_winograd(layer, maps, dtype):
         if learning:
@@ -51,17 +53,18 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, int] | None = 
             weights = _prepared(layer, "winograd", lambda: winograd.transform_weights(layer.weight))
             made = winograd.convolve(maps, weights, layer.bias, pad, relu=True)
         return made.to(dtype)
-    if _is_matrix(layer, maps, dtype, pad):
+    if _is_matrix(layer, maps, pad):
         if learning:
-            return matrix.Convolution.apply(maps, layer.weight, layer.bias)
-        return matrix.convolve(maps, layer.weight, layer.bias)
+            return matrix.Convolution.apply(maps, layer.weight, layer.bias, dtype)
+        if dtype == layer.weight.dtype:  # else a copy of the weights is needed: packed is best
+            return matrix.convolve(maps, layer.weight, layer.bias)
     if learning or not taken("packed") or not packed.works(dtype):
         return _plainly(layer, maps, padding)
     weight = _prepared(layer, dtype, lambda: packed.pack(layer, dtype, maps.shape))
     return packed.convolve_packed(layer, weight, maps, pad)
 
 
-def _plainly(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, int] | None) -> Tensor:
+def _plainly(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None) -> Tensor:
     if padding is None:
         return F.relu(layer(maps), inplace=True)
     made = F.conv2d(
@@ -76,7 +79,7 @@ def _dtype(layer: nn.Conv2d, maps: Tensor) -> torch.dtype | None:
         return None
     if type(layer) is not nn.Conv2d or layer._forward_hooks or layer._forward_pre_hooks:
         return None  # who watches the layer shall see it run
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str) or layer.bias is None:
         return None
     if layer.weight.dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu")
@@ -85,7 +88,7 @@ def _dtype(layer: nn.Conv2d, maps: Tensor) -> torch.dtype | None:
 
 def _is_winograd(layer: nn.Conv2d, maps: Tensor, dtype: torch.dtype) -> bool:
     """Whether Winograd's way is there for a layer, and is faster."""
-    if not taken("winograd") or dtype not in _WINOGRAD_FROM or layer.bias is None:
+    if not taken("winograd") or dtype not in _WINOGRAD_FROM:
         return False
     if dtype == torch.bfloat16 and _has_tiles():
         return False
@@ -100,11 +103,9 @@ def _is_winograd(layer: nn.Conv2d, maps: Tensor, dtype: torch.dtype) -> bool:
     )
 
 
-def _is_matrix(
-    layer: nn.Conv2d, maps: Tensor, dtype: torch.dtype, padding: tuple[int, int]
-) -> bool:
+def _is_matrix(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...]) -> bool:
     """Whether a layer has so many weights that a product of matrices is faster."""
-    if not taken("matrix") or dtype != layer.weight.dtype or layer.bias is None:
+    if not taken("matrix"):
         return False
     side = layer.kernel_size[0]
     height, width = maps.shape[-2] - side + 1, maps.shape[-1] - side + 1
@@ -127,7 +128,7 @@ def _has_tiles() -> bool:
 def _prepared(layer: nn.Conv2d, way: object, prepare: Callable[[], Tensor]) -> Tensor:
     """A layer's weights for a way: those that are kept, or new ones where they do not hold."""
     kept = _kept.get(layer)
-    if kept is None or kept.way != way or not kept.snapshot.holds():
+    if kept is None or kept.way != way or not kept.snapshot.holds([layer]):
         _kept.pop(layer, None)  # before there is another
         with torch.no_grad():
             kept = _kept[layer] = _Prepared(Snapshot([layer]), way, prepare())

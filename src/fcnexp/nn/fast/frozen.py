@@ -1,6 +1,6 @@
 """Whether layers still have the weights that something was computed from."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,15 @@ class Snapshot:
     no count, by the biases and some of the weights.
     """
 
-    def __init__(self, layers: Iterable[nn.Conv2d]) -> None:
-        self.layers = tuple(layers)
-        self.states = [_state(layer) for layer in self.layers]
-        self.probes = [_probes(layer) for layer in self.layers]
+    def __init__(self, layers: Sequence[nn.Conv2d]) -> None:
+        self.states = [_state(layer) for layer in layers]  # and no layer, lest it lives for ever
+        self.probes = [_probes(layer) for layer in layers]
 
-    def holds(self) -> bool:
+    def holds(self, layers: Sequence[nn.Conv2d]) -> bool:
         """Whether the weights are those of the time when this was taken."""
         return all(
             state == _state(layer) and torch.equal(probes, _probes(layer))
-            for layer, state, probes in zip(self.layers, self.states, self.probes, strict=True)
+            for layer, state, probes in zip(layers, self.states, self.probes, strict=True)
         )
 
 

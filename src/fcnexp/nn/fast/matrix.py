@@ -44,11 +44,12 @@ class Convolution(torch.autograd.Function):
     """An unpadded convolution and ReLU, whose gradients are products of matrices, too."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """(N, C, H, W), (O, C, k, k) and (O,) to (N, O, h, w)."""
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+        """(N, C, H, W), (O, C, k, k) and (O,) to (N, O, h, w), multiplied and given in `dtype`."""
+        maps, matrix = maps.to(dtype), weight.to(dtype)
         with torch.autocast("cpu", enabled=False):
-            made = convolve(maps, weight, bias)
-        ctx.save_for_backward(maps, weight, made)
+            made = convolve(maps, matrix, bias.to(dtype))
+        ctx.save_for_backward(maps, matrix, made)
         return made
 
     @staticmethod
@@ -70,7 +71,7 @@ class Convolution(torch.autograd.Function):
                 of_weight = of_weight.permute(0, 3, 1, 2)
             if ctx.needs_input_grad[2]:
                 of_bias = flat.sum(0)
-        return of_maps, of_weight, of_bias
+        return of_maps, of_weight, of_bias, None  # autograd brings them to the inputs' precision
 
 
 def _seen(maps: Tensor, side: int) -> tuple[Tensor, torch.Size]:

@@ -3,7 +3,9 @@
 A tile of 4x4 outputs looks at 6x6 inputs. By evaluating polynomials at five points and at infinity
 it takes 36 products per pair of channels instead of 144. The tiles of some rows go together, so
 that they stay in the processor's cache. In float32 rounding is about as large as a plain
-convolution's: the points, 0, 1, -1, 1/2, -2, are those by which values grow least.
+convolution's: the points, 0, 1, -1, 1/2, -2, are those by which values grow least. A sum that is 0
+comes out as rounding, so that a ReLU behind it may pass a gradient, or not: that happens beside
+plain zeros where biases are 0.
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; Cook and
 Toom for other points.
 """
@@ -49,8 +51,10 @@ def transforms(dtype: torch.dtype) -> Transforms:
     for row, roots in enumerate(others):
         inputs[row, :-1] = np.poly(roots)[::-1]
     inputs[-1] = np.poly(points)[::-1]
-    square = (torch.from_numpy(np.kron(m, m)).to(dtype) for m in (inputs, weights, outputs))
-    return Transforms(*square)
+    with torch.inference_mode(False):  # they are kept for trainings, too
+        return Transforms(
+            *(torch.from_numpy(np.kron(m, m)).to(dtype) for m in (inputs, weights, outputs))
+        )
 
 
 def transform_weights(weight: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ def transform_weights(weight: Tensor) -> Tensor:
 
 
 def convolve(
-    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, int], *, relu: bool
+    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, ...], *, relu: bool
 ) -> Tensor:
     """Convolution of maps (N, C, H, W), channels last, to (N, O, H + 2 pad - 2, W + 2 pad - 2).
 
@@ -72,7 +76,7 @@ def convolve(
 
 
 def _convolve(
-    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, int], relu: bool
+    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool
 ) -> Tensor:
     matrices, channels = transforms(weights.dtype), weights.shape[1]
     images, _, height, width = maps.shape
@@ -82,11 +86,11 @@ def _convolve(
         evaluated = _evaluate(maps, part, padding, matrices.inputs)
         products = torch.bmm(evaluated, weights.transpose(1, 2))
         tiles = torch.mm(matrices.outputs, products.view(SEEN**2, -1))
-        tiles = tiles.view(TILE, TILE, part.count, part.rows, part.columns, channels)
+        tiles = tiles.view(TILE, TILE, part.images, part.rows, part.columns, channels)
         tiles = tiles.permute(2, 3, 0, 4, 1, 5)
         whole = tiles.new_empty(tiles.shape)  # contiguous, which a sum would not be
         whole = whole.copy_(tiles) if bias is None else torch.add(tiles, bias, out=whole)
-        whole = whole.view(part.count, TILE * part.rows, TILE * part.columns, channels)
+        whole = whole.view(part.images, TILE * part.rows, TILE * part.columns, channels)
         place = part.of(made)
         whole = whole[:, : place.shape[1], : place.shape[2]]
         if relu:
@@ -100,7 +104,7 @@ class _Part(NamedTuple):
     """Rows of tiles of some images: the first image and row, and how many."""
 
     image: int
-    count: int
+    images: int
     row: int
     rows: int
     columns: int
@@ -108,7 +112,7 @@ class _Part(NamedTuple):
     def of(self, made: Tensor) -> Tensor:
         """Its outputs, of maps with channels last, (N, H, W, O)."""
         first = TILE * self.row
-        return made[self.image : self.image + self.count, first : first + TILE * self.rows]
+        return made[self.image : self.image + self.images, first : first + TILE * self.rows]
 
 
 def _parts(made: Tensor, channels: int) -> Iterator[_Part]:
@@ -120,26 +124,22 @@ def _parts(made: Tensor, channels: int) -> Iterator[_Part]:
     count = max(1, tiles // (rows * columns)) if together == rows else 1
     for image in range(0, images, count):
         for row in range(0, rows, together):
-            yield _Part(
-                image, min(count, images - image), row, min(together, rows - row), columns
-            )
+            yield _Part(image, min(count, images - image), row, min(together, rows - row), columns)
 
 
-def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, int], matrix: Tensor) -> Tensor:
+def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, ...], matrix: Tensor) -> Tensor:
     """Evaluations (36, tiles, C) of the inputs that a part's tiles see."""
     channels, height, width = maps.shape[1:]
     top, left = padding
     first, last = TILE * part.row - top, TILE * (part.row + part.rows) + 2 - top
-    seen = maps[part.image : part.image + part.count, :, max(first, 0) : last].permute(0, 2, 3, 1)
+    seen = maps[part.image : part.image + part.images, :, max(first, 0) : last].permute(0, 2, 3, 1)
     right = TILE * part.columns + 2 - left - width
     bottom = last - max(height, 0) if last > height else 0
     margins = (0, 0, left, right, max(-first, 0), bottom)
     if any(margins):
         seen = F.pad(seen, margins)
     tiles = seen.unfold(1, SEEN, TILE).unfold(2, SEEN, TILE).permute(4, 5, 0, 1, 2, 3)
-    return torch.mm(matrix, tiles.reshape(SEEN**2, -1).to(matrix.dtype)).view(
-        SEEN**2, -1, channels
-    )
+    return torch.mm(matrix, tiles.reshape(SEEN**2, -1).to(matrix.dtype)).view(SEEN**2, -1, channels)
 
 
 class Convolution(torch.autograd.Function):
@@ -147,7 +147,7 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int]
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, ...]
     ) -> Tensor:
         """(N, C, H, W), (O, C, 3, 3) and (O,) to (N, O, H', W')."""
         made = convolve(maps, transform_weights(weight), bias, padding, relu=True)
@@ -174,7 +174,7 @@ class Convolution(torch.autograd.Function):
         return of_maps, of_weight, of_bias, None
 
 
-def weight_gradient(maps: Tensor, grad: Tensor, padding: tuple[int, int]) -> Tensor:
+def weight_gradient(maps: Tensor, grad: Tensor, padding: tuple[int, ...]) -> Tensor:
     """Gradient (O, C, 3, 3) of maps (N, C, H, W) and the outputs' gradients (N, O, H', W')."""
     with torch.autocast(maps.device.type, enabled=False):
         matrices, outputs, channels = transforms(grad.dtype), grad.shape[1], maps.shape[1]

@@ -1,0 +1,149 @@
+"""VGG16's maps with the border from a template equal those that are computed whole, in float64."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fcnexp.build import network
+from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
+from fcnexp.nn.fast import border
+from fcnexp.nn.fast.border import template_length, trunk_maps
+from fcnexp.nn.fast.switches import plain
+from fcnexp.nn.probe import cut
+from fcnexp.nn.rarefy import spread_trunk
+
+ALL = {2, 4, 8, 16, 32}
+WIDTHS = (4, 5, 6, 7, 8)
+
+
+def trunk(pool5_stride: int = 2, pad: int = 100) -> VGG16:
+    """VGG16 with few channels, in float64, its biases far from 0."""
+    made = VGG16(3, pad, False, pool5_stride)
+    channels = 3
+    for (block, (_, depth)), width in zip(enumerate(BLOCKS, start=1), WIDTHS, strict=True):
+        for i in range(1, depth + 1):
+            name = f"conv{block}_{i}"
+            layer = nn.Conv2d(channels, width, 3, padding=made.get_submodule(name).padding)
+            nn.init.normal_(layer.weight, std=(2 / channels / 9) ** 0.5)
+            nn.init.normal_(layer.bias, std=0.3)
+            setattr(made, name, layer)
+            channels = width
+    return made.double()
+
+
+def picture(height: int, width: int, images: int = 1) -> Tensor:
+    return 50 * torch.randn(images, 3, height, width, dtype=torch.float64)
+
+
+def furthest(found: Tensor, truth: Tensor) -> float:
+    assert found.shape == truth.shape
+    return float((found - truth).abs().max() / truth.abs().max())
+
+
+@pytest.fixture
+def templates(monkeypatch):
+    """Sizes of the templates that were computed."""
+    sizes, compute = [], border._zeros_maps
+    monkeypatch.setattr(border, "_zeros_maps", lambda t, s: sizes.append(s) or compute(t, s))
+    return sizes
+
+
+@torch.no_grad()
+def test_maps_equal_those_computed_whole_for_every_residue(templates):
+    net = trunk()
+    for height in range(1, 33):
+        image = picture(height, 7 * height % 32 + 32 * (height % 3) + 1)
+        found, truth = trunk_maps(net, image, ALL), net(image)
+        assert max(furthest(found[stride], truth[stride]) for stride in ALL) < 1e-13
+    assert len(templates) >= 16
+
+
+def test_gradients_equal_those_of_maps_computed_whole_for_every_residue():
+    net = trunk()
+    for height in range(1, 33):
+        image = picture(height, (5 * height) % 32 + 1).requires_grad_()
+        gradients = []
+        for maps in (trunk_maps(net, image, ALL), net(image)):
+            torch.manual_seed(height)
+            loss = sum((maps[s] * torch.randn(maps[s].shape)).sum() for s in sorted(ALL))
+            gradients.append(torch.autograd.grad(loss, [image, *net.parameters()]))
+        assert max(furthest(a, b) for a, b in zip(*gradients, strict=True)) < 1e-10
+
+
+@torch.no_grad()
+def test_a_template_shorter_by_one_cell_of_pool4_is_wrong(monkeypatch):
+    net, image = trunk(), picture(41, 24)
+    monkeypatch.setattr(border, "template_length", lambda length: template_length(length) - 16)
+    assert furthest(trunk_maps(net, image, ALL)[16], net(image)[16]) > 1e-9
+
+
+@torch.no_grad()
+def test_a_trunk_of_another_form_is_served_too(templates):
+    both = picture(30, 45, images=2)
+    net = trunk(pool5_stride=1)
+    assert furthest(trunk_maps(net, both, {8, 16})[16], net(both)[16]) < 1e-13
+    net = trunk()
+    cut(net, 16)
+    assert furthest(trunk_maps(net, both, {16})[16], net(both)[16]) < 1e-13
+    assert len(templates) == 2
+
+
+@torch.no_grad()
+def test_what_the_windows_do_not_know_is_computed_whole(templates):
+    image = picture(40, 40)
+    rarefied, narrow, watched = trunk(), trunk(pad=1), trunk()
+    spread_trunk(rarefied, 8)
+    seen = []
+    watched.conv2_1.register_forward_hook(lambda m, args, out: seen.append(out.shape))
+    for net in (rarefied, narrow, watched):
+        assert torch.equal(trunk_maps(net, image, {32})[32], net(image)[32])
+    with plain(["border"]):
+        trunk_maps(trunk(), image, {32})
+    trunk_maps(trunk(), image, {1, 32})
+    assert not templates
+    assert seen[0] == seen[1] == (1, WIDTHS[1], 119, 119)
+
+
+@torch.no_grad()
+def test_a_template_is_kept_until_weights_change(templates):
+    net, image = trunk(), picture(40, 40)
+
+    def check() -> None:
+        assert furthest(trunk_maps(net, image, {32})[32], net(image)[32]) < 1e-13
+
+    check()
+    trunk_maps(net, picture(24, 56), {32})  # of the same sizes modulo 16
+    assert len(templates) == 1
+    for change in (
+        lambda: net.conv3_1.weight.mul_(2),
+        lambda: net.conv2_2.weight.data.mul_(2),  # torch's count of changes misses it
+        lambda: net.conv1_1.bias.data.add_(1),
+        lambda: net.load_state_dict(trunk().state_dict()),
+    ):
+        change()
+        check()
+    assert len(templates) == 5
+
+
+@pytest.mark.parametrize("model", ["fcn32s", "fcn16s", "fcn8s"])
+def test_nets_equal_themselves_without_fast_ways(model):
+    net = network([f"experiment=voc_{model}", "init=scratch", "head.channels=8"]).double()
+    for layer in net.score_layers():
+        nn.init.normal_(layer.weight)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):  # at a sum of 0, ReLU's gradient is a matter of rounding
+            nn.init.normal_(layer.bias, std=0.1)
+    image = {"rgb": picture(17, 40)}
+
+    def scores_and_gradients() -> list[Tensor]:
+        net.zero_grad()
+        scores = net(image)
+        (scores * torch.linspace(-1, 1, scores.shape[-1])).sum().backward()
+        return [scores.detach(), *(p.grad for p in net.parameters())]
+
+    fast = scores_and_gradients()
+    with plain():
+        slow = scores_and_gradients()
+    assert max(furthest(a, b) for a, b in zip(fast, slow, strict=True)) < 1e-10
+    with torch.inference_mode():
+        assert furthest(net(image), slow[0]) < 1e-12

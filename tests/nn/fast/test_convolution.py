@@ -1,0 +1,164 @@
+"""Each way of a layer's convolution gives what the plain one gives, and sees changed weights."""
+
+import copy
+import gc
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fcnexp.nn.fast import convolution, packed
+from fcnexp.nn.fast.convolution import conv_relu
+from fcnexp.nn.fast.switches import WAYS, plain
+
+# Layers for which each way is taken, and the size of their maps.
+LAYERS = {
+    "winograd": (lambda: nn.Conv2d(64, 128, 3, padding=1), (17, 14)),
+    "matrix": (lambda: nn.Conv2d(128, 512, 4), (9, 8)),
+    "packed": (lambda: nn.Conv2d(6, 16, 5, stride=2, padding=2, groups=2), (17, 14)),
+}
+
+
+def layer_and_maps(way, dtype=torch.float32):
+    make, size = LAYERS[way]
+    layer = make().to(dtype, memory_format=torch.channels_last)
+    return layer, torch.randn(1, layer.in_channels, *size, dtype=dtype)
+
+
+def plainly(layer, maps):
+    return F.relu(F.conv2d(maps, layer.weight, layer.bias, layer.stride, layer.padding, 1,
+                           layer.groups))  # fmt: skip
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """Names of the ways that were taken."""
+    assert packed.works(torch.float32)  # which takes one to see
+    taken = []
+    for module, name, way in (
+        (convolution.winograd, "convolve", "winograd"),
+        (convolution.matrix, "convolve", "matrix"),
+        (convolution.packed, "convolve_packed", "packed"),
+    ):
+        run = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *a, run=run, way=way, **k: taken.append(way) or run(*a, **k)
+        )
+    return taken
+
+
+@pytest.mark.parametrize("way", LAYERS)
+def test_it_equals_the_plain_convolution(way, ways):
+    layer, maps = layer_and_maps(way)
+    with torch.inference_mode():
+        for images in (maps, torch.cat([maps, -maps])):
+            torch.testing.assert_close(
+                conv_relu(layer, images), plainly(layer, images), rtol=1e-4, atol=1e-4
+            )
+    assert ways == [way, way]
+
+
+@pytest.mark.parametrize("way", ["winograd", "matrix"])
+def test_it_equals_the_plain_convolution_in_float64_and_so_do_gradients(way, ways):
+    layer, maps = layer_and_maps(way, torch.float64)
+    maps.requires_grad_()
+    found, truth = conv_relu(layer, maps), plainly(layer, maps)
+    inputs = [maps, *layer.parameters()]
+    weights = torch.randn_like(truth)
+    gradients = (torch.autograd.grad(x, inputs, weights) for x in (found, truth))
+    for a, b in zip((found, *next(gradients)), (truth, *next(gradients)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    assert set(ways) == {way}
+
+
+@pytest.mark.parametrize("way", LAYERS)
+@torch.no_grad()
+def test_weights_that_change_are_seen(way):
+    layer, maps = layer_and_maps(way)
+    other = copy.deepcopy(layer)
+    other.weight.add_(0.1)
+    for change in (
+        lambda: None,
+        lambda: layer.weight.mul_(2),
+        lambda: layer.weight.data.mul_(2),  # torch's count of changes misses it
+        lambda: layer.bias.data.add_(1),
+        lambda: layer.load_state_dict(other.state_dict()),
+        lambda: setattr(layer, "weight", nn.Parameter(other.weight * 3)),
+    ):
+        change()
+        found = conv_relu(layer, maps)
+        torch.testing.assert_close(found, plainly(layer, maps), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("way", LAYERS)
+def test_nothing_is_kept_of_weights_that_learn(way):
+    layer, maps = layer_and_maps(way)
+    conv_relu(layer, maps).sum().backward()
+    truth = torch.autograd.grad(plainly(layer, maps).sum(), layer.weight)[0]
+    torch.testing.assert_close(layer.weight.grad, truth, rtol=1e-3, atol=1e-3)
+    assert layer not in convolution._kept
+
+
+@pytest.mark.parametrize("way", LAYERS)
+@torch.no_grad()
+def test_one_copy_is_kept_of_other_weights_as_long_as_there_is_the_layer(way):
+    gc.collect()
+    before = len(convolution._kept)
+    layer, maps = layer_and_maps(way)
+    for dtype in (torch.float32, torch.bfloat16, torch.float32):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            conv_relu(layer, maps)
+        assert len(convolution._kept) <= before + 1
+    del layer
+    gc.collect()
+    assert len(convolution._kept) == before
+
+
+@pytest.mark.parametrize("way", LAYERS)
+@torch.no_grad()
+def test_under_autocast_maps_are_bfloat16(way):
+    layer, maps = layer_and_maps(way)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv_relu(layer, maps)
+    assert found.dtype == torch.bfloat16
+    truth = plainly(layer, maps)
+    assert (found - truth).abs().max() < 0.03 * truth.max()
+
+
+@pytest.mark.parametrize("way", LAYERS)
+@torch.no_grad()
+def test_a_layer_that_is_watched_runs_itself(way, ways):
+    layer, maps = layer_and_maps(way)
+    seen = []
+    layer.register_forward_hook(lambda m, args, out: seen.append(out))
+    conv_relu(layer, maps)
+    assert len(seen) == 1
+    with plain([way]), plain(["packed"]):
+        conv_relu(layer_and_maps(way)[0], maps)
+    with plain():
+        conv_relu(layer_and_maps(way)[0], maps)
+    assert ways == []
+
+
+@torch.no_grad()
+def test_without_torchs_private_operators_all_is_as_plain(monkeypatch, ways):
+    monkeypatch.setattr(packed, "works", lambda dtype: False)
+    layer, maps = layer_and_maps("packed")
+    assert torch.equal(conv_relu(layer, maps), F.relu(layer(maps)))
+    assert ways == []
+
+
+def test_the_private_operators_are_here():
+    assert packed.works(torch.float32)
+    assert packed.works(torch.bfloat16)
+    assert not packed.works(torch.float64)
+    assert convolution.matrix.has_fused()
+
+
+def test_an_unknown_way_is_refused_by_name():
+    with (
+        pytest.raises(ValueError, match=f"plain=.'fft'.: allowed are all, {', '.join(WAYS)}"),
+        plain(["fft"]),
+    ):
+        pass
