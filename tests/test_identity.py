@@ -8,7 +8,14 @@ from fcnexp.identity import FREE, counted, digest
 from fcnexp.sweep.names import digest_of
 
 OTHER = {
-    **{"resume": True, "dry_run": True, "fail_fast": True, "workers": 3, "pictures": 0},
+    **{
+        "resume": True,
+        "dry_run": True,
+        "fail_fast": True,
+        "plain": "all",
+        "workers": 3,
+        "pictures": 0,
+    },
     **{"data.root": "elsewhere", "logger.wandb.project": "mine", "paper": {"miou": 62.7}},
 }
 

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import machine, paths
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.nn.fast.switches import plain
 from fcnexp.reporting.paper import published
 from fcnexp.schema import RunConfig
 
@@ -36,6 +38,18 @@ def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
             OmegaConf.resolve(cfg.paper)  # it may name a choice, and those are told below `hydra`
         del cfg["hydra"]
     return cfg
+
+
+@contextmanager
+def fast_ways(cfg: DictConfig) -> Iterator[None]:
+    """Leave out the fast ways that `plain` names while this lasts. Raises ConfigError."""
+    ways = [cfg.plain] if isinstance(cfg.plain, str) else list(cfg.plain or ())
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(plain(map(str, ways)))
+        except ValueError as error:
+            raise ConfigError(f"plain={','.join(map(str, ways))}: {error}") from None
+        yield
 
 
 def offer_resolvers() -> None:
@@ -88,6 +102,8 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_multipliers(cfg.regime.multipliers)
     check_rate(cfg.regime)
     check_loss(cfg.regime.loss)
+    with fast_ways(cfg):
+        pass  # it refuses what it does not know
     published(cfg.paper and to_plain(cfg.paper))
     for when, side in cfg.masking.items():
         if side is not None and side not in SIDES:

@@ -19,7 +19,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     Raises UserError on a user's mistake.
     """
     from fcnexp import build, runs, trainers  # slow to import, and not needed to answer --help
-    from fcnexp.config import check_targets, to_plain, typed
+    from fcnexp.config import check_targets, fast_ways, to_plain, typed
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables, trimap
@@ -34,7 +34,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     for key in ("workers", "pictures"):
         if cfg[key] < 0:
             raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
-    runs.claim(folder)
+    with fast_ways(cfg):
+        runs.claim(folder)
     stored = read_checkpoint(cfg.checkpoint)
     task = build.task_from_checkpoint(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
@@ -53,7 +54,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
         task.trimap = TrimapScores(len(task.class_names), widths)
-    trainer.validate(task, data, verbose=False)
+    with fast_ways(cfg):
+        trainer.validate(task, data, verbose=False)
     task.eval()
     pictures.draw_predictions(
         task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names

@@ -14,7 +14,7 @@ from typing import Any
 # weights are kept. `scale` is the name of a bundle of settings, and these count themselves. Folders
 # of data are not here: `counted` says what is left of them.
 FREE = (
-    *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper", "scale"),
+    *("resume", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger", "paper", "scale"),
     *("init.folder", "init.first.folder"),
 )
 ROOTS = ("root", "sbd_root")  # of data

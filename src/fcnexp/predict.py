@@ -28,9 +28,8 @@ FEW = 10  # photographs up to which each has its line
 def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
     from PIL import Image
-    from rich.progress import track
 
-    from fcnexp.config import typed
+    from fcnexp.config import fast_ways, typed
     from fcnexp.memory import bytes_of_text, return_freed
     from fcnexp.schema import PredictConfig
 
@@ -44,6 +43,14 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
     refuse_overwriting(photographs, output, [ending for ending, asked in endings.items() if asked])
+    with fast_ways(cfg):
+        _label_all(cfg, photographs, output, memory)
+
+
+def _label_all(cfg: DictConfig, photographs: list[Path], output: Path, memory: int | None) -> None:
+    """Label photographs, one after the other. Raises DataError naming those that are bad."""
+    from rich.progress import track
+
     labeller = labeller_of(cfg.checkpoint, cfg.onnx, cfg.device)
     folders = field_folders(dict(cfg.fields), labeller.fields)
     make_folder(output)

@@ -64,6 +64,7 @@ class EvaluateConfig:
     workers: int = MISSING
     pictures: int = MISSING
     trimap: list[int] | None = MISSING
+    plain: Any = MISSING
     run: str | None = MISSING
 
 
@@ -81,6 +82,7 @@ class PredictConfig:
     save_scores: bool = MISSING
     device: str = MISSING
     memory: str | None = MISSING
+    plain: Any = MISSING
 
 
 @dataclass
@@ -145,6 +147,7 @@ class RunConfig:
     resume: bool = MISSING
     dry_run: bool = MISSING
     fail_fast: bool = MISSING
+    plain: Any = MISSING
     paper: dict[str, Any] | None = MISSING
     scale: str | None = MISSING
 
@@ -168,6 +171,7 @@ class ExplainConfig(RunConfig):
     resume: bool = False
     dry_run: bool = False
     fail_fast: bool = False
+    plain: Any = None
     paper: dict[str, Any] | None = None
     scale: str | None = None
 

@@ -22,7 +22,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     """
     # Slow to import, and not needed to answer --help.
     from fcnexp import build, cli, loggers, runs, staging
-    from fcnexp.config import check, to_plain
+    from fcnexp.config import check, fast_ways, to_plain
     from fcnexp.reporting import records, result, start, tables
 
     cfg = check(cfg)
@@ -53,7 +53,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
             print(
                 f"{stage.folder}: done before, mean IU {tables.percent(done['scores']['miou'])} %"
             )
-        record = done or train_one(stage)
+        with fast_ways(cfg):
+            record = done or train_one(stage)
     return record["scores"]["miou"]
 
 

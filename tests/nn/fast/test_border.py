@@ -125,7 +125,9 @@ def test_a_template_is_kept_until_weights_change(templates):
     assert len(templates) == 5
 
 
-@pytest.mark.parametrize("model", ["fcn32s", "fcn16s", "fcn8s"])
+@pytest.mark.parametrize(
+    "model", [*(pytest.param(m, marks=pytest.mark.slow) for m in ("fcn32s", "fcn16s")), "fcn8s"]
+)
 def test_nets_equal_themselves_without_fast_ways(model):
     net = network([f"experiment=voc_{model}", "init=scratch", "head.channels=8"]).double()
     for layer in net.score_layers():

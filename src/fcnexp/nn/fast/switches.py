@@ -27,13 +27,10 @@ def taken(way: str) -> bool:
 
 @contextmanager
 def plain(ways: Iterable[str] = ("all",)) -> Iterator[None]:
-    """Leave out these fast ways; `all` of them, or some of `WAYS`.
-
-    Raises ValueError naming the ways there are.
-    """
+    """Leave out these fast ways: `all` of them, or some of `WAYS`. Raises ValueError."""
     asked = frozenset(ways)
-    if unknown := asked - {"all", *WAYS}:
-        raise ValueError(f"plain={sorted(unknown)}: allowed are all, {', '.join(WAYS)}")
+    if unknown := sorted(asked - {"all", *WAYS}):
+        raise ValueError(f"{', '.join(unknown)}: allowed are all, {', '.join(WAYS)}")
     token = _left_out.set(_left_out.get() | (frozenset(WAYS) if "all" in asked else asked))
     try:
         yield
