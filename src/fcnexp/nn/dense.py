@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.errors import ConfigError
+from fcnexp.nn.fast.switches import taken
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
 EDGES = ("zeros", "repeat")
@@ -99,18 +100,38 @@ class Upsampling(nn.Module):
             mode = "replicate" if self.edges == "repeat" else "constant"
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         with full_precision(scores):
-            dense = self._upsample(scores if scores.dtype == torch.float64 else scores.float())
+            scores = scores if scores.dtype == torch.float64 else scores.float()
+            if self._by_matrices(scores):
+                rows, columns = (
+                    self._shares(cells, start, length, scores)
+                    for cells, start, length in zip(scores.shape[-2:], starts, size, strict=True)
+                )
+                return rows @ (scores @ columns.T)
+            dense = self._upsample(scores)
         (top, left), (height, width) = starts, size
         return dense[..., top : top + height, left : left + width]
+
+    def _by_matrices(self, scores: Tensor) -> bool:
+        """Whether gradients are wanted of a fixed kernel, where a convolution takes far longer."""
+        fixed = self.kernel_size > 1 and not self.learned
+        wanted = scores.requires_grad and not torch.compiler.is_exporting()
+        return fixed and wanted and taken("upsampling")
+
+    def _shares(self, cells: int, start: int, length: int, like: Tensor) -> Tensor:
+        """Share of each coarse cell in each cell of a window along one axis, (length, cells)."""
+        fine = torch.arange(start, start + length, device=like.device, dtype=like.dtype)
+        first = torch.arange(cells, device=like.device, dtype=like.dtype) * self.factor
+        from_peak = (fine[:, None] - first - (self.kernel_size - 1) / 2).abs()
+        return (1 - from_peak / ((self.kernel_size + 1) // 2)).clamp(min=0)
 
     def _upsample(self, scores: Tensor) -> Tensor:
         if self.kernel_size == 1 and not self.learned:
             return scores  # cells lie on the target's
+        kernel = self.kernel.to(scores.dtype)
         groups = 1 if self.learned else scores.shape[1]
-        kernel: Tensor = self.kernel
-        return F.conv_transpose2d(
-            scores, kernel.to(scores.dtype), stride=self.factor, groups=groups
-        )
+        if groups > 1 and not taken("upsampling"):
+            kernel, groups = torch.diag_embed(kernel[:, 0].movedim(0, -1)).permute(2, 3, 0, 1), 1
+        return F.conv_transpose2d(scores, kernel, stride=self.factor, groups=groups)
 
     def _missing(self, cells: int, start: int, length: int) -> tuple[int, int]:
         """Coarse cells to add before and behind so that the window is (fully) reached."""
@@ -168,7 +189,7 @@ class Interpolation(nn.Module):
             scores = scores if scores.dtype == torch.float64 else scores.float()
             rows = self._shares(size[0], scores.shape[-2], scores)
             columns = self._shares(size[1], scores.shape[-1], scores)
-            return rows @ scores @ columns.T
+            return rows @ (scores @ columns.T)
 
     def _shares(self, pixels: int, cells: int, like: Tensor) -> Tensor:
         """Share of each cell in each pixel along one axis, (pixels, cells)."""

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 WAYS = {
     "border": "VGG16's pad of 100 is computed from small templates, not as part of the image",
     "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
-    "norm": "response normalisation by square roots and a banded convolution",
-    "upsampling": "fixed interpolation by class, not mixed over all pairs of classes",
+    "norm": "response normalisation by square roots and its own gradient, without pow",
+    "upsampling": "fixed interpolation of each class by itself, or by matrices",
 }
 
 _left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
