@@ -35,7 +35,8 @@ def trim(scorer: SkipNet, upsampling: Upsampling) -> None:
     cells to the image's pixels, with repeated edges. A net is left as it is if it has skips, whose
     maps lie on each other; branches; or batch normalisation, which counts every cell.
     """
-    found = chain(scorer.backbone, scorer.head)
+    head: nn.Module = scorer.head  # type: ignore[assignment]  # it is a Module
+    found = chain(scorer.backbone, head)
     if found is None or scorer.skips:
         return
     layers, ends = found
