@@ -8,8 +8,10 @@ from fcnexp import build
 from fcnexp.build import network
 from fcnexp.config import compose_run
 from fcnexp.nn.dense import to_pixels
+from fcnexp.nn.pooling import MaxPool
 from fcnexp.nn.rarefy import rarefy
 from fcnexp.nn.trace import trace
+from fcnexp.nn.trim import Spare
 
 NETS = {
     "alexnet": ["backbone=alexnet", "head=linear"],
@@ -71,6 +73,31 @@ def test_nets_that_are_left_as_they_are(overrides):
         for name in ("padding", "pad", "hang"):
             assert getattr(mine, name, None) == getattr(theirs, name, None)
     assert net.net.scorer.grid == whole.grid
+
+
+def pool(hang: int, dilation: int) -> MaxPool:
+    layer = MaxPool(3, 1, hang=hang)
+    layer.dilation = dilation
+    return layer
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [torch.nn.Conv2d(1, 1, 3, padding=4, dilation=4), torch.nn.Conv2d(1, 1, 5), pool(4, 4)],
+    ids=["conv", "conv without padding", "pool"],
+)
+@pytest.mark.parametrize("spare", [Spare(5, 6), Spare(1, 9), Spare(9, 1), Spare(0, 0)])
+def test_cells_to_spare_before_a_layer_are_those_that_move_none_of_the_needed(layer, spare):
+    """Seen from the gradient: a rising map for its last cells, a falling one for its first."""
+    rising = torch.arange(30.0).expand(1, 1, 30, 30)
+    moved = torch.zeros(30, dtype=torch.bool)
+    for maps in (rising, -rising):
+        maps = maps.clone().requires_grad_()
+        out = layer(maps)
+        out[..., spare.lead : out.shape[-1] - spare.trail].sum().backward()
+        moved |= maps.grad.abs().sum((0, 1, 2)) > 0
+    cells = moved.nonzero().flatten()
+    assert spare.before(layer) == (cells[0], 29 - cells[-1])
 
 
 def test_skips_meet_the_cells_that_they_met():
