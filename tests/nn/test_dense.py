@@ -8,9 +8,10 @@ from dense_nets import picture, randomise
 from fcnexp.build import network
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.backbones.base import Tap
+from fcnexp.nn.bilinear import bilinear_kernel
 from fcnexp.nn.caffe import load_blobs
 from fcnexp.nn.checkpoints import parent_weights
-from fcnexp.nn.dense import Interpolation, Upsampling, bilinear_kernel
+from fcnexp.nn.dense import Interpolation, Upsampling
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE, Grid

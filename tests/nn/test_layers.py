@@ -65,7 +65,7 @@ def test_response_norm_and_its_gradient_equal_torchs(channels, layout):
 
 
 def test_response_norm_sums_squares_in_float32():
-    """Of bfloat16 maps it is the exact one, rounded once; torch's is 2 % off."""
+    """Of bfloat16 maps it is the exact one, rounded once."""
     maps = (100 * torch.randn(1, 16, 8, 8)).bfloat16()
     out, gradient = normed(maps)
     exact, slope = normed(maps.double())

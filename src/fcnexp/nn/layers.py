@@ -34,7 +34,7 @@ class LocalResponseNorm(nn.Module):
 class _Normalisation(torch.autograd.Function):
     """Response normalisation by its formula both ways, keeping two maps in between.
 
-    Torch's own averages over a 5-D view and calls `pow`, which takes 5 to 8 times as long.
+    Torch's own averages over a 5-D view and calls `pow`, which takes 6 to 9 times as long.
     """
 
     @staticmethod
@@ -57,7 +57,7 @@ class _Normalisation(torch.autograd.Function):
 
 def _normalised(maps: Tensor, size: int, alpha: float) -> tuple[Tensor, Tensor]:
     """The normalised maps, and the energies d of the formula to the power of -0.5."""
-    # Sums of five squares lose all their digits in bfloat16.
+    # In bfloat16 every addition would round to 8 bits.
     exact = maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
     root = _neighbours(exact * exact, size).mul_(alpha / size).add_(1).rsqrt_()
     return (root.sqrt() * root).mul_(exact).to(maps.dtype), root
