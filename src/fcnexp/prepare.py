@@ -130,7 +130,8 @@ def encode_one(
     except (DataError, ValueError) as error:
         raise DataError(f"{path}: {error}") from None
     partial_file = output / f".{path.name}.{os.getpid()}"
-    Image.fromarray(hha).save(partial_file, format="PNG")
+    # The usual level, 6, takes three times as long, longer than the encoding, for 5 % less.
+    Image.fromarray(hha).save(partial_file, format="PNG", compress_level=4)
     os.replace(partial_file, output / path.name)
 
 

@@ -8,9 +8,11 @@ from dense_nets import picture, randomise
 from fcnexp.build import network
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.backbones.base import Tap
+from fcnexp.nn.bilinear import bilinear_kernel
 from fcnexp.nn.caffe import load_blobs
 from fcnexp.nn.checkpoints import parent_weights
-from fcnexp.nn.dense import Interpolation, Upsampling, bilinear_kernel
+from fcnexp.nn.dense import Interpolation, Upsampling
+from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE, Grid
 from fcnexp.nn.layers import LocalResponseNorm
@@ -64,6 +66,45 @@ def test_interpolation_by_places_equals_the_fixed_kernel(backbone, model):
     expected = fixed.net.dense.upsampling(placed.net.scorer(image), (0, 0), (75, 66))
     torch.testing.assert_close(placed({"rgb": image}), expected)
     assert grid.step > 1
+
+
+WINDOWS = [  # factor, the first cell's place, edges, window of the target, its size
+    (2, 0.5, "zeros", (0, 0), (9, 12)),
+    (2, 0.5, "repeat", (1, 3), (14, 10)),
+    (8, 3.5, "zeros", (0, 0), (40, 48)),
+    (8, -27.5, "zeros", (0, 0), (15, 20)),
+    (8, 3.5, "repeat", (-3, 5), (47, 50)),
+    (4, 0.0, "zeros", (2, 1), (15, 16)),
+    (4, 7.0, "repeat", (0, 0), (33, 30)),
+    (32, -18.0, "zeros", (0, 0), (70, 100)),
+]
+
+
+@pytest.mark.parametrize(("factor", "place", "edges", "first", "size"), WINDOWS)
+def test_interpolation_by_class_equals_the_one_over_all_pairs(factor, place, edges, first, size):
+    """Scores and their gradients: matrices, the convolution by class, the textbook's."""
+    layer = Upsampling(3, Grid(factor, place), factor, IMAGE, edges=edges, learned=False)
+    scores = torch.randn(2, 3, 5, 6, dtype=torch.float64)
+    pull = torch.randn(2, 3, *size, dtype=torch.float64)
+    found = []
+    for ways in ([], ["upsampling"]):
+        with plain(ways):
+            own = scores.clone().requires_grad_()
+            dense = layer(own, first, size)
+            dense.backward(pull)
+            found += [(dense.detach(), own.grad), (layer(scores, first, size), own.grad)]
+    for dense, gradient in found:
+        torch.testing.assert_close(dense, found[-1][0], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(gradient, found[-1][1], rtol=1e-12, atol=1e-12)
+
+
+def test_interpolation_for_training_runs_no_transposed_convolution(monkeypatch):
+    layer = Upsampling(3, Grid(8, 3.5), 8, IMAGE, edges="zeros", learned=False)
+    scores = torch.randn(1, 3, 5, 6, requires_grad=True)
+    monkeypatch.setattr(F, "conv_transpose2d", None)
+    assert layer(scores, (0, 0), (40, 48)).shape == (1, 3, 40, 48)
+    with pytest.raises(TypeError), plain(["upsampling"]):
+        layer(scores, (0, 0), (40, 48))
 
 
 def test_a_map_as_fine_as_the_target_is_moved_by_half_a_cell_at_most():
@@ -242,5 +283,5 @@ def test_gradient_of_late_fusion():
 
 
 def test_gradient_of_response_normalisation():
-    layer = LocalResponseNorm(6).double()
+    layer = LocalResponseNorm().double()
     check(lambda maps: layer(100 * maps), torch.randn(1, 6, 2, 3))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.pooling import MaxPool
 
@@ -31,7 +32,7 @@ def test_max_pool_equals_loops(size, kernel):
 
 def test_response_norm_equals_the_formula():
     maps = torch.randn(2, 7, 3, 4, dtype=torch.float64) * 90
-    norm = LocalResponseNorm(7).double()(maps)
+    norm = LocalResponseNorm().double()(maps)
     for c in range(7):
         energy = (maps[:, max(0, c - 2) : c + 3] ** 2).sum(1)
         torch.testing.assert_close(norm[:, c], maps[:, c] / (1 + 1e-4 / 5 * energy) ** 0.75)
@@ -40,4 +41,47 @@ def test_response_norm_equals_the_formula():
 def test_response_norm_equals_torchs():
     maps = torch.randn(2, 64, 5, 5) * 100
     expected = torch.nn.functional.local_response_norm(maps, 5, alpha=1e-4, beta=0.75, k=1)
-    torch.testing.assert_close(LocalResponseNorm(64)(maps), expected)
+    torch.testing.assert_close(LocalResponseNorm()(maps), expected)
+
+
+def normed(maps: torch.Tensor, *ways: str) -> list[torch.Tensor]:
+    """Response normalisation of maps and its gradient, without these fast ways."""
+    maps = maps.clone().requires_grad_()
+    weights = torch.linspace(-1, 2, maps.numel()).to(maps).reshape(maps.shape)
+    with plain(ways):
+        out = LocalResponseNorm()(maps)
+    (out * weights).sum().backward()
+    return [out.detach(), maps.grad]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7, 64])  # narrower than the window, too
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_response_norm_and_its_gradient_equal_torchs(channels, layout):
+    maps = 100 * torch.randn(2, channels, 3, 5, dtype=torch.float64).contiguous(
+        memory_format=layout
+    )
+    for mine, theirs in zip(normed(maps), normed(maps, "norm"), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_response_norm_sums_squares_in_float32():
+    """Of bfloat16 maps it is the exact one, rounded once."""
+    maps = (100 * torch.randn(1, 16, 8, 8)).bfloat16()
+    out, gradient = normed(maps)
+    exact, slope = normed(maps.double())
+    assert out.dtype == gradient.dtype == torch.bfloat16
+    torch.testing.assert_close(out.double(), exact, rtol=2**-8, atol=0)
+    torch.testing.assert_close(gradient.double(), slope, rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.slow  # seconds to import the compiler
+def test_response_norm_compiles_to_the_same():
+    maps = torch.randn(1, 8, 4, 4, dtype=torch.float64) * 100
+    compiled = torch.compile(LocalResponseNorm(), backend="aot_eager", fullgraph=True)
+    found = maps.clone().requires_grad_()
+    out = compiled(found)
+    out.sum().backward()
+    plain_maps = maps.clone().requires_grad_()
+    LocalResponseNorm()(plain_maps).sum().backward()
+    torch.testing.assert_close(out.detach(), LocalResponseNorm()(maps))
+    torch.testing.assert_close(found.grad, plain_maps.grad)

@@ -6,7 +6,8 @@ import torch
 
 from fcnexp.build import network
 from fcnexp.errors import ConfigError
-from fcnexp.nn.dense import Upsampling, bilinear_kernel
+from fcnexp.nn.bilinear import bilinear_kernel
+from fcnexp.nn.dense import Upsampling
 from fcnexp.nn.geometry import IMAGE, Grid
 
 BACKBONES = ("tiny", "alexnet", "googlenet", "resnet18", "vgg16")

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.errors import ConfigError
+from fcnexp.nn.bilinear import bilinear_kernel, diagonal, linear_shares
+from fcnexp.nn.fast.switches import taken
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
 EDGES = ("zeros", "repeat")
@@ -27,23 +29,6 @@ class Scorer(Protocol):
     def __call__(self, image: Tensor) -> Tensor:
         """Coarse scores of an image."""
         ...
-
-
-def bilinear_kernel(size: int) -> Tensor:
-    """Bilinear interpolation as a transposed convolution's kernel, (size, size), peak 1.
-
-    Source: sec. 3.3; the reference release's `surgery.py` fills the same values.
-    """
-    factor = (size + 1) // 2
-    ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / factor
-    return torch.outer(ramp, ramp)
-
-
-def diagonal(kernel: Tensor, num_classes: int) -> Tensor:
-    """A kernel (k, k) that each class has for itself, dense over classes: (K, K, k, k)."""
-    dense = torch.zeros(num_classes, num_classes, *kernel.shape)
-    dense[range(num_classes), range(num_classes)] = kernel
-    return dense
 
 
 class Upsampling(nn.Module):
@@ -99,18 +84,33 @@ class Upsampling(nn.Module):
             mode = "replicate" if self.edges == "repeat" else "constant"
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         with full_precision(scores):
-            dense = self._upsample(scores if scores.dtype == torch.float64 else scores.float())
+            scores = scores if scores.dtype == torch.float64 else scores.float()
+            if self._by_matrices(scores):
+                rows = self._shares(scores.shape[-2], starts[0], size[0], scores)
+                columns = self._shares(scores.shape[-1], starts[1], size[1], scores)
+                return rows @ (scores @ columns.T)
+            dense = self._upsample(scores)
         (top, left), (height, width) = starts, size
         return dense[..., top : top + height, left : left + width]
+
+    def _by_matrices(self, scores: Tensor) -> bool:
+        """Whether a fixed kernel's gradients are wanted, for which a convolution takes longer."""
+        if self.learned or self.kernel_size == 1 or torch.compiler.is_exporting():
+            return False
+        return scores.requires_grad and taken("upsampling")
+
+    def _shares(self, cells: int, start: int, length: int, like: Tensor) -> Tensor:
+        """Share of each coarse cell in each cell of a window along one axis, (length, cells)."""
+        fine = torch.arange(start, start + length, device=like.device, dtype=like.dtype)
+        return linear_shares((fine - (self.kernel_size - 1) / 2) / self.factor, cells)
 
     def _upsample(self, scores: Tensor) -> Tensor:
         if self.kernel_size == 1 and not self.learned:
             return scores  # cells lie on the target's
-        groups = 1 if self.learned else scores.shape[1]
-        kernel: Tensor = self.kernel
-        return F.conv_transpose2d(
-            scores, kernel.to(scores.dtype), stride=self.factor, groups=groups
-        )
+        kernel, groups = self.kernel.to(scores.dtype), 1 if self.learned else scores.shape[1]
+        if groups > 1 and not taken("upsampling"):
+            kernel, groups = torch.diag_embed(kernel[:, 0].movedim(0, -1)).permute(2, 3, 0, 1), 1
+        return F.conv_transpose2d(scores, kernel, stride=self.factor, groups=groups)
 
     def _missing(self, cells: int, start: int, length: int) -> tuple[int, int]:
         """Coarse cells to add before and behind so that the window is (fully) reached."""
@@ -142,8 +142,7 @@ class Deconvolution(nn.Module):
 
     def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
         """Scores (N, K, H, W) of an image (N, C, H, W)."""
-        height, width = image.shape[-2:]
-        return self.upsampling(scorer(image), (0, 0), (height, width))
+        return self.upsampling(scorer(image), (0, 0), (image.shape[-2], image.shape[-1]))
 
 
 def to_pixels(num_classes: int, scorer: Scorer, *, edges: str, learned: bool) -> Upsampling:
@@ -168,14 +167,14 @@ class Interpolation(nn.Module):
             scores = scores if scores.dtype == torch.float64 else scores.float()
             rows = self._shares(size[0], scores.shape[-2], scores)
             columns = self._shares(size[1], scores.shape[-1], scores)
-            return rows @ scores @ columns.T
+            return rows @ (scores @ columns.T)
 
     def _shares(self, pixels: int, cells: int, like: Tensor) -> Tensor:
         """Share of each cell in each pixel along one axis, (pixels, cells)."""
         places = torch.arange(pixels, device=like.device, dtype=like.dtype)
-        places = ((places - self.grid.origin) / self.grid.step).clamp(0, cells - 1)
-        cell = torch.arange(cells, device=like.device, dtype=like.dtype)
-        return (1 - (places[:, None] - cell).abs()).clamp(min=0)
+        return linear_shares(
+            ((places - self.grid.origin) / self.grid.step).clamp(0, cells - 1), cells
+        )
 
 
 class Bilinear(nn.Module):

@@ -1,6 +1,7 @@
 """What a trunk's layers do, seen on runs that compute nothing."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -66,6 +67,27 @@ def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
     }
 
 
+def chain(
+    backbone: Backbone, head: nn.Module
+) -> tuple[list[nn.Module], dict[int, nn.Module]] | None:
+    """Layers of a trunk and its head in their order, and which of them ends in which tap.
+
+    None where one of them takes more or less than what the one before gave: where nets branch.
+    """
+    done: list[tuple[nn.Module, Any, Any]] = []  # layer, what it took, what it gave
+    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
+
+    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        done.append((layer, args[0], out))
+
+    taps = _watch_on_meta(trunk, (picture(backbone),), note)
+    _watch_on_meta(head, (taps[max(taps)],), note)
+    if any(later[1] is not before[2] for before, later in pairwise(done)):
+        return None
+    ends = {stride: layer for stride, maps in taps.items() for layer, _, out in done if out is maps}
+    return [layer for layer, _, _ in done], ends
+
+
 def poolings(backbone: Backbone) -> list[Pooling]:
     """Poolings that record switches, in the order in which they run.
 
@@ -81,7 +103,7 @@ def poolings(backbone: Backbone) -> list[Pooling]:
             name = names[layer].replace(".", "_")
             found.append(Pooling(name, layer, out.shape[1], strides[layer][0]))
 
-    _watch_on_meta(trunk, (_image(trunk, _SIDE), []), note)
+    _watch_on_meta(trunk, (picture(backbone), []), note)
     return found
 
 
@@ -93,7 +115,7 @@ def run(trunk: nn.Module, height: int) -> list[Seen]:
         if isinstance(out, Tensor) and out.ndim == 4:
             seen.append(Seen(layer, args[0].shape[-2], out.shape[-2]))
 
-    _watch_on_meta(trunk, (_image(trunk, height),), note)
+    _watch_on_meta(trunk, (picture(trunk, height - _SIDE),), note)
     return seen
 
 
@@ -114,6 +136,16 @@ def bytes_of(module: nn.Module, maps: Tensor) -> int:
     return largest
 
 
+def picture(trunk: Any, longer: int = 0) -> Tensor:
+    """An image (1, C, H, W) without values; its width divides by any stride.
+
+    longer: pixels by which it is higher than wide.
+    """
+    first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    shape, dtype = (1, first.in_channels, _SIDE + longer, _SIDE), first.weight.dtype
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
 def output_size(module: nn.Module, maps: Tensor) -> tuple[int, int]:
     """Height and width of what a module makes of these maps."""
     found = (0, 0)
@@ -131,21 +163,15 @@ def output_size(module: nn.Module, maps: Tensor) -> tuple[int, int]:
     return found
 
 
-def _image(trunk: nn.Module, height: int) -> Tensor:
-    first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    shape, dtype = (1, first.in_channels, height, _SIDE), first.weight.dtype
-    return torch.empty(shape, dtype=dtype, device="meta")
-
-
-def _watch_on_meta(module: nn.Module, inputs: tuple[Any, ...], note: Callable[..., None]) -> None:
-    """Run a module without computing anything, with a hook on each layer."""
+def _watch_on_meta(module: nn.Module, inputs: tuple[Any, ...], note: Callable[..., None]) -> Any:
+    """What a module gives, run without computing anything, with a hook on each layer."""
     leaves = [m for m in module.modules() if not any(m.children())]
     handles = [leaf.register_forward_hook(note) for leaf in leaves]
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     modes = {m: m.training for m in module.modules()}
     try:
         module.eval()  # else statistics would be kept of nothing
-        functional_call(module, {name: t.to("meta") for name, t in tensors.items()}, inputs)
+        return functional_call(module, {name: t.to("meta") for name, t in tensors.items()}, inputs)
     finally:
         for each, mode in modes.items():
             each.training = mode

@@ -20,6 +20,7 @@ from fcnexp.nn.geometry import Grid
 from fcnexp.nn.pooling import MaxPool
 from fcnexp.nn.probe import steps
 from fcnexp.nn.streams import LateFusion, Network
+from fcnexp.nn.trim import trim
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -27,14 +28,17 @@ Net = TypeVar("Net", bound=nn.Module)
 class Rarefaction(nn.Module):
     """Scores of every `stride`-th pixel by a rarefied scorer, interpolated where stride is above 1.
 
-    The scorer is rarefied in place when this is built; its weights and their names stay. Beyond
-    the outermost cells their scores are repeated.
+    The scorer is rarefied in place when this is built, and computes no cell that no pixel needs;
+    its weights and their names stay. Beyond the outermost cells their scores are repeated.
     Raises ValueError where the scorer cannot be rarefied to this stride.
     """
 
     def __init__(self, num_classes: int, scorer: Scorer, *, stride: int) -> None:
         super().__init__()
         spread(scorer, stride)
+        wires = to_pixels(num_classes, scorer, edges="repeat", learned=False)
+        for stream in _streams(scorer):
+            trim(stream, wires)
         self.upsampling = to_pixels(num_classes, scorer, edges="repeat", learned=False)
 
     def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
@@ -75,12 +79,20 @@ def share(net: Net) -> Net:
 
 def spread(scorer: Scorer, stride: int) -> None:
     """Rarefy a scorer in place. Raises ValueError where it cannot be."""
-    if isinstance(scorer, LateFusion):
-        for stream in scorer.streams.values():
-            spread(stream, stride)  # type: ignore[arg-type]  # a Scorer
-        return
-    if not isinstance(scorer, SkipNet):
-        raise ValueError(f"{type(scorer).__name__} unpools by its strides, which must stay")
+    for stream in _streams(scorer):
+        _spread_net(stream, stride)
+
+
+def _streams(scorer: Scorer) -> list[SkipNet]:
+    """The nets that a scorer is made of. Raises ValueError where one cannot be rarefied."""
+    nets = list(scorer.streams.values()) if isinstance(scorer, LateFusion) else [scorer]
+    for net in nets:
+        if not isinstance(net, SkipNet):
+            raise ValueError(f"{type(net).__name__} unpools by its strides, which must stay")
+    return nets  # type: ignore[return-value]  # looked at
+
+
+def _spread_net(scorer: SkipNet, stride: int) -> None:
     coarse = max(tap.grid.step for tap in scorer.backbone.taps.values())
     spread_trunk(scorer.backbone, stride)
     factor = int(coarse / min(coarse, stride))

@@ -27,9 +27,9 @@ class AlexNet(nn.Module):
     def __init__(self, in_channels: int, pad: int, pool5_stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 96, 11, stride=4, padding=pad)
-        self.norm1 = LocalResponseNorm(96)
+        self.norm1 = LocalResponseNorm()
         self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
-        self.norm2 = LocalResponseNorm(256)
+        self.norm2 = LocalResponseNorm()
         self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
         self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
         self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)

@@ -80,10 +80,10 @@ class GoogLeNet(nn.Module):
         super().__init__()
         self.pads_image = pad > 3
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=pad)
-        self.norm1 = LocalResponseNorm(64)
+        self.norm1 = LocalResponseNorm()
         self.reduce2 = nn.Conv2d(64, 64, 1)
         self.conv2 = nn.Conv2d(64, 192, 3, padding=1)
-        self.norm2 = LocalResponseNorm(192)
+        self.norm2 = LocalResponseNorm()
         self.pool1, self.pool2, self.pool3, self.pool4 = (MaxPool(3, 2) for _ in range(4))
         channels = 192
         for block, widths in INCEPTION.items():

@@ -12,8 +12,8 @@ WAYS = {
     "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
     "winograd": "3x3 convolutions of many channels with a quarter of the multiplications",
     "matrix": "convolutions with more weights than outputs, fc6 above all, as products of matrices",
-    "norm": "response normalisation by square roots and a banded convolution",
-    "upsampling": "fixed interpolation by class, not mixed over all pairs of classes",
+    "norm": "response normalisation by square roots and its own gradient, without pow",
+    "upsampling": "fixed interpolation of each class by itself, or by matrices",
 }
 
 _left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
