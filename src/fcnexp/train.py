@@ -20,14 +20,17 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    # Slow to import, and not needed to answer --help.
-    from fcnexp import build, cli, loggers, runs, staging
+    from fcnexp import cli, runs, staging
     from fcnexp.config import check, to_plain
-    from fcnexp.reporting import records, result, start, tables
+    from fcnexp.reporting import records, start, tables
+    from fcnexp.tracking.usable import refuse_unusable
 
     cfg = check(cfg)
-    loggers.refuse_unusable(cfg)
+    refuse_unusable(cfg.logger)
     trainings = staging.stages(cfg, folder)
+    from fcnexp import build  # imports torch, for which most mistakes need not wait
+
+    build.refuse_misfits(cfg)
     if len(trainings) > 1:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
     if cfg.resume:
@@ -40,6 +43,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         build.dry_run(cfg)
         return None
     if len(trainings) > 1:
+        from fcnexp.reporting import result
+
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     told = cli.what_was_typed()

@@ -6,7 +6,8 @@ import torch
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from fcnexp.labels import VOID
-from fcnexp.task.scores import SegmentationScores, mean_iu_of_present, scores_of
+from fcnexp.task.four_scores import mean_iu_of_present, scores_of
+from fcnexp.task.scores import SegmentationScores
 
 
 def random_maps(seed: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
