@@ -258,12 +258,6 @@ def task_from_checkpoint(stored: dict[str, Any], path: str) -> "SegmentationTask
     return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
 
 
-def refuse_misfits(cfg: DictConfig) -> None:
-    """Raise ConfigError where a net's parts do not go together, before Lightning is imported."""
-    with torch.device("meta"):  # takes no memory, and 50 ms
-        build_net(cfg, outputs_of(part(cfg, "data")))
-
-
 def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:
     """Raise ConfigError or WeightsError where a stage's net cannot start from the one before."""
     parent: Network | None = None

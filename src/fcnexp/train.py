@@ -30,9 +30,10 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     trainings = staging.stages(cfg, folder)
     from fcnexp import build  # imports torch, for which most mistakes need not wait
 
-    build.refuse_misfits(cfg)
     if len(trainings) > 1:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
+    else:
+        refuse_misfits(cfg)
     if cfg.resume:
         runs.refuse_other_config(folder, cfg)
         if not (folder / records.CONFIG).is_file():
@@ -60,6 +61,16 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
             )
         record = done or train_one(stage)
     return record["scores"]["miou"]
+
+
+def refuse_misfits(cfg: DictConfig) -> None:
+    """Raise ConfigError where a net's parts do not go together, before Lightning is imported."""
+    import torch
+
+    from fcnexp import build
+
+    with torch.device("meta"):  # takes no memory, and 50 ms
+        build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
 
 
 def train_one(stage: "Stage") -> dict[str, Any]:
