@@ -19,14 +19,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
 from fcnexp.errors import ConfigError
 from fcnexp.reporting.paper import UPPER_BOUNDS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch, which --help need not wait for
+    from torch import Tensor
+
     from fcnexp.data.sample import Samples
     from fcnexp.task.scores import SegmentationScores
 
@@ -36,19 +36,22 @@ CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 o
 
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
-    from fcnexp.build import part
     from fcnexp.config import check_targets, to_plain, typed
-    from fcnexp.reporting.records import RESULT
-    from fcnexp.reporting.result import write_atomically
+    from fcnexp.reporting.records import RESULT, write_atomically
     from fcnexp.schema import BoundsConfig
 
     cfg = typed(cfg, BoundsConfig)
-    check_targets(to_plain(cfg))
+    plain = to_plain(cfg)
     factors = list(cfg.factors)
     if not factors or min(factors) < 1 or len(set(factors)) < len(factors):
         raise ConfigError(f"factors={factors}: numbers of 1 or more, each once, say [32, 16, 8]")
     if cfg.protocol not in PROTOCOLS:
         raise ConfigError(f"protocol={cfg.protocol}: there are {', '.join(PROTOCOLS)}")
+    check_targets(plain)
+    import torch
+
+    from fcnexp.build import part
+
     data = part(cfg, "data")
     samples = data.val(())
     scores = score_bounds(samples, len(data.class_names), factors, cfg.protocol)
@@ -86,12 +89,14 @@ def score_bounds(
     return scores
 
 
-def shrink_and_enlarge(label: Tensor, factor: int, protocol: str) -> Tensor:
+def shrink_and_enlarge(label: "Tensor", factor: int, protocol: str) -> "Tensor":
     """The label map that is left of one after shrinking it and enlarging it again, int64 (H, W).
 
     label: uint8 (H, W), with VOID, which counts as background (0): a net has no such output.
     A class wins where its share is the highest, the lower index where two are equal.
     """
+    import torch
+
     from fcnexp.labels import VOID
 
     label = torch.where(label == VOID, 0, label)
@@ -105,11 +110,13 @@ def shrink_and_enlarge(label: Tensor, factor: int, protocol: str) -> Tensor:
 
 
 @lru_cache(CACHED_SIZES)
-def axis_weights(side: int, factor: int, protocol: str) -> tuple[Tensor, Tensor]:
+def axis_weights(side: int, factor: int, protocol: str) -> "tuple[Tensor, Tensor]":
     """How pixels make up cells, (cells, side), and cells pixels, (side, cells), along one axis.
 
     A cell is `factor` pixels, the first from the first pixel on; the last may reach over the end.
     """
+    import torch
+
     pixels = torch.arange(side, dtype=torch.float64)
     num_cells = -(-side // factor)
     home = (pixels / factor).floor()  # the cell that a pixel lies in

@@ -92,7 +92,7 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     Raises ConfigError naming the key, what it holds, and what is allowed.
     """
     cfg = typed(cfg, schema)
-    check_targets(to_plain(cfg))
+    plain = to_plain(cfg)
     counts = {f"regime.{key}": 1 for key in ("score_every", "batch_size", "accumulate")}
     others = {"regime.steps": 0, "workers": 0, "pictures": 0, "seed": 0}
     for key, least in (counts | others).items():
@@ -110,6 +110,7 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
             raise ConfigError(
                 f"masking.{when}={side}: allowed are {', '.join(SIDES)}, or null for nothing"
             )
+    check_targets(plain)  # last, since it imports the parts, and torch with them: seconds
     return cfg
 
 

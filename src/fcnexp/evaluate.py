@@ -18,24 +18,29 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import build, runs, trainers  # slow to import, and not needed to answer --help
+    from fcnexp import runs
     from fcnexp.config import check_targets, fast_ways, to_plain, typed
-    from fcnexp.data.datamodule import SegmentationData
-    from fcnexp.nn.checkpoints import read_checkpoint
-    from fcnexp.reporting import pictures, result, tables, trimap
     from fcnexp.schema import EvaluateConfig
-    from fcnexp.task.trimap import TrimapScores
 
     cfg = typed(cfg, EvaluateConfig)
     if cfg.run is not None:
         return rescore(cfg)
-    check_targets(to_plain(cfg))
+    plain = to_plain(cfg)
     widths = check_widths(cfg.trimap)
     for key in ("workers", "pictures"):
         if cfg[key] < 0:
             raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
     with fast_ways(cfg):
-        runs.claim(folder)
+        pass  # it refuses what it does not know
+    runs.claim(folder)
+    check_targets(plain)
+    # Slow to import: not for --help, nor for a mistake.
+    from fcnexp import build, trainers
+    from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.reporting import pictures, result, tables, trimap
+    from fcnexp.task.trimap import TrimapScores
+
     stored = read_checkpoint(cfg.checkpoint)
     task = build.task_from_checkpoint(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")

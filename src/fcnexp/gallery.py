@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
-from torchvision.models import GoogLeNet_Weights
-from torchvision.transforms.v2 import functional as TF
 
 from fcnexp.data.files import check_label, read_label_png, read_lines
 from fcnexp.errors import ConfigError, DataError
@@ -17,8 +15,9 @@ from fcnexp.nn.sight import SHARE, sights
 from fcnexp.nn.stages import stages
 from fcnexp.nn.streams import Network
 from fcnexp.reporting import gallery
-from fcnexp.task.module import SegmentationTask
-from fcnexp.task.scores import SegmentationScores
+
+if TYPE_CHECKING:  # Lightning
+    from fcnexp.task.module import SegmentationTask
 
 CLASSES = 1000  # of ImageNet
 TRAINED_SIDE = 256  # pixels of the shorter side, at which the classifier was trained
@@ -116,7 +115,7 @@ class FusionStages:
     name: ClassVar[str] = "fusion"
 
     @torch.inference_mode()
-    def draw(self, path: Path, rgb: Tensor, task: SegmentationTask) -> list[str]:
+    def draw(self, path: Path, rgb: Tensor, task: "SegmentationTask") -> list[str]:
         """Write the picture; returns lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
         truth = self._truth(rgb, len(task.class_names))
         inputs = task.recipe.apply({"rgb": rgb[None]}, torch.tensor([rgb.shape[1:]]))
@@ -150,12 +149,16 @@ class FusionStages:
             )
         return check_label(label, path, num_classes)
 
-    def _line(self, name: str, label: Tensor, truth: Tensor | None, task: SegmentationTask) -> str:
+    def _line(
+        self, name: str, label: Tensor, truth: Tensor | None, task: "SegmentationTask"
+    ) -> str:
         """What is said of one stage: its scores on this image, if there is a truth."""
         if truth is None:
             shares = label.flatten().bincount(minlength=len(task.class_names)) / label.numel()
             seen = [f"{n} {s:.1%}" for n, s in zip(task.class_names, shares, strict=True) if s]
             return f"{name}: {', '.join(seen)}"
+        from fcnexp.task.scores import SegmentationScores
+
         counts = SegmentationScores(len(task.class_names))
         counts.update(label[None], truth[None])
         scores = counts.compute()
@@ -164,6 +167,8 @@ class FusionStages:
 
 def scaled(rgb: Tensor, shorter_side: int) -> Tensor:
     """A photograph, uint8 (3, H, W), of which the shorter side has so many pixels."""
+    from torchvision.transforms.v2 import functional as TF  # a second
+
     scale = shorter_side / min(rgb.shape[1:])
     return TF.resize(rgb, [round(side * scale) for side in rgb.shape[1:]], antialias=True)
 
@@ -171,6 +176,8 @@ def scaled(rgb: Tensor, shorter_side: int) -> Tensor:
 def class_names(path: str | None) -> Sequence[str]:
     """The first name of each ImageNet class. Raises DataError where the file is of others."""
     if path is None:
+        from torchvision.models import GoogLeNet_Weights
+
         return GoogLeNet_Weights.IMAGENET1K_V1.meta["categories"]
     lines = read_lines(Path(path).expanduser())
     if len(lines) != CLASSES:

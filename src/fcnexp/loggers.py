@@ -1,7 +1,5 @@
 """Where a run's numbers go as it trains: metrics.csv, always, W&B and TensorBoard, if asked."""
 
-import importlib.util
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +13,10 @@ from torch import Tensor
 
 from fcnexp import cli
 from fcnexp.config import to_plain
-from fcnexp.errors import ConfigError
 from fcnexp.tracking import panels, tables
 from fcnexp.tracking.facts import facts_of
 from fcnexp.tracking.panels import Panel, Panels, wandb_image
-from fcnexp.tracking.run import MODES, STEP, Choice, Tracked, refuse_without_key, tracked
+from fcnexp.tracking.run import STEP, Choice, Tracked, tracked
 
 TENSORBOARD = "tensorboard"  # folder of its events, in the run folder
 
@@ -87,23 +84,3 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
         careful = [CarefulLogger(run)] if run is not None else []
         yield Loggers([*loggers, *careful], run, config)
-
-
-def refuse_unusable(cfg: DictConfig) -> None:
-    """Raise ConfigError where a logger cannot work: a wrong value, no extra, no key."""
-    choice = cfg.logger
-    for key, least in (("images", 0), ("side", 1)):
-        if choice[key] < least:
-            raise ConfigError(f"logger.{key}={choice[key]}: {least} or more")
-    if choice.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("logger=tensorboard: not installed; pip install -e '.[tensorboard]'")
-    if choice.wandb is not None:
-        if choice.wandb.mode not in MODES:
-            raise ConfigError(
-                f"logger.wandb.mode={choice.wandb.mode}: allowed are {', '.join(MODES)}; "
-                "logger=csv is without W&B"
-            )
-        if not 0 < choice.wandb.wait < math.inf:  # NaN neither
-            raise ConfigError(f"logger.wandb.wait={choice.wandb.wait:g}: seconds, above 0")
-        if choice.wandb.mode == "online":
-            refuse_without_key("logger=wandb_online", "logger=wandb stays on this machine")

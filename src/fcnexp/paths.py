@@ -1,8 +1,9 @@
-"""Where the package finds its own files."""
+"""Where the package finds its own files, and a run its weights."""
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+LAST = "last.ckpt"  # in a run's folder `checkpoints`: the weights as they were stored last
 
 
 def conf_dir() -> Path:

@@ -8,9 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 from fcnexp.config import to_plain
 from fcnexp.errors import ConfigError, DataError, WeightsError
 from fcnexp.identity import counted
-from fcnexp.nn.checkpoints import read_checkpoint
+from fcnexp.paths import LAST
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
-from fcnexp.task.callbacks import LAST
 
 
 class Stopped(NamedTuple):
@@ -83,6 +82,8 @@ def last_checkpoint(folder: Path) -> Stopped | None:
 
     Raises WeightsError where its checkpoint is damaged.
     """
+    from fcnexp.nn.checkpoints import read_checkpoint  # imports torch
+
     path = folder / "checkpoints" / LAST
     if not path.is_file():
         return None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
-from fcnexp.task.callbacks import LAST
+from fcnexp.paths import LAST
 
 
 class Stage(NamedTuple):

@@ -20,16 +20,20 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    # Slow to import, and not needed to answer --help.
-    from fcnexp import build, cli, loggers, runs, staging
+    from fcnexp import cli, runs, staging
     from fcnexp.config import check, fast_ways, to_plain
-    from fcnexp.reporting import records, result, start, tables
+    from fcnexp.reporting import records, start, tables
+    from fcnexp.tracking.usable import refuse_unusable
 
     cfg = check(cfg)
-    loggers.refuse_unusable(cfg)
+    refuse_unusable(cfg.logger)
     trainings = staging.stages(cfg, folder)
+    from fcnexp import build  # imports torch, for which most mistakes need not wait
+
     if len(trainings) > 1:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
+    else:
+        refuse_misfits(cfg)
     if cfg.resume:
         runs.refuse_other_config(folder, cfg)
         if not (folder / records.CONFIG).is_file():
@@ -40,6 +44,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         build.dry_run(cfg)
         return None
     if len(trainings) > 1:
+        from fcnexp.reporting import result
+
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     told = cli.what_was_typed()
@@ -56,6 +62,16 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         with fast_ways(cfg):
             record = done or train_one(stage)
     return record["scores"]["miou"]
+
+
+def refuse_misfits(cfg: DictConfig) -> None:
+    """Raise ConfigError where a net's parts do not go together, before Lightning is imported."""
+    import torch
+
+    from fcnexp import build
+
+    with torch.device("meta"):  # takes no memory
+        build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
 
 
 def train_one(stage: "Stage") -> dict[str, Any]:

@@ -12,7 +12,8 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
-from fcnexp.task.callbacks import LAST, on_terminal, progress_bars, training_callbacks
+from fcnexp.paths import LAST
+from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 # No float16: a loss summed over pixels overflows it.

@@ -6,7 +6,8 @@ import torch
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from fcnexp.labels import VOID
-from fcnexp.task.scores import SegmentationScores, mean_iu_of_present, scores_of
+from fcnexp.task.four_scores import mean_iu_of_present, scores_of
+from fcnexp.task.scores import SegmentationScores
 
 
 def random_maps(seed: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +91,35 @@ def test_nothing_counted_is_nan():
     assert all(math.isnan(value) for value in scores_of(torch.zeros(3, 3).long()).values())
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("classes", [2, 21, 127, 128, 255])  # from 128 on cells have four bytes
+def test_every_class_and_type_has_its_cell(classes, kind):
+    prediction = torch.arange(classes).repeat(classes + 1)
+    label = torch.tensor([*range(classes), VOID]).repeat_interleave(classes)
+    metric = SegmentationScores(classes)
+    both = torch.stack([prediction, prediction])
+    labels = label.to(torch.uint8 if kind == torch.uint8 else torch.int64)
+    metric.update(both.to(kind if classes <= 127 else torch.int64), torch.stack([labels, labels]))
+    assert torch.equal(metric.matrix, torch.full((classes, classes), 2))
+
+
+def test_maps_in_any_order_of_memory_are_counted():
+    prediction, label = random_maps(5, classes=4)
+    straight, turned = SegmentationScores(4), SegmentationScores(4)
+    straight.update(prediction, label)
+    turned.update(prediction.mT.contiguous().mT.to(torch.uint8), label.mT.contiguous().mT)
+    assert torch.equal(straight.matrix, turned.matrix)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(3, torch.uint8), (-1, torch.int64), (2**16, int)])
+def test_prediction_outside_the_classes_is_refused(value, kind):
+    prediction = torch.full((1, 1, 2), value, dtype=torch.int64 if kind is int else kind)
+    for label in (0, 2, VOID):
+        with pytest.raises(ValueError, match=rf"prediction {value} is outside 0\.\.2"):
+            SegmentationScores(3).update(prediction, torch.full((1, 1, 2), label))
+
+
 def test_label_outside_the_classes_is_refused():
-    for value in (3, 77, 254):
-        with pytest.raises(ValueError, match=r"outside 0..2"):
+    for value in (3, 77, 254, 256, -1):
+        with pytest.raises(ValueError, match=r"label .*outside 0"):
             SegmentationScores(3).update(torch.zeros(1, 1, 1).long(), torch.full((1, 1, 1), value))

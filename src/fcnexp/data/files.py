@@ -1,18 +1,20 @@
 """Reading images, label maps and id lists; every failure names the file."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from fcnexp.data.mat import UnlikeSbdError, field_of_struct
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
 _STRIP = 256  # rows
+_SMALL = 2**21  # pixels
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")  # photographs
 
 
@@ -42,8 +44,13 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
 
 
 def _rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Pixels uint8 (H, W, 3), strip by strip: at once Pillow would hold them three times over."""
+    """Pixels uint8 (H, W, 3); of large images strip by strip.
+
+    At once Pillow would hold them three times over.
+    """
     image.load()  # at once; a crop of an image that is not loaded may load it anew
+    if image.mode == "RGB" and image.width * image.height <= _SMALL:
+        return np.array(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
         strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
@@ -110,7 +117,7 @@ def read_label_mat(path: Path) -> np.ndarray:
     Raises DataError where the file is missing, damaged, or has no GTcls.Segmentation.
     """
     try:
-        label = scipy.io.loadmat(path, variable_names=["GTcls"])["GTcls"][0]["Segmentation"][0]
+        label = _segmentation(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
@@ -118,13 +125,23 @@ def read_label_mat(path: Path) -> np.ndarray:
         raise DataError(
             f"{path}: not an SBD label, GTcls.Segmentation ({why}); fetch it again"
         ) from None
-    label = np.asarray(label)
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DataError(
             f"{path}: GTcls.Segmentation is {label.dtype} {label.shape}, not uint8 (height, width);"
             " save indices as uint8, or fetch it again"
         )
     return label
+
+
+def _segmentation(path: Path) -> np.ndarray:
+    file = path.read_bytes()
+    try:
+        return field_of_struct(file, "GTcls", "Segmentation")
+    except UnlikeSbdError:  # written by other hands
+        import scipy.io  # slow to import
+
+        stored = scipy.io.loadmat(BytesIO(file), variable_names=["GTcls"])
+        return np.asarray(stored["GTcls"][0]["Segmentation"][0])
 
 
 def check_sizes(sizes: dict[Path, tuple[int, ...]]) -> None:
@@ -140,6 +157,8 @@ def check_sizes(sizes: dict[Path, tuple[int, ...]]) -> None:
 
 def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
     """Label as a tensor, uint8 (H, W). Raises DataError on a value neither class nor void."""
+    if label.max(initial=0) < num_classes:
+        return torch.from_numpy(label)
     wrong = (label >= num_classes) & (label != VOID)
     if wrong.any():
         values = ", ".join(str(value) for value in np.unique(label[wrong])[:5])

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from torch import Tensor
 
 from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb
@@ -65,6 +64,8 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
 
     Raises DataError where the file is missing, damaged, has no `segmentation`, or other values.
     """
+    import scipy.io  # slow to import
+
     try:
         stored = scipy.io.loadmat(path, variable_names=["segmentation"])["segmentation"]
     except FileNotFoundError:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
-from scipy.ndimage import map_coordinates
 
 from fcnexp.data import textures
 from fcnexp.data.furniture import Coat, Room, Sheet, draw_room
@@ -140,6 +138,8 @@ def _colours(room: Room, patches: list[_Patch], points: np.ndarray) -> np.ndarra
 
 def _paint(patch: _Patch) -> np.ndarray:
     """Colour (n, 3) of the coat, unlit."""
+    from scipy.ndimage import map_coordinates  # slow to import
+
     coat, u, v = patch.coat, patch.u, patch.v
     fine, blotches = (
         map_coordinates(coat.grain, (u / cell, v / cell), order=1, mode="grid-wrap")
@@ -172,6 +172,8 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
 
 def _write(folder: Path, seed: int, size: tuple[int, int], image: tuple[str, int]) -> None:
     """The four files of one image, (split, index)."""
+    import scipy.io  # slow to import
+
     from fcnexp.data.hha import encode_hha
 
     rgb, depth, label = frame(seed, *image, size)

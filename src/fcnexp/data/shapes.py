@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
-from scipy.ndimage import shift
 
 from fcnexp.data import textures
 from fcnexp.data.generated import written_once
@@ -106,6 +105,8 @@ def _paint(
     rng: Generator, image: np.ndarray, label: np.ndarray, thing: _Thing, light: float
 ) -> np.ndarray:
     """Image with the object and its shadow; its class and outline are written into `label`."""
+    from scipy.ndimage import shift  # slow to import
+
     kind = _KINDS[thing.class_index]
     pixels = np.indices(label.shape, dtype=np.float32)
     y, x = pixels[0] - thing.y, pixels[1] - thing.x

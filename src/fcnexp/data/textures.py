@@ -8,7 +8,6 @@ import colorsys
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 
 def noise(rng: Generator, size: tuple[int, int], *, cell: tuple[float, float]) -> np.ndarray:
@@ -83,6 +82,8 @@ def backdrop(rng: Generator, size: tuple[int, int]) -> np.ndarray:
 
 def photograph(rng: Generator, image: np.ndarray, light: float) -> np.ndarray:
     """The scene as a camera gives it: uneven light, a little blur, noise; uint8 (H, W, 3)."""
+    from scipy.ndimage import gaussian_filter  # slow to import
+
     height, width = image.shape[:2]
     y, x = np.indices((height, width), dtype=np.float32)
     slope = np.sin(light) * (y / height - 0.5) + np.cos(light) * (x / width - 0.5)

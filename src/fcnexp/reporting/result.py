@@ -12,7 +12,12 @@ from torch import Tensor
 
 from fcnexp.reporting.records import CONFIG, RESULT, write_atomically
 from fcnexp.task.conventions import CONVENTIONS, by_convention
-from fcnexp.task.scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
+from fcnexp.task.four_scores import (
+    class_accuracy,
+    class_iu,
+    mean_iu_of_present,
+    scores_of,
+)
 
 
 def write_config(folder: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fcnexp.reporting.records import write_atomically
 from fcnexp.reporting.result import finite
 from fcnexp.reporting.tables import NAMES, percent
-from fcnexp.task.scores import scores_of
+from fcnexp.task.four_scores import scores_of
 
 RULE = (
     "pixels at most so many pixels from the nearest one that the truth labels otherwise, void "

@@ -10,11 +10,10 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from fcnexp.paths import LAST
 from fcnexp.task.cost import Cost
 
 log = logging.getLogger(__name__)
-
-LAST = "last.ckpt"
 
 
 class ScoreLines(Callback):

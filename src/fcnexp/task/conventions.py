@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fcnexp.task.scores import class_accuracy, class_iu
+from fcnexp.task.four_scores import class_accuracy, class_iu
 
 DROPPED = None  # in place of a value: the class does not count
 

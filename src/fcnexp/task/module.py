@@ -139,10 +139,11 @@ class SegmentationTask(L.LightningModule):
         self.scoring_seconds = []
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
-        """Count one batch; returns its predictions, class indices (N, H, W), for who shows them."""
+        """Count one batch; returns its predictions, uint8 (N, H, W), for who shows them."""
         side = self.masking["test"]
         start = self._now()
-        prediction = self(batch.fields, batch.sizes, label=batch.label, side=side).argmax(1)
+        scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
+        prediction = best_class(scores, axis=1)
         self.scoring_seconds.append((self._now() - start) / len(batch.names))
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
@@ -186,7 +187,7 @@ class SegmentationTask(L.LightningModule):
         if label is not None:
             side, truth = self.masking["test"], label[None].to(self.device)
         scores = self(batch, sizes, label=truth, side=side)[0].float().cpu()
-        return scores.argmax(0).to(torch.uint8), scores
+        return best_class(scores, axis=0), scores
 
     def configure_gradient_clipping(
         self,
@@ -224,3 +225,9 @@ class SegmentationTask(L.LightningModule):
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for count in (progress["total"], progress["current"]):
             count.update({name: done for name in count})
+
+
+def best_class(scores: Tensor, axis: int) -> Tensor:
+    """Index of the highest score along the axis of the classes, uint8; the first of equal ones."""
+    # `argmax` gives the same, and takes ten times as long where each class is a map of its own.
+    return scores.max(axis).indices.to(torch.uint8)
