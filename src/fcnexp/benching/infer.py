@@ -1,0 +1,149 @@
+"""Part `infer`: scores of an image, 500x500 and sizes as VOC has them, one at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from fcnexp.benching import nets, work
+from fcnexp.benching.nets import Candidate
+from fcnexp.benching.peak import peak
+from fcnexp.benching.tables import Row, Table
+from fcnexp.benching.timing import difference, interleaved
+from fcnexp.schema import BenchConfig
+
+BASES = (nets.PEER, nets.TEXTBOOK)
+GIB = 2**30
+
+
+def infer(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
+    """A table for each net at one size, then one for mixed sizes by the first net."""
+    peaks = {
+        short: work.convolution_peak(device, dtype)
+        for short, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+    }
+    first = asked.nets[0]
+    for model in asked.nets:
+        names = (
+            nets.names(asked.channels)
+            if model == first
+            else [n for n in nets.names(asked.channels) if n != nets.OTHER]
+        )
+        yield one_table(asked, device, model, [asked.size], names, peaks)
+    names = [name for name in nets.names(asked.channels) if name not in (nets.OTHER, nets.PLAIN)]
+    yield one_table(asked, device, first, asked.sizes, names, peaks)
+
+
+def one_table(
+    asked: BenchConfig,
+    device: torch.device,
+    model: str,
+    sizes: Sequence[list[int]],
+    names: list[str],
+    peaks: dict[str, float],
+) -> Table:
+    """Seconds to score all sizes once, by candidate."""
+    rows = {}
+    compared = nets.candidates(names, model, asked.channels, device)
+    ways = {one.name: passes(one, sizes) for one in compared}
+    reference = next(one for one in compared if one.name == nets.TEXTBOOK)
+    for one in compared:
+        rows[one.name] = Row(
+            one.name, facts=differences(one, reference, sizes, device), compared=not one.other
+        )
+    for name, seconds in interleaved(ways, asked.rounds, device).items():
+        rows[name].seconds = seconds
+    flop = sum(work.textbook_flop(model, asked.channels, tuple(s)) for s in sizes)  # type: ignore[arg-type]
+    for one in compared:
+        rows[one.name].facts |= rates(one, rows[one.name], flop, peaks)
+    if asked.memory and model == asked.nets[0]:
+        add_memory(asked, device, "infer", model, sizes, list(rows.values()))
+    title = f"{model}, VGG16, {words(sizes)}: scoring, one image at a time"
+    return Table(title, list(rows.values()), BASES, notes=notes(flop, peaks, len(sizes)))
+
+
+def passes(one: Candidate, sizes: Sequence[Sequence[int]]) -> Callable[[], None]:
+    """What scores one image of each size, as its users would."""
+    device = next(one.net.parameters()).device
+    images = [one.place(nets.image(size, seed).to(device)) for seed, size in enumerate(sizes)]
+
+    def run() -> None:
+        with torch.inference_mode(), one.around():
+            for image in images:
+                one.score(image)
+
+    return run
+
+
+@torch.inference_mode()
+def differences(
+    one: Candidate, reference: Candidate, sizes: Sequence[list[int]], device: torch.device
+) -> dict[str, float | str | None]:
+    """How far scores are from the reference's, the most over all sizes; of bfloat16 also labels."""
+    most, changed, pixels = 0.0, 0, 0
+    if one.other:
+        return {"difference": "another net", "other labels": None}
+    for seed, size in enumerate(sizes):
+        image = nets.image(size, seed).to(device)
+        wanted: Tensor = reference.score(reference.place(image))
+        with one.around():
+            scores = one.score(one.place(image)).float()
+        most = max(most, difference(scores, wanted))
+        changed += int((scores.argmax(1) != wanted.argmax(1)).sum())
+        pixels += wanted[:, 0].numel()
+    return {"difference": most, "other labels": f"{100 * changed / pixels:.2f} %"}
+
+
+def rates(
+    one: Candidate, row: Row, flop: int, peaks: dict[str, float]
+) -> dict[str, float | str | None]:
+    """Useful operations a second, and their share of what convolutions reach here at best."""
+    if one.other:
+        return {"GFLOP/s": None, "of the peak": None}
+    done = flop / sorted(row.seconds)[len(row.seconds) // 2]
+    peak_rate = peaks["bf16" if one.approximate else "fp32"]
+    return {"GFLOP/s": done / 1e9, "of the peak": f"{100 * done / peak_rate:.0f} %"}
+
+
+def add_memory(
+    asked: BenchConfig,
+    device: torch.device,
+    what: str,
+    model: str,
+    sizes: Sequence[list[int]],
+    rows: list[Row],
+) -> None:
+    """Add the peak memory of each row's candidate, each in a process of its own."""
+    found = {
+        row.name: peak(
+            what=what,
+            name=row.name,
+            model=model,
+            channels=asked.channels,
+            sizes=[list(size) for size in sizes],
+            device=device.type,
+            threads=torch.get_num_threads(),
+        )
+        for row in rows
+    }
+    base = next(name for name in BASES if name in found)
+    for row in rows:
+        row.facts["peak GiB"] = found[row.name] / GIB
+        row.facts[f"of {base}'s"] = f"{found[row.name] / found[base]:.2f}"
+
+
+def words(sizes: Sequence[Sequence[int]]) -> str:
+    """Sizes for a title."""
+    if len(sizes) == 1:
+        return f"{sizes[0][0]}x{sizes[0][1]}"
+    return f"{len(sizes)} sizes ({', '.join(f'{h}x{w}' for h, w in sizes)})"
+
+
+def notes(flop: int, peaks: dict[str, float], images: int) -> list[str]:
+    """What the columns are."""
+    return [
+        f"The textbook net takes {flop / 1e9:,.0f} GFLOP for {images} image(s); GFLOP/s are those "
+        "over the time, whatever a candidate really computes. The fastest convolution measured "
+        f"here does {peaks['fp32'] / 1e9:,.0f} GFLOP/s in fp32 and {peaks['bf16'] / 1e9:,.0f} in "
+        "bf16. difference: largest of the scores to the textbook's, relative to the largest score."
+    ]
