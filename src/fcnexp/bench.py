@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PARTS = {  # where each part's function of this name, or the one named, is
     "infer": "infer.infer",
     "train": "learning.train",
+    "eval": "evaluation.evaluate",
+    "data": "loading.data",
 }
 MODELS = ("fcn8s", "fcn16s", "fcn32s")
 DEVICES = ("auto", "cpu", "cuda")

@@ -1,6 +1,7 @@
 """Part `infer`: scores of an image, 500x500 and sizes as VOC has them, one at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -100,7 +101,7 @@ def rates(
     """Useful operations a second, and their share of what convolutions reach here at best."""
     if one.other:
         return {"GFLOP/s": None, "of the peak": None}
-    done = flop / sorted(row.seconds)[len(row.seconds) // 2]
+    done = flop / median(row.seconds)
     peak_rate = peaks["bf16" if one.approximate else "fp32"]
     return {"GFLOP/s": done / 1e9, "of the peak": f"{100 * done / peak_rate:.0f} %"}
 
