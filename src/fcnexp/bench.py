@@ -22,6 +22,10 @@ PARTS = {  # where each part's function of this name, or the one named, is
     "train": "learning.train",
     "eval": "evaluation.evaluate",
     "data": "loading.data",
+    "dense": "dense_scores.dense",
+    "hha": "encoding.hha",
+    "startup": "startup.startup",
+    "scale": "scale.scale",
 }
 MODELS = ("fcn8s", "fcn16s", "fcn32s")
 DEVICES = ("auto", "cpu", "cuda")
@@ -84,7 +88,7 @@ def check(asked: "BenchConfig") -> list[str]:
     for key in ("nets", "sizes", "sides", "batches", "workers"):
         if not getattr(asked, key):
             raise ConfigError(f"{key}=[]: name at least one")
-    for size in (asked.size, *asked.sizes):
+    for size in (asked.size, asked.dense_size, *asked.sizes):
         if not (isinstance(size, list) and len(size) == 2 and all(_is_side(s) for s in size)):
             raise ConfigError(f"size={size}: height and width in pixels, say [500,500]")
     return wanted

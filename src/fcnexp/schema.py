@@ -204,6 +204,7 @@ class BenchConfig:
     size: list[int] = MISSING
     sizes: list[Any] = MISSING  # lists of two, which OmegaConf cannot type
     memory: bool = MISSING
+    dense_size: list[int] = MISSING
     images: int = MISSING
     voc: str | None = MISSING
     sbd: str | None = MISSING
