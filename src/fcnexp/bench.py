@@ -41,7 +41,7 @@ def bench(cfg: DictConfig, folder: Path) -> None:
 
     import torch  # slow to import, and mistakes should not wait for it
 
-    from fcnexp.benching import record, tables
+    from fcnexp.benching import plot, record, tables
 
     device = choose_device(asked.device)
     if asked.threads is not None:
@@ -64,6 +64,8 @@ def bench(cfg: DictConfig, folder: Path) -> None:
             done.seconds[name] = round(time.monotonic() - start, 1)
             done.write()
             tables.print_tables([table])
+        if name == "scale":
+            plot.draw(folder / plot.FILE, done.parts[name])
     print(f"record {folder}")
 
 

@@ -137,7 +137,7 @@ def counting(asked: BenchConfig, device: torch.device) -> Table:
     seconds = interleaved(ways, 4 * asked.rounds, device)
     rows = []
     for name, counter in counters.items():
-        matrix = ours.matrix if counter is ours else counter.confmat
+        matrix: Any = ours.matrix if counter is ours else counter.confmat
         equal = "yes" if torch.equal(matrix.cpu(), ours.matrix.cpu()) else "no"
         rows.append(Row(name, [one / TIMES for one in seconds[name]], {"same counts": equal}))
     title = f"Confusion matrix of one label map {LABEL[0]}x{LABEL[1]}, {classes} classes, void"

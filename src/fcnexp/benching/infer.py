@@ -54,7 +54,7 @@ def one_table(
         )
     for name, seconds in interleaved(ways, asked.rounds, device).items():
         rows[name].seconds = seconds
-    flop = sum(work.textbook_flop(model, asked.channels, tuple(s)) for s in sizes)  # type: ignore[arg-type]
+    flop = sum(work.textbook_flop(model, asked.channels, (h, w)) for h, w in sizes)
     for one in compared:
         rows[one.name].facts |= rates(one, rows[one.name], flop, peaks)
     if asked.memory and model == asked.nets[0]:

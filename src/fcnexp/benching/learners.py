@@ -74,10 +74,7 @@ def learner(
         one = nets.candidate(name, like.candidate.net, device)
         return Learner(one, like.loss, like.optimizer, device, like.signed)
     if kind == nets.OURS:
-        task = our_task(model, channels)
-        one = nets.candidate(name, task.net.train(), device)
-        task.to(device)
-        return Learner(one, task.loss, task.optimizer_factory(task.groups), device)
+        return learner_of(our_task(model, channels), device, name)
     one = nets.candidate(name, nets.build(kind, model, channels).train(), device)
     # fc's dropout falls on cells and channels here, on whole channels at the peer: as each has it.
     signed = kind == nets.PEER
@@ -87,16 +84,27 @@ def learner(
     return Learner(one, loss, optimizer, device, signed)
 
 
+def learner_of(task: Any, device: torch.device, name: str = nets.OURS) -> Learner:
+    """A learner with the net, the loss and the optimiser of a task of ours."""
+    one = nets.candidate(name, task.net.train(), device)
+    task.to(device)
+    return Learner(one, task.loss, task.optimizer_factory(task.groups), device)
+
+
 def our_task(model: str, channels: int) -> Any:
     """The task as `train` builds it, in the `heavy` regime, with weights by `nets.fill`."""
+    task = task_of([f"experiment=voc_{model}", "init=scratch", f"head.channels={channels}"])
+    nets.fill(nets.layers(task.net))
+    return task
+
+
+def task_of(overrides: Sequence[str]) -> Any:
+    """The task that `train` would build with these overrides."""
     from fcnexp import build
     from fcnexp.config import check, compose_run
 
-    asked = [f"experiment=voc_{model}", "init=scratch", f"head.channels={channels}"]
-    cfg = check(compose_run(asked))
-    task = build.build_task(cfg, build.part(cfg, "data"))
-    nets.fill(nets.layers(task.net))
-    return task
+    cfg = check(compose_run(list(overrides)))
+    return build.build_task(cfg, build.part(cfg, "data"))
 
 
 def plain_loss(scores: Tensor, label: Tensor) -> Tensor:

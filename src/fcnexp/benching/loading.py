@@ -82,30 +82,9 @@ def one_core(
 
 def by_workers(asked: BenchConfig, found: Photographs, ours: Any, theirs: Dataset[Any]) -> Table:
     """Seconds to go through both loaders, images one by one, to the net's input."""
-    from fcnexp.data.datamodule import SegmentationData
-    from fcnexp.data.folders import concatenate
+    others: Dataset[Any] = ConcatDataset([theirs] * REPEATED)
 
-    recipe = input_recipe()
-    many, others = concatenate([ours] * REPEATED), ConcatDataset([theirs] * REPEATED)
-
-    def our_loader(workers: int) -> Callable[[], None]:
-        module = SegmentationData(
-            None,  # type: ignore[arg-type]  # the half that is read is set below
-            fields=("rgb",),
-            batch_size=1,
-            num_workers=workers,
-            seed=0,
-            sampling="shuffle",
-        )
-        module.val = many
-
-        def run() -> None:
-            for batch in module.val_dataloader():
-                recipe.apply(batch.fields, batch.sizes)
-
-        return run
-
-    def their_loader(workers: int) -> Callable[[], None]:
+    def their_loading(workers: int) -> Callable[[], None]:
         def run() -> None:
             for _ in plain_loop.loader(others, torch.device("cpu"), workers):
                 pass
@@ -114,12 +93,50 @@ def by_workers(asked: BenchConfig, found: Photographs, ours: Any, theirs: Datase
 
     ways: dict[str, Callable[[], None]] = {}
     for workers in WORKERS:
-        ways[f"{base()}, workers {workers}"] = their_loader(workers)
-        ways[f"{nets.OURS}, workers {workers}"] = our_loader(workers)
+        ways[f"{base()}, workers {workers}"] = their_loading(workers)
+        ways[f"{nets.OURS}, workers {workers}"] = our_loading(ours, workers)
     seconds = interleaved(ways, asked.rounds, torch.device("cpu"))
     rows = []
     for name, each in seconds.items():
         same = seconds[f"{base()},{name.partition(',')[2]}"]
         rows.append(Row(name, each, {f"than {base()} with as many": f"{faster(each, same):.2f}"}))
-    bases = (f"{base()}, workers 0",)
-    return Table(f"Loaders: {len(many)} images, PNG labels", rows, bases, len(many))
+    images = REPEATED * len(ours)
+    return Table(f"Loaders: {images} {found.words}, PNG labels", rows, (), images)
+
+
+def our_workers(asked: BenchConfig, found: Photographs) -> Table:
+    """Seconds of our loader alone, by as many worker processes as asked."""
+    from fcnexp.data.voc import voc_segmentation
+
+    ours = voc_segmentation(found.voc, "val", plain_loop.NUM_CLASSES)
+    ways = {workers: our_loading(ours, workers) for workers in asked.workers}
+    images = REPEATED * len(ours)
+    seconds = interleaved(ways, asked.rounds, torch.device("cpu"))
+    rows = [
+        Row(nets.OURS, each, {"workers": workers, "images": images})
+        for workers, each in seconds.items()
+    ]
+    return Table(f"Loading {images} {found.words}, by workers", rows, (), images)
+
+
+def our_loading(samples: Any, workers: int) -> Callable[[], None]:
+    """Goes through our loader, each photograph some times, to the net's input."""
+    from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.data.folders import concatenate
+
+    recipe = input_recipe()
+    module = SegmentationData(
+        None,  # type: ignore[arg-type]  # the half that is read is set below
+        fields=("rgb",),
+        batch_size=1,
+        num_workers=workers,
+        seed=0,
+        sampling="shuffle",
+    )
+    module.val = concatenate([samples] * REPEATED)
+
+    def run() -> None:
+        for batch in module.val_dataloader():
+            recipe.apply(batch.fields, batch.sizes)
+
+    return run

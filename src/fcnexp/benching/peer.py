@@ -11,9 +11,8 @@ import types
 import warnings
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 NAME = "torchfcn"
 
@@ -48,7 +47,6 @@ def cross_entropy2d(scores: Tensor, label: Tensor) -> Tensor:
     return F.nll_loss(log_p, label[label >= 0], reduction="sum")
 
 
-def net(stride: int, num_classes: int = 21) -> torch.nn.Module | None:
-    """Its FCN-32s, 16s or 8s, or None where it is not installed."""
-    package = torchfcn()
-    return package and getattr(package.models, f"FCN{stride}s")(n_class=num_classes)
+def net(stride: int) -> nn.Module:
+    """Its FCN-32s, 16s or 8s, of 21 classes. It has to be installed."""
+    return getattr(torchfcn().models, f"FCN{stride}s")(n_class=21)

@@ -1,11 +1,13 @@
 """Times of several ways of doing one thing: A B A B ... in one process, medians, ratios."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def now(device: torch.device) -> float:
@@ -16,16 +18,16 @@ def now(device: torch.device) -> float:
 
 
 def interleaved(
-    ways: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device, warm_up: int = 1
-) -> dict[str, list[float]]:
+    ways: Mapping[Name, Callable[[], Any]], rounds: int, device: torch.device
+) -> dict[Name, list[float]]:
     """Seconds of each round by way; every round takes each way once, in the order given.
 
-    So a machine that gets slower meanwhile is slower for all, and ratios of one round stay right.
+    Before that each is taken once without a clock. A machine that gets slower meanwhile is slower
+    for all, so that ratios of one round stay right.
     """
-    for _ in range(warm_up):
-        for way in ways.values():
-            way()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    seconds: dict[Name, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             start = now(device)
