@@ -30,6 +30,8 @@ def torchfcn() -> Any:
         try:
             return importlib.import_module(NAME)
         except Exception:  # not installed, or broken by what it depends on
+            if not hasattr(sys.modules["fcn"], "__file__"):
+                del sys.modules["fcn"]  # nobody shall take it for the real one
             return None
 
 

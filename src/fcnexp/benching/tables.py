@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import floor, log10
 from statistics import median
 from typing import Any
 
@@ -98,7 +99,7 @@ class Table:
 
 
 def shown(value: Any) -> str:
-    """A cell: numbers in three digits, tiny ones as powers of ten."""
+    """A cell: numbers as `number` has them, a dash for None."""
     if value is None:
         return "-"
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -107,14 +108,14 @@ def shown(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, never fewer than a whole number has."""
-    if value == 0 or isinstance(value, int):
-        return f"{value:,}" if isinstance(value, int) else "0"
+    """Three digits, never fewer than a whole number has; tiny ones as powers of ten."""
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    if value == 0:
+        return "0"
     if abs(value) < 1e-3:
         return f"{value:.1e}"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:.{2 - floor(log10(abs(value)))}f}"
 
 
 def print_tables(tables: Sequence[Table]) -> None:
