@@ -14,6 +14,7 @@ from fcnexp.benching.timing import difference, interleaved
 from fcnexp.schema import BenchConfig
 
 BASES = (nets.PEER, nets.TEXTBOOK)
+MEASURED = (*BASES, nets.OURS, f"{nets.OURS}, {nets.APPROXIMATE}")  # whose memory is
 GIB = 2**30
 
 
@@ -114,7 +115,7 @@ def add_memory(
     sizes: Sequence[list[int]],
     rows: list[Row],
 ) -> None:
-    """Add the peak memory of each row's candidate, each in a process of its own."""
+    """Add peak memory, of one candidate after another in a process of its own."""
     found = {
         row.name: peak(
             what=what,
@@ -126,11 +127,13 @@ def add_memory(
             threads=torch.get_num_threads(),
         )
         for row in rows
+        if row.name in MEASURED
     }
     base = next(name for name in BASES if name in found)
     for row in rows:
-        row.facts["peak GiB"] = found[row.name] / GIB
-        row.facts[f"of {base}'s"] = f"{found[row.name] / found[base]:.2f}"
+        took = found.get(row.name)
+        row.facts["peak GiB"] = took and took / GIB
+        row.facts[f"of {base}'s"] = took and f"{took / found[base]:.2f}"
 
 
 def words(sizes: Sequence[Sequence[int]]) -> str:
