@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,50 +19,55 @@ MEASURED = (*BASES, nets.OURS, f"{nets.OURS}, {nets.APPROXIMATE}")  # whose memo
 GIB = 2**30
 
 
+class Case(NamedTuple):
+    """One table. names: of candidates; measured: of those whose memory is."""
+
+    model: str
+    sizes: list[list[int]]
+    names: list[str]
+    rounds: int
+    measured: tuple[str, ...]
+
+
 def infer(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
     """A table for each net at one size, then one for mixed sizes by the first net."""
     peaks = {
         short: work.convolution_peak(device, dtype)
         for short, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
     }
-    first = asked.nets[0]
-    for model in asked.nets:
-        names = (
-            nets.names(asked.channels)
-            if model == first
-            else [n for n in nets.names(asked.channels) if n != nets.OTHER]
-        )
-        yield one_table(asked, device, model, [asked.size], names, peaks)
-    names = [name for name in nets.names(asked.channels) if name not in (nets.OTHER, nets.PLAIN)]
-    yield one_table(asked, device, first, asked.sizes, names, peaks)
+    names = nets.names(asked.channels)
+    few = [name for name in names if name in MEASURED]
+    first, *others = asked.nets
+    cases = [Case(first, [asked.size], names, asked.rounds, MEASURED)]
+    cases += [Case(model, [asked.size], few, asked.rounds, ()) for model in others]
+    fewer = max(1, asked.rounds // 2)  # a round goes through all sizes
+    base = next(name for name in BASES if name in names)
+    cases.append(Case(first, asked.sizes, few, fewer, (base, nets.OURS)))
+    for case in cases:
+        yield one_table(asked, device, case, peaks)
 
 
 def one_table(
-    asked: BenchConfig,
-    device: torch.device,
-    model: str,
-    sizes: Sequence[list[int]],
-    names: list[str],
-    peaks: dict[str, float],
+    asked: BenchConfig, device: torch.device, case: Case, peaks: dict[str, float]
 ) -> Table:
     """Seconds to score all sizes once, by candidate."""
-    rows = {}
-    compared = nets.candidates(names, model, asked.channels, device)
+    model, sizes = case.model, case.sizes
+    compared = nets.candidates(case.names, model, asked.channels, device)
     ways = {one.name: passes(one, sizes) for one in compared}
     reference = next(one for one in compared if one.name == nets.TEXTBOOK)
-    for one in compared:
-        rows[one.name] = Row(
-            one.name, facts=differences(one, reference, sizes, device), compared=not one.other
-        )
-    for name, seconds in interleaved(ways, asked.rounds, device).items():
-        rows[name].seconds = seconds
+    apart = {one.name: differences(one, reference, sizes, device) for one in compared}
+    seconds = interleaved(ways, case.rounds, device)
     flop = sum(work.textbook_flop(model, asked.channels, (h, w)) for h, w in sizes)
+    rows = []
     for one in compared:
-        rows[one.name].facts |= rates(one, rows[one.name], flop, peaks)
-    if asked.memory and model == asked.nets[0]:
-        add_memory(asked, device, "infer", model, sizes, list(rows.values()))
+        row = Row(one.name, seconds[one.name], apart[one.name], compared=not one.other)
+        row.facts |= rates(one, row, flop, peaks)
+        rows.append(row)
+    del compared, ways, reference  # their memory is the next ones'
+    if asked.memory and case.measured:
+        add_memory(asked, device, "infer", case.measured, sizes, rows)
     title = f"{model}, VGG16, {words(sizes)}: scoring, one image at a time"
-    return Table(title, list(rows.values()), BASES, notes=notes(flop, peaks, len(sizes)))
+    return Table(title, rows, BASES, notes=notes(flop, peaks, len(sizes)))
 
 
 def passes(one: Candidate, sizes: Sequence[Sequence[int]]) -> Callable[[], None]:
@@ -111,23 +117,23 @@ def add_memory(
     asked: BenchConfig,
     device: torch.device,
     what: str,
-    model: str,
+    measured: Sequence[str],
     sizes: Sequence[list[int]],
     rows: list[Row],
 ) -> None:
-    """Add peak memory, of one candidate after another in a process of its own."""
+    """Add peak memory, of one candidate of the first net after another in a process of its own."""
     found = {
         row.name: peak(
             what=what,
             name=row.name,
-            model=model,
+            model=asked.nets[0],
             channels=asked.channels,
             sizes=[list(size) for size in sizes],
             device=device.type,
             threads=torch.get_num_threads(),
         )
         for row in rows
-        if row.name in MEASURED
+        if row.name in measured
     }
     base = next(name for name in BASES if name in found)
     for row in rows:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fcnexp.benching import nets, work
-from fcnexp.benching.infer import BASES, add_memory, words
+from fcnexp.benching.infer import BASES, MEASURED, add_memory, words
 from fcnexp.benching.learners import PHASES, Learner, learners
 from fcnexp.benching.tables import Row, Table
 from fcnexp.benching.timing import interleaved
@@ -43,7 +43,7 @@ def steps(asked: BenchConfig, device: torch.device, model: str, wanted: list[str
         rows.append(row)
     del made, ways
     if asked.memory:
-        add_memory(asked, device, "train", model, [asked.size], rows)
+        add_memory(asked, device, "train", MEASURED, [asked.size], rows)
     title = f"{model}, VGG16, {words([asked.size])}: a step of training, one image, dropout on"
     note = (
         f"The textbook net takes {flop / 1e9:,.0f} GFLOP a step, gradients included. {nets.OURS} "

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-PASSES = 3  # of each size
+PASSES = 2  # of each size: the second one has the optimiser's state, and what was kept
 
 
 def peak(**asked: Any) -> float:

@@ -42,7 +42,7 @@ class Record:
         """The page: where and when, then the tables of each part."""
         blocks = [self.header()]
         for name, tables in self.parts.items():
-            blocks.append(f"## {name}\n")
+            blocks.append(f"### {name}\n")
             blocks += [table.markdown() for table in tables]
         return "\n".join(blocks)
 
