@@ -7,11 +7,11 @@ import pytest
 from commands import fcnexp
 from PIL import Image
 
-from fcnexp.benching import peer
+from fcnexp.benching import peer, work
 
 # One thread, so that it is as fast on a busy machine.
 SMALL = [
-    *("nets=[fcn32s]", "channels=4", "size=[16,16]", "sizes=[[16,8],[8,16]]", "rounds=1"),
+    *("nets=[fcn32s]", "channels=4", "size=[16,16]", "sizes=[[16,8]]", "rounds=1"),
     *("images=3", "dense_size=[40,40]", "sides=[16,32]", "batches=[1,2]", "workers=[0,1]"),
     *("steps=4", "memory=false", "device=cpu"),
 ]
@@ -21,6 +21,7 @@ TABLES = {"infer": 2, "train": 2, "eval": 2, "data": 3, "dense": 2, "hha": 1, "s
 @pytest.fixture
 def without_peer(monkeypatch):
     monkeypatch.setattr(peer, "torchfcn", lambda: None)
+    monkeypatch.setattr(work, "SHAPES", ((8, 8, 64),))  # the machine's peak is not the question
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def run(tmp_path, cache, *arguments):
     return fcnexp("bench", *arguments, "hydra.run.dir=run", folder=tmp_path, cache=cache)
 
 
-@pytest.mark.parametrize("part", ["infer", "data", "hha"])
+@pytest.mark.parametrize("part", ["data", "hha"])
 def test_a_part_ends_with_a_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
@@ -59,7 +60,7 @@ def check_part(part, tmp_path, cache):
 
 
 def test_inference_compares_what_is_equal(tmp_path, cache, without_peer):
-    run(tmp_path, cache, "infer", *SMALL)
+    check_part("infer", tmp_path, cache)
     table = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["infer"]["tables"][0]
     rows = {row["name"]: row for row in table["rows"]}
     for name in ("fcnexp", "fcnexp, plain"):

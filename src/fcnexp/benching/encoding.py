@@ -21,7 +21,7 @@ from fcnexp.schema import BenchConfig
 
 SIZE = (480, 640)
 FRAMES = 6  # rooms that are drawn; each is encoded several times in a round
-IMAGES = 24  # encoded in a round
+MOST_IMAGES = 24  # encoded in a round
 METRES = 1e-3  # of a stored unit
 
 
@@ -47,9 +47,9 @@ def scenes(asked: BenchConfig) -> tuple[list[np.ndarray], np.ndarray, str]:
 def one_table(
     asked: BenchConfig, depths: list[np.ndarray], camera: np.ndarray, words: str, folder: Path
 ) -> Table:
-    """Seconds to encode so many images."""
-    paths = []
-    for i in range(IMAGES):
+    """Seconds to encode some images."""
+    paths, count = [], min(MOST_IMAGES, asked.images)
+    for i in range(count):
         paths.append(folder / f"{i:03d}.png")
         Image.fromarray(depths[i % len(depths)]).save(paths[-1])
     output = folder / "hha"
@@ -57,7 +57,7 @@ def one_table(
     scaled = [depth * METRES for depth in depths]
 
     def alone() -> None:
-        for i in range(IMAGES):
+        for i in range(count):
             depth = scaled[i % len(scaled)]
             encode_hha(depth, depth == 0, camera)
 
@@ -69,12 +69,12 @@ def one_table(
     ways = {"encoding alone, one process": alone}
     for workers in sorted({1, machine.cores()}):
         plural = "es" if workers > 1 else ""
-        ways[f"files to files, {workers} process{plural}"] = lambda count=workers: files(count)  # type: ignore[misc]
+        ways[f"files to files, {workers} process{plural}"] = lambda workers=workers: files(workers)  # type: ignore[misc]
     seconds = interleaved(ways, asked.rounds, torch.device("cpu"))
     rows = [Row(name, each) for name, each in seconds.items()]
     height, width = depths[0].shape
-    title = f"HHA of {IMAGES} depth images {height}x{width} ({words})"
-    return Table(title, rows, (), IMAGES)
+    title = f"HHA of {count} depth images {height}x{width} ({words})"
+    return Table(title, rows, (), count)
 
 
 class Encoding:

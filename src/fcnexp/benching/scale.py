@@ -22,7 +22,7 @@ from fcnexp.schema import BenchConfig
 MOST_ROUNDS = 2
 BATCH_SIDE = 256  # pixels
 JOBS = 2  # of a sweep, one after another and at once
-STEPS = 40  # of a job
+STEPS = 20  # of a job
 
 
 def scale(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
@@ -76,13 +76,13 @@ def by_jobs(asked: BenchConfig, folder: str) -> Table:
     """Seconds of a sweep of small trainings, its jobs one after another or at once."""
     small = [f"data.num_train={asked.images}", "data.num_val=2", f"data.root={folder}/cache"]
     small += [f"regime.steps={STEPS}", f"regime.score_every={STEPS}", "logger=csv", "pictures=0"]
-    small += ["-m", f"seed={','.join(map(str, range(JOBS)))}", "hydra/launcher=subprocess"]
+    small += [f"seed={','.join(map(str, range(JOBS)))}", "hydra/launcher=subprocess"]
     count = iter(range(1000))
 
     def sweep(at_once: int) -> None:
         where = f"hydra.sweep.dir={folder}/sweep{next(count)}"
         jobs = f"hydra.launcher.n_jobs={at_once}"
-        run_python(["-m", "fcnexp.train", *small, where, jobs], 0, folder, [])
+        run_python(["-m", "fcnexp.train", "-m", *small, where, jobs], 0, folder, [])
 
     ways = {n: partial(sweep, n) for n in (1, JOBS)}
     seconds = interleaved(ways, 1, torch.device("cpu"))
