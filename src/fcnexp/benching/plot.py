@@ -34,8 +34,8 @@ def draw(path: Path, tables: Sequence[Table]) -> None:
             place.set_xticks(values, [str(value) for value in values])
             place.yaxis.set_major_formatter("{x:g}")
         else:
-            place.set_ylim(bottom=0)
-        place.set_xlabel(x)
+            place.set_ylim(0, 1.2 * place.get_ylim()[1])
+        place.set_xlabel("steps" if x == "after" else x)
         place.set_ylabel(y)
         place.set_title(table.title, fontsize=9, wrap=True)
         place.grid(alpha=0.3)
