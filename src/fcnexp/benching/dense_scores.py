@@ -69,11 +69,8 @@ def one_trunk(asked: BenchConfig, device: torch.device, name: str, trunk: Trunk)
         for shift, part in zip(SHIFTS, found[NAIVE], strict=True)
     ]
     cells = {way: at_shifts(found[way]) for way in (SHARED, RAREFIED)}
-    cells |= {way: found[way] for way in (NAIVE, SHORT)}
-    rows = [
-        Row(way, seconds[way], {"difference": apart(cells[way], found[NAIVE], inside)})
-        for way in ways
-    ]
+    differences = {way: apart(each, found[NAIVE], inside) for way, each in cells.items()}
+    rows = [Row(way, seconds[way], {"difference": differences.get(way)}) for way in ways]
     count = sum(int(mask.sum()) for mask in inside)
     title = f"{name}, {words([asked.dense_size])}: exact scores of every pixel"
     return Table(title, rows, (NAIVE, SHORT), notes=[note(count)])
@@ -113,11 +110,14 @@ def seen(
 
 def apart(mine: list[Tensor], naive: list[Tensor], inside: list[Tensor]) -> float | None:
     """Largest difference over the cells that are to be equal; None where there are none."""
-    pairs = [
-        (a[..., : m.shape[0], : m.shape[1]][..., m], b[..., m])
-        for a, b, m in zip(mine, naive, inside, strict=True)
-        if m.any()
-    ]
+    pairs = []
+    for a, b, mask in zip(mine, naive, inside, strict=True):
+        rows, columns = (min(x, y) for x, y in zip(a.shape[-2:], b.shape[-2:], strict=True))
+        common = mask[:rows, :columns]
+        if common.any():
+            pairs.append(
+                (a[..., :rows, :columns][..., common], b[..., :rows, :columns][..., common])
+            )
     if not pairs:
         return None
     return difference(torch.cat([a for a, _ in pairs], -1), torch.cat([b for _, b in pairs], -1))
