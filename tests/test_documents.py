@@ -82,7 +82,7 @@ def first_choices(words: list[str], folder: Path) -> list[str]:
             places = [folder / words.pop(0), paths.conf_dir().parent]
             searched = ",".join(f"file://{place}" for place in places)
             overrides.append(f"hydra.searchpath=[{searched}]")
-        elif not word.startswith("-") and word not in ("check", "hha", "publish", "preview"):
+        elif not word.startswith("-") and "=" in word:  # else it is a task, such as `check`
             parsed = OverridesParser.create().parse_override(word)
             if not parsed.is_sweep_override():
                 overrides.append(word)

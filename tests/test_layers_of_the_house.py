@@ -18,6 +18,7 @@ ENTRY_POINTS = (
     "cli",
     "dashboard",
     "export",
+    "bench",
 )
 
 
@@ -68,6 +69,8 @@ def test_walls(path):
         assert here == "build"
     if place == "tracking":
         assert not uses(path, "fcnexp.build", "fcnexp.nn", "fcnexp.data", "fcnexp.sweep")
+    if place in ("data", "nn", "task", "reporting", "sweep"):
+        assert not uses(path, "fcnexp.benching")
     if place == "reporting":
         assert not uses(path, "lightning", "fcnexp.nn", "fcnexp.build")
 

@@ -193,3 +193,27 @@ class BoundsConfig:
     data: dict[str, Any] = MISSING
     factors: list[int] = MISSING
     protocol: str = MISSING
+
+
+@dataclass
+class BenchConfig:
+    """Everything `bench` reads; see conf/bench.yaml."""
+
+    part: Any = MISSING  # a name, or a list of names
+    device: str = MISSING
+    threads: int | None = MISSING
+    rounds: int = MISSING
+    nets: list[str] = MISSING
+    channels: int = MISSING
+    size: list[int] = MISSING
+    sizes: list[Any] = MISSING  # lists of two, which OmegaConf cannot type
+    memory: bool = MISSING
+    dense_size: list[int] = MISSING
+    images: int = MISSING
+    voc: str | None = MISSING
+    sbd: str | None = MISSING
+    nyud: str | None = MISSING
+    sides: list[int] = MISSING
+    batches: list[int] = MISSING
+    workers: list[int] = MISSING
+    steps: int = MISSING

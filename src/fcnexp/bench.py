@@ -1,0 +1,129 @@
+"""How fast fcnexp is beside others: `python -m fcnexp.bench [infer|train|eval|data|...]`."""
+
+import datetime
+import importlib
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from fcnexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fcnexp.schema import BenchConfig
+
+PARTS = {  # where each part's function of this name, or the one named, is
+    "infer": "infer.infer",
+    "train": "learning.train",
+    "eval": "evaluation.evaluate",
+    "data": "loading.data",
+    "dense": "dense_scores.dense",
+    "hha": "encoding.hha",
+    "startup": "startup.startup",
+    "scale": "scale.scale",
+}
+MODELS = ("fcn8s", "fcn16s", "fcn32s")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def bench(cfg: DictConfig, folder: Path) -> None:
+    """Measure what is asked for, part by part; what is done is on disk. Raises UserError."""
+    from fcnexp.config import to_plain, typed
+    from fcnexp.schema import BenchConfig
+
+    asked = BenchConfig(**to_plain(typed(cfg, BenchConfig)))
+    wanted = check(asked)
+
+    import torch  # slow to import, and mistakes should not wait for it
+
+    from fcnexp.benching import plot, record, tables
+
+    device = choose_device(asked.device)
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    facts = record.facts(
+        command=shlex.join(["python", "-m", "fcnexp.bench", *sys.argv[1:]]),
+        settings=vars(asked),
+        device=device,
+        date=datetime.date.today().isoformat(),
+    )
+    done = record.Record(folder, facts)
+    print(done.header())
+    for name in wanted:
+        module, function = PARTS[name].split(".")
+        measure: Any = getattr(importlib.import_module(f"fcnexp.benching.{module}"), function)
+        done.parts[name], start = [], time.monotonic()
+        print(f"{name} ...", flush=True)
+        for table in measure(asked, device):
+            done.parts[name].append(table)
+            done.seconds[name] = round(time.monotonic() - start, 1)
+            done.write()
+            tables.print_tables([table])
+        if name == "scale":
+            plot.draw(folder / plot.FILE, done.parts[name])
+    print(f"record {folder}")
+
+
+def check(asked: "BenchConfig") -> list[str]:
+    """The parts to do, in the order asked. Raises ConfigError on what cannot be."""
+    wanted = [asked.part] if isinstance(asked.part, str) else list(asked.part)
+    for name in wanted:
+        if name not in PARTS:
+            raise ConfigError(f"part={name}: no such part; there are {', '.join(PARTS)}")
+    if not wanted:
+        raise ConfigError(f"part=[]: name one or more of {', '.join(PARTS)}")
+    for name in asked.nets:
+        if name not in MODELS:
+            raise ConfigError(f"nets={asked.nets}: allowed are {', '.join(MODELS)}")
+    if asked.device not in DEVICES:
+        raise ConfigError(f"device={asked.device}: allowed are {', '.join(DEVICES)}")
+    counts = {"rounds": asked.rounds, "images": asked.images, "channels": asked.channels}
+    counts |= {"steps": asked.steps, "threads": 1 if asked.threads is None else asked.threads}
+    for key, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{key}={value}: it counts from 1")
+    for key in ("nets", "sizes", "sides", "batches", "workers"):
+        if not getattr(asked, key):
+            raise ConfigError(f"{key}=[]: name at least one")
+    for size in (asked.size, asked.dense_size, *asked.sizes):
+        if not (isinstance(size, list) and len(size) == 2 and all(_is_side(s) for s in size)):
+            raise ConfigError(f"size={size}: height and width in pixels, say [500,500]")
+    return wanted
+
+
+def _is_side(side: object) -> bool:
+    return type(side) is int and side >= 1
+
+
+def choose_device(name: str) -> "torch.device":
+    """The device to measure on. Raises ConfigError where there is none of that kind."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch sees no GPU here; choose device=cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":  # else cuDNN rounds what it multiplies to 10 bits, for all candidates
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name)
+
+
+def main() -> None:
+    """Entry point: a part may come as the first word."""
+    from fcnexp import cli
+
+    if len(sys.argv) > 1 and sys.argv[1] in PARTS:
+        sys.argv[1] = f"part={sys.argv[1]}"
+    elif len(sys.argv) > 1 and sys.argv[1].isalpha():
+        cli.fail(ConfigError(f"{sys.argv[1]}: the first word is one of {', '.join(PARTS)}"))
+    cli.run(bench, "bench")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `python -m fcnexp.bench` measures, and beside what."""

@@ -1,0 +1,144 @@
+"""Part `eval`: a whole scoring of photographs, reading to mean IU, and the counting alone."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from statistics import mean
+from typing import Any
+
+import torch
+from torch.utils.data import Subset
+
+from fcnexp.benching import nets, plain_loop
+from fcnexp.benching.infer import BASES
+from fcnexp.benching.learners import our_task
+from fcnexp.benching.photographs import Photographs, photographs, write_list
+from fcnexp.benching.tables import Row, Table
+from fcnexp.benching.timing import interleaved
+from fcnexp.labels import VOID
+from fcnexp.schema import BenchConfig
+
+TURNS = 3  # among which the photographs are dealt out, so that there is more than one sample
+WARM_UP = 2  # photographs
+LABEL = (375, 500)  # of counting alone
+TIMES = 10  # label maps counted in a round
+COUNTERS = ("torchmetrics", "torchmetrics, validate_args=False", nets.OURS)
+
+
+def evaluate(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
+    """A table of whole scorings, then one of counting."""
+    with photographs(asked) as found:
+        yield whole(asked, device, found)
+    yield counting(asked, device)
+
+
+def whole(asked: BenchConfig, device: torch.device, found: Photographs) -> Table:
+    """Seconds to score photographs, by candidate; those of one turn are the same for all."""
+    model, turns = asked.nets[0], min(TURNS, asked.rounds, len(found.voc_ids))
+    dealt = [list(range(i, len(found.voc_ids), turns)) for i in range(turns)]
+    base = next(name for name in BASES if name in nets.names(asked.channels))
+    ious: dict[str, list[float]] = {}
+
+    def in_turn(name: str, score: Callable[[list[int]], float]) -> Callable[[], None]:
+        parts = chain([dealt[0][:WARM_UP]], dealt)
+        ious[name] = []
+        return lambda: ious[name].append(score(next(parts)))
+
+    data = plain_loop.voc(found)
+    plain = nets.build(base, model, asked.channels).to(device)
+    task = our_task(model, asked.channels)
+    ways = {
+        base: in_turn(base, lambda part: plain_loop.validate(plain, Subset(data, part), device))
+    }
+    for name, precision in (
+        (nets.OURS, "32-true"),
+        (f"{nets.OURS}, {nets.APPROXIMATE}", "bf16-mixed"),
+    ):
+        ways[name] = in_turn(name, our_validation(task, found, device, precision))
+    seconds = interleaved(ways, turns, device)
+    rows = [
+        Row(name, seconds[name], {"mean IU of the turns (%)": 100 * mean(found_ious[1:])})
+        for name, found_ious in ious.items()
+    ]
+    title = (
+        f"{model}, VGG16: {len(found.voc_ids)} {found.words}, scored in {turns} turns, from files "
+        "to mean IU"
+    )
+    note = (
+        f"One image at a time. {base}'s loop is that of torchfcn.trainer.Trainer.validate without "
+        f"its pictures, log and checkpoint; {nets.OURS}'s is that of `python -m fcnexp.evaluate`, "
+        "its default number of workers included."
+    )
+    return Table(title, rows, (base,), len(found.voc_ids) / turns, [note])
+
+
+def our_validation(
+    task: Any, found: Photographs, device: torch.device, precision: str
+) -> Callable[[list[int]], float]:
+    """Scores photographs by number, as `evaluate` does, and returns the mean IU."""
+    from fcnexp import build, trainers
+    from fcnexp.config import compose_run
+    from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.task.module import SegmentationTask
+    from fcnexp.task.scores import scores_of
+
+    machine = "gpu" if device.type == "cuda" else "cpu"
+
+    def score(part: list[int]) -> float:
+        name = f"part{part[0]}_{len(part)}"
+        ids = [found.voc_ids[i] for i in part]
+        write_list(found.voc / "ImageSets" / "Segmentation", name, ids)
+        asked = [f"trainer={machine}", f"trainer.precision={precision}", "checkpoint=none"]
+        asked += ["data=voc", f"data.root={found.voc}", f"data.val_split={name}"]
+        cfg = compose_run(asked, "evaluate")
+        data = SegmentationData(
+            build.part(cfg, "data"),
+            fields=tuple(task.recipe.fields),
+            batch_size=1,
+            num_workers=cfg.workers,
+            seed=0,
+            sampling="shuffle",
+        )
+        data.setup("validate")
+        one = SegmentationTask(task.net, task.recipe, task.class_names).eval()
+        trainers.build_scorer(cfg, precision).validate(one, data, verbose=False)
+        return scores_of(one.matrix)["miou"]
+
+    return score
+
+
+def counting(asked: BenchConfig, device: torch.device) -> Table:
+    """Seconds to count label maps into a confusion matrix, and whether all count alike."""
+    from torchmetrics.classification import MulticlassConfusionMatrix
+
+    from fcnexp.task.scores import SegmentationScores
+
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randint(0, plain_loop.NUM_CLASSES, (1, *LABEL), generator=generator)
+    prediction = torch.where(
+        torch.rand(1, *LABEL, generator=generator) < 0.7, truth, truth.roll(1, 2)
+    ).to(device)
+    truth[:, ::10] = VOID
+    label, truth = truth.to(torch.uint8).to(device), truth.to(device)
+    classes = plain_loop.NUM_CLASSES
+    default = MulticlassConfusionMatrix(classes, ignore_index=VOID).to(device)
+    unchecked = MulticlassConfusionMatrix(classes, ignore_index=VOID, validate_args=False)
+    unchecked, ours = unchecked.to(device), SegmentationScores(classes).to(device)
+    counters = dict(zip(COUNTERS, (default, unchecked, ours), strict=True))
+
+    def update(counter: Any, target: torch.Tensor) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(TIMES):
+                counter.update(prediction, target)
+
+        return run
+
+    targets = {name: label if name == nets.OURS else truth for name in counters}
+    ways = {name: update(counter, targets[name]) for name, counter in counters.items()}
+    seconds = interleaved(ways, 4 * asked.rounds, device)
+    rows = []
+    for name, counter in counters.items():
+        matrix: Any = ours.matrix if counter is ours else counter.confmat
+        equal = "yes" if torch.equal(matrix.cpu(), ours.matrix.cpu()) else "no"
+        rows.append(Row(name, [one / TIMES for one in seconds[name]], {"same counts": equal}))
+    title = f"Confusion matrix of one label map {LABEL[0]}x{LABEL[1]}, {classes} classes, void"
+    return Table(title, rows, COUNTERS[:2])

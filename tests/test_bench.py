@@ -1,0 +1,113 @@
+"""`python -m fcnexp.bench` on a tiny setting: every part ends, and what it writes can be read."""
+
+import json
+import sys
+
+import pytest
+from commands import fcnexp
+from PIL import Image
+
+from fcnexp.benching import peer, work
+
+# One thread, so that it is as fast on a busy machine.
+SMALL = [
+    *("nets=[fcn32s]", "channels=4", "size=[16,16]", "sizes=[[16,8]]", "rounds=1"),
+    *("images=3", "dense_size=[40,40]", "sides=[16,32]", "batches=[1,2]", "workers=[0,1]"),
+    *("steps=4", "memory=false", "device=cpu"),
+]
+TABLES = {"infer": 2, "train": 2, "eval": 2, "data": 3, "dense": 2, "hha": 1, "startup": 1}
+
+
+@pytest.fixture
+def without_peer(monkeypatch):
+    monkeypatch.setattr(peer, "torchfcn", lambda: None)
+    monkeypatch.setattr(work, "SHAPES", ((8, 8, 64),))  # the machine's peak is not the question
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(tmp_path, cache, *arguments):
+    return fcnexp("bench", *arguments, "hydra.run.dir=run", folder=tmp_path, cache=cache)
+
+
+@pytest.mark.parametrize("part", ["data", "hha"])
+def test_a_part_ends_with_a_record(part, tmp_path, cache, without_peer):
+    check_part(part, tmp_path, cache)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["train", "eval", "dense", "startup"])
+def test_a_longer_part_ends_with_a_record(part, tmp_path, cache, without_peer):
+    check_part(part, tmp_path, cache)
+
+
+def check_part(part, tmp_path, cache):
+    done = run(tmp_path, cache, part, *SMALL)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "bench.json").read_text())
+    assert list(record["parts"]) == [part]
+    tables = record["parts"][part]["tables"]
+    assert len(tables) == TABLES[part]
+    for table in tables:
+        assert table["title"] in done.stdout.replace("\n", " ")
+        for row in table["rows"]:
+            assert all(seconds > 0 for seconds in row["seconds"])
+    page = (tmp_path / "run" / "BENCH.md").read_text()
+    assert all(f"**{table['title']}**" in page for table in tables)
+
+
+def test_inference_compares_what_is_equal(tmp_path, cache, without_peer):
+    check_part("infer", tmp_path, cache)
+    table = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["infer"]["tables"][0]
+    rows = {row["name"]: row for row in table["rows"]}
+    for name in ("fcnexp", "fcnexp, plain"):
+        assert rows[name]["facts"]["difference"] < 1e-5
+        assert rows[name]["facts"]["other labels"] == "0.00 %"
+        assert rows[name]["times_as_fast_as"].keys() == {"textbook"}
+    assert 0 < rows["fcnexp, bf16, approximate"]["facts"]["difference"] < 0.1
+    assert rows["torchvision fcn_resnet50"]["times_as_fast_as"] == {}
+
+
+@pytest.mark.slow
+def test_scale_is_drawn(tmp_path, cache, without_peer):
+    done = run(tmp_path, cache, "scale", *SMALL)
+    assert done.returncode == 0, done.stderr
+    tables = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["scale"]["tables"]
+    assert len(tables) == 6
+    looks = [row["facts"] for row in tables[4]["rows"]]
+    assert [look["after"] for look in looks] == [1, 2, 3, 4]
+    assert all(0.1 < look["GiB"] < 64 for look in looks)
+    with Image.open(tmp_path / "run" / "scale.png") as picture:
+        assert min(picture.size) > 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["speed"], "speed: the first word is one of infer, train, eval"),
+        (["part=speed"], "part=speed: no such part; there are infer, train"),
+        (["part=[]"], "part=[]: name one or more of infer"),
+        (["infer", "nets=[fcn4s]"], "nets=['fcn4s']: allowed are fcn8s, fcn16s, fcn32s"),
+        (["infer", "device=tpu"], "device=tpu: allowed are auto, cpu, cuda"),
+        (["infer", "rounds=0"], "rounds=0: it counts from 1"),
+        (["infer", "size=[5]"], "size=[5]: height and width in pixels, say [500,500]"),
+        (["infer", "sizes=[]"], "sizes=[]: name at least one"),
+        (["infer", "round=3"], "round: no such key (did you mean rounds?)"),
+    ],
+)
+def test_mistakes_are_told(arguments, told, tmp_path, cache):
+    done = run(tmp_path, cache, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {told}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_peer_may_be_absent(monkeypatch):
+    """Nor is anything named fcn left behind that another program would take for the real one."""
+    monkeypatch.setitem(sys.modules, "torchfcn", None)
+    monkeypatch.delitem(sys.modules, "fcn", raising=False)
+    assert peer.torchfcn() is None
+    assert "fcn" not in sys.modules
