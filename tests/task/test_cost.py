@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from fcnexp.task import cost as cost_module
-from fcnexp.task import module
+from fcnexp.task import module, watching
 from fcnexp.task.cost import Cost, cost_facts
 
 
 def trainer_with(cost, net, scoring):
     return SimpleNamespace(
         callbacks=[mock.Mock(), cost],
-        lightning_module=SimpleNamespace(net=net, scoring_seconds=scoring),
+        lightning_module=SimpleNamespace(net=net, scoring_seconds=lambda: scoring),
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
     )
 
@@ -91,11 +91,11 @@ def test_time_of_an_image_holds_the_forward_pass_and_no_more():
         fields={}, sizes=None, label=torch.zeros(1, 3, 3, dtype=torch.uint8), names=["a"]
     )
     with (
-        mock.patch.object(module.time, "perf_counter", lambda: next(seconds)),
+        mock.patch.object(watching.time, "perf_counter", lambda: next(seconds)),
         mock.patch.object(task, "forward", lambda *_, **__: torch.zeros(shape)),
     ):
         task.validation_step(batch, 0)
         task.validation_step(batch, 1)
-    assert task.scoring_seconds == [0.5, 0.25]
+    assert task.scoring_seconds() == [0.5, 0.25]
     task.on_validation_start()
-    assert task.scoring_seconds == []
+    assert task.scoring_seconds() == []

@@ -109,7 +109,7 @@ def cost_facts(trainer: L.Trainer) -> dict[str, Any]:
     task: Any = trainer.lightning_module
     device = trainer.strategy.root_device
     on_gpu = device.type == "cuda"
-    scoring = task.scoring_seconds
+    scoring = task.scoring_seconds()
     cpu = f"CPU, threads: {torch.get_num_threads()}"
     return {
         "images_per_second": round(cost.images / cost.seconds, 2) if cost.seconds else None,

@@ -1,6 +1,5 @@
 """The one LightningModule: any net, any regime, the paper's four scores."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -11,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fcnexp.errors import ConfigError, TrainingError
+from fcnexp.errors import ConfigError
 from fcnexp.task.masking import mask
-from fcnexp.task.scores import SegmentationScores
+from fcnexp.task.scores import SegmentationScores, scores_of
 from fcnexp.task.trimap import TrimapScores
+from fcnexp.task.watching import FiniteLoss, Stopwatch
 
 
 class InputRecipe(Protocol):
@@ -41,6 +41,10 @@ class PaddedBatch(Protocol):
     label: Tensor
     sizes: Tensor
     names: list[str]
+
+    def _replace(self, **changes: Any) -> "PaddedBatch":
+        """The batch with some of its parts replaced."""
+        ...
 
 
 class SegmentationTask(L.LightningModule):
@@ -81,9 +85,7 @@ class SegmentationTask(L.LightningModule):
         self.masking = masking or {"train": None, "test": None}
         self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
-        # Seconds per image of the last scoring, one at a time: from the stored bytes on the device
-        # to the label map there, so that neither reading nor counting is in them.
-        self.scoring_seconds: list[float] = []
+        self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
         self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
         self.scored_step = -1  # step after which the whole validation set was last scored
 
@@ -126,24 +128,21 @@ class SegmentationTask(L.LightningModule):
         side = self.masking["train"]
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         loss = self.loss(scores, batch.label)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"loss is {loss.item()} at step {self.global_step}, on {', '.join(batch.names)}: "
-                "lower regime.lr, or set regime.clip"
-            )
+        self.finite.watch(loss, self.global_step, batch.names)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 
     def on_validation_start(self) -> None:
-        """Forget how long the scoring before took."""
-        self.scoring_seconds = []
+        """Forget how long the scoring before took. Raises TrainingError if the last loss is bad."""
+        self.finite.look()
+        self.stopwatch = Stopwatch()
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Count one batch; returns its predictions, class indices (N, H, W), for who shows them."""
         side = self.masking["test"]
-        start = self._now()
+        start = self.stopwatch.begin(self.device)
         prediction = self(batch.fields, batch.sizes, label=batch.label, side=side).argmax(1)
-        self.scoring_seconds.append((self._now() - start) / len(batch.names))
+        self.stopwatch.end(start, len(batch.names))
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
@@ -151,17 +150,26 @@ class SegmentationTask(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""
-        scores = self.scores.compute()
+        with self.scores.sync_context():  # within it, the matrix is that of all processes
+            self.matrix = self.scores.matrix.cpu().clone()
+        scores = scores_of(self.matrix)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
-        self.matrix = self.scores.matrix.cpu().clone()
         self.scored_step = self.global_step
         self.scores.reset()
 
-    def _now(self) -> float:
-        """Seconds of a clock, once the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+    def scoring_seconds(self) -> list[float]:
+        """Seconds per image of the last scoring, one at a time.
+
+        From the stored bytes on the device to the label map there: neither reading nor counting.
+        """
+        return self.stopwatch.seconds()
+
+    def transfer_batch_to_device(
+        self, batch: PaddedBatch, device: torch.device, dataloader_idx: int
+    ) -> PaddedBatch:
+        """The batch with its bytes on the device; sizes stay, as the net's way depends on them."""
+        fields = {name: x.to(device, non_blocking=True) for name, x in batch.fields.items()}
+        return batch._replace(fields=fields, label=batch.label.to(device, non_blocking=True))
 
     def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
         """Make all that is drawn a function of seed and pass, so that a run can be continued.
@@ -212,7 +220,11 @@ class SegmentationTask(L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `evaluate` and `predict` need to rebuild the net."""
+        """Add what `evaluate` and `predict` need to rebuild the net.
+
+        Raises TrainingError where the last loss was not finite: the weights are spoilt.
+        """
+        self.finite.look()
         checkpoint["fcnexp"] = self.facts
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
