@@ -19,6 +19,7 @@ from fcnexp.nn.dense import EDGES, Upsampling
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import LateFusion, Network, Stream
+from fcnexp.ranks import divided
 from fcnexp.task.optim import parameter_groups
 
 if TYPE_CHECKING:  # Lightning: 300 MB and seconds that a net alone does not need
@@ -156,15 +157,17 @@ def build_data(cfg: DictConfig) -> "SegmentationData":
     """The DataModule of a run; no file is opened yet. Raises ConfigError."""
     from fcnexp.data.datamodule import SegmentationData
 
+    division = divided(cfg)
     try:
         return SegmentationData(
             part(cfg, "data"),
             part(cfg, "augment"),
             fields=tuple(part(cfg, "modality").fields),
-            batch_size=cfg.regime.batch_size,
+            batch_size=division.batch_size,
             num_workers=cfg.workers,
             seed=cfg.seed,
             sampling=cfg.regime.sampling,
+            block=division.block,
         )
     except ValueError as error:
         raise ConfigError(f"regime: {error}") from None
@@ -175,15 +178,23 @@ def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -
 
     weights: of the classes, where `balance` names a rule to make them by; else None.
     """
-    if weights is not None:
-        return part(cfg, "regime.loss", balance=weights)
-    asked = cfg.regime.loss.get("balance")
+    settings = {} if weights is None else {"balance": weights}
+    asked = None if settings else cfg.regime.loss.get("balance")
     if asked is not None and len(asked) != num_classes:
         raise ConfigError(
             f"regime.loss.balance: {len(asked)} weights, but the data set has {num_classes} "
             "classes; give one for each, or inverse, median or null"
         )
-    return part(cfg, "regime.loss")
+    loss = part(cfg, "regime.loss", **settings)
+    division = divided(cfg)
+    if not division.passes_whole:
+        if not hasattr(loss, "processes"):
+            raise ConfigError(
+                f"trainer.devices={division.processes}: {type(loss).__name__} cannot tell how the "
+                "processes share a batch; make regime.accumulate a multiple of that"
+            )
+        loss.processes = division.processes
+    return loss
 
 
 def build_task(
@@ -197,7 +208,7 @@ def build_task(
 
     net, recipe = build_net(cfg, outputs_of(data))
     refuse_missing_field(data, recipe.fields)
-    regime = cfg.regime
+    regime, division = cfg.regime, divided(cfg)
     groups = parameter_groups(
         net,
         new=first_weights(cfg, net),
@@ -216,7 +227,8 @@ def build_task(
         optimizer=part(cfg, "regime.optimizer"),
         schedule=part(cfg, "regime.schedule"),
         seed=cfg.seed,
-        passes_per_step=regime.accumulate,
+        passes_per_step=division.accumulate,
+        passes_whole=division.passes_whole,
         masking=to_plain(cfg.masking),
         facts=net_facts(cfg, recipe, data),
     )

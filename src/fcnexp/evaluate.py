@@ -18,7 +18,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import build, runs, trainers  # slow to import, and not needed to answer --help
+    from fcnexp import build, machine, ranks, runs, trainers  # slow to import, --help needs none
     from fcnexp.config import check_targets, to_plain, typed
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.checkpoints import read_checkpoint
@@ -34,7 +34,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     for key in ("workers", "pictures"):
         if cfg[key] < 0:
             raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
-    runs.claim(folder)
+    ranks.silence()
+    if machine.rank() == 0:
+        runs.claim(folder)
     stored = read_checkpoint(cfg.checkpoint)
     task = build.task_from_checkpoint(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
@@ -50,10 +52,14 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     )
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
-    result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+    if machine.rank() == 0:
+        result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
         task.trimap = TrimapScores(len(task.class_names), widths)
     trainer.validate(task, data, verbose=False)
+    matrices = None if task.trimap is None else task.trimap.compute()
+    if machine.rank():
+        return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
     task.eval()
     pictures.draw_predictions(
         task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names
@@ -67,8 +73,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record)
-    if task.trimap is not None:
-        bands = trimap.write_trimap(folder, widths, task.trimap.matrices, task.matrix)
+    if matrices is not None:
+        bands = trimap.write_trimap(folder, widths, matrices, task.matrix)
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot {folder / 'trimap.png'}")
     print(f"pictures {folder / 'pictures'}\nrecord {folder}")

@@ -32,6 +32,8 @@ class TrainerChoice:
     accelerator: str = MISSING
     devices: int = MISSING
     precision: str = MISSING
+    tf32: bool = MISSING
+    threads: int | None = MISSING
 
 
 @dataclass

@@ -42,10 +42,6 @@ class PaddedBatch(Protocol):
     sizes: Tensor
     names: list[str]
 
-    def _replace(self, **changes: Any) -> "PaddedBatch":
-        """The batch with some of its parts replaced."""
-        ...
-
 
 class SegmentationTask(L.LightningModule):
     """Trains a net to label every pixel and scores it.
@@ -55,8 +51,9 @@ class SegmentationTask(L.LightningModule):
     groups: the optimiser's parameter groups; optimizer: from these to an optimiser;
     schedule: from optimiser and number of steps to a scheduler that is stepped after every step.
     facts: plain values stored in checkpoints, enough to build the net anew.
-    seed, passes_per_step: what dropout and the loss draw follows from the seed and the pass; see
-        `on_train_batch_start`.
+    seed: what dropout and the loss draw follows from it and the pass; see `on_train_batch_start`.
+    passes_per_step: of this process. passes_whole: of several processes each has passes of its own,
+        else they share each pass.
     masking: what is hidden from the net by the label in `train` and in `test`: a side that
         `task.masking.mask` knows, or None; None for neither.
     """
@@ -74,6 +71,7 @@ class SegmentationTask(L.LightningModule):
         facts: dict[str, Any] | None = None,
         seed: int = 0,
         passes_per_step: int = 1,
+        passes_whole: bool = True,
         masking: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__()
@@ -81,7 +79,7 @@ class SegmentationTask(L.LightningModule):
         self.loss, self.groups = loss, groups
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
-        self.seed, self.passes_per_step = seed, passes_per_step
+        self.seed, self.passes_per_step, self.passes_whole = seed, passes_per_step, passes_whole
         self.masking = masking or {"train": None, "test": None}
         self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
@@ -164,19 +162,15 @@ class SegmentationTask(L.LightningModule):
         """
         return self.stopwatch.seconds()
 
-    def transfer_batch_to_device(
-        self, batch: PaddedBatch, device: torch.device, dataloader_idx: int
-    ) -> PaddedBatch:
-        """The batch with its bytes on the device; sizes stay, as the net's way depends on them."""
-        fields = {name: x.to(device, non_blocking=True) for name, x in batch.fields.items()}
-        return batch._replace(fields=fields, label=batch.label.to(device, non_blocking=True))
-
     def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
         """Make all that is drawn a function of seed and pass, so that a run can be continued.
 
-        Dropout and a sampled loss draw.
+        Dropout and a sampled loss draw: in a pass that is one process's alone the same as if there
+        were no others.
         """
-        state = np.random.SeedSequence([self.seed, 1, batch_idx]).generate_state(1)
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        number = [batch_idx * processes + rank] if self.passes_whole else [batch_idx, rank]
+        state = np.random.SeedSequence([self.seed, 1, *number]).generate_state(1)
         torch.manual_seed(int(state[0]))
 
     @torch.inference_mode()

@@ -1,0 +1,104 @@
+"""One run in several processes is the same run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import train_in_float64
+
+from fcnexp import build, trainers
+from fcnexp.config import check, compose_run
+from fcnexp.errors import ConfigError
+from fcnexp.ranks import divided
+
+PASSES = ["regime.batch_size=2", "regime.accumulate=4", "regime.loss.keep=0.5"]  # with dropout
+IMAGES = ["regime.batch_size=4", "head.dropout=0"]
+CASES = {
+    "passes": PASSES,
+    "passes with replacement": [*PASSES, "regime.sampling=with_replacement", "regime.clip=1e-3"],
+    "images, mean": [*IMAGES, "regime.loss.balance=[1,2,3,4,5,6,7,8]"],
+    "images, sum": [*IMAGES, "regime.loss.reduction=sum", "data.num_val=1"],
+    "images, means": [*IMAGES, "regime.loss.reduction=image_means"],
+}
+
+
+class OtherLoss(torch.nn.Module):
+    def __init__(self, reduction, keep, cell, balance):
+        super().__init__()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """All cases in two processes, the same for all."""
+    folder = tmp_path_factory.mktemp("two")
+    program = [sys.executable, train_in_float64.__file__, "2", str(folder)]
+    cases = json.dumps(list(CASES.values()))
+    subprocess.run([*program, cases], check=True, timeout=500, cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_end_at_the_weights_of_one(case, two, tmp_path, monkeypatch):
+    monkeypatch.setenv("FCNEXP_CACHE", str(two))
+    number = list(CASES).index(case)
+    train_in_float64.train(1, tmp_path, number, CASES[case])
+    one = torch.load(tmp_path / f"{number}_0.pt")
+    first, second = (torch.load(two / f"{number}_{rank}.pt") for rank in (0, 1))
+    for alone, shared, other in zip(*(x["weights"] for x in (one, first, second)), strict=True):
+        torch.testing.assert_close(shared, alone, rtol=1e-9, atol=1e-11)
+        assert torch.equal(shared, other)
+    assert torch.equal(first["matrix"], one["matrix"]) and one["matrix"].sum() > 0
+    assert torch.equal(second["matrix"], one["matrix"])
+    together = [
+        sorted(sum(both, [])) for both in zip(first["passes"], second["passes"], strict=True)
+    ]
+    per_step = len(one["passes"]) // len(together)
+    alone = [
+        sum(one["passes"][i : i + per_step], []) for i in range(0, len(one["passes"]), per_step)
+    ]
+    assert together == [sorted(names) for names in alone]
+
+
+@pytest.mark.parametrize(
+    ("batch", "passes", "devices", "share"),
+    [
+        (1, 20, 2, (1, 10, 1, True)),
+        (8, 1, 4, (2, 1, 1, False)),
+        (3, 4, 2, (3, 2, 3, True)),
+        (4, 3, 2, (2, 3, 1, False)),
+        (1, 1, 1, (1, 1, 1, True)),
+    ],
+)
+def test_step_is_divided(batch, passes, devices, share):
+    given = [f"regime.batch_size={batch}", f"regime.accumulate={passes}"]
+    cfg = check(compose_run([*given, f"trainer.devices={devices}"]))
+    assert divided(cfg) == (devices, *share)
+
+
+def test_step_that_cannot_be_divided_says_what_to_make_it():
+    cfg = check(compose_run(["regime=heavy", "trainer.devices=2", "trainer=cpu"]))
+    with pytest.raises(ConfigError, match="batch_size=1 images .* make one of the two a multiple"):
+        build.dry_run(cfg)
+
+
+def test_loss_that_knows_of_no_other_processes_is_refused():
+    given = ["trainer.devices=2", "regime.loss._target_=test_several_processes.OtherLoss"]
+    cfg = compose_run([*given, "regime.batch_size=2"])
+    with pytest.raises(ConfigError, match="OtherLoss cannot tell how the processes share a batch"):
+        build.build_loss(cfg, 8, None)
+
+
+def test_threads_are_those_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    try:
+        trainers.set_up(compose_run(["trainer.threads=3"]))
+        assert torch.get_num_threads() == 3
+        trainers.set_up(compose_run(["trainer.threads=null"]))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
