@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import train_in_float64
+from commands import fcnexp
 
 from fcnexp import build, trainers
 from fcnexp.config import check, compose_run
@@ -20,7 +22,7 @@ CASES = {
     "passes": PASSES,
     "passes with replacement": [*PASSES, "regime.sampling=with_replacement", "regime.clip=1e-3"],
     "images, mean": [*IMAGES, "regime.loss.balance=[1,2,3,4,5,6,7,8]"],
-    "images, sum": [*IMAGES, "regime.loss.reduction=sum", "data.num_val=1"],
+    "images, sum": [*IMAGES, "regime.loss.reduction=sum", "regime.lr=1e-7", "data.num_val=1"],
     "images, means": [*IMAGES, "regime.loss.reduction=image_means"],
 }
 
@@ -102,3 +104,62 @@ def test_threads_are_those_asked_for(tmp_path, monkeypatch):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+RUN = [
+    *("data.num_train=6", "data.num_val=3", "data.side=[48,56]", "backbone.widths=[4,4,6,6,8,8]"),
+    *("regime.batch_size=2", "regime.steps=600", "regime.score_every=100", "workers=0"),
+    *("pictures=1", "logger=csv", "trainer=cpu", "trainer.devices=2", "hydra.run.dir=out"),
+]
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"fcnexp.{name}", *arguments]
+
+
+@pytest.mark.slow
+def test_run_that_is_told_to_stop_saves_and_is_gone_on_with_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path / "cache"))
+    weights = tmp_path / "out/checkpoints/last.ckpt"
+    process = subprocess.Popen(command("train", *RUN), cwd=tmp_path)
+    for _ in range(2000):
+        if weights.is_file() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 143
+    stopped = torch.load(weights)["global_step"]
+    assert 100 <= stopped < 600
+    done = subprocess.run(
+        command("train", *RUN, "resume=true"), cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"continues after step {stopped}") == 1  # one process speaks
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["steps"] == 600 and result["images"] == 3
+    given = ["checkpoint=out/checkpoints/last.ckpt", "workers=0", "trainer=cpu", "pictures=0"]
+    given += ["trainer.devices=2", "trimap=[1,3]", "hydra.run.dir=again"]
+    subprocess.run(command("evaluate", *given), cwd=tmp_path, check=True)
+    again = json.loads((tmp_path / "again/result.json").read_text())
+    assert again["scores"] == result["scores"]
+    assert (tmp_path / "again/confusion.csv").read_text() == (
+        tmp_path / "out/confusion.csv"
+    ).read_text()
+
+
+@pytest.mark.slow
+def test_job_of_a_sweep_may_have_several_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path / "cache"))
+    jobs = ["-m", *RUN[:-1], "hydra/launcher=subprocess", "hydra.launcher.n_jobs=1", "seed=0"]
+    short = ["regime.steps=3", "regime.score_every=3", "hydra.sweep.dir=out"]
+    subprocess.run(command("train", *jobs, *short), cwd=tmp_path, check=True)
+    (result,) = (tmp_path / "out").glob("*/result.json")
+    assert json.loads(result.read_text())["steps"] == 3
+
+
+def test_sweep_in_one_process_says_which_launcher_it_needs(tmp_path):
+    jobs = ["-m", *RUN[:-1], "seed=0,1", "hydra.sweep.dir=out", "dry_run=true"]
+    done = fcnexp("train", *jobs, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1
+    assert "trainer.devices=2: in a sweep" in done.stderr
+    assert "hydra/launcher=subprocess" in done.stderr
