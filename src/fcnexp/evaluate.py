@@ -52,6 +52,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     )
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
+    trainers.speed_up(cfg, task.net)
     if machine.rank() == 0:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:

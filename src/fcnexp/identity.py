@@ -16,6 +16,7 @@ from typing import Any
 FREE = (
     *("resume", "dry_run", "fail_fast", "workers", "pictures", "logger", "paper", "scale"),
     *("init.folder", "init.first.folder"),
+    *("trainer.threads", "trainer.activation_checkpointing"),
 )
 ROOTS = ("root", "sbd_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder

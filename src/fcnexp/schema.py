@@ -33,6 +33,8 @@ class TrainerChoice:
     devices: int = MISSING
     precision: str = MISSING
     tf32: bool = MISSING
+    compile: bool = MISSING
+    activation_checkpointing: bool = MISSING
     threads: int | None = MISSING
 
 

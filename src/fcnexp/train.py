@@ -102,6 +102,7 @@ def fit(
     cfg, folder = stage.cfg, stage.folder
     try:
         trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
+        trainers.speed_up(cfg, task.net)
         # The last stage's folder has the run's own.
         if machine.rank() == 0 and not (folder / records.CONFIG).exists():
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))

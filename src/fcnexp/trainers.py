@@ -14,8 +14,10 @@ from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
+from torch import nn
 
 from fcnexp.errors import ConfigError
+from fcnexp.nn.recompute import recompute_blocks
 from fcnexp.ranks import divided
 from fcnexp.task.callbacks import LAST, on_terminal, progress_bars, training_callbacks
 
@@ -102,6 +104,17 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
         "strategy": "ddp" if choice.devices > 1 else "auto",
         "use_distributed_sampler": False,  # ours deal each image to one process
     }
+
+
+def speed_up(cfg: DictConfig, net: nn.Module) -> None:
+    """Compile the net, and make it train in less memory, as `trainer` says; once for each net.
+
+    Names in a checkpoint stay. Raises ConfigError where there is no compiler.
+    """
+    if cfg.trainer.activation_checkpointing:
+        recompute_blocks(net)
+    if cfg.trainer.compile:
+        net.compile()
 
 
 def _refuse_unknown(key: str, value: str, allowed: Sequence[str]) -> None:

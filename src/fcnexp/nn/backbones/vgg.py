@@ -55,16 +55,21 @@ class VGG16(nn.Module):
         for block, (end, (_, depth)) in enumerate(zip(self.ends, BLOCKS, strict=True), start=1):
             if block > 1 and end not in self.taps:
                 break  # cut off
-            for i in range(1, depth + 1):
-                x = self.get_submodule(f"conv{block}_{i}")(x)
-                if (norm := getattr(self, f"bn{block}_{i}", None)) is not None:
-                    x = norm(x)
-                x = F.relu(x, inplace=True)
+            x = self.block(x, block, depth)
             if block == 1:
                 maps[1] = x
             if end in self.taps:
                 x = self.get_submodule(f"pool{block}")(x, switches)
                 maps[end] = x
+        return maps
+
+    def block(self, maps: Tensor, number: int, depth: int) -> Tensor:
+        """Maps (N, channels, h, w) behind the convolutions of one block, before its pooling."""
+        for i in range(1, depth + 1):
+            maps = self.get_submodule(f"conv{number}_{i}")(maps)
+            if (norm := getattr(self, f"bn{number}_{i}", None)) is not None:
+                maps = norm(maps)
+            maps = F.relu(maps, inplace=True)
         return maps
 
     def layers(self) -> dict[str, nn.Module]:
