@@ -33,7 +33,7 @@ class TrainerChoice:
     devices: int = MISSING
     precision: str = MISSING
     tf32: bool = MISSING
-    compile: bool = MISSING
+    compile: Any = MISSING
     activation_checkpointing: bool = MISSING
     threads: int | None = MISSING
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from fcnexp.task.callbacks import LAST, on_terminal, progress_bars, training_cal
 ACCELERATORS = ("auto", "cpu", "gpu")
 # No float16: a loss summed over pixels overflows it.
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
+GRAPHS = "reduce-overhead"  # torch.compile's mode that records a step's kernels in a CUDA graph
+COMPILE = (False, True, GRAPHS)
 SHORT = {"bf16": "bf16-mixed", "32": "32-true"}
 
 
@@ -93,6 +96,7 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
     if choice.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: torch sees no GPU here; choose trainer=cpu")
     on_gpu = choice.accelerator != "cpu" and torch.cuda.is_available()
+    _refuse_compile(choice.compile, on_gpu)
     if choice.devices > 1:
         _refuse_several(choice.devices, on_gpu)
     if precision == "auto":
@@ -109,12 +113,28 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
 def speed_up(cfg: DictConfig, net: nn.Module) -> None:
     """Compile the net, and make it train in less memory, as `trainer` says; once for each net.
 
-    Names in a checkpoint stay. Raises ConfigError where there is no compiler.
+    Names in a checkpoint stay. It is compiled when it is first run.
     """
     if cfg.trainer.activation_checkpointing:
         recompute_blocks(net)
     if cfg.trainer.compile:
-        net.compile()
+        net.compile(mode=None if cfg.trainer.compile is True else cfg.trainer.compile)
+
+
+def _refuse_compile(choice: Any, on_gpu: bool) -> None:
+    """Raise ConfigError where a net cannot be compiled so."""
+    if choice not in COMPILE:
+        raise ConfigError(
+            f"trainer.compile={choice}: allowed are false, true, and {GRAPHS}, which is for a GPU"
+        )
+    if choice == GRAPHS and not on_gpu:
+        raise ConfigError(f"trainer.compile={GRAPHS}: CUDA graphs want a GPU; choose true or false")
+    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
+    if choice and not any(map(shutil.which, compilers)):
+        raise ConfigError(
+            "trainer.compile=true: torch needs a C++ compiler, and there is none; apt-get install "
+            "g++, or trainer.compile=false"
+        )
 
 
 def _refuse_unknown(key: str, value: str, allowed: Sequence[str]) -> None:
