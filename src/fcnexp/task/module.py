@@ -170,8 +170,11 @@ class SegmentationTask(L.LightningModule):
         """
         rank, processes = self.trainer.global_rank, self.trainer.world_size
         number = [batch_idx * processes + rank] if self.passes_whole else [batch_idx, rank]
-        state = np.random.SeedSequence([self.seed, 1, *number]).generate_state(1)
-        torch.manual_seed(int(state[0]))
+        state = int(np.random.SeedSequence([self.seed, 1, *number]).generate_state(1)[0])
+        if self.device.type == "cpu":  # torch.manual_seed writes down who calls, for GPUs to come
+            torch.default_generator.manual_seed(state)
+        else:
+            torch.manual_seed(state)
 
     @torch.inference_mode()
     def label_image(
