@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import train_in_float64
@@ -145,6 +146,23 @@ def test_run_that_is_told_to_stop_saves_and_is_gone_on_with_and_evaluated(tmp_pa
     assert (tmp_path / "again/confusion.csv").read_text() == (
         tmp_path / "out/confusion.csv"
     ).read_text()
+
+
+@pytest.mark.slow
+def test_death_of_one_process_ends_the_other_with_a_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path / "cache"))
+    process = subprocess.Popen(
+        command("train", *RUN), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    weights = tmp_path / "out/checkpoints/last.ckpt"
+    for _ in range(2000):
+        if weights.is_file() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    (other,) = psutil.Process(process.pid).children()
+    other.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "error: another process of this run has ended" in said
 
 
 @pytest.mark.slow

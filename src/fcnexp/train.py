@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fcnexp.errors import TrainingError
+
 if TYPE_CHECKING:
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.loggers import Loggers
@@ -117,6 +119,13 @@ def fit(
         print(f"stopped by SIGTERM; the weights so far are in {folder / 'checkpoints'}")
         # Lightning's own is 0, as if all were well; of any but the first process it wants no other.
         raise SystemExit(0 if machine.rank() else 143) from None
+    except RuntimeError as error:
+        if cfg.trainer.devices == 1 or "onnection" not in str(error):
+            raise
+        raise TrainingError(
+            "another process of this run has ended, which may have said why above; resume=true "
+            "goes on from the last scoring"
+        ) from None
     return seconds
 
 

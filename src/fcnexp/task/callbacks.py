@@ -106,9 +106,16 @@ class StopTogether(Callback):
             handler = self._ask if trainer.is_global_zero else signal.SIG_IGN
             self.before = {each: signal.signal(each, handler) for each in STOPS}
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Stop, in all processes, if the first was asked to."""
-        if trainer.world_size > 1:
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop, in all processes, if the first was asked to and a step is done."""
+        if trainer.world_size > 1 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             asked = torch.tensor(float(self.asked), device=trainer.strategy.root_device)
             torch.distributed.broadcast(asked, src=0)
             if asked:
