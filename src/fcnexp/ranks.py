@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -58,3 +58,19 @@ def divided(cfg: DictConfig) -> Division:
         f"regime.accumulate={passes} passes cannot be divided among {processes} processes; make "
         f"one of the two a multiple of {processes} (a larger step may want another regime.lr)"
     )
+
+
+def share_batches(loss: Any, division: Division) -> Any:
+    """The loss, told how many processes share each batch, if they do.
+
+    Raises ConfigError where it cannot be told: the mean over a batch is of all its images.
+    """
+    if division.passes_whole:
+        return loss
+    if not hasattr(loss, "processes"):
+        raise ConfigError(
+            f"trainer.devices={division.processes}: {type(loss).__name__} cannot tell how the "
+            "processes share a batch; make regime.accumulate a multiple of that"
+        )
+    loss.processes = division.processes
+    return loss
