@@ -97,6 +97,14 @@ def test_what_changes_no_number_leaves_a_run_the_same(key):
     assert plain == changed
 
 
+@pytest.mark.parametrize("key", ["tf32", "compile"])
+def test_run_from_before_a_key_is_the_run_without_what_it_does(key):
+    now, with_it = (build.to_plain(compose_run(given)) for given in ([], [f"trainer.{key}=true"]))
+    before = build.to_plain(compose_run([]))
+    del before["trainer"][key]
+    assert digest(before) == digest(now) != digest(with_it)
+
+
 class LateLoss(FiniteLoss):
     """As on a GPU: what a loss is, is known when it is looked at."""
 
