@@ -162,7 +162,7 @@ MISTAKES = {
         ["backbone=googlenet", "init=caffemodel", "init.path=gone.caffemodel"],
         "gone.caffemodel",
     ),
-    "two devices": (["trainer.devices=2"], "trainer.devices=2: one device a run"),
+    "step of 8 images": (["trainer.devices=3"], "trainer.devices=3: a step of regime.batch_size=8"),
 }
 
 

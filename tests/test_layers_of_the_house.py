@@ -50,6 +50,7 @@ def test_walls(path):
             "schema",
             "build",
             "trainers",
+            "ranks",
             "loggers",
             "runs",
             "staging",

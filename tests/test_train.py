@@ -89,11 +89,6 @@ def test_clipping_works_with_a_fused_optimiser(voc, tmp_path):
     fit(voc, tmp_path / "0", "workers=0", "regime.clip=1e-9", "trainer.precision=bf16-mixed")
 
 
-def test_more_than_one_device_is_refused(voc, tmp_path):
-    with pytest.raises(build.ConfigError, match="trainer.devices=2: one device a run"):
-        fit(voc, tmp_path, "trainer.devices=2")
-
-
 @pytest.mark.parametrize("modality", ["rgb", "hha", "depth", "rgbd", "rgb_hha"])
 def test_every_modality_trains_scores_and_evaluates(modality, tmp_path):
     root = nyud_tree(tmp_path / "nyud", train=("5003", "5004"))

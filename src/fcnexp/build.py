@@ -19,6 +19,7 @@ from fcnexp.nn.dense import EDGES, Upsampling
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import LateFusion, Network, Stream
+from fcnexp.ranks import divided, share_batches
 from fcnexp.task.optim import parameter_groups
 
 if TYPE_CHECKING:  # Lightning: 300 MB and seconds that a net alone does not need
@@ -135,7 +136,7 @@ def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
     head = functools.partial(part, cfg, "head", backbone)
     learned = cfg.dense.get("learned", "none") != "none"
     upsampling = functools.partial(Upsampling, edges=edges_of(cfg, backbone), learned=learned)
-    between = [upsampling] if "skips" in cfg.model else []
+    between = (upsampling,) if "skips" in cfg.model else ()
     return part(cfg, "model", backbone, head, num_classes, *between)
 
 
@@ -161,10 +162,11 @@ def build_data(cfg: DictConfig) -> "SegmentationData":
             part(cfg, "data"),
             part(cfg, "augment"),
             fields=tuple(part(cfg, "modality").fields),
-            batch_size=cfg.regime.batch_size,
+            batch_size=divided(cfg).batch_size,
             num_workers=cfg.workers,
             seed=cfg.seed,
             sampling=cfg.regime.sampling,
+            block=divided(cfg).block,
         )
     except ValueError as error:
         raise ConfigError(f"regime: {error}") from None
@@ -175,15 +177,14 @@ def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -
 
     weights: of the classes, where `balance` names a rule to make them by; else None.
     """
-    if weights is not None:
-        return part(cfg, "regime.loss", balance=weights)
-    asked = cfg.regime.loss.get("balance")
+    asked = cfg.regime.loss.get("balance") if weights is None else weights
     if asked is not None and len(asked) != num_classes:
         raise ConfigError(
             f"regime.loss.balance: {len(asked)} weights, but the data set has {num_classes} "
             "classes; give one for each, or inverse, median or null"
         )
-    return part(cfg, "regime.loss")
+    settings = {} if weights is None else {"balance": weights}
+    return share_batches(part(cfg, "regime.loss", **settings), divided(cfg))
 
 
 def build_task(
@@ -197,7 +198,7 @@ def build_task(
 
     net, recipe = build_net(cfg, outputs_of(data))
     refuse_missing_field(data, recipe.fields)
-    regime = cfg.regime
+    regime, division = cfg.regime, divided(cfg)
     groups = parameter_groups(
         net,
         new=first_weights(cfg, net),
@@ -216,7 +217,8 @@ def build_task(
         optimizer=part(cfg, "regime.optimizer"),
         schedule=part(cfg, "regime.schedule"),
         seed=cfg.seed,
-        passes_per_step=regime.accumulate,
+        passes_per_step=division.accumulate,
+        passes_whole=division.passes_whole,
         masking=to_plain(cfg.masking),
         facts=net_facts(cfg, recipe, data),
     )
@@ -270,10 +272,7 @@ def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:
 
 
 def dry_run(cfg: DictConfig) -> None:
-    """Build the net without memory for weights and run shapes through it.
-
-    Raises ConfigError where the parts do not go together.
-    """
+    """Run shapes through the net, without memory for its weights. Raises ConfigError."""
     from fcnexp.trainers import machine
 
     data = build_data(cfg).data

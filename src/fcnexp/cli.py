@@ -192,7 +192,8 @@ def no_such_key(key: str, config: dict) -> str:
     node = OmegaConf.select(OmegaConf.create(config), parent) if parent else None
     own = [str(name) for name in node or () if not str(name).startswith("_")]
     has = f"; {parent} has {', '.join(own)}" if own else ""
-    near = did_you_mean(key, key_paths(config))
+    inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
+    near = f" (did you mean {inside[0]}?)" if inside else did_you_mean(key, key_paths(config))
     return f"{key}: no such key{near}{has}; --cfg job prints them all"
 
 

@@ -18,7 +18,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import runs
+    from fcnexp import machine, ranks, runs
     from fcnexp.config import check_targets, fast_ways, to_plain, typed
     from fcnexp.schema import EvaluateConfig
 
@@ -32,7 +32,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
             raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
     with fast_ways(cfg):
         pass  # it refuses what it does not know
-    runs.claim(folder)
+    ranks.silence()
+    if machine.rank() == 0:
+        runs.claim(folder)
     check_targets(plain)
     # Slow to import: not for --help, nor for a mistake.
     from fcnexp import build, trainers
@@ -56,11 +58,16 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     )
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
-    result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+    trainers.speed_up(cfg, task.net)
+    if machine.rank() == 0:
+        result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
         task.trimap = TrimapScores(len(task.class_names), widths)
     with fast_ways(cfg):
         trainer.validate(task, data, verbose=False)
+    matrices = None if task.trimap is None else task.trimap.compute()
+    if machine.rank():
+        return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
     task.eval()
     pictures.draw_predictions(
         task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names
@@ -74,8 +81,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record)
-    if task.trimap is not None:
-        bands = trimap.write_trimap(folder, widths, task.trimap.matrices, task.matrix)
+    if matrices is not None:
+        bands = trimap.write_trimap(folder, widths, matrices, task.matrix)
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot {folder / 'trimap.png'}")
     print(f"pictures {folder / 'pictures'}\nrecord {folder}")

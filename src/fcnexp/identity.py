@@ -16,7 +16,9 @@ from typing import Any
 FREE = (
     *("resume", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger", "paper", "scale"),
     *("init.folder", "init.first.folder"),
+    *("trainer.threads", "trainer.activation_checkpointing"),
 )
+LATER = ("tf32", "compile")  # of trainer: false is what there was before there were these keys
 ROOTS = ("root", "sbd_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # a data set that nothing but its root tells from another
@@ -36,6 +38,10 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
                 data.pop(root, None)
             elif isinstance(data.get(root), str):
                 data[root] = PurePath(data[root]).name
+    trainer = kept.get("trainer")
+    for name in LATER:
+        if isinstance(trainer, dict) and trainer.get(name) is False:
+            del trainer[name]
     for name in FREE:
         *nodes, last = name.split(".")
         node: Any = kept

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fcnexp import cli
+from fcnexp import cli, machine
 from fcnexp.config import to_plain
 from fcnexp.tracking import panels, tables
 from fcnexp.tracking.facts import facts_of
@@ -70,9 +70,12 @@ class CarefulLogger(WandbLogger):
 def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]:
     """The loggers of one run, which end with the block; an exception marks the run as failed.
 
-    goes_on: whether the run in this folder is continued.
+    goes_on: whether the run in this folder is continued. Of several processes the first logs.
     """
     config = to_plain(cfg)
+    if machine.rank():
+        yield Loggers([], None, config)
+        return
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if cfg.logger.tensorboard:
         loggers.append(TensorBoardLogger(folder, name="", version=TENSORBOARD))

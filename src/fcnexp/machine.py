@@ -1,4 +1,4 @@
-"""What this machine lets a process use."""
+"""What this machine lets a process use, and which of a run's processes it is."""
 
 import os
 
@@ -8,3 +8,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # macOS knows none of it
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def rank() -> int:
+    """Number of this process in its run; the first, 0, writes all that is written.
+
+    The others are started by Lightning, where `trainer.devices` is above 1.
+    """
+    return int(os.environ.get("LOCAL_RANK", "0"))

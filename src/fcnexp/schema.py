@@ -32,6 +32,10 @@ class TrainerChoice:
     accelerator: str = MISSING
     devices: int = MISSING
     precision: str = MISSING
+    tf32: bool = MISSING
+    compile: Any = MISSING
+    activation_checkpointing: bool = MISSING
+    threads: int | None = MISSING
 
 
 @dataclass

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fcnexp.errors import TrainingError
+
 if TYPE_CHECKING:
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.loggers import Loggers
@@ -20,12 +22,13 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import cli, runs, staging
+    from fcnexp import cli, machine, ranks, runs, staging
     from fcnexp.config import check, fast_ways, to_plain
     from fcnexp.reporting import records, start, tables
     from fcnexp.tracking.usable import refuse_unusable
 
     cfg = check(cfg)
+    ranks.follow(cfg)
     refuse_unusable(cfg.logger)
     trainings = staging.stages(cfg, folder)
     from fcnexp import build  # imports torch, for which most mistakes need not wait
@@ -34,7 +37,9 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
     else:
         refuse_misfits(cfg)
-    if cfg.resume:
+    if machine.rank():
+        pass  # the first process has seen to the folder, and is writing there
+    elif cfg.resume:
         runs.refuse_other_config(folder, cfg)
         if not (folder / records.CONFIG).is_file():
             print(f"nothing to continue in {folder}: this begins anew")
@@ -47,6 +52,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         from fcnexp.reporting import result
 
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
+    if len(trainings) > 1 and machine.rank() == 0:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     told = cli.what_was_typed()
     start.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
@@ -78,7 +84,7 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     """Train one net, from where an earlier run of it stopped if it may, and write its result."""
     import lightning as L
 
-    from fcnexp import build, loggers, runs
+    from fcnexp import build, loggers, machine, runs
     from fcnexp.nn.original import fixed_counts
     from fcnexp.reporting import tables
 
@@ -91,7 +97,8 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     stopped = runs.last_checkpoint(folder) if cfg.resume else None
     if stopped is not None:
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
-        runs.keep_metrics(folder, stopped.step)
+        if machine.rank() == 0:
+            runs.keep_metrics(folder, stopped.step)
         print(f"continues after step {stopped.step}, from {stopped.path}")
     with loggers.opened(cfg, folder, goes_on=stopped is not None) as logs:
         seconds = fit(stage, task, data, logs, stopped)
@@ -108,13 +115,15 @@ def fit(
     """Train, score what is not scored yet, store the weights; returns the seconds of training."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import trainers
+    from fcnexp import machine, trainers
     from fcnexp.reporting import records, result
 
     cfg, folder = stage.cfg, stage.folder
     try:
         trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
-        if not (folder / records.CONFIG).exists():  # the last stage's folder has the run's own
+        trainers.speed_up(cfg, task.net)
+        # The last stage's folder has the run's own.
+        if machine.rank() == 0 and not (folder / records.CONFIG).exists():
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
         start = time.monotonic()
         if cfg.regime.steps:
@@ -125,7 +134,15 @@ def fit(
         trainers.save_last(trainer, folder)
     except SIGTERMException:
         print(f"stopped by SIGTERM; the weights so far are in {folder / 'checkpoints'}")
-        raise SystemExit(143) from None  # Lightning's own is 0, as if all were well
+        # Lightning's own is 0, as if all were well; of any but the first process it wants no other.
+        raise SystemExit(0 if machine.rank() else 143) from None
+    except RuntimeError as error:
+        if cfg.trainer.devices == 1 or "onnection" not in str(error):
+            raise
+        raise TrainingError(
+            "another process of this run has ended, which may have said why above; resume=true "
+            "goes on from the last scoring"
+        ) from None
     return seconds
 
 
@@ -136,13 +153,18 @@ def conclude(
     logs: "Loggers",
     seconds: float,
 ) -> dict[str, Any]:
-    """Draw, write and print what a training came to; returns what result.json holds."""
-    from fcnexp import cli
+    """Draw, write and print what a training came to; returns what result.json holds.
+
+    Of several processes the first does; the others return the scores alone.
+    """
+    from fcnexp import cli, machine
     from fcnexp.reporting import pictures, result, tables
     from fcnexp.sweep import launches
     from fcnexp.task.cost import cost_facts
 
     cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
+    if machine.rank():
+        return result.plain_scores(task.matrix, task.class_names)
     task.eval()
     pictures.draw_predictions(
         task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names

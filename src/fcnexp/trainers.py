@@ -1,23 +1,34 @@
-"""The Trainers of a run: device, number format, progress."""
+"""The Trainers of a run: devices, number format, progress."""
 
 import logging
+import os
+import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
+from torch import nn
 
 from fcnexp.errors import ConfigError
+from fcnexp.nn.recompute import recompute_blocks
 from fcnexp.paths import LAST
+from fcnexp.ranks import divided
 from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 # No float16: a loss summed over pixels overflows it.
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
+GRAPHS = "reduce-overhead"  # torch.compile's mode that records a step's kernels in a CUDA graph
+COMPILE = (False, True, GRAPHS)
+SHORT = {"bf16": "bf16-mixed", "32": "32-true"}
 
 
 def build_trainer(
@@ -25,16 +36,17 @@ def build_trainer(
 ) -> L.Trainer:
     """Lightning's Trainer: as many steps as the regime says, scored now and then."""
     quiet_lightning()
-    regime = cfg.regime
-    passes = regime.steps * regime.accumulate
+    set_up(cfg)
+    regime, accumulate = cfg.regime, divided(cfg).accumulate
+    passes = regime.steps * accumulate
     return L.Trainer(
         **machine(cfg),
         default_root_dir=folder,
         max_steps=regime.steps,
         limit_train_batches=passes,  # the sampler never ends; the bar shows the whole training
-        accumulate_grad_batches=regime.accumulate,
+        accumulate_grad_batches=accumulate,
         gradient_clip_val=regime.clip,
-        val_check_interval=min(regime.score_every * regime.accumulate, passes),
+        val_check_interval=min(regime.score_every * accumulate, passes),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, passes),
@@ -56,6 +68,7 @@ def build_scorer(cfg: DictConfig, trained_in: str) -> L.Trainer:
     trained_in: precision of the checkpoint's run, which `auto` repeats, so that scores do too.
     """
     quiet_lightning()
+    set_up(cfg)
     settings = machine(cfg)
     if cfg.trainer.precision == "auto":
         settings["precision"] = trained_in
@@ -70,31 +83,95 @@ def build_scorer(cfg: DictConfig, trained_in: str) -> L.Trainer:
 
 
 def machine(cfg: DictConfig) -> dict[str, Any]:
-    """Device and number format for a Trainer. Raises ConfigError where there is no such device."""
+    """Devices and number format for a Trainer. Raises ConfigError where there are no such devices.
+
+    Several devices are as many processes, which DDP keeps at the same weights.
+    """
     choice = cfg.trainer
-    for key, allowed in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
-        if choice[key] not in allowed:
-            raise ConfigError(f"trainer.{key}={choice[key]}: allowed are {', '.join(allowed)}")
-    if choice.devices != 1:
-        raise ConfigError(
-            f"trainer.devices={choice.devices}: one device a run; start several runs instead"
-        )
+    precision = SHORT.get(choice.precision, choice.precision)
+    _refuse_unknown("accelerator", choice.accelerator, ACCELERATORS)
+    _refuse_unknown("precision", precision, PRECISIONS)
+    for key, value in (("devices", choice.devices), ("threads", choice.threads)):
+        if value is not None and value < 1:
+            raise ConfigError(f"trainer.{key}={value}: it counts from 1")
     if choice.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: torch sees no GPU here; choose trainer=cpu")
-    on_gpu = choice.accelerator == "gpu" or (
-        choice.accelerator == "auto" and torch.cuda.is_available()
-    )
-    precision = choice.precision
+    on_gpu = choice.accelerator != "cpu" and torch.cuda.is_available()
+    _refuse_compile(choice.compile, on_gpu)
+    if choice.devices > 1:
+        _refuse_several(choice.devices, on_gpu)
     if precision == "auto":
         precision = "bf16-mixed" if multiplies_bfloat16(on_gpu) else "32-true"
-    if precision == "32-true":  # else cuDNN rounds what it multiplies to 10 bits
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
     return {
         "accelerator": choice.accelerator,
         "devices": choice.devices,
         "precision": precision,
+        "strategy": "ddp" if choice.devices > 1 else "auto",
+        "use_distributed_sampler": False,  # ours deal each image to one process
     }
+
+
+def speed_up(cfg: DictConfig, net: nn.Module) -> None:
+    """Compile the net, and make it train in less memory, as `trainer` says; once for each net.
+
+    Names in a checkpoint stay. It is compiled when it is first run.
+    """
+    if cfg.trainer.activation_checkpointing:
+        recompute_blocks(net)
+    if cfg.trainer.compile:
+        net.compile(mode=None if cfg.trainer.compile is True else cfg.trainer.compile)
+
+
+def _refuse_compile(choice: Any, on_gpu: bool) -> None:
+    """Raise ConfigError where a net cannot be compiled so."""
+    if choice not in COMPILE:
+        raise ConfigError(
+            f"trainer.compile={choice}: allowed are false, true, and {GRAPHS}, which is for a GPU"
+        )
+    if choice == GRAPHS and not on_gpu:
+        raise ConfigError(f"trainer.compile={GRAPHS}: CUDA graphs want a GPU; choose true or false")
+    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
+    if choice and not any(map(shutil.which, compilers)):
+        raise ConfigError(
+            "trainer.compile=true: torch needs a C++ compiler, and there is none; apt-get install "
+            "g++, or trainer.compile=false"
+        )
+
+
+def _refuse_unknown(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        short = ", bf16 for bf16-mixed" if key == "precision" else ""
+        raise ConfigError(f"trainer.{key}={value}: allowed are {', '.join(allowed)}{short}")
+
+
+def _refuse_several(devices: int, on_gpu: bool) -> None:
+    """Raise ConfigError where a run cannot have so many processes."""
+    told = f"trainer.devices={devices}: "
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ConfigError(
+            f"{told}in a sweep it needs each job to be a process of its own; add "
+            "hydra/launcher=subprocess"
+        )
+    if on_gpu and devices > (found := torch.cuda.device_count()):
+        raise ConfigError(
+            f"{told}torch sees {found}; CUDA_VISIBLE_DEVICES says which, in a sweep "
+            "hydra.launcher.gpus=['0,1'] for each job at a time"
+        )
+
+
+def set_up(cfg: DictConfig) -> None:
+    """Tell torch how many threads to use, and how to multiply float32.
+
+    Several processes without a GPU divide the threads among them.
+    """
+    torch.backends.cudnn.allow_tf32 = cfg.trainer.tf32
+    torch.backends.cuda.matmul.allow_tf32 = cfg.trainer.tf32
+    threads = cfg.trainer.threads
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning sets them anew
+        torch.set_num_threads(threads)
+    elif cfg.trainer.devices > 1 and not torch.distributed.is_initialized():
+        torch.set_num_threads(max(1, torch.get_num_threads() // cfg.trainer.devices))
 
 
 def multiplies_bfloat16(on_gpu: bool) -> bool:
@@ -110,3 +187,5 @@ def quiet_lightning() -> None:
     """Keep Lightning's notes on devices and products from the terminal; warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # All processes log the scores of the whole set, which each has.
+    warnings.filterwarnings("ignore", message=".*recommended to use `.*sync_dist=True.*")

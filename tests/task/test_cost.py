@@ -9,15 +9,16 @@ import torch
 from torch import nn
 
 from fcnexp.task import cost as cost_module
-from fcnexp.task import module
+from fcnexp.task import module, watching
 from fcnexp.task.cost import Cost, cost_facts
 
 
 def trainer_with(cost, net, scoring):
     return SimpleNamespace(
         callbacks=[mock.Mock(), cost],
-        lightning_module=SimpleNamespace(net=net, scoring_seconds=scoring),
+        lightning_module=SimpleNamespace(net=net, scoring_seconds=lambda: scoring),
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        world_size=1,
     )
 
 
@@ -65,6 +66,7 @@ def test_rates_speed_and_memory_are_logged_every_so_many_steps():
         global_step=8,
         log_every_n_steps=10,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        world_size=1,
         fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=9)),
         loggers=[SimpleNamespace(log_metrics=lambda values, step: logged.append((step, values)))],
     )
@@ -91,11 +93,20 @@ def test_time_of_an_image_holds_the_forward_pass_and_no_more():
         fields={}, sizes=None, label=torch.zeros(1, 3, 3, dtype=torch.uint8), names=["a"]
     )
     with (
-        mock.patch.object(module.time, "perf_counter", lambda: next(seconds)),
+        mock.patch.object(watching.time, "perf_counter", lambda: next(seconds)),
         mock.patch.object(task, "forward", lambda *_, **__: torch.zeros(shape)),
     ):
         task.validation_step(batch, 0)
         task.validation_step(batch, 1)
-    assert task.scoring_seconds == [0.5, 0.25]
+    assert task.scoring_seconds() == [0.5, 0.25]
     task.on_validation_start()
-    assert task.scoring_seconds == []
+    assert task.scoring_seconds() == []
+
+
+def test_images_of_all_processes_are_counted():
+    cost = Cost()
+    play(cost, (100, 0, 6), (104, 0, 0))
+    trainer = trainer_with(cost, nn.Identity(), [])
+    trainer.world_size = 3
+    facts = cost_facts(trainer)
+    assert facts["images_per_second"] == 3 * 6 / 4 and facts["device"].endswith(", processes: 3")

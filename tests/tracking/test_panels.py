@@ -44,6 +44,7 @@ def test_the_same_images_are_picked_spread_evenly():
     picks = Panels(3, 10, lambda panels, names, step: shown.append([p.name for p in panels]))
     trainer = SimpleNamespace(
         datamodule=SimpleNamespace(val=range(9)),
+        world_size=1,
         fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=4)),
     )
     for _ in range(2):

@@ -1,15 +1,18 @@
 """Batches for training and scoring, from any pair of data sets."""
 
 import logging
+from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from fcnexp.data.collate import Batch, collate
 from fcnexp.data.folders import Chosen
 from fcnexp.data.sample import Sample, Samples
-from fcnexp.data.sampling import Draw, EndlessShuffle, ReleaseDraws
+from fcnexp.data.sampling import Dealt, Draw, EndlessShuffle, ReleaseDraws
 from fcnexp.data.splits import DataSet
 from fcnexp.data.transforms import Augment
 from fcnexp.errors import DataError
@@ -31,12 +34,35 @@ class AugmentedDraws(Dataset[Sample]):
         return self.augment(self.samples[draw.image], seed)
 
 
+class OwnShare(Dataset[Sample]):
+    """The samples that one of several processes scores: every `processes`-th.
+
+    Where none is left for it, it gets the first without a label, so that the process takes part and
+    counts nothing.
+    """
+
+    def __init__(self, samples: Samples, rank: int, processes: int) -> None:
+        self.samples = samples
+        self.indices = range(rank, len(samples), processes)
+
+    def __len__(self) -> int:
+        return max(1, len(self.indices))
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample. Raises IndexError behind the last."""
+        if not self.indices and index == 0:
+            return replace(self.samples[0], label=None)
+        return self.samples[self.indices[index]]
+
+
 class SegmentationData(L.LightningDataModule):
     """Endless random training batches; validation images one by one, whole, in list order.
 
     fields: names of those that are read. sampling: `shuffle` (`EndlessShuffle`) or
     `with_replacement` (`ReleaseDraws`); any other raises ValueError.
     first_draw: where the training draws begin, set to more than 0 to go on with a stopped run.
+    batch_size: images in a pass of one process. block: of draws, for one process before the next
+    has its turn, where the Trainer has several; see `Dealt`.
     Scores come from single images because padding changes a net's view of the border.
     """
 
@@ -50,6 +76,7 @@ class SegmentationData(L.LightningDataModule):
         num_workers: int,
         seed: int,
         sampling: str,
+        block: int = 1,
     ) -> None:
         super().__init__()
         if sampling not in _SAMPLERS:
@@ -57,7 +84,14 @@ class SegmentationData(L.LightningDataModule):
         self.data, self.augment, self.fields = data, augment, fields
         self.sampling, self.first_draw = sampling, 0
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.block = block
         self.train: Samples | None = None
+
+    def _place(self) -> tuple[int, int]:
+        """Number of this process, and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs. Raises DataError naming what is missing."""
@@ -69,23 +103,37 @@ class SegmentationData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of `batch_size` draws, without end."""
         assert self.augment is not None and self.train is not None
-        draws = AugmentedDraws(self.train, self.augment, self.seed)
-        return DataLoader(
-            draws,  # type: ignore[arg-type]  # torch names a loader after samples, not batches
-            batch_size=self.batch_size,
-            sampler=_SAMPLERS[self.sampling](len(self.train), self.seed, self.first_draw),
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            collate_fn=collate,
-        )
+        samples = AugmentedDraws(self.train, self.augment, self.seed)
+        rank, processes = self._place()
+        draws = _SAMPLERS[self.sampling](len(self.train), self.seed, self.first_draw)
+        sampler = Dealt(draws, rank=rank, processes=processes, block=self.block)
+        return self._loader(samples, batch_size=self.batch_size, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every validation image once."""
+        """Every validation image once, by one of the processes."""
+        rank, processes = self._place()
+        samples = self.val if processes == 1 else OwnShare(self.val, rank, processes)
+        return self._loader(samples, batch_size=1)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """The batch with its bytes on the device; sizes stay, since they lead the way of the net.
+
+        A GPU would have to be waited for each time it is asked for them.
+        """
+        fields = {name: x.to(device, non_blocking=True) for name, x in batch.fields.items()}
+        return batch._replace(fields=fields, label=batch.label.to(device, non_blocking=True))
+
+    def _loader(self, samples: Any, **settings: Any) -> DataLoader[Batch]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return DataLoader(
-            self.val,  # type: ignore[arg-type]  # any sequence will do
-            batch_size=1,
+            samples,
             num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=on_gpu,  # from there a GPU fetches while it works on the batch before
             collate_fn=collate,
+            **settings,
         )
 
 

@@ -54,3 +54,16 @@ class ReleaseDraws(Sampler[Draw]):
             image = int(rng.random() * self.num_images)
             if number >= self.start:
                 yield Draw(image, number)
+
+
+class Dealt(Sampler[Draw]):
+    """One process's share of a run's draws: `block` of them go to each of `processes` in turn."""
+
+    def __init__(self, draws: Sampler[Draw], *, rank: int, processes: int, block: int) -> None:
+        self.draws, self.rank, self.processes, self.block = draws, rank, processes, block
+
+    def __iter__(self) -> Iterator[Draw]:
+        """The draws that are this process's; the first block is that of rank 0."""
+        for i, draw in enumerate(self.draws):
+            if i // self.block % self.processes == self.rank:
+                yield draw

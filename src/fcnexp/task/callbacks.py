@@ -1,19 +1,25 @@
 """What happens around training: checkpoints, and progress that people can read."""
 
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from fcnexp.machine import rank
 from fcnexp.paths import LAST
 from fcnexp.task.cost import Cost
 
 log = logging.getLogger(__name__)
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ScoreLines(Callback):
@@ -59,7 +65,7 @@ class Bar(TQDMProgressBar):
 
 def on_terminal() -> bool:
     """Whether somebody is watching: bars are for a terminal, lines for a log."""
-    return sys.stderr.isatty()
+    return rank() == 0 and sys.stderr.isatty()
 
 
 def progress_bars() -> list[Callback]:
@@ -82,6 +88,49 @@ class LastCheckpoint(ModelCheckpoint):
             super().on_exception(trainer, pl_module, exception)
 
 
+class StopTogether(Callback):
+    """Lets SIGTERM and Ctrl-C end several processes of one run behind the same step.
+
+    The first process is told, and tells the others at the end of its step; these are deaf.
+    Lightning tells them within the handler, wherever they are, and what they exchange just then is
+    mixed up.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen, once Lightning does."""
+        if trainer.world_size > 1:
+            handler = self._ask if trainer.is_global_zero else signal.SIG_IGN
+            self.before = {each: signal.signal(each, handler) for each in STOPS}
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop, in all processes, if the first was asked to and a step is done."""
+        if trainer.world_size > 1 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            asked = torch.tensor(float(self.asked), device=trainer.strategy.root_device)
+            torch.distributed.broadcast(asked, src=0)
+            if asked:
+                raise SIGTERMException
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Listen no more."""
+        for each, handler in self.before.items():
+            signal.signal(each, handler)
+        self.before = {}
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
 def training_callbacks(folder: Path) -> list[Callback]:
     """The last checkpoint, a line at each scoring, and what the training cost."""
     last = LastCheckpoint(
@@ -90,4 +139,4 @@ def training_callbacks(folder: Path) -> list[Callback]:
         enable_version_counter=False,
         save_on_exception=True,
     )
-    return [last, ScoreLines(), Cost()]
+    return [last, ScoreLines(), Cost(), StopTogether()]

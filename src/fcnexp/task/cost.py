@@ -61,6 +61,7 @@ class Cost(Callback):
             seconds = self.seconds + (time.monotonic() - self.since if self.since else 0)
             if seconds > self.logged[1]:
                 speed = (self.images - self.logged[0]) / (seconds - self.logged[1])
+                speed *= trainer.world_size  # each process has as many
                 values["cost/images_per_second"] = round(speed, 2)
             log_now(trainer, values)
             self.rates, self.logged = {}, (self.images, seconds)
@@ -109,12 +110,16 @@ def cost_facts(trainer: L.Trainer) -> dict[str, Any]:
     task: Any = trainer.lightning_module
     device = trainer.strategy.root_device
     on_gpu = device.type == "cuda"
-    scoring = task.scoring_seconds
-    cpu = f"CPU, threads: {torch.get_num_threads()}"
+    scoring = task.scoring_seconds()
+    name = (
+        torch.cuda.get_device_name(device) if on_gpu else f"CPU, threads: {torch.get_num_threads()}"
+    )
+    several = f", processes: {trainer.world_size}" if trainer.world_size > 1 else ""
+    images = cost.images * trainer.world_size
     return {
-        "images_per_second": round(cost.images / cost.seconds, 2) if cost.seconds else None,
+        "images_per_second": round(images / cost.seconds, 2) if cost.seconds else None,
         "ms_per_image": round(1000 * median(scoring), 3) if scoring else None,
         "peak_memory": peak_memory(device),
         "parameters": sum(p.numel() for p in task.net.parameters()),
-        "device": torch.cuda.get_device_name(device) if on_gpu else cpu,
+        "device": name + several,
     }

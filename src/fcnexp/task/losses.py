@@ -48,6 +48,7 @@ class PixelLoss(nn.Module):
         weights = None if balance is None else torch.tensor(balance, dtype=torch.float32)
         # Not persistent: a checkpoint is the net's, and scoring it builds no loss.
         self.register_buffer("weights", weights, persistent=False)
+        self.processes = 1  # those that share each batch; their gradients are averaged
 
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
         """Loss (scalar) of scores (N, K, H, W) and label uint8 (N, H, W).
@@ -65,7 +66,9 @@ class PixelLoss(nn.Module):
             return each.sum() / scores.shape[0]
         over = (1, 2) if self.reduction == "image_means" else (0, 1, 2)
         counted = _mass(label, weights, over)
-        return (each.sum(over) / counted.where(counted > 0, 1)).sum()
+        if self.processes > 1 and self.reduction == "mean":
+            torch.distributed.all_reduce(counted)
+        return self.processes * (each.sum(over) / counted.where(counted > 0, 1)).sum()
 
     def _kept(self, label: Tensor) -> Tensor:
         """Which pixels count this time, bool (N, H, W)."""

@@ -1,6 +1,5 @@
 """The one LightningModule: any net, any regime, the paper's four scores."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -11,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fcnexp.errors import ConfigError, TrainingError
+from fcnexp.errors import ConfigError
 from fcnexp.task.masking import mask
-from fcnexp.task.scores import SegmentationScores
+from fcnexp.task.scores import SegmentationScores, scores_of
 from fcnexp.task.trimap import TrimapScores
+from fcnexp.task.watching import FiniteLoss, Stopwatch
 
 
 class InputRecipe(Protocol):
@@ -51,8 +51,9 @@ class SegmentationTask(L.LightningModule):
     groups: the optimiser's parameter groups; optimizer: from these to an optimiser;
     schedule: from optimiser and number of steps to a scheduler that is stepped after every step.
     facts: plain values stored in checkpoints, enough to build the net anew.
-    seed, passes_per_step: what dropout and the loss draw follows from the seed and the pass; see
-        `on_train_batch_start`.
+    seed: what dropout and the loss draw follows from it and the pass; see `on_train_batch_start`.
+    passes_per_step: of this process. passes_whole: of several processes each has passes of its own,
+        else they share each pass.
     masking: what is hidden from the net by the label in `train` and in `test`: a side that
         `task.masking.mask` knows, or None; None for neither.
     """
@@ -70,6 +71,7 @@ class SegmentationTask(L.LightningModule):
         facts: dict[str, Any] | None = None,
         seed: int = 0,
         passes_per_step: int = 1,
+        passes_whole: bool = True,
         masking: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__()
@@ -77,13 +79,11 @@ class SegmentationTask(L.LightningModule):
         self.loss, self.groups = loss, groups
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
-        self.seed, self.passes_per_step = seed, passes_per_step
+        self.seed, self.passes_per_step, self.passes_whole = seed, passes_per_step, passes_whole
         self.masking = masking or {"train": None, "test": None}
         self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
-        # Seconds per image of the last scoring, one at a time: from the stored bytes on the device
-        # to the label map there, so that neither reading nor counting is in them.
-        self.scoring_seconds: list[float] = []
+        self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
         self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
         self.scored_step = -1  # step after which the whole validation set was last scored
 
@@ -126,25 +126,22 @@ class SegmentationTask(L.LightningModule):
         side = self.masking["train"]
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         loss = self.loss(scores, batch.label)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"loss is {loss.item()} at step {self.global_step}, on {', '.join(batch.names)}: "
-                "lower regime.lr, or set regime.clip"
-            )
+        self.finite.watch(loss, self.global_step, batch.names)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 
     def on_validation_start(self) -> None:
-        """Forget how long the scoring before took."""
-        self.scoring_seconds = []
+        """Forget how long the scoring before took. Raises TrainingError if the last loss is bad."""
+        self.finite.look()
+        self.stopwatch = Stopwatch()
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Count one batch; returns its predictions, uint8 (N, H, W), for who shows them."""
         side = self.masking["test"]
-        start = self._now()
+        start = self.stopwatch.begin(self.device)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         prediction = best_class(scores, axis=1)
-        self.scoring_seconds.append((self._now() - start) / len(batch.names))
+        self.stopwatch.end(start, len(batch.names))
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
@@ -152,25 +149,33 @@ class SegmentationTask(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""
-        scores = self.scores.compute()
+        with self.scores.sync_context():  # within it, the matrix is that of all processes
+            self.matrix = self.scores.matrix.cpu().clone()
+        scores = scores_of(self.matrix)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
-        self.matrix = self.scores.matrix.cpu().clone()
         self.scored_step = self.global_step
         self.scores.reset()
 
-    def _now(self) -> float:
-        """Seconds of a clock, once the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+    def scoring_seconds(self) -> list[float]:
+        """Seconds per image of the last scoring, one at a time.
+
+        From the stored bytes on the device to the label map there: neither reading nor counting.
+        """
+        return self.stopwatch.seconds()
 
     def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
         """Make all that is drawn a function of seed and pass, so that a run can be continued.
 
-        Dropout and a sampled loss draw.
+        Dropout and a sampled loss draw: in a pass that is one process's alone the same as if there
+        were no others.
         """
-        state = np.random.SeedSequence([self.seed, 1, batch_idx]).generate_state(1)
-        torch.manual_seed(int(state[0]))
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        number = [batch_idx * processes + rank] if self.passes_whole else [batch_idx, rank]
+        state = int(np.random.SeedSequence([self.seed, 1, *number]).generate_state(1)[0])
+        if self.device.type == "cpu":  # torch.manual_seed writes down who calls, for GPUs to come
+            torch.default_generator.manual_seed(state)
+        else:
+            torch.manual_seed(state)
 
     @torch.inference_mode()
     def label_image(
@@ -213,7 +218,11 @@ class SegmentationTask(L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `evaluate` and `predict` need to rebuild the net."""
+        """Add what `evaluate` and `predict` need to rebuild the net.
+
+        Raises TrainingError where the last loss was not finite: the weights are spoilt.
+        """
+        self.finite.look()
         checkpoint["fcnexp"] = self.facts
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -28,7 +28,8 @@ class Panel(NamedTuple):
 class Panels(Callback):
     """Picks some images out of each scoring and hands them on, as they were scored.
 
-    count: how many, spread evenly over the validation images. side: longest side in pixels. show:
+    count: how many, spread evenly over the validation images, or, of several processes, over the
+    first one's. side: longest side in pixels. show:
     is given the panels, the classes' names, and the step.
     """
 
@@ -41,7 +42,8 @@ class Panels(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Choose."""
-        images = len(trainer.datamodule.val)  # type: ignore[attr-defined]  # set late
+        whole = len(trainer.datamodule.val)  # type: ignore[attr-defined]  # set late
+        images = -(-whole // trainer.world_size)
         last = max(1, self.count - 1)
         self.chosen = {round(i * (images - 1) / last) for i in range(self.count)}
         self.panels = []

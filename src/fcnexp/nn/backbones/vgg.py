@@ -57,21 +57,24 @@ class VGG16(nn.Module):
         for block, end in enumerate(self.ends, start=1):
             if block > 1 and end not in self.taps:
                 break  # cut off
-            x = self.convolved(block, x)
+            x = self.block(x, block)
             if block == 1:
                 maps[1] = x
             if end in self.taps:
                 x = maps[end] = self.get_submodule(f"pool{block}")(x, switches)
         return maps
 
-    def convolved(self, block: int, maps: Tensor) -> Tensor:
-        """Maps behind the convolutions of a block, counted from 1."""
-        for i, layer in enumerate(self.convolutions(block), start=1):
+    def block(self, maps: Tensor, number: int, padding: tuple[int, int] | None = None) -> Tensor:
+        """Maps (N, channels, h, w) behind a block's convolutions, before its pooling.
+
+        number: counts from 1. padding: of rows and columns, instead of the layers' own.
+        """
+        for i, layer in enumerate(self.convolutions(number), start=1):
             if self.batch_norm:
-                norm = self.get_submodule(f"bn{block}_{i}")
+                norm = self.get_submodule(f"bn{number}_{i}")
                 maps = F.relu(norm(layer(maps)), inplace=True)
             else:
-                maps = conv_relu(layer, maps)
+                maps = conv_relu(layer, maps, padding)
         return maps
 
     def convolutions(self, block: int) -> list[nn.Conv2d]:

@@ -98,9 +98,7 @@ def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Te
     for block, stride in enumerate(trunk.ends[: len(_BLOCKS)], start=1):
         before, after = ([axis[i] for axis in axes] for i in (block - 1, block))
         x = _surround(x, far, _margins(before, after, BLOCKS[block - 1][1]))
-        for layer in trunk.convolutions(block):
-            x = conv_relu(layer, x, (0, 0))
-        x = F.max_pool2d(x, 2)
+        x = F.max_pool2d(trunk.block(x, block, (0, 0)), 2)
         rows, columns = after
         edges = template[block - 1]
         far = edges[..., rows.lead : rows.lead + 1, columns.lead : columns.lead + 1]
@@ -108,7 +106,7 @@ def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Te
             maps[stride] = _lay(x, _stretch(edges, rows, columns), rows.first, columns.first)
     if trunk.ends[-1] in wanted:
         pool5 = trunk.get_submodule("pool5")
-        maps[trunk.ends[-1]] = pool5(trunk.convolved(len(BLOCKS), maps[_STEP]))
+        maps[trunk.ends[-1]] = pool5(trunk.block(maps[_STEP], len(BLOCKS)))
     return maps
 
 

@@ -1,0 +1,132 @@
+"""What `trainer` is told, it does."""
+
+import shutil
+
+import pytest
+import torch
+from commands import fcnexp
+
+from fcnexp import build, trainers
+from fcnexp.config import check, compose_run
+from fcnexp.errors import ConfigError, TrainingError
+from fcnexp.identity import digest
+from fcnexp.task.watching import FiniteLoss
+
+
+def settings(*overrides: str) -> dict:
+    return trainers.machine(check(compose_run(["trainer=cpu", *overrides])))
+
+
+@pytest.mark.parametrize(
+    ("given", "precision"),
+    [("bf16", "bf16-mixed"), ("bf16-mixed", "bf16-mixed"), ("32", "32-true"), (32, "32-true")],
+)
+def test_short_precisions_mean_the_long_ones(given, precision):
+    assert settings(f"trainer.precision={given}")["precision"] == precision
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.precision=fp8", "precision=fp8: allowed are auto, 32-true, .*, bf16 for bf16-m"),
+        ("trainer.devices=0", "trainer.devices=0: it counts from 1"),
+        ("trainer.threads=0", "trainer.threads=0: it counts from 1"),
+        ("trainer.compile=fast", "trainer.compile=fast: allowed are false, true, and reduce-ove"),
+        ("trainer.compile=reduce-overhead", "CUDA graphs want a GPU"),
+    ],
+)
+def test_wrong_value_is_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(override)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="torch needs a C.. compiler, and there is none"):
+        settings("trainer.compile=true")
+
+
+@pytest.mark.parametrize("key", ["precision=bf16", "compile=true", "devices=2", "tf32=true"])
+def test_key_without_its_group_is_told_where_it_is(key, tmp_path):
+    done = fcnexp("train", key, folder=tmp_path, cache=tmp_path)
+    name = key.partition("=")[0]
+    assert done.returncode == 1 and f"(did you mean trainer.{name}?)" in done.stderr
+
+
+def test_compiled_net_has_the_names_of_the_plain_one():
+    cfg = check(compose_run(["trainer=cpu", "trainer.compile=true"]))
+    net, _ = build.build_net(cfg, {"class": 4})
+    names = list(net.state_dict())
+    trainers.speed_up(cfg, net)
+    assert list(net.state_dict()) == names and net._compiled_call_impl is not None
+
+
+@pytest.mark.slow
+def test_compiled_net_scores_and_learns_as_the_plain_one():
+    """Minutes of compiling; two sizes, of which the second makes sizes symbols."""
+    cfg = check(compose_run(["trainer=cpu", "trainer.compile=true"]))
+    net, _ = build.build_net(cfg, {"class": 4})
+    for size in ((64, 80), (70, 75)):
+        image = torch.randn(2, 3, *size)
+        plain = net.forward({"rgb": image})
+        plain.square().mean().backward()
+        gradients = [p.grad.clone() for p in net.parameters() if p.requires_grad]
+        net.zero_grad()
+        trainers.speed_up(cfg, net)
+        scores = net({"rgb": image})
+        scores.square().mean().backward()
+        torch.testing.assert_close(scores, plain, rtol=1e-4, atol=1e-5)
+        compiled = [p.grad for p in net.parameters() if p.requires_grad]
+        for one, other in zip(gradients, compiled, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        net.zero_grad()
+
+
+def test_tf32_is_as_chosen():
+    for chosen in (True, False):
+        trainers.set_up(compose_run([f"trainer.tf32={str(chosen).lower()}"]))
+        assert torch.backends.cudnn.allow_tf32 is chosen
+        assert torch.backends.cuda.matmul.allow_tf32 is chosen
+
+
+@pytest.mark.parametrize("key", ["threads=2", "activation_checkpointing=true"])
+def test_what_changes_no_number_leaves_a_run_the_same(key):
+    plain, changed = (
+        digest(build.to_plain(compose_run(given))) for given in ([], [f"trainer.{key}"])
+    )
+    assert plain == changed
+
+
+@pytest.mark.parametrize("key", ["tf32", "compile"])
+def test_run_from_before_a_key_is_the_run_without_what_it_does(key):
+    now, with_it = (build.to_plain(compose_run(given)) for given in ([], [f"trainer.{key}=true"]))
+    before = build.to_plain(compose_run([]))
+    del before["trainer"][key]
+    assert digest(before) == digest(now) != digest(with_it)
+
+
+class LateLoss(FiniteLoss):
+    """As on a GPU: what a loss is, is known when it is looked at."""
+
+    def watch(self, loss, step, names):
+        self.look()
+        self.pending = (loss, None, step, names)
+
+
+def test_bad_loss_is_told_with_its_own_step_and_images():
+    for watch in (FiniteLoss(), LateLoss()):
+        watch.watch(torch.tensor(1.0), 6, ["a"])
+        with pytest.raises(TrainingError, match="loss is nan at step 7, on b, c: lower regime.lr"):
+            watch.watch(torch.tensor(float("nan")), 7, ["b", "c"])
+            watch.watch(torch.tensor(1.0), 8, ["d"])
+        watch.look()  # told once
+
+
+def test_spoilt_weights_are_not_stored():
+    cfg = check(compose_run(["trainer=cpu"]))
+    data = build.build_data(cfg)
+    task = build.build_task(cfg, data.data)
+    task.finite = LateLoss()
+    task.finite.watch(torch.tensor(float("inf")), 7, ["a"])
+    with pytest.raises(TrainingError, match="loss is inf at step 7, on a"):
+        task.on_save_checkpoint({})
