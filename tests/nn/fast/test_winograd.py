@@ -54,3 +54,12 @@ def test_rounding_in_float32_is_like_a_plain_convolutions():
     found = convolve(maps.relu(), transform_weights(weight), bias, (1, 1), relu=False)
     assert (found - exact).abs().max() < 1e-5 * exact.abs().max()
     assert found.is_contiguous(memory_format=LAST)
+
+
+@pytest.mark.parametrize(("step", "padding"), [(2, (2, 2)), (3, (0, 4)), (4, (3, 1))])
+def test_a_filter_spread_by_zeros_is_a_plain_one_on_split_maps(step, padding):
+    maps, weight, bias = made_up(2, 4, 17, 22, 3)
+    truth = F.conv2d(maps, weight, bias, padding=padding, dilation=step)
+    parts = winograd.split(maps, step, padding)
+    found = winograd.join(F.conv2d(parts, weight, bias), step, tuple(truth.shape[-2:]))
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-12)

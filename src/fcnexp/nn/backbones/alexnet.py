@@ -1,9 +1,9 @@
 """AlexNet as the paper used it (Caffe's, one tower with groups). Source: voc-fcn-alexnet."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import PublishedWeights, Tap, refuse_pool5_stride
+from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.pooling import MaxPool, Switches
@@ -50,16 +50,16 @@ class AlexNet(nn.Module):
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
         """Maps by stride of an image (N, C, H, W); see `Backbone`."""
         deepest = max(self.taps)
-        conv1 = F.relu(self.conv1(image), inplace=True)
+        conv1 = conv_relu(self.conv1, image)
         if deepest == 4:
             return {4: conv1}
         norm1 = self.norm1(self.pool1(conv1, switches))
         if deepest == 8:
             return {4: conv1, 8: norm1}
-        norm2 = self.norm2(self.pool2(F.relu(self.conv2(norm1), inplace=True), switches))
-        conv3 = F.relu(self.conv3(norm2), inplace=True)
-        conv4 = F.relu(self.conv4(conv3), inplace=True)
-        conv5 = F.relu(self.conv5(conv4), inplace=True)
+        norm2 = self.norm2(self.pool2(conv_relu(self.conv2, norm1), switches))
+        conv3 = conv_relu(self.conv3, norm2)
+        conv4 = conv_relu(self.conv4, conv3)
+        conv5 = conv_relu(self.conv5, conv4)
         maps = {4: conv1, 8: norm1, 16: conv5}
         if hasattr(self, "pool5"):
             maps[deepest] = self.pool5(conv5, switches)

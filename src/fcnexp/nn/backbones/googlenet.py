@@ -1,10 +1,10 @@
 """GoogLeNet as published in the BVLC zoo: response normalisation, no batch normalisation."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import PublishedWeights, Tap
+from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.pooling import MaxPool, Switches
@@ -42,12 +42,12 @@ class Inception(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(N, in, H, W) to (N, channels, H, W)."""
         branches = [
-            self.conv1(maps),
-            self.conv3(F.relu(self.reduce3(maps), inplace=True)),
-            self.conv5(F.relu(self.reduce5(maps), inplace=True)),
-            self.project(self.pool(maps)),
+            conv_relu(self.conv1, maps),
+            conv_relu(self.conv3, conv_relu(self.reduce3, maps)),
+            conv_relu(self.conv5, conv_relu(self.reduce5, maps)),
+            conv_relu(self.project, self.pool(maps)),
         ]
-        return F.relu(torch.cat(branches, dim=1), inplace=True)
+        return torch.cat(branches, dim=1)
 
     def layers(self, block: str) -> dict[str, nn.Module]:
         """Convolutions by original name, in the original order."""
@@ -98,13 +98,11 @@ class GoogLeNet(nn.Module):
 
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
         """Maps by stride of an image (N, C, H, W); see `Backbone`."""
-        conv1 = F.relu(self.conv1(image), inplace=True)
+        conv1 = conv_relu(self.conv1, image)
         if max(self.taps) == 2:
             return {2: conv1}
         norm1 = self.norm1(self.pool1(conv1, switches))
-        norm2 = self.norm2(
-            F.relu(self.conv2(F.relu(self.reduce2(norm1), inplace=True)), inplace=True)
-        )
+        norm2 = self.norm2(conv_relu(self.conv2, conv_relu(self.reduce2, norm1)))
         maps = {2: conv1, 4: norm2}
         if max(self.taps) == 4:
             return maps

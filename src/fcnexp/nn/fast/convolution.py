@@ -46,13 +46,7 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
     assert layer.bias is not None
     learning = torch.is_grad_enabled() and (maps.requires_grad or learns(layer))
     if _is_winograd(layer, maps, dtype):
-        if learning:
-            maps = maps.to(layer.weight.dtype)
-            made = winograd.Convolution.apply(maps, layer.weight, layer.bias, pad)
-        else:
-            weights = _prepared(layer, "winograd", lambda: winograd.transform_weights(layer.weight))
-            made = winograd.convolve(maps, weights, layer.bias, pad, relu=True)
-        return made.to(dtype)
+        return _by_winograd(layer, maps, pad, learning).to(dtype)
     if _is_matrix(layer, maps, pad):
         if learning:
             return matrix.Convolution.apply(maps, layer.weight, layer.bias, dtype)
@@ -62,6 +56,27 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
         return _plainly(layer, maps, padding)
     weight = _prepared(layer, dtype, lambda: packed.pack(layer, dtype, maps.shape))
     return packed.convolve_packed(layer, weight, maps, pad)
+
+
+def _by_winograd(
+    layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...], learning: bool
+) -> Tensor:
+    def run(part: Tensor, pad: tuple[int, ...]) -> Tensor:
+        if learning:
+            part = part.to(layer.weight.dtype)
+            return winograd.Convolution.apply(part, layer.weight, layer.bias, pad)
+        weights = _prepared(layer, "winograd", lambda: winograd.transform_weights(layer.weight))
+        return winograd.convolve(part, weights, layer.bias, pad, relu=True)
+
+    spread = layer.dilation[0]  # in a rarefied net, above 1
+    if spread == 1:
+        return run(maps, padding)
+    height, width = (
+        side + 2 * (pad - spread) for side, pad in zip(maps.shape[-2:], padding, strict=True)
+    )
+    return winograd.join(
+        run(winograd.split(maps, spread, padding), (0, 0)), spread, (height, width)
+    )
 
 
 def _plainly(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None) -> Tensor:
@@ -92,14 +107,15 @@ def _is_winograd(layer: nn.Conv2d, maps: Tensor, dtype: torch.dtype) -> bool:
         return False
     if dtype == torch.bfloat16 and _has_tiles():
         return False
-    plain = (layer.kernel_size, layer.stride, layer.dilation, layer.groups)
+    spread = layer.dilation[0]
+    form = (layer.kernel_size, layer.stride, layer.dilation, layer.groups)
     fewer, more = sorted((layer.in_channels, layer.out_channels))
     least = _WINOGRAD_FROM[dtype]
     return (
-        plain == ((3, 3), (1, 1), (1, 1), 1)
+        form == ((3, 3), (1, 1), (spread, spread), 1)
         and fewer >= least[0]
         and more >= least[1]
-        and min(maps.shape[-2:]) >= _FEW
+        and min(maps.shape[-2:]) >= _FEW * spread
     )
 
 

@@ -142,6 +142,30 @@ def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, ...], matrix: Tenso
     return torch.mm(matrix, tiles.reshape(SEEN**2, -1).to(matrix.dtype)).view(SEEN**2, -1, channels)
 
 
+def split(maps: Tensor, step: int, padding: tuple[int, ...]) -> Tensor:
+    """Padded maps (N, C, H, W) as (step^2 N, C, h, w): each has every step-th cell of an image.
+
+    What a filter with its weights `step` cells apart sees of the one lies side by side in the
+    other. Filled up by 0 behind.
+    """
+    images, channels, height, width = maps.shape
+    (top, left), sides = padding, (height + 2 * padding[0], width + 2 * padding[1])
+    bottom, right = (pad + -side % step for pad, side in zip(padding, sides, strict=True))
+    last = F.pad(maps.permute(0, 2, 3, 1), (0, 0, left, right, top, bottom))
+    cells = last.view(images, last.shape[1] // step, step, last.shape[2] // step, step, channels)
+    cells = cells.permute(2, 4, 0, 1, 3, 5).reshape(-1, *cells.shape[1::2])
+    return cells.permute(0, 3, 1, 2)
+
+
+def join(parts: Tensor, step: int, size: tuple[int, int]) -> Tensor:
+    """Undo `split`, of maps without padding: (step^2 N, C, h, w) to (N, C, *size)."""
+    cells = parts.permute(0, 2, 3, 1)
+    height, width, channels = cells.shape[1:]
+    cells = cells.reshape(step, step, -1, height, width, channels).permute(2, 3, 0, 4, 1, 5)
+    whole = cells.reshape(-1, step * height, step * width, channels)
+    return whole[:, : size[0], : size[1]].permute(0, 3, 1, 2)
+
+
 class Convolution(torch.autograd.Function):
     """A layer's 3x3 convolution and ReLU, whose gradients go the same way."""
 
