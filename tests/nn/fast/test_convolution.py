@@ -28,8 +28,8 @@ def layer_and_maps(way, dtype=torch.float32):
 
 
 def plainly(layer, maps):
-    return F.relu(F.conv2d(maps, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation,
-                           layer.groups))  # fmt: skip
+    form = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return F.relu(F.conv2d(maps, layer.weight, layer.bias, *form))
 
 
 @pytest.fixture
