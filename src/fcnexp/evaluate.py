@@ -63,6 +63,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
         task.trimap = TrimapScores(len(task.class_names), widths)
+    shown = pictures.spread_evenly(len(data.val), cfg.pictures)
+    task.keep = frozenset(data.val.ids[i] for i in shown)
     with fast_ways(cfg):
         trainer.validate(task, data, verbose=False)
     matrices = None if task.trimap is None else task.trimap.compute()
@@ -70,7 +72,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
     task.eval()
     pictures.draw_predictions(
-        task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names
+        task.prediction_of, data.val, cfg.pictures, folder / "pictures", task.class_names
     )
     facts = {
         "checkpoint": str(cfg.checkpoint),

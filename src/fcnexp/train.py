@@ -116,7 +116,7 @@ def fit(
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from fcnexp import machine, trainers
-    from fcnexp.reporting import records, result
+    from fcnexp.reporting import pictures, records, result
 
     cfg, folder = stage.cfg, stage.folder
     try:
@@ -125,6 +125,8 @@ def fit(
         # The last stage's folder has the run's own.
         if machine.rank() == 0 and not (folder / records.CONFIG).exists():
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+        shown = pictures.spread_evenly(len(data.val), cfg.pictures)
+        task.keep = frozenset(data.val.ids[i] for i in shown)
         start = time.monotonic()
         if cfg.regime.steps:
             trainer.fit(task, data, ckpt_path=stopped and stopped.path)
@@ -167,7 +169,7 @@ def conclude(
         return result.plain_scores(task.matrix, task.class_names)
     task.eval()
     pictures.draw_predictions(
-        task.label_image, data.val, cfg.pictures, folder / "pictures", task.class_names
+        task.prediction_of, data.val, cfg.pictures, folder / "pictures", task.class_names
     )
     facts = {
         "seed": cfg.seed,

@@ -63,3 +63,19 @@ def test_unknown_order_and_empty_recipe_are_refused():
         Colour(order="gbr", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="give at least one of rgb, depth and hha"):
         early()
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+@pytest.mark.parametrize("std", [(1, 1, 1), (58.395, 57.12, 57.375)])
+def test_colour_in_one_pass_is_the_formula_to_the_bit(order, std):
+    mean = (104.00699, 116.66877, 122.67892)
+    stored = torch.arange(256, dtype=torch.uint8).repeat(2, 3, 3, 1)
+    stored[:, 1] = stored[:, 1].flip(-1)
+    found = Colour(order, mean, std).apply(stored)
+    x = stored.flip(1) if order == "bgr" else stored
+    assert torch.equal(found, (x.float() - column(mean)) / column(std))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def column(values):
+    return torch.tensor(values).view(1, -1, 1, 1)

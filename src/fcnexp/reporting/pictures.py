@@ -70,7 +70,7 @@ def thumbnail(picture: np.ndarray, side: int = 240) -> np.ndarray:
 
 
 def draw_predictions(
-    label_image: Callable[[dict[str, Tensor], Tensor | None], tuple[Tensor, Tensor]],
+    prediction_of: Callable[[str, dict[str, Tensor], Tensor | None], Tensor],
     samples: Sequence[Sample],
     count: int,
     folder: Path,
@@ -78,19 +78,23 @@ def draw_predictions(
 ) -> None:
     """Write pictures of some predictions, spread evenly over the samples.
 
-    label_image: an image's fields by name, and its label, by which the net may be shown only a part
-    of it, to its prediction, uint8 (H, W), and scores.
+    prediction_of: an image's name, its fields by name, and its label, by which the net may be shown
+        only a part of it, to its prediction, uint8 (H, W).
     """
-    chosen = sorted({round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)})
     drawn = []
-    for index in chosen:
+    for index in spread_evenly(len(samples), count):
         sample = samples[index]
-        prediction, _ = label_image(sample.fields, sample.label)
+        prediction = prediction_of(sample.name, sample.fields, sample.label)
         rgb = as_picture(sample.fields)
         assert sample.label is not None
         drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))
     if drawn:
         write_panels(folder, drawn, class_names)
+
+
+def spread_evenly(length: int, count: int) -> list[int]:
+    """Places of at most `count` of so many samples, the first and the last among them."""
+    return sorted({round(i * (length - 1) / max(1, count - 1)) for i in range(count)})
 
 
 def as_picture(fields: dict[str, Tensor]) -> np.ndarray:

@@ -85,6 +85,8 @@ class SegmentationTask(L.LightningModule):
         self.scores = SegmentationScores(len(class_names))
         self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
         self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
+        self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
+        self.kept: dict[str, Tensor] = {}
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -133,7 +135,7 @@ class SegmentationTask(L.LightningModule):
     def on_validation_start(self) -> None:
         """Forget how long the scoring before took. Raises TrainingError if the last loss is bad."""
         self.finite.look()
-        self.stopwatch = Stopwatch()
+        self.stopwatch, self.kept = Stopwatch(), {}
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Count one batch; returns its predictions, uint8 (N, H, W), for who shows them."""
@@ -142,6 +144,9 @@ class SegmentationTask(L.LightningModule):
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         prediction = best_class(scores, axis=1)
         self.stopwatch.end(start, len(batch.names))
+        for name, one, (h, w) in zip(batch.names, prediction, batch.sizes.tolist(), strict=True):
+            if name in self.keep:
+                self.kept[name] = one[:h, :w].cpu()
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
@@ -176,6 +181,10 @@ class SegmentationTask(L.LightningModule):
             torch.default_generator.manual_seed(state)
         else:
             torch.manual_seed(state)
+
+    def prediction_of(self, name: str, fields: dict[str, Tensor], label: Tensor | None) -> Tensor:
+        """Prediction of one image, uint8 (H, W): the last scoring's if it was kept, else anew."""
+        return self.kept[name] if name in self.kept else self.label_image(fields, label)[0]
 
     @torch.inference_mode()
     def label_image(
