@@ -119,7 +119,7 @@ def label_picture(
             found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
-            label[place] = kept.argmax(0).to("cpu", torch.uint8).numpy()
+            label[place] = kept.max(0).indices.to("cpu", torch.uint8).numpy()
             if scores is not None:
                 # Opened anew each time: what is mapped counts as this process's memory.
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()

@@ -43,8 +43,8 @@ def furthest(found: Tensor, truth: Tensor) -> float:
 @pytest.fixture
 def templates(monkeypatch):
     """Sizes of the templates that were computed."""
-    sizes, compute = [], border._zeros_maps
-    monkeypatch.setattr(border, "_zeros_maps", lambda t, s: sizes.append(s) or compute(t, s))
+    sizes, compute = [], border._compute
+    monkeypatch.setattr(border, "_compute", lambda t, s, w: sizes.append(s) or compute(t, s, w))
     return sizes
 
 

@@ -22,7 +22,7 @@ from fcnexp.nn.fast.switches import taken
 
 _BLOCKS = BLOCKS[:-1]  # those whose maps have a window: in the fifth, edges reach the image's
 _STEP = 2 ** len(_BLOCKS)  # pixels between cells behind them
-_KEPT = 64  # templates at once: one for each pair of sizes modulo 16, of a megabyte or so
+_KEPT = 64  # templates at once: one for each pair of sizes modulo 16, 0.4 MB each for FCN-8s
 
 
 class Reach(NamedTuple):
@@ -92,7 +92,8 @@ def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Te
         return trunk(image)
     assert isinstance(trunk, VGG16)
     axes = [reaches(pixels, trunk.pad) for pixels in image.shape[-2:]]
-    template = _template(trunk, tuple(template_length(axis[0].length) for axis in axes), image)
+    size = tuple(template_length(axis[0].length) for axis in axes)
+    template = _template(trunk, size, frozenset(wanted), image)
     far = image.new_zeros(1, image.shape[1], 1, 1)
     x, maps = image, {}
     for block, stride in enumerate(trunk.ends[: len(_BLOCKS)], start=1):
@@ -100,10 +101,10 @@ def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Te
         x = _surround(x, far, _margins(before, after, BLOCKS[block - 1][1]))
         x = F.max_pool2d(trunk.block(x, block, (0, 0)), 2)
         rows, columns = after
-        edges = template[block - 1]
-        far = edges[..., rows.lead : rows.lead + 1, columns.lead : columns.lead + 1]
-        if stride in wanted or block == len(_BLOCKS):
-            maps[stride] = _lay(x, _stretch(edges, rows, columns), rows.first, columns.first)
+        far = template.far[block - 1]
+        if stride in template.edges:
+            edges = _stretch(template.edges[stride], rows, columns)
+            maps[stride] = _lay(x, edges, rows.first, columns.first)
     if trunk.ends[-1] in wanted:
         pool5 = trunk.get_submodule("pool5")
         maps[trunk.ends[-1]] = pool5(trunk.block(maps[_STEP], len(BLOCKS)))
@@ -165,37 +166,54 @@ def _stretch(edges: Tensor, rows: Reach, columns: Reach) -> Tensor:
     return edges
 
 
-_templates: "WeakKeyDictionary[VGG16, tuple[Snapshot, dict[object, list[Tensor]]]]"
+class Template(NamedTuple):
+    """What a net's maps are of an image of zeros.
+
+    far: of pool1 to pool4, the value far from every edge, (1, C, 1, 1). edges: by stride, those of
+    the maps that are wanted, (1, C, h, w), as small as they can be.
+    """
+
+    far: list[Tensor]
+    edges: dict[int, Tensor]
+
+
+_templates: "WeakKeyDictionary[VGG16, tuple[Snapshot, dict[object, Template]]]"
 _templates = WeakKeyDictionary()
 
 
-def _template(trunk: VGG16, size: tuple[int, ...], like: Tensor) -> list[Tensor]:
-    """pool1 to pool4, (1, C, h, w), of an image of zeros, conv1_1's map of which has this size."""
+def _template(
+    trunk: VGG16, size: tuple[int, ...], wanted: frozenset[int], like: Tensor
+) -> Template:
+    """The template of a size of conv1_1's map: kept as long as the weights are what they are."""
     layers = [layer for block in range(1, len(_BLOCKS) + 1) for layer in trunk.convolutions(block)]
     if torch.compiler.is_compiling() or any(learns(layer) for layer in layers):
-        return _zeros_maps(trunk, size)
+        return _compute(trunk, size, wanted)
     held = _templates.get(trunk)
     if held is None or not held[0].holds(layers):
         held = _templates[trunk] = (Snapshot(layers), {})
     device = like.device.type
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    key = (size, autocast, torch.is_inference_mode_enabled())
+    key = (size, wanted, autocast, torch.is_inference_mode_enabled())
     if key not in held[1]:
         if len(held[1]) >= _KEPT:
             held[1].clear()
-        held[1][key] = _zeros_maps(trunk, size)
+        held[1][key] = _compute(trunk, size, wanted)
     return held[1][key]
 
 
-def _zeros_maps(trunk: VGG16, size: tuple[int, ...]) -> list[Tensor]:
+def _compute(trunk: VGG16, size: tuple[int, ...], wanted: frozenset[int]) -> Template:
     bias = trunk.convolutions(1)[0].bias
     assert bias is not None
-    x = F.relu(bias).view(1, -1, 1, 1).expand(-1, -1, *size)
+    x = F.relu(bias).view(1, -1, 1, 1).expand(-1, -1, *size)  # conv1_1 of zeros
     x = x.contiguous(memory_format=torch.channels_last)
-    maps = []
-    for block in range(1, len(_BLOCKS) + 1):
+    reaches = [_pools(Reach(0, 0, 0, 0, length)) for length in size]
+    made = Template([], {})
+    for block, stride in enumerate(trunk.ends[: len(_BLOCKS)], start=1):
         for layer in trunk.convolutions(block)[block == 1 :]:
             x = conv_relu(layer, x)
         x = F.max_pool2d(x, 2, ceil_mode=True)
-        maps.append(x)
-    return maps
+        row, column = (axis[block - 1].lead for axis in reaches)
+        made.far.append(x[..., row : row + 1, column : column + 1].clone())
+        if stride in wanted or block == len(_BLOCKS):
+            made.edges[stride] = x
+    return made
