@@ -9,6 +9,7 @@ from torch import nn
 
 from fcnexp import build
 from fcnexp.config import compose_run
+from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.streams import Network
 
 BACKBONES = ("alexnet", "vgg16", "googlenet", "resnet18", "tiny")
@@ -72,7 +73,8 @@ def test_cells_lie_where_their_grid_says(backbone, monkeypatch):
         backbone, 500
     )  # more than the widest view
     image = torch.rand(1, 3, height, 35, requires_grad=True)
-    taps = scorer.backbone(image)
+    with plain(["winograd"]):  # whose rounding comes from all of a tile
+        taps = scorer.backbone(image)
     maps = [(taps[stride], tap.grid) for stride, tap in scorer.backbone.taps.items() if stride > 4]
     for each, grid in [*maps, (scorer.head(taps[max(taps)]), scorer.head.grid)]:
         cell = each.shape[2] // 2

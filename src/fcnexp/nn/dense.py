@@ -97,7 +97,7 @@ class Upsampling(nn.Module):
         """Whether a fixed kernel's gradients are wanted, for which a convolution takes longer."""
         if self.learned or self.kernel_size == 1 or torch.compiler.is_exporting():
             return False
-        return scores.requires_grad and taken("upsampling")
+        return scores.requires_grad and taken("interpolation") and taken("upsampling")
 
     def _shares(self, cells: int, start: int, length: int, like: Tensor) -> Tensor:
         """Share of each coarse cell in each cell of a window along one axis, (length, cells)."""

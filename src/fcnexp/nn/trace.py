@@ -8,12 +8,11 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fcnexp.nn.deconvnet import DeconvNet
 from fcnexp.nn.dense import Interpolation, Upsampling
-from fcnexp.nn.fast.switches import plain
+from fcnexp.nn.fast.switches import WAYS, plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.layers import LocalResponseNorm
@@ -32,8 +31,8 @@ def trace(net: Network, inputs: dict[str, Tensor], *, keep: bool = False) -> lis
     watch = Watch(net, _STEPS, _WHOLE, keep=keep)
     for name, x in inputs.items():
         watch.enter(name, x)
-    # As the net's own file says, and without gradients: for those scores are doubled otherwise.
-    with plain(["border", "packed", "norm"]), torch.no_grad(), watch.hooks(), watch:
+    # As the nets' own files say; but a kernel over pairs of classes would be one without a name.
+    with plain(set(WAYS) - {"upsampling"}), watch.hooks(), watch:
         net(inputs)
     return watch.maps
 

@@ -202,15 +202,14 @@ def _template(
 
 
 def _compute(trunk: VGG16, size: tuple[int, ...], wanted: frozenset[int]) -> Template:
-    bias = trunk.convolutions(1)[0].bias
-    assert bias is not None
-    x = F.relu(bias).view(1, -1, 1, 1).expand(-1, -1, *size)  # conv1_1 of zeros
+    layers = trunk.convolutions(1)
+    assert layers[0].bias is not None
+    x = F.relu(layers[0].bias).view(1, -1, 1, 1).expand(-1, -1, *size)  # conv1_1 of zeros
     x = x.contiguous(memory_format=torch.channels_last)
     reaches = [_pools(Reach(0, 0, 0, 0, length)) for length in size]
     made = Template([], {})
     for block, stride in enumerate(trunk.ends[: len(_BLOCKS)], start=1):
-        for layer in trunk.convolutions(block)[block == 1 :]:
-            x = conv_relu(layer, x)
+        x = conv_relu(layers[1], x) if block == 1 else trunk.block(x, block)
         x = F.max_pool2d(x, 2, ceil_mode=True)
         row, column = (axis[block - 1].lead for axis in reaches)
         made.far.append(x[..., row : row + 1, column : column + 1].clone())

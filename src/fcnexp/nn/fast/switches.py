@@ -13,7 +13,8 @@ WAYS = {
     "winograd": "3x3 convolutions of many channels with a quarter of the multiplications",
     "matrix": "convolutions with more weights than outputs, fc6 above all, as products of matrices",
     "norm": "response normalisation by square roots and its own gradient, without pow",
-    "upsampling": "fixed interpolation of each class by itself, or by matrices",
+    "upsampling": "fixed interpolation of each class by itself, not mixed over pairs of classes",
+    "interpolation": "training: fixed interpolation by matrices, of just the pixels asked for",
 }
 
 _left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
