@@ -104,7 +104,13 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
     dense = part(cfg, "dense", num_classes, scorer, **settings)
     net = Network(FCN(scorer, dense), recipe.streams, outputs)
     check_learned(cfg, net)
-    return net.to(memory_format=torch.channels_last), recipe
+    net.to(memory_format=torch.channels_last)
+    for module in net.modules():
+        if isinstance(module, Upsampling) and not module.learned:
+            # DDP copies a lone buffer onto itself, which torch refuses for strides of other form.
+            kernel: Tensor = module.kernel
+            module.kernel = kernel.flatten().view(kernel.shape)  # type: ignore[assignment]
+    return net, recipe
 
 
 def check_learned(cfg: DictConfig, net: Network) -> None:
