@@ -82,11 +82,3 @@ def test_24_million_pixels_in_2_gigabytes(tmp_path, backbone):
     write_checkpoint(tmp_path / "net.ckpt", f"backbone={backbone}", *widths)
     write_picture(tmp_path / "big.png", 6000, 4000)
     check(tmp_path, memory="2GB")
-
-
-@pytest.mark.slow
-def test_vgg16_holds_no_second_copy_of_its_weights(tmp_path):
-    torch.manual_seed(0)
-    write_checkpoint(tmp_path / "net.ckpt", "backbone=vgg16", "head=fc")
-    write_picture(tmp_path / "big.png", 900, 700)
-    check(tmp_path, memory=None)
