@@ -32,8 +32,11 @@ def trace(net: Network, inputs: dict[str, Tensor], *, keep: bool = False) -> lis
     watch = Watch(net, _STEPS, _WHOLE, keep=keep)
     for name, x in inputs.items():
         watch.enter(name, x)
-    # As the net's own file says, and without gradients: for those scores are doubled otherwise.
-    with plain(["border", "packed", "norm"]), torch.no_grad(), watch.hooks(), watch:
+    # As the net's own file says, and without gradients unless an input wants them: for those
+    # scores are doubled otherwise.
+    measured = torch.is_grad_enabled() and any(x.requires_grad for x in inputs.values())
+    ways = plain(["border", "packed", "norm"])
+    with ways, torch.set_grad_enabled(measured), watch.hooks(), watch:
         net(inputs)
     return watch.maps
 
