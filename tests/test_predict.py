@@ -18,6 +18,7 @@ from fcnexp.config import compose_run
 from fcnexp.data.files import read_rgb
 from fcnexp.errors import ConfigError
 from fcnexp.memory import bytes_of_text
+from fcnexp.nn.fast.switches import WAYS, taken
 
 NET = ["model=fcn8s", "data=shapes"]
 SMALL = ["backbone=tiny", "backbone.widths=[2,2,3,3,4,4]"]
@@ -196,3 +197,21 @@ def test_memory_as_people_write_it(text, size):
 def test_memory_that_means_nothing_is_refused(text):
     with pytest.raises(ConfigError, match="say memory=2GB"):
         bytes_of_text(text)
+
+
+def test_under_a_limit_no_fast_way_keeps_weights_twice():
+    seen = []
+
+    class Seeing:
+        device, tiling = torch.device("cpu"), None
+
+        def bytes_of(self, height: int, width: int) -> int:
+            return 0
+
+        def scores(self, fields: dict[str, torch.Tensor]) -> torch.Tensor:
+            seen.append({way for way in WAYS if not taken(way)})
+            return torch.zeros(2, *fields["rgb"].shape[1:])
+
+    for memory in (None, 10**12):
+        labelling.label_picture(Seeing(), {"rgb": torch.zeros(3, 4, 5)}, memory)
+    assert seen == [set(), {"packed", "winograd"}]

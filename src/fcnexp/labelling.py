@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fcnexp.errors import ConfigError
 from fcnexp.memory import free, megabytes, resident
+from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.footprint import footprint
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
@@ -22,6 +23,7 @@ SHARE = 0.6  # of what is free is taken where no limit is given: others want mem
 SLACK = 100 * 10**6  # bytes that the allocator keeps of what was freed (seen: up to 100 MB)
 MORE = 1.1  # measured over modelled memory of a window, at most
 UNCUT = "which this net takes whole only: a part of it looks at more than its layers tell"
+KEEPING = ("packed", "winograd")  # fast ways that hold weights twice: a limit is for maps
 PICTURE = 12  # bytes per pixel at most for reading a photograph, or for writing an overlay
 
 
@@ -116,7 +118,8 @@ def label_picture(
     for row in rows:
         for column in columns:
             window = slice(row.begin, row.end), slice(column.begin, column.end)
-            found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
+            with plain(KEEPING if memory is not None else ()):
+                found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
             label[place] = kept.max(0).indices.to("cpu", torch.uint8).numpy()

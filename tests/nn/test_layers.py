@@ -85,3 +85,8 @@ def test_response_norm_compiles_to_the_same():
     LocalResponseNorm()(plain_maps).sum().backward()
     torch.testing.assert_close(out.detach(), LocalResponseNorm()(maps))
     torch.testing.assert_close(found.grad, plain_maps.grad)
+
+
+def test_response_normalisation_needs_a_channel_in_the_middle():
+    with pytest.raises(ValueError, match="size=4: an odd number"):
+        LocalResponseNorm(4)

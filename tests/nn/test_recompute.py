@@ -8,6 +8,7 @@ from torch import nn
 
 from fcnexp import build
 from fcnexp.config import check, compose_run
+from fcnexp.nn.fast.switches import left_out, plain
 from fcnexp.nn.recompute import recompute_blocks
 
 NETS = {
@@ -70,3 +71,32 @@ def test_scoring_runs_each_block_once():
     recompute_blocks(lean)
     image = {"rgb": torch.randn(1, 3, 40, 40, dtype=torch.float64)}
     assert torch.equal(net.eval()(image), lean.eval()(image))
+
+
+def test_a_copy_runs_its_own_weights():
+    net, lean = twins("tiny")
+    recompute_blocks(lean)
+    twin = copy.deepcopy(lean)
+    image = {"rgb": torch.randn(1, 3, 40, 40, dtype=torch.float64)}
+    with torch.no_grad():
+        for each in (net, twin):
+            for weight in each.parameters():
+                weight.mul_(1.1)
+        assert torch.equal(net.eval()(image), twin.eval()(image))
+        assert not torch.equal(lean.eval()(image), twin(image))
+
+
+def test_a_block_runs_again_by_the_ways_of_its_first_run():
+    seen = []
+
+    class Seeing(nn.Identity):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            seen.append(left_out())
+            return maps.sin()
+
+    net = nn.Sequential(Seeing()).train()
+    assert recompute_blocks(nn.ModuleList([net])) == 1
+    with plain(["norm"]):
+        loss = net(torch.ones(2, requires_grad=True)).sum()
+    loss.backward()  # as in a thread of its own, which autograd has for a GPU
+    assert seen == [{"norm"}, {"norm"}]

@@ -57,9 +57,9 @@ def test_receptive_field_is_what_moves_a_score(backbone, monkeypatch):
         for parameter in net.parameters():
             parameter.copy_((0.5 + torch.rand(parameter.shape)) / parameter[0].numel())
     image = torch.rand(1, 3, 960, 67, dtype=torch.float64, requires_grad=True)
-    with plain(["winograd"]):  # whose rounding comes from all of a tile
+    with plain(["winograd"]):  # whose tiles spread rounding, by which nothing is exactly 0
         scores = net.scorers()["rgb"](image)
-        scores[0, 0, scores.shape[2] // 2].sum().backward()
+    scores[0, 0, scores.shape[2] // 2].sum().backward()
     seen = image.grad.abs().sum((0, 1, 3)).nonzero().flatten()
     monkeypatch.undo()
     told = next(

@@ -20,6 +20,8 @@ class LocalResponseNorm(nn.Module):
 
     def __init__(self, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
+        if size % 2 == 0:
+            raise ValueError(f"size={size}: an odd number, for a channel amid its neighbours")
         self.size, self.alpha = size, alpha
 
     def forward(self, maps: Tensor) -> Tensor:

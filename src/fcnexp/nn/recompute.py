@@ -1,7 +1,8 @@
 """Training in less memory: a block's maps are computed anew when its gradient is wanted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from fcnexp.nn.backbones.googlenet import Inception
+from fcnexp.nn.fast.switches import left_out, plain
 from fcnexp.nn.heads import FcHead
 
 
@@ -26,28 +28,39 @@ def recompute_blocks(net: nn.Module) -> int:
             continue
         way = "block" if hasattr(module, "block") else "forward"
         if way == "block" or isinstance(module, nn.Sequential | Inception | FcHead):
-            setattr(module, way, _recomputed(getattr(module, way), module))
+            setattr(module, way, _recomputed(module, way))
             wrapped += 1
             if way == "forward":
                 inside |= {id(each) for each in module.modules()}
     return wrapped
 
 
-def _recomputed(run: Callable[..., Any], module: nn.Module) -> Callable[..., Any]:
-    norms = [each for each in module.modules() if isinstance(each, _BatchNorm)]
+def _recomputed(module: nn.Module, way: str) -> MethodType:
+    """A module's way of running, bound to it: a copy of the module then runs itself."""
 
-    def call(maps: Tensor, *others: Any) -> Any:
-        if not module.training:
-            return run(maps, *others)
+    def call(self: nn.Module, maps: Tensor, *others: Any) -> Any:
+        run = getattr(type(self), way)
+        if not self.training:
+            return run(self, maps, *others)
+        norms = [each for each in self.modules() if isinstance(each, _BatchNorm)]
+        ways = left_out()
         return checkpoint(
             run,
+            self,
             maps,
             *others,
             use_reentrant=False,
-            context_fn=lambda: (nullcontext(), _counted_before(norms)),
+            context_fn=lambda: (nullcontext(), _again(norms, ways)),
         )
 
-    return call
+    return MethodType(call, module)
+
+
+@contextmanager
+def _again(norms: list[_BatchNorm], ways: frozenset[str]) -> Iterator[None]:
+    """A block's second run: by the same ways as its first; it counts no images."""
+    with _counted_before(norms), plain(ways):
+        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
 from fcnexp.nn.fast import border
 from fcnexp.nn.fast.border import template_length, trunk_maps
 from fcnexp.nn.fast.switches import plain
+from fcnexp.nn.pooling import MaxPool
 from fcnexp.nn.probe import cut
 from fcnexp.nn.rarefy import spread_trunk
 
@@ -104,6 +105,40 @@ def test_what_the_windows_do_not_know_is_computed_whole(templates):
     assert seen[0] == seen[1] == (1, WIDTHS[1], 119, 119)
 
 
+class Louder(nn.Conv2d):
+    """A layer that computes something else than its class's kin."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return 2 * super().forward(maps)
+
+
+def louder(layer: nn.Conv2d) -> None:
+    layer.forward = lambda maps: 2 * nn.Conv2d.forward(layer, maps)
+
+
+REBUILT = {
+    "subclass": lambda net: setattr(net.conv3_1, "__class__", Louder),
+    "forward": lambda net: louder(net.conv3_1),
+    "padding": lambda net: setattr(net.conv1_1, "padding", (60, 60)),
+    "no bias": lambda net: net.conv1_1.register_parameter("bias", None),
+    "window": lambda net: setattr(net, "conv3_1", nn.Conv2d(5, 6, 5, padding=2).double()),
+    "borders": lambda net: setattr(
+        net, "conv3_1", nn.Conv2d(5, 6, 3, padding=1, padding_mode="reflect").double()
+    ),
+    "pooling": lambda net: setattr(net, "pool2", MaxPool(3, 2)),
+    "weight norm": lambda net: nn.utils.parametrizations.weight_norm(net.conv3_1),
+}
+
+
+@pytest.mark.parametrize("change", REBUILT)
+@torch.no_grad()
+def test_a_trunk_that_somebody_has_rebuilt_runs_as_it_is(change):
+    net, image = trunk(), picture(40, 40)
+    trunk_maps(net, image, {32})
+    REBUILT[change](net)
+    assert furthest(trunk_maps(net, image, {32})[32], net(image)[32]) < 1e-13
+
+
 @torch.no_grad()
 def test_a_template_is_kept_until_weights_change(templates):
     net, image = trunk(), picture(40, 40)
@@ -118,11 +153,12 @@ def test_a_template_is_kept_until_weights_change(templates):
         lambda: net.conv3_1.weight.mul_(2),
         lambda: net.conv2_2.weight.data.mul_(2),  # torch's count of changes misses it
         lambda: net.conv1_1.bias.data.add_(1),
+        lambda: net.conv3_3.weight.data[3].zero_(),  # one filter
         lambda: net.load_state_dict(trunk().state_dict()),
     ):
         change()
         check()
-    assert len(templates) == 5
+    assert len(templates) == 6
 
 
 @pytest.mark.parametrize(

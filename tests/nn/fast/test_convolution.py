@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from fcnexp.nn.fast import convolution, packed
 from fcnexp.nn.fast.convolution import conv_relu
@@ -84,6 +85,9 @@ def test_weights_that_change_are_seen(way):
         lambda: layer.weight.mul_(2),
         lambda: layer.weight.data.mul_(2),  # torch's count of changes misses it
         lambda: layer.bias.data.add_(1),
+        lambda: layer.weight.data[5].zero_(),  # one filter
+        lambda: layer.weight.data[:, 1].zero_(),  # one channel
+        lambda: layer.weight.data.copy_(layer.weight[:, torch.randperm(layer.weight.shape[1])]),
         lambda: layer.load_state_dict(other.state_dict()),
         lambda: setattr(layer, "weight", nn.Parameter(other.weight * 3)),
     ):
@@ -125,6 +129,61 @@ def test_under_autocast_maps_are_bfloat16(way):
     assert found.dtype == torch.bfloat16
     truth = plainly(layer, maps)
     assert (found - truth).abs().max() < 0.03 * truth.max()
+
+
+@torch.inference_mode()
+def test_float32_behind_bfloat16_has_lost_nothing():
+    layer = nn.Conv2d(512, 512, 3, padding=1)
+    maps = torch.randn(1, 512, 12, 12)
+    truth = plainly(layer, maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (conv_relu(layer, maps) - truth).abs().max() < 0.01 * truth.max()
+    assert (conv_relu(layer, maps) - truth).abs().max() < 1e-5 * truth.max()
+
+
+def test_a_backward_pass_under_autocast_loses_nothing():
+    layer, maps = layer_and_maps("winograd")
+    maps.requires_grad_()
+    found, truth = conv_relu(layer, maps).sum(), plainly(layer, maps).sum()
+    with torch.autocast("cpu", torch.bfloat16):
+        gradient = torch.autograd.grad(found, maps)[0]
+    expected = torch.autograd.grad(truth, maps)[0]
+    assert (gradient - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
+@pytest.mark.parametrize("way", ["winograd", "matrix"])
+def test_what_is_no_number_does_not_become_one(way):
+    layer, maps = layer_and_maps(way)
+    maps[0, 0, 3, 3] = torch.nan
+    for made in (conv_relu(layer, maps), torch.no_grad()(conv_relu)(layer, maps)):
+        assert made.isnan()[plainly(layer, maps).isnan()].all()
+
+
+@pytest.mark.parametrize("way", LAYERS)
+def test_torch_func_transforms_a_layer(way):
+    layer, maps = layer_and_maps(way)
+    with torch.no_grad():
+        found = torch.func.vmap(lambda one: conv_relu(layer, one[None]))(torch.cat([maps, -maps]))
+    truth = torch.stack([plainly(layer, maps), plainly(layer, -maps)])
+    torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-4)
+    of_maps = torch.func.grad(lambda x: conv_relu(layer, x).sum())(maps)
+    expected = torch.func.grad(lambda x: plainly(layer, x).sum())(maps)
+    torch.testing.assert_close(of_maps, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", LAYERS)
+def test_other_watchers_and_another_forward_have_their_say(way):
+    layer, maps = layer_and_maps(way)
+    seen = []
+    handle = layer.register_full_backward_hook(lambda m, of_maps, of_made: seen.append(m))
+    conv_relu(layer, maps.requires_grad_()).sum().backward()
+    handle.remove()
+    handle = register_module_forward_hook(lambda m, args, made: seen.append(m))
+    conv_relu(layer, maps)
+    handle.remove()
+    assert seen == [layer, layer]
+    layer.forward = lambda x: nn.Conv2d.forward(layer, x) + 7
+    assert conv_relu(layer, maps).min() > plainly(layer, maps).min() + 1
 
 
 @pytest.mark.parametrize("way", LAYERS)

@@ -19,6 +19,8 @@ from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
 from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.fast.frozen import Snapshot, learns
 from fcnexp.nn.fast.switches import taken
+from fcnexp.nn.fast.watched import watched
+from fcnexp.nn.pooling import MaxPool
 
 _BLOCKS = BLOCKS[:-1]  # those whose maps have a window: in the fifth, edges reach the image's
 _STEP = 2 ** len(_BLOCKS)  # pixels between cells behind them
@@ -117,13 +119,33 @@ def _windowed(trunk: Backbone, image: Tensor, wanted: set[int]) -> bool:
         return False
     if image.is_meta or torch.compiler.is_exporting() or 1 in wanted or max(trunk.taps) < _STEP:
         return False
-    if any(m._forward_hooks or m._forward_pre_hooks for m in trunk.modules()):
-        return False  # who watches the layers shall see them run
-    if trunk.batch_norm or any(  # a rarefied one
-        layer.dilation != (1, 1) for layer in trunk.modules() if isinstance(layer, nn.Conv2d)
-    ):
+    if trunk.batch_norm or any(watched(module) for module in trunk.modules()):
         return False
+    if not all(_as_published(trunk, block) for block in range(1, len(_BLOCKS) + 1)):
+        return False  # a rarefied one, or one that somebody has rebuilt
     return all(reach.parted for pixels in image.shape[-2:] for reach in reaches(pixels, trunk.pad))
+
+
+def _as_published(trunk: VGG16, block: int) -> bool:
+    """Whether a block's layers are those whose windows are known here."""
+    pool = trunk.get_submodule(f"pool{block}")
+    if type(pool) is not MaxPool:
+        return False
+    pads = [trunk.pad if block == 1 else 1, *[1] * (BLOCKS[block - 1][1] - 1)]
+    return (pool.kernel, pool.stride, pool.pad, pool.hang, pool.dilation) == (
+        2,
+        2,
+        0,
+        1,
+        1,
+    ) and all(
+        type(layer) is nn.Conv2d
+        and layer.bias is not None
+        and layer.padding_mode == "zeros"
+        and (layer.kernel_size, layer.padding) == ((3, 3), (pad, pad))
+        and (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
+        for layer, pad in zip(trunk.convolutions(block), pads, strict=True)
+    )
 
 
 def _margins(before: list[Reach], after: list[Reach], depth: int) -> list[int]:
@@ -194,11 +216,12 @@ def _template(
     device = like.device.type
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     key = (size, wanted, autocast, torch.is_inference_mode_enabled())
-    if key not in held[1]:
+    template = held[1].get(key)
+    if template is None:
         if len(held[1]) >= _KEPT:
             held[1].clear()
-        held[1][key] = _compute(trunk, size, wanted)
-    return held[1][key]
+        template = held[1][key] = _compute(trunk, size, wanted)
+    return template
 
 
 def _compute(trunk: VGG16, size: tuple[int, ...], wanted: frozenset[int]) -> Template:

@@ -1,7 +1,6 @@
 """A layer's convolution and the ReLU behind it, by the fastest way that there is for them here."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -12,12 +11,11 @@ from torch import Tensor, nn
 from fcnexp.nn.fast import matrix, packed, winograd
 from fcnexp.nn.fast.frozen import Snapshot, learns
 from fcnexp.nn.fast.switches import taken
+from fcnexp.nn.fast.watched import watched
 
 _FEW = 12  # cells of a side, below which tiles are mostly margin
-# Channels from which Winograd's way is faster: of the fewer of input and output, and of the more;
-# in bfloat16, which doubles what the processor multiplies at once, only with very many.
-_WINOGRAD_FROM = {torch.float32: (64, 128), torch.float64: (64, 128), torch.bfloat16: (512, 512)}
-
+# Channels from which Winograd's way is faster: of the fewer of input and output, and of the more.
+_WINOGRAD_FROM = (64, 128)
 _MANY = 2**20  # weights, from which their order is worth a thought
 
 
@@ -46,7 +44,7 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
     assert layer.bias is not None
     learning = torch.is_grad_enabled() and (maps.requires_grad or learns(layer))
     if _is_winograd(layer, maps, dtype):
-        return _by_winograd(layer, maps, pad, learning).to(dtype)
+        return _by_winograd(layer, maps, pad, learning)
     if _is_matrix(layer, maps, pad):
         if learning:
             return matrix.Convolution.apply(maps, layer.weight, layer.bias, dtype)
@@ -63,7 +61,6 @@ def _by_winograd(
 ) -> Tensor:
     def run(part: Tensor, pad: tuple[int, ...]) -> Tensor:
         if learning:
-            part = part.to(layer.weight.dtype)
             return winograd.Convolution.apply(part, layer.weight, layer.bias, pad)
         weights = _prepared(layer, "winograd", lambda: winograd.transform_weights(layer.weight))
         return winograd.convolve(part, weights, layer.bias, pad, relu=True)
@@ -81,7 +78,9 @@ def _by_winograd(
 
 def _plainly(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None) -> Tensor:
     if padding is None:
-        return F.relu(layer(maps), inplace=True)
+        # Torch does not let what a backward hook watches be changed in place.
+        inplace = not layer._backward_hooks and not layer._backward_pre_hooks
+        return F.relu(layer(maps), inplace=inplace)
     made = F.conv2d(
         maps, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups
     )
@@ -92,8 +91,8 @@ def _dtype(layer: nn.Conv2d, maps: Tensor) -> torch.dtype | None:
     """Precision of what comes out; None where only the plain way will do."""
     if torch.compiler.is_compiling() or torch.compiler.is_exporting() or maps.device.type != "cpu":
         return None
-    if type(layer) is not nn.Conv2d or layer._forward_hooks or layer._forward_pre_hooks:
-        return None  # who watches the layer shall see it run
+    if type(layer) is not nn.Conv2d or watched(layer):
+        return None
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str) or layer.bias is None:
         return None
     if layer.weight.dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
@@ -102,19 +101,19 @@ def _dtype(layer: nn.Conv2d, maps: Tensor) -> torch.dtype | None:
 
 
 def _is_winograd(layer: nn.Conv2d, maps: Tensor, dtype: torch.dtype) -> bool:
-    """Whether Winograd's way is there for a layer, and is faster."""
-    if not taken("winograd") or dtype not in _WINOGRAD_FROM:
-        return False
-    if dtype == torch.bfloat16 and _has_tiles():
+    """Whether Winograd's way is there for a layer, and is faster.
+
+    Not in bfloat16: what it multiplies would be rounded to 8 bits, ten times as far off.
+    """
+    if not taken("winograd") or dtype not in (torch.float32, torch.float64):
         return False
     spread = layer.dilation[0]
     form = (layer.kernel_size, layer.stride, layer.dilation, layer.groups)
     fewer, more = sorted((layer.in_channels, layer.out_channels))
-    least = _WINOGRAD_FROM[dtype]
     return (
         form == ((3, 3), (1, 1), (spread, spread), 1)
-        and fewer >= least[0]
-        and more >= least[1]
+        and fewer >= _WINOGRAD_FROM[0]
+        and more >= _WINOGRAD_FROM[1]
         and min(maps.shape[-2:]) >= _FEW * spread
     )
 
@@ -133,12 +132,6 @@ def _is_matrix(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...]) -> bool
         and layer.weight.numel() >= _MANY
         and layer.out_channels >= len(maps) * height * width
     )
-
-
-@cache
-def _has_tiles() -> bool:
-    """Whether the processor multiplies tiles of bfloat16, many times faster than float32 (AMX)."""
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())  # private
 
 
 def _prepared(layer: nn.Conv2d, way: object, prepare: Callable[[], Tensor]) -> Tensor:

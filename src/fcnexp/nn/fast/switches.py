@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+
 WAYS = {
     "border": "VGG16's pad of 100 is computed from small templates, not as part of the image",
     "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
@@ -21,9 +23,15 @@ _left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset
 
 
 def taken(way: str) -> bool:
-    """Whether a fast way is to be taken; see `WAYS`."""
+    """Whether a fast way is to be taken; see `WAYS`. None is within torch.func's transforms."""
     assert way in WAYS, way
-    return way not in _left_out.get()
+    # Private; they refuse functions with gradients of their own.
+    return way not in left_out() and not torch._C._are_functorch_transforms_active()
+
+
+def left_out() -> frozenset[str]:
+    """The fast ways that are left out now."""
+    return _left_out.get()
 
 
 @contextmanager

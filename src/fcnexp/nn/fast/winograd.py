@@ -61,7 +61,8 @@ def transform_weights(weight: Tensor) -> Tensor:
     """Evaluations (36, O, C) of a layer's weights (O, C, 3, 3)."""
     outputs, channels = weight.shape[:2]
     taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
-    return torch.mm(transforms(weight.dtype).weights, taps).view(SEEN**2, outputs, channels)
+    with torch.autocast(weight.device.type, enabled=False):
+        return torch.mm(transforms(weight.dtype).weights, taps).view(SEEN**2, outputs, channels)
 
 
 def convolve(
