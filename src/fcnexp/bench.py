@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PARTS = {  # where each part's function of this name, or the one named, is
     "infer": "infer.infer",
     "train": "learning.train",
+    "ways": "ways.ways",
     "eval": "evaluation.evaluate",
     "data": "loading.data",
     "dense": "dense_scores.dense",

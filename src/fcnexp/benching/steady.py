@@ -1,6 +1,8 @@
 """Memory that should stay flat: over steps of training, and over images of ever new sizes."""
 
+import ctypes
 import gc
+import sys
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -56,20 +58,47 @@ def mixed_sizes() -> Iterator[list[int]]:
 
 def looked_at(what: str, do: Callable[[], None], count: int, device: torch.device) -> list[Row]:
     """Do a thing so many times; memory that the process, or the GPU, holds now and then."""
-    process, rows = psutil.Process(), []
+    rows = []
     every = max(1, count // LOOKS)
     for number in range(1, count + 1):
         do()
         if number % every == 0:
             gc.collect()
-            cuda = device.type == "cuda"
-            held = torch.cuda.memory_allocated(device) if cuda else process.memory_info().rss
-            rows.append(Row(what, facts={"after": number, "GiB": held / GIB}))
+            facts: dict[str, int | float | None] = {"after": number, "GiB": held(device) / GIB}
+            facts["in use (GiB)"] = held(device) / GIB if give_back(device) else None
+            facts["objects"] = len(gc.get_objects())
+            rows.append(Row(what, facts=facts))
     return rows
 
 
+def held(device: torch.device) -> int:
+    """Bytes that the process has of the machine's memory, or tensors of the GPU's."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return psutil.Process().memory_info().rss
+
+
+def give_back(device: torch.device) -> bool:
+    """Have the C library return what was freed; whether it can, which is glibc's alone."""
+    if device.type == "cuda" or sys.platform != "linux":
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and trim(0) >= 0
+
+
 def growth(rows: list[Row]) -> str:
-    """From the first look to the last: what is kept of each image would show."""
-    first, last = (row.facts for row in (rows[0], rows[-1]))
-    more = (last["GiB"] - first["GiB"]) * GIB / MIB
-    return f"From {first['after']} to {last['after']} it grew by {more:+.0f} MiB."
+    """In the second half of all looks: what is kept of each image would show."""
+    half = rows[(len(rows) - 1) // 2 :]
+    first, last = (row.facts for row in (half[0], half[-1]))
+    grown = {
+        "memory": last["GiB"] - first["GiB"],
+        "what is in use, once malloc_trim has given back what is freed,": (
+            (last["in use (GiB)"] or 0) - (first["in use (GiB)"] or 0)
+        ),
+    }
+    told = [f"{what} grew by {more * GIB / MIB:+.1f} MiB" for what, more in grown.items()]
+    objects = last["objects"] - first["objects"]
+    return (
+        f"From {first['after']} to {last['after']} {' and '.join(told)}; there were {objects:+d} "
+        "Python objects."
+    )

@@ -82,6 +82,10 @@ class Upsampling(nn.Module):
         # An exported graph is for all sizes, and has no branches.
         if torch.compiler.is_exporting() or any((top, bottom, left, right)):
             mode = "replicate" if self.edges == "repeat" else "constant"
+            if torch.compiler.is_compiling():
+                # It takes gradients of this padding to be in plain order, which they are not where
+                # classes come last in memory (torch 2.15).
+                scores = scores.contiguous()
             scores = F.pad(scores, (left, right, top, bottom), mode=mode)
         with full_precision(scores):
             scores = scores if scores.dtype == torch.float64 else scores.float()
