@@ -22,8 +22,8 @@ WARM_UP = 2  # photographs
 LABEL = (375, 500)  # of counting alone
 TIMES = 10  # label maps counted in a round
 OURS = {  # what is asked of `evaluate`
-    nets.PLAIN: ["trainer.precision=32", "plain=[all]"],
-    nets.OURS: ["trainer.precision=32"],
+    nets.PLAIN: ["trainer.precision=32-true", "plain=[all]"],
+    nets.OURS: ["trainer.precision=32-true"],
     f"{nets.OURS}, {nets.APPROXIMATE}": ["trainer.precision=bf16"],
 }
 COUNTERS = ("torchmetrics", "torchmetrics, validate_args=False", nets.OURS)

@@ -128,7 +128,9 @@ def candidates(
     Our net keeps what it prepared of its weights, for one precision: on one net candidates in turn
     would each begin anew. The plain one prepares nothing, and has ours.
     """
-    nets = {name: build(name.partition(", ")[0], model, channels) for name in wanted if name != PLAIN}
+    nets = {
+        name: build(name.partition(", ")[0], model, channels) for name in wanted if name != PLAIN
+    }
     if PLAIN in wanted:
         nets[PLAIN] = nets.get(OURS) or build(OURS, model, channels)
     return [candidate(name, nets[name], device) for name in wanted]

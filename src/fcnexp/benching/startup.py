@@ -43,9 +43,7 @@ def startup(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
         first: dict[str, list[float]] = {name: [] for name in STEPS}
         for name, overrides in STEPS.items():
             processor[name] = []
-            ways[name] = partial(
-                first_step, asked, overrides, folder, first[name], processor[name]
-            )
+            ways[name] = partial(first_step, asked, overrides, folder, first[name], processor[name])
         rounds = min(MOST_ROUNDS, asked.rounds)
         seconds = interleaved(ways, rounds, torch.device("cpu"))
     for name in STEPS:

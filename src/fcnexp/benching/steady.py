@@ -10,6 +10,7 @@ import torch
 
 from fcnexp.benching import nets
 from fcnexp.benching.learners import learner_of, task_of
+from fcnexp.benching.nets import Candidate
 from fcnexp.benching.tables import Row, Table
 from fcnexp.schema import BenchConfig
 
@@ -33,10 +34,9 @@ def many_steps(asked: BenchConfig, device: torch.device) -> Table:
     return Table(title, rows, notes=[growth(rows)])
 
 
-def many_sizes(asked: BenchConfig, device: torch.device) -> Table:
+def many_sizes(asked: BenchConfig, device: torch.device, one: Candidate) -> Table:
     """Memory after each tenth of the images that VGG16 scores, no two of one size."""
     model = asked.nets[0]
-    one = nets.candidate(nets.OURS, nets.build(nets.OURS, model, asked.channels), device)
     sizes = mixed_sizes()
 
     @torch.inference_mode()

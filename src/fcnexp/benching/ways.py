@@ -29,9 +29,7 @@ def ways(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
     yield left_out(asked, device, f"{shown}: a step of training", step)
 
 
-def left_out(
-    asked: BenchConfig, device: torch.device, what: str, do: Callable[[], Any]
-) -> Table:
+def left_out(asked: BenchConfig, device: torch.device, what: str, do: Callable[[], Any]) -> Table:
     """Seconds with all ways taken, and with each of them left out."""
     cases = {TAKEN: (), **{f"without {way}": (way,) for way in WAYS}, "all left out": ("all",)}
     seconds: dict[str, list[float]] = {name: [] for name in cases}
