@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from fcnexp.benching.steady import IN_USE
 from fcnexp.benching.tables import Row, Table
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def panel(table: Table) -> Panel:
     if "GiB" in facts:
         lines = {
             what: _points(table.rows, "after", what)
-            for what in ("GiB", "in use (GiB)")
+            for what in ("GiB", IN_USE)
             if facts[what] is not None
         }
         return Panel(table.title, table.rows[0].name, "GiB", lines)

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from statistics import median
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory, mkdtemp
 
 import torch

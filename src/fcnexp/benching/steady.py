@@ -15,6 +15,7 @@ from fcnexp.benching.tables import Row, Table
 from fcnexp.schema import BenchConfig
 
 LOOKS = 10  # at memory
+IN_USE = "in use (GiB)"
 GIB, MIB = 2**30, 2**20
 SIDES = (48, 144)  # pixels, least and greatest
 SMALL_NET = ["data=voc", "backbone=tiny", "model=fcn8s", "regime=heavy", "init=scratch"]
@@ -65,7 +66,7 @@ def looked_at(what: str, do: Callable[[], None], count: int, device: torch.devic
         if number % every == 0:
             gc.collect()
             facts: dict[str, int | float | None] = {"after": number, "GiB": held(device) / GIB}
-            facts["in use (GiB)"] = held(device) / GIB if give_back(device) else None
+            facts[IN_USE] = held(device) / GIB if give_back(device) else None
             facts["objects"] = len(gc.get_objects())
             rows.append(Row(what, facts=facts))
     return rows
@@ -90,15 +91,11 @@ def growth(rows: list[Row]) -> str:
     """In the second half of all looks: what is kept of each image would show."""
     half = rows[(len(rows) - 1) // 2 :]
     first, last = (row.facts for row in (half[0], half[-1]))
-    grown = {
-        "memory": last["GiB"] - first["GiB"],
-        "what is in use, once malloc_trim has given back what is freed,": (
-            (last["in use (GiB)"] or 0) - (first["in use (GiB)"] or 0)
-        ),
-    }
-    told = [f"{what} grew by {more * GIB / MIB:+.1f} MiB" for what, more in grown.items()]
-    objects = last["objects"] - first["objects"]
-    return (
-        f"From {first['after']} to {last['after']} {' and '.join(told)}; there were {objects:+d} "
-        "Python objects."
-    )
+
+    def more(what: str) -> str:
+        return f"{(last[what] - first[what]) * GIB / MIB:+.1f} MiB"
+
+    told = f"From {first['after']} to {last['after']}: {more('GiB')}"
+    if first[IN_USE] is not None:
+        told += f"; {more(IN_USE)} of what is in use, once malloc_trim has given back the rest"
+    return f"{told}; {last['objects'] - first['objects']:+d} Python objects."
