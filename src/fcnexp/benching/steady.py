@@ -30,7 +30,7 @@ def many_steps(asked: BenchConfig, device: torch.device) -> Table:
     def step() -> None:
         one.step(*one.example(next(sizes)))
 
-    rows = looked_at("training", step, asked.steps, device)
+    rows = looked_at("steps", step, asked.steps, device)
     title = f"Memory over {asked.steps} steps of a small FCN-8s, a size of its own each"
     return Table(title, rows, notes=[growth(rows)])
 
@@ -45,7 +45,7 @@ def many_sizes(asked: BenchConfig, device: torch.device, one: Candidate) -> Tabl
         one.score(one.place(nets.image(next(sizes)).to(device)))
 
     count = min(SIZES, asked.steps)
-    rows = looked_at("scoring", score, count, device)
+    rows = looked_at("images", score, count, device)
     title = f"Memory over {count} images that {model}, VGG16, scores, a size of its own each"
     return Table(title, rows, notes=[growth(rows)])
 
