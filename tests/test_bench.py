@@ -114,6 +114,14 @@ def test_mistakes_are_told(arguments, told, tmp_path, cache):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("key", ["voc", "sbd", "nyud"])
+def test_a_folder_of_something_else_is_refused_before_anything_is_measured(key, tmp_path, cache):
+    (tmp_path / "else").mkdir()
+    done = run(tmp_path, cache, "startup", f"{key}=else")
+    assert done.returncode == 1 and "else" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_peer_may_be_absent(monkeypatch):
     """Nor is anything named fcn left behind that another program would take for the real one."""
     monkeypatch.setitem(sys.modules, "torchfcn", None)
