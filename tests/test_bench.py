@@ -42,13 +42,13 @@ def run(tmp_path, cache, *arguments):
     return fcnexp("bench", *arguments, "hydra.run.dir=run", folder=tmp_path, cache=cache)
 
 
-@pytest.mark.parametrize("part", ["data", "hha"])
+@pytest.mark.parametrize("part", ["hha"])
 def test_a_part_ends_with_a_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["train", "ways", "eval", "dense", "startup"])
+@pytest.mark.parametrize("part", ["train", "ways", "eval", "data", "dense", "startup"])
 def test_a_longer_part_ends_with_a_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
