@@ -15,7 +15,16 @@ SMALL = [
     *("images=3", "dense_size=[40,40]", "sides=[16,32]", "batches=[1,2]", "workers=[0,1]"),
     *("steps=4", "memory=false", "device=cpu"),
 ]
-TABLES = {"infer": 2, "train": 2, "eval": 2, "data": 3, "dense": 2, "hha": 1, "startup": 1}
+TABLES = {
+    "infer": 2,
+    "train": 2,
+    "ways": 2,
+    "eval": 2,
+    "data": 3,
+    "dense": 2,
+    "hha": 1,
+    "startup": 1,
+}
 
 
 @pytest.fixture
@@ -33,13 +42,13 @@ def run(tmp_path, cache, *arguments):
     return fcnexp("bench", *arguments, "hydra.run.dir=run", folder=tmp_path, cache=cache)
 
 
-@pytest.mark.parametrize("part", ["data", "hha"])
+@pytest.mark.parametrize("part", ["hha"])
 def test_a_part_ends_with_a_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["train", "eval", "dense", "startup"])
+@pytest.mark.parametrize("part", ["train", "ways", "eval", "data", "dense", "startup"])
 def test_a_longer_part_ends_with_a_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
@@ -77,7 +86,7 @@ def test_scale_is_drawn(tmp_path, cache, without_peer):
     assert done.returncode == 0, done.stderr
     tables = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["scale"]["tables"]
     assert len(tables) == 6
-    looks = [row["facts"] for row in tables[4]["rows"]]
+    looks = [row["facts"] for row in tables[5]["rows"]]
     assert [look["after"] for look in looks] == [1, 2, 3, 4]
     assert all(0.1 < look["GiB"] < 64 for look in looks)
     with Image.open(tmp_path / "run" / "scale.png") as picture:
@@ -87,7 +96,7 @@ def test_scale_is_drawn(tmp_path, cache, without_peer):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["speed"], "speed: the first word is one of infer, train, eval"),
+        (["speed"], "speed: the first word is one of infer, train, ways"),
         (["part=speed"], "part=speed: no such part; there are infer, train"),
         (["part=[]"], "part=[]: name one or more of infer"),
         (["infer", "nets=[fcn4s]"], "nets=['fcn4s']: allowed are fcn8s, fcn16s, fcn32s"),
@@ -102,6 +111,14 @@ def test_mistakes_are_told(arguments, told, tmp_path, cache):
     done = run(tmp_path, cache, *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {told}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["voc", "sbd", "nyud"])
+def test_a_folder_of_something_else_is_refused_before_anything_is_measured(key, tmp_path, cache):
+    (tmp_path / "else").mkdir()
+    done = run(tmp_path, cache, "startup", f"{key}=else")
+    assert done.returncode == 1 and "else" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

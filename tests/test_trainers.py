@@ -65,9 +65,9 @@ def test_compiled_net_has_the_names_of_the_plain_one():
 def test_compiled_net_scores_and_learns_as_the_plain_one():
     """Minutes of compiling; two sizes, of which the second makes sizes symbols."""
     cfg = check(compose_run(["trainer=cpu", "trainer.compile=true"]))
-    net, _ = build.build_net(cfg, {"class": 4})
+    net = build.build_net(cfg, {"class": 4})[0].double()
     for size in ((64, 80), (70, 75)):
-        image = torch.randn(2, 3, *size)
+        image = torch.randn(2, 3, *size).double()
         plain = net.forward({"rgb": image})
         plain.square().mean().backward()
         gradients = [p.grad.clone() for p in net.parameters() if p.requires_grad]
@@ -75,10 +75,10 @@ def test_compiled_net_scores_and_learns_as_the_plain_one():
         trainers.speed_up(cfg, net)
         scores = net({"rgb": image})
         scores.square().mean().backward()
-        torch.testing.assert_close(scores, plain, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(scores, plain, rtol=1e-9, atol=1e-12)
         compiled = [p.grad for p in net.parameters() if p.requires_grad]
         for one, other in zip(gradients, compiled, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
         net.zero_grad()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PARTS = {  # where each part's function of this name, or the one named, is
     "infer": "infer.infer",
     "train": "learning.train",
+    "ways": "ways.ways",
     "eval": "evaluation.evaluate",
     "data": "loading.data",
     "dense": "dense_scores.dense",
@@ -38,6 +39,7 @@ def bench(cfg: DictConfig, folder: Path) -> None:
 
     asked = BenchConfig(**to_plain(typed(cfg, BenchConfig)))
     wanted = check(asked)
+    check_folders(asked)
 
     import torch  # slow to import, and mistakes should not wait for it
 
@@ -94,6 +96,17 @@ def check(asked: "BenchConfig") -> list[str]:
         if not (isinstance(size, list) and len(size) == 2 and all(_is_side(s) for s in size)):
             raise ConfigError(f"size={size}: height and width in pixels, say [500,500]")
     return wanted
+
+
+def check_folders(asked: "BenchConfig") -> None:
+    """Raise DataError where a folder of photographs or depth is not one, before minutes of work."""
+    from fcnexp.data.layout import find_layout
+
+    parts = {"voc": ("JPEGImages", "SegmentationClass"), "sbd": ("img", "cls")}
+    for kind, within in (parts | {"nyud": ("data/depth",)}).items():
+        folder = getattr(asked, kind)
+        if folder is not None:
+            find_layout(Path(folder), within, kind)
 
 
 def _is_side(side: object) -> bool:

@@ -21,6 +21,11 @@ TURNS = 3  # among which the photographs are dealt out, so that there is more th
 WARM_UP = 2  # photographs
 LABEL = (375, 500)  # of counting alone
 TIMES = 10  # label maps counted in a round
+OURS = {  # what is asked of `evaluate`
+    nets.PLAIN: ["trainer.precision=32-true", "plain=[all]"],
+    nets.OURS: ["trainer.precision=32-true"],
+    f"{nets.OURS}, {nets.APPROXIMATE}": ["trainer.precision=bf16"],
+}
 COUNTERS = ("torchmetrics", "torchmetrics, validate_args=False", nets.OURS)
 
 
@@ -44,16 +49,13 @@ def whole(asked: BenchConfig, device: torch.device, found: Photographs) -> Table
         return lambda: ious[name].append(score(next(parts)))
 
     data = plain_loop.voc(found)
-    plain = nets.build(base, model, asked.channels).to(device)
-    task = our_task(model, asked.channels)
+    other = nets.build(base, model, asked.channels).to(device)
     ways = {
-        base: in_turn(base, lambda part: plain_loop.validate(plain, Subset(data, part), device))
+        base: in_turn(base, lambda part: plain_loop.validate(other, Subset(data, part), device))
     }
-    for name, precision in (
-        (nets.OURS, "32-true"),
-        (f"{nets.OURS}, {nets.APPROXIMATE}", "bf16-mixed"),
-    ):
-        ways[name] = in_turn(name, our_validation(task, found, device, precision))
+    for name, chosen in OURS.items():  # each on a net of its own, see `nets.candidates`
+        score = our_validation(our_task(model, asked.channels), found, device, chosen)
+        ways[name] = in_turn(name, score)
     seconds = interleaved(ways, turns, device)
     rows = [
         Row(name, seconds[name], {"mean IU of the turns (%)": 100 * mean(found_ious[1:])})
@@ -72,11 +74,11 @@ def whole(asked: BenchConfig, device: torch.device, found: Photographs) -> Table
 
 
 def our_validation(
-    task: Any, found: Photographs, device: torch.device, precision: str
+    task: Any, found: Photographs, device: torch.device, chosen: list[str]
 ) -> Callable[[list[int]], float]:
     """Scores photographs by number, as `evaluate` does, and returns the mean IU."""
     from fcnexp import build, trainers
-    from fcnexp.config import compose_run
+    from fcnexp.config import compose_run, fast_ways
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.task.module import SegmentationTask
     from fcnexp.task.scores import scores_of
@@ -87,7 +89,7 @@ def our_validation(
         name = f"part{part[0]}_{len(part)}"
         ids = [found.voc_ids[i] for i in part]
         write_list(found.voc / "ImageSets" / "Segmentation", name, ids)
-        asked = [f"trainer={machine}", f"trainer.precision={precision}", "checkpoint=none"]
+        asked = [f"trainer={machine}", *chosen, "checkpoint=none"]
         asked += ["data=voc", f"data.root={found.voc}", f"data.val_split={name}"]
         cfg = compose_run(asked, "evaluate")
         data = SegmentationData(
@@ -100,7 +102,9 @@ def our_validation(
         )
         data.setup("validate")
         one = SegmentationTask(task.net, task.recipe, task.class_names).eval()
-        trainers.build_scorer(cfg, precision).validate(one, data, verbose=False)
+        trainer = trainers.build_scorer(cfg, "32-true")
+        with fast_ways(cfg):
+            trainer.validate(one, data, verbose=False)
         return scores_of(one.matrix)["miou"]
 
     return score

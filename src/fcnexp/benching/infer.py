@@ -39,10 +39,9 @@ def infer(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
     few = [name for name in names if name in MEASURED]
     first, *others = asked.nets
     cases = [Case(first, [asked.size], names, asked.rounds, MEASURED)]
-    cases += [Case(model, [asked.size], few, asked.rounds, ()) for model in others]
-    fewer = max(1, asked.rounds // 2)  # a round goes through all sizes
-    base = next(name for name in BASES if name in names)
-    cases.append(Case(first, asked.sizes, few, fewer, (base, nets.OURS)))
+    fewer = max(1, asked.rounds // 2)
+    cases += [Case(model, [asked.size], few, fewer, ()) for model in others]
+    cases.append(Case(first, asked.sizes, few, fewer, ()))
     for case in cases:
         yield one_table(asked, device, case, peaks)
 
@@ -55,7 +54,8 @@ def one_table(
     compared = nets.candidates(case.names, model, asked.channels, device)
     ways = {one.name: passes(one, sizes) for one in compared}
     reference = next(one for one in compared if one.name == nets.TEXTBOOK)
-    apart = {one.name: differences(one, reference, sizes, device) for one in compared}
+    wanted = scores_of(reference, sizes, device)
+    apart = {one.name: differences(one, wanted, sizes, device) for one in compared}
     seconds = interleaved(ways, case.rounds, device)
     flop = sum(work.textbook_flop(model, asked.channels, (h, w)) for h, w in sizes)
     rows = []
@@ -63,7 +63,7 @@ def one_table(
         row = Row(one.name, seconds[one.name], apart[one.name], compared=not one.other)
         row.facts |= rates(one, row, flop, peaks)
         rows.append(row)
-    del compared, ways, reference  # their memory is the next ones'
+    del compared, ways, reference, wanted  # their memory is the next ones'
     if asked.memory and case.measured:
         add_memory(asked, device, "infer", case.measured, sizes, rows)
     title = f"{model}, VGG16, {words(sizes)}: scoring, one image at a time"
@@ -84,18 +84,21 @@ def passes(one: Candidate, sizes: Sequence[Sequence[int]]) -> Callable[[], None]
 
 
 @torch.inference_mode()
+def scores_of(one: Candidate, sizes: Sequence[list[int]], device: torch.device) -> list[Tensor]:
+    """Scores (1, K, H, W) of an image of each size."""
+    images = [nets.image(size, seed).to(device) for seed, size in enumerate(sizes)]
+    with one.around():
+        return [one.score(one.place(image)).float() for image in images]
+
+
 def differences(
-    one: Candidate, reference: Candidate, sizes: Sequence[list[int]], device: torch.device
+    one: Candidate, reference: Sequence[Tensor], sizes: Sequence[list[int]], device: torch.device
 ) -> dict[str, float | str | None]:
-    """How far scores are from the reference's, the most over all sizes; of bfloat16 also labels."""
+    """How far scores are from the reference's, the most over all sizes, and how many labels."""
     most, changed, pixels = 0.0, 0, 0
     if one.other:
         return {"difference": "another net", "other labels": None}
-    for seed, size in enumerate(sizes):
-        image = nets.image(size, seed).to(device)
-        wanted: Tensor = reference.score(reference.place(image))
-        with one.around():
-            scores = one.score(one.place(image)).float()
+    for scores, wanted in zip(scores_of(one, sizes, device), reference, strict=True):
         most = max(most, difference(scores, wanted))
         changed += int((scores.argmax(1) != wanted.argmax(1)).sum())
         pixels += wanted[:, 0].numel()

@@ -65,14 +65,9 @@ class Learner:
             self.phases[name].append(seconds)
 
 
-def learner(
-    name: str, model: str, channels: int, device: torch.device, like: "Learner | None" = None
-) -> Learner:
-    """One learner, in training mode. like: one whose net, loss and optimiser it has in common."""
+def learner(name: str, model: str, channels: int, device: torch.device) -> Learner:
+    """One learner, in training mode."""
     kind = name.partition(", ")[0]
-    if like is not None:
-        one = nets.candidate(name, like.candidate.net, device)
-        return Learner(one, like.loss, like.optimizer, device, like.signed)
     if kind == nets.OURS:
         return learner_of(our_task(model, channels), device, name)
     one = nets.candidate(name, nets.build(kind, model, channels).train(), device)
@@ -116,10 +111,5 @@ def plain_loss(scores: Tensor, label: Tensor) -> Tensor:
 def learners(
     wanted: Sequence[str], model: str, channels: int, device: torch.device
 ) -> list[Learner]:
-    """Several learners; what one net does in several ways exists once."""
-    made: dict[str, Learner] = {}
-    for name in wanted:
-        kind = name.partition(", ")[0]
-        like = next((one for key, one in made.items() if key.partition(", ")[0] == kind), None)
-        made[name] = learner(name, model, channels, device, like)
-    return list(made.values())
+    """Several learners that have nothing in common but their weights' values."""
+    return [learner(name, model, channels, device) for name in wanted]

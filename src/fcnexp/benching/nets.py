@@ -123,10 +123,17 @@ def candidate(name: str, net: nn.Module, device: torch.device) -> Candidate:
 def candidates(
     wanted: Sequence[str], model: str, channels: int, device: torch.device
 ) -> list[Candidate]:
-    """Several candidates with weights in common; what one net does in several ways exists once."""
-    kinds = dict.fromkeys(name.partition(", ")[0] for name in wanted)
-    nets = {kind: build(kind, model, channels) for kind in kinds}
-    return [candidate(name, nets[name.partition(", ")[0]], device) for name in wanted]
+    """Several candidates on equal weights, each with a net of its own.
+
+    Our net keeps what it prepared of its weights, for one precision: on one net candidates in turn
+    would each begin anew. The plain one prepares nothing, and has ours.
+    """
+    nets = {
+        name: build(name.partition(", ")[0], model, channels) for name in wanted if name != PLAIN
+    }
+    if PLAIN in wanted:
+        nets[PLAIN] = nets.get(OURS) or build(OURS, model, channels)
+    return [candidate(name, nets[name], device) for name in wanted]
 
 
 def image(size: Sequence[int], seed: int = 0) -> Tensor:

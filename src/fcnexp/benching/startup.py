@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import torch
 
@@ -25,7 +26,10 @@ ANSWERS = {  # arguments, and the exit code that they should have
     "a wrong value: fcnexp.train regime.lr=9": (["-m", "fcnexp.train", "regime.lr=9"], 1),
     "python -m fcnexp.train --cfg job": (["-m", "fcnexp.train", "--cfg", "job"], 0),
 }
-STEP = "python -m fcnexp.train, to the end of the first step"
+STEPS = {  # the training's overrides
+    "fcnexp.train logger=csv, to the end of the first step": ["logger=csv"],
+    "fcnexp.train logger=wandb, offline, to the end of the first step": ["logger=wandb"],
+}
 
 
 def startup(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
@@ -36,11 +40,14 @@ def startup(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
             name: partial(answer, arguments, code, folder, processor.setdefault(name, []))
             for name, (arguments, code) in ANSWERS.items()
         }
-        first: list[float] = []
-        step = partial(first_step, asked, folder, first, processor.setdefault(STEP, []))
+        first: dict[str, list[float]] = {name: [] for name in STEPS}
+        for name, overrides in STEPS.items():
+            processor[name] = []
+            ways[name] = partial(first_step, asked, overrides, folder, first[name], processor[name])
         rounds = min(MOST_ROUNDS, asked.rounds)
-        seconds = interleaved(ways | {STEP: step}, rounds, torch.device("cpu"))
-    seconds[STEP] = first[-rounds:]  # its process ends a little later
+        seconds = interleaved(ways, rounds, torch.device("cpu"))
+    for name in STEPS:
+        seconds[name] = first[name][-rounds:]  # its process ends a little later
     rows = [
         Row(name, each, {"processor (s)": median(processor[name][-rounds:])})
         for name, each in seconds.items()
@@ -57,11 +64,17 @@ def answer(arguments: list[str], code: int, folder: str, processor: list[float])
     run_python(arguments, code, folder, processor)
 
 
-def first_step(asked: BenchConfig, folder: str, first: list[float], processor: list[float]) -> None:
+def first_step(
+    asked: BenchConfig,
+    overrides: list[str],
+    folder: str,
+    first: list[float],
+    processor: list[float],
+) -> None:
     """Train by the default command until a step is done; keeps the seconds until then."""
     small = [f"data.num_train={asked.images}", "data.num_val=2", f"data.root={folder}/cache"]
-    where = [f"hydra.run.dir={folder}/run{len(first)}"]
-    arguments = ["-m", "fcnexp.benching.first_step", *small, *where]
+    where = [f"hydra.run.dir={mkdtemp(dir=folder)}/run"]
+    arguments = ["-m", "fcnexp.benching.first_step", *overrides, *small, *where]
     start = time.time()
     told = run_python(arguments, 0, folder, processor)
     first.append(float(told.split()[-1]) - start)
@@ -71,6 +84,9 @@ def run_python(arguments: list[str], code: int, folder: str, processor: list[flo
     """What a Python process prints; keeps the seconds of processor that it took."""
     path = os.pathsep.join(filter(None, sys.path))
     environment = {**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"}
+    # Bytecode is kept, as in any installation, even where this process was told not to.
+    environment["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=folder, env=environment

@@ -1,6 +1,8 @@
 """Memory that should stay flat: over steps of training, and over images of ever new sizes."""
 
+import ctypes
 import gc
+import sys
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -8,10 +10,12 @@ import torch
 
 from fcnexp.benching import nets
 from fcnexp.benching.learners import learner_of, task_of
+from fcnexp.benching.nets import Candidate
 from fcnexp.benching.tables import Row, Table
 from fcnexp.schema import BenchConfig
 
 LOOKS = 10  # at memory
+IN_USE = "in use (GiB)"
 GIB, MIB = 2**30, 2**20
 SIDES = (48, 144)  # pixels, least and greatest
 SMALL_NET = ["data=voc", "backbone=tiny", "model=fcn8s", "regime=heavy", "init=scratch"]
@@ -26,15 +30,14 @@ def many_steps(asked: BenchConfig, device: torch.device) -> Table:
     def step() -> None:
         one.step(*one.example(next(sizes)))
 
-    rows = looked_at("training", step, asked.steps, device)
+    rows = looked_at("steps", step, asked.steps, device)
     title = f"Memory over {asked.steps} steps of a small FCN-8s, a size of its own each"
     return Table(title, rows, notes=[growth(rows)])
 
 
-def many_sizes(asked: BenchConfig, device: torch.device) -> Table:
+def many_sizes(asked: BenchConfig, device: torch.device, one: Candidate) -> Table:
     """Memory after each tenth of the images that VGG16 scores, no two of one size."""
     model = asked.nets[0]
-    one = nets.candidate(nets.OURS, nets.build(nets.OURS, model, asked.channels), device)
     sizes = mixed_sizes()
 
     @torch.inference_mode()
@@ -42,7 +45,7 @@ def many_sizes(asked: BenchConfig, device: torch.device) -> Table:
         one.score(one.place(nets.image(next(sizes)).to(device)))
 
     count = min(SIZES, asked.steps)
-    rows = looked_at("scoring", score, count, device)
+    rows = looked_at("images", score, count, device)
     title = f"Memory over {count} images that {model}, VGG16, scores, a size of its own each"
     return Table(title, rows, notes=[growth(rows)])
 
@@ -56,20 +59,43 @@ def mixed_sizes() -> Iterator[list[int]]:
 
 def looked_at(what: str, do: Callable[[], None], count: int, device: torch.device) -> list[Row]:
     """Do a thing so many times; memory that the process, or the GPU, holds now and then."""
-    process, rows = psutil.Process(), []
+    rows = []
     every = max(1, count // LOOKS)
     for number in range(1, count + 1):
         do()
         if number % every == 0:
             gc.collect()
-            cuda = device.type == "cuda"
-            held = torch.cuda.memory_allocated(device) if cuda else process.memory_info().rss
-            rows.append(Row(what, facts={"after": number, "GiB": held / GIB}))
+            facts: dict[str, int | float | None] = {"after": number, "GiB": held(device) / GIB}
+            facts[IN_USE] = held(device) / GIB if give_back(device) else None
+            facts["objects"] = len(gc.get_objects())
+            rows.append(Row(what, facts=facts))
     return rows
 
 
+def held(device: torch.device) -> int:
+    """Bytes that the process has of the machine's memory, or tensors of the GPU's."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return psutil.Process().memory_info().rss
+
+
+def give_back(device: torch.device) -> bool:
+    """Have the C library return what was freed; whether it can, which is glibc's alone."""
+    if device.type == "cuda" or sys.platform != "linux":
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and trim(0) >= 0
+
+
 def growth(rows: list[Row]) -> str:
-    """From the first look to the last: what is kept of each image would show."""
-    first, last = (row.facts for row in (rows[0], rows[-1]))
-    more = (last["GiB"] - first["GiB"]) * GIB / MIB
-    return f"From {first['after']} to {last['after']} it grew by {more:+.0f} MiB."
+    """In the second half of all looks: what is kept of each image would show."""
+    half = rows[(len(rows) - 1) // 2 :]
+    first, last = (row.facts for row in (half[0], half[-1]))
+
+    def more(what: str) -> str:
+        return f"{(last[what] - first[what]) * GIB / MIB:+.1f} MiB"
+
+    told = f"From {first['after']} to {last['after']}: {more('GiB')}"
+    if first[IN_USE] is not None:
+        told += f"; {more(IN_USE)} of what is in use, once malloc_trim has given back the rest"
+    return f"{told}; {last['objects'] - first['objects']:+d} Python objects."

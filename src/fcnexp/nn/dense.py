@@ -81,8 +81,7 @@ class Upsampling(nn.Module):
         (top, bottom), (left, right) = pads
         # An exported graph is for all sizes, and has no branches.
         if torch.compiler.is_exporting() or any((top, bottom, left, right)):
-            mode = "replicate" if self.edges == "repeat" else "constant"
-            scores = F.pad(scores, (left, right, top, bottom), mode=mode)
+            scores = self._pad(scores, (left, right, top, bottom))
         with full_precision(scores):
             scores = scores if scores.dtype == torch.float64 else scores.float()
             if self._by_matrices(scores):
@@ -92,6 +91,18 @@ class Upsampling(nn.Module):
             dense = self._upsample(scores)
         (top, left), (height, width) = starts, size
         return dense[..., top : top + height, left : left + width]
+
+    def _pad(self, scores: Tensor, pads: tuple[int, int, int, int]) -> Tensor:
+        """Scores with more cells left, right, above and below."""
+        if self.edges != "repeat":
+            return F.pad(scores, pads)
+        if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+            return F.pad(scores, pads, mode="replicate")
+        # Its gradients are in another order in memory than torch.compile believes (torch 2.15).
+        for axis, (lead, trail) in ((-1, pads[:2]), (-2, pads[2:])):
+            cells = torch.arange(-lead, scores.shape[axis] + trail, device=scores.device)
+            scores = scores.index_select(axis, cells.clamp(0, scores.shape[axis] - 1))
+        return scores
 
     def _by_matrices(self, scores: Tensor) -> bool:
         """Whether a fixed kernel's gradients are wanted, for which a convolution takes longer."""

@@ -1,0 +1,64 @@
+"""Candidates in turn do not disturb each other, and ways are left out one by one."""
+
+import torch
+
+from fcnexp.benching import nets
+from fcnexp.benching.infer import passes
+from fcnexp.benching.learners import learners
+from fcnexp.benching.ways import TAKEN, left_out
+from fcnexp.nn.fast import packed, winograd
+from fcnexp.nn.fast.switches import WAYS, taken
+
+CPU = torch.device("cpu")
+BF16 = f"{nets.OURS}, {nets.APPROXIMATE}"
+
+
+def test_candidates_in_turn_prepare_their_weights_once(monkeypatch):
+    prepared = []
+    for module, name in ((winograd, "transform_weights"), (packed, "pack")):
+        real = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *given, real=real, name=name: prepared.append(name) or real(*given)
+        )
+    wanted = [nets.PLAIN, nets.OURS, BF16]
+    scores = [passes(one, [[16, 16]]) for one in nets.candidates(wanted, "fcn32s", 4, CPU)]
+    for score in scores:
+        score()
+    assert len(prepared) > 20  # of some 15 layers in two precisions
+    prepared.clear()
+    for score in scores:
+        score()
+    assert prepared == []
+
+
+def test_learners_have_equal_weights_and_nothing_in_common():
+    one, other = learners([nets.OURS, BF16], "fcn32s", 4, CPU)
+    pairs = list(zip(one.candidate.net.parameters(), other.candidate.net.parameters(), strict=True))
+    assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
+    assert one.optimizer is not other.optimizer
+
+
+def test_each_way_is_left_out_alone_and_prepared_for():
+    done, prepared = [], []
+
+    def missing():
+        return tuple(way for way in WAYS if not taken(way))
+
+    table = left_out(
+        "", lambda: done.append(missing()), 2, CPU, prepare=lambda: prepared.append(missing())
+    )
+    assert done == 2 * [(), *((way,) for way in WAYS), tuple(WAYS)] == prepared
+    assert [row.name for row in table.rows][:2] == [TAKEN, "without border"]
+
+
+def test_what_a_way_is_worth_is_told_by_the_time_without_it(monkeypatch):
+    clock = iter(range(100))
+    spans = {0: 1.0, 1: 3.0}  # all taken, then without the first way; the rest does not matter
+
+    def now(device):
+        tick = next(clock)
+        return spans.get(tick // 2, 1.0) if tick % 2 else 0.0
+
+    monkeypatch.setattr("fcnexp.benching.ways.now", now)
+    rows = left_out("", lambda: None, 1, CPU).rows
+    assert [row.facts["takes"] for row in rows[:2]] == ["1.00 times as long", "3.00 times as long"]

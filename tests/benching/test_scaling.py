@@ -1,0 +1,55 @@
+"""What is said, and drawn, of growing inputs and of memory."""
+
+import pytest
+import torch
+
+from fcnexp.benching import steady
+from fcnexp.benching.plot import panel
+from fcnexp.benching.tables import Row, Table
+
+
+def looks(*held):
+    return [
+        Row("training", facts={"after": 10 * i, "GiB": gib, steady.IN_USE: used, "objects": count})
+        for i, (gib, used, count) in enumerate(held, start=1)
+    ]
+
+
+def test_growth_is_that_of_the_second_half():
+    told = steady.growth(looks((1, 1, 0), (3, 2, 9), (3.5, 2, 9), (4, 2.25, 11)))
+    assert told.startswith("From 20 to 40: +1024.0 MiB; +256.0 MiB of what is in use")
+    assert told.endswith("+2 Python objects.")
+    alone = steady.growth(looks((1, None, 0), (1, None, 0)))
+    assert alone == "From 10 to 20: +0.0 MiB; +0 Python objects."
+
+
+def test_memory_that_is_kept_is_seen():
+    kept = []
+    some = 10 * 2**20  # 40 MiB, which no C library takes from what was freed before
+    rows = steady.looked_at("", lambda: kept.append(torch.ones(some)), 5, torch.device("cpu"))
+    assert [row.facts["after"] for row in rows] == [1, 2, 3, 4, 5]
+    grown = 1024 * (rows[-1].facts["GiB"] - rows[0].facts["GiB"])
+    assert 0.9 * 160 < grown < 1.5 * 160
+
+
+@pytest.mark.parametrize(
+    ("facts", "upwards", "height"),
+    [
+        ({"side": 256, "images": 1}, "seconds an image", 4),
+        ({"images at once": 2, "images": 2}, "images a second", 0.5),
+        ({"workers": 1, "images": 8}, "images a second", 2),
+        ({"jobs at once": 2, "jobs": 2}, "jobs a minute", 30),
+    ],
+)
+def test_panels_draw_rates_by_what_is_varied(facts, upwards, height):
+    found = panel(Table("Title", [Row("fcnexp", [3.0, 4.0, 9.0], facts)]))
+    across = next(iter(facts))
+    assert (found.across, found.upwards) == (across, upwards)
+    assert found.lines == {"fcnexp": ([facts[across]], [height])}
+    assert found.log == (across == "side")
+
+
+def test_memory_is_drawn_as_held_and_as_in_use():
+    found = panel(Table("Title", looks((2, 1, 0), (3, 1.5, 0))))
+    assert found.lines == {"GiB": ([10, 20], [2, 3]), steady.IN_USE: ([10, 20], [1, 1.5])}
+    assert list(panel(Table("", looks((2, None, 0)))).lines) == ["GiB"]
