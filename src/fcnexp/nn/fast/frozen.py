@@ -6,12 +6,15 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+_MOST = 4096  # weights of a filter that are summed: nearly all of a 3x3 one's, a sixth of fc6's
+
 
 class Snapshot:
     """What tells that convolutions have been changed since it was taken.
 
     By where their weights lie and torch's count of changes; and, since `weight.data.mul_(2)` and
-    the step of a fused optimiser are in no count, by the biases and a sum over each filter.
+    the step of a fused optimiser are in no count, by the biases and a sum over each filter, or over
+    the beginning of a very long one.
     """
 
     def __init__(self, layers: Sequence[nn.Conv2d]) -> None:
@@ -39,11 +42,11 @@ def _state(layer: nn.Conv2d) -> list[tuple[torch.dtype, int, int]]:
 
 
 def _sums(layer: nn.Conv2d) -> Tensor:
-    """Of each filter's weights, each with a factor of its own, (O,), and the biases."""
+    """Of each filter's first weights, each with a factor of its own, (O,), and the biases."""
     weight = layer.weight.detach()
     if not weight.is_contiguous():
         weight = weight.permute(0, 2, 3, 1)  # then flat is a view where channels come last
-    flat = weight.flatten(1)
+    flat = weight.flatten(1)[:, :_MOST]
     with torch.autocast(flat.device.type, enabled=False):
         sums = torch.mv(flat, _factors(flat.shape[1], flat.dtype, flat.device))
     return sums if layer.bias is None else torch.cat([sums, layer.bias.detach()])
