@@ -15,7 +15,7 @@ from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, load_weights, parent_weights
-from fcnexp.nn.dense import EDGES, Upsampling
+from fcnexp.nn.dense import EDGES, Upsampling, channels_last
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import LateFusion, Network, Stream
@@ -104,13 +104,7 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
     dense = part(cfg, "dense", num_classes, scorer, **settings)
     net = Network(FCN(scorer, dense), recipe.streams, outputs)
     check_learned(cfg, net)
-    net.to(memory_format=torch.channels_last)
-    for module in net.modules():
-        if isinstance(module, Upsampling) and not module.learned:
-            # DDP copies a lone buffer onto itself, which torch refuses for strides of other form.
-            kernel: Tensor = module.kernel
-            module.kernel = kernel.flatten().view(kernel.shape)  # type: ignore[assignment]
-    return net, recipe
+    return channels_last(net), recipe
 
 
 def check_learned(cfg: DictConfig, net: Network) -> None:

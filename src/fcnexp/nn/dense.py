@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from math import ceil
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -134,6 +134,7 @@ class Upsampling(nn.Module):
         return lead, trail  # type: ignore[return-value]  # an int, or a symbol for one
 
 
+Net = TypeVar("Net", bound=nn.Module)
 MakeUpsampling = Callable[[int, Grid, int, Grid], Upsampling]  # classes, coarse, factor, target
 
 
@@ -245,3 +246,14 @@ class LearnedDeconvolution(nn.Module):
 def full_precision(scores: Tensor) -> AbstractContextManager:
     """No bfloat16 inside: its 8 bits make ties between classes where scores vary smoothly."""
     return nullcontext() if scores.is_meta else torch.autocast(scores.device.type, enabled=False)
+
+
+def channels_last(net: Net) -> Net:
+    """A net with its weights, in place, in the order in which convolutions are fastest."""
+    net.to(memory_format=torch.channels_last)
+    for module in net.modules():
+        if isinstance(module, Upsampling) and not module.learned:
+            # DDP copies a lone buffer onto itself, which torch refuses for strides of other form.
+            kernel: Tensor = module.kernel
+            module.kernel = kernel.flatten().view(kernel.shape)  # type: ignore[assignment]
+    return net

@@ -144,9 +144,9 @@ class SegmentationTask(L.LightningModule):
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         prediction = best_class(scores, axis=1)
         self.stopwatch.end(start, len(batch.names))
-        for name, one, (h, w) in zip(batch.names, prediction, batch.sizes.tolist(), strict=True):
-            if name in self.keep:
-                self.kept[name] = one[:h, :w].cpu()
+        for place in (i for i, name in enumerate(batch.names) if name in self.keep):
+            height, width = batch.sizes[place].tolist()
+            self.kept[batch.names[place]] = prediction[place, :height, :width].cpu()
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import torch
-
 WAYS = {
     "border": "VGG16's pad of 100 is computed from small templates, not as part of the image",
     "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
@@ -24,6 +22,8 @@ _left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset
 
 def taken(way: str) -> bool:
     """Whether a fast way is to be taken; see `WAYS`. None is within torch.func's transforms."""
+    import torch  # not above: configs are checked by this file before torch is needed
+
     assert way in WAYS, way
     # Private; they refuse functions with gradients of their own.
     return way not in left_out() and not torch._C._are_functorch_transforms_active()
