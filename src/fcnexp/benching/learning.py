@@ -84,6 +84,7 @@ def flat(one: Learner, size: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 def compared(name: str, mine: Tensor, reference: Tensor) -> Row:
     """Norm of the difference to the reference's, and the cosine between both."""
+    mine, reference = mine.double(), reference.double()  # float32 loses digits over 1e8 numbers
     size = reference.norm()
     facts = {
         "relative error": float((mine - reference).norm() / size),

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
-_TILES = 256  # at once
+_TILES = 256  # at once: they fit the cache, and are enough for the weights to be worth reading
 TILE, SEEN = 4, 6  # side of a tile of outputs, and of the inputs that it sees
 
 
@@ -76,31 +76,6 @@ def convolve(
         return _convolve(maps, weights, bias, padding, relu)
 
 
-def _convolve(
-    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool
-) -> Tensor:
-    matrices, channels = transforms(weights.dtype), weights.shape[1]
-    images, _, height, width = maps.shape
-    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
-    made = weights.new_empty(images, height, width, channels)
-    for part in _parts(made, maps.shape[1]):
-        evaluated = _evaluate(maps, part, padding, matrices.inputs)
-        products = torch.bmm(evaluated, weights.transpose(1, 2))
-        tiles = torch.mm(matrices.outputs, products.view(SEEN**2, -1))
-        tiles = tiles.view(TILE, TILE, part.images, part.rows, part.columns, channels)
-        tiles = tiles.permute(2, 3, 0, 4, 1, 5)
-        whole = tiles.new_empty(tiles.shape)  # contiguous, which a sum would not be
-        whole = whole.copy_(tiles) if bias is None else torch.add(tiles, bias, out=whole)
-        whole = whole.view(part.images, TILE * part.rows, TILE * part.columns, channels)
-        place = part.of(made)
-        whole = whole[:, : place.shape[1], : place.shape[2]]
-        if relu:
-            torch.clamp_min(whole, 0, out=place)
-        else:
-            place.copy_(whole)
-    return made.permute(0, 3, 1, 2)
-
-
 class _Part(NamedTuple):
     """Rows of tiles of some images: the first image and row, and how many."""
 
@@ -116,13 +91,50 @@ class _Part(NamedTuple):
         return made[self.image : self.image + self.images, first : first + TILE * self.rows]
 
 
-def _parts(made: Tensor, channels: int) -> Iterator[_Part]:
-    """Parts of outputs (N, H, W, O) which together fit the cache, but are worth the weights."""
-    images, height, width, outputs = made.shape
+def _convolve(
+    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool
+) -> Tensor:
+    channels = weights.shape[1]
+    images, _, height, width = maps.shape
+    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    made = weights.new_empty(images, height, width, channels)
+    for part in _parts(made):
+        _convolve_part(maps, weights, bias, padding, part.of(made), part=part, relu=relu)
+    return made.permute(0, 3, 1, 2)
+
+
+def _convolve_part(
+    maps: Tensor,
+    weights: Tensor,
+    bias: Tensor | None,
+    padding: tuple[int, ...],
+    place: Tensor,
+    *,
+    part: _Part,
+    relu: bool,
+) -> None:
+    """Fill a part's place. A function, so that its memory is free before the next part's."""
+    matrices, channels = transforms(weights.dtype), weights.shape[1]
+    products = torch.bmm(_evaluate(maps, part, padding, matrices.inputs), weights.transpose(1, 2))
+    tiles = torch.mm(matrices.outputs, products.view(SEEN**2, -1))
+    tiles = tiles.view(TILE, TILE, part.images, part.rows, part.columns, channels)
+    tiles = tiles.permute(2, 3, 0, 4, 1, 5)
+    whole = tiles.new_empty(tiles.shape)  # contiguous, which a sum would not be
+    whole = whole.copy_(tiles) if bias is None else torch.add(tiles, bias, out=whole)
+    whole = whole.view(part.images, TILE * part.rows, TILE * part.columns, channels)
+    whole = whole[:, : place.shape[1], : place.shape[2]]
+    if relu:
+        torch.clamp_min(whole, 0, out=place)
+    else:
+        place.copy_(whole)
+
+
+def _parts(made: Tensor) -> Iterator[_Part]:
+    """Parts of outputs (N, H, W, O), of some `_TILES` tiles each, or a row of them."""
+    images, height, width = made.shape[:3]
     rows, columns = -(-height // TILE), -(-width // TILE)
-    tiles = max(_TILES, channels, outputs)
-    together = max(1, min(rows, tiles // columns))
-    count = max(1, tiles // (rows * columns)) if together == rows else 1
+    together = max(1, min(rows, _TILES // columns))
+    count = max(1, _TILES // (rows * columns)) if together == rows else 1
     for image in range(0, images, count):
         for row in range(0, rows, together):
             yield _Part(image, min(count, images - image), row, min(together, rows - row), columns)
@@ -141,6 +153,14 @@ def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, ...], matrix: Tenso
         seen = F.pad(seen, margins)
     tiles = seen.unfold(1, SEEN, TILE).unfold(2, SEEN, TILE).permute(4, 5, 0, 1, 2, 3)
     return torch.mm(matrix, tiles.reshape(SEEN**2, -1).to(matrix.dtype)).view(SEEN**2, -1, channels)
+
+
+def _spread(place: Tensor, part: _Part, matrix: Tensor) -> Tensor:
+    """What gradients (N, h, w, O) of a part's outputs say of its products, (36, tiles, O)."""
+    below, right = TILE * part.rows - place.shape[1], TILE * part.columns - place.shape[2]
+    place = F.pad(place, (0, 0, 0, right, 0, below))
+    tiles = place.unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(4, 5, 0, 1, 2, 3)
+    return torch.mm(matrix.T, tiles.reshape(TILE**2, -1)).view(SEEN**2, -1, place.shape[-1])
 
 
 def split(maps: Tensor, step: int, padding: tuple[int, ...]) -> Tensor:
@@ -205,13 +225,10 @@ def weight_gradient(maps: Tensor, grad: Tensor, padding: tuple[int, ...]) -> Ten
         matrices, outputs, channels = transforms(grad.dtype), grad.shape[1], maps.shape[1]
         last = grad.permute(0, 2, 3, 1)
         total = grad.new_zeros(SEEN**2, outputs, channels)
-        for part in _parts(last, channels):
-            place = part.of(last)
-            below, right = TILE * part.rows - place.shape[1], TILE * part.columns - place.shape[2]
-            place = F.pad(place, (0, 0, 0, right, 0, below))
-            tiles = place.unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(4, 5, 0, 1, 2, 3)
-            spread = torch.mm(matrices.outputs.T, tiles.reshape(TILE**2, -1))
-            spread = spread.view(SEEN**2, -1, outputs).transpose(1, 2)
-            total.baddbmm_(spread, _evaluate(maps, part, padding, matrices.inputs))
+        for part in _parts(last):
+            total.baddbmm_(
+                _spread(part.of(last), part, matrices.outputs).transpose(1, 2),
+                _evaluate(maps, part, padding, matrices.inputs),
+            )
         taps = torch.mm(matrices.weights.T, total.view(SEEN**2, -1))
         return taps.view(3, 3, outputs, channels).permute(2, 3, 0, 1)
