@@ -1,6 +1,8 @@
 """Get data ready, and check it: `python -m fcnexp.prepare [check|hha] data=voc`."""
 
 import json
+import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from fcnexp.data.checking import Report
     from fcnexp.data.splits import DataSet
 
+# What linear algebra reads when a process loads it. With as many threads as there
+# are cores, processes take these from each other: two were no faster than one.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 TASKS = ("get", "check", "hha")
 
 
@@ -212,8 +217,18 @@ def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> I
     if workers == 0:
         yield from map(one, todo)
         return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(one, todo)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
+        os.environ |= ONE_THREAD
+        try:
+            done = pool.map(one, todo)  # starts the processes
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        yield from done
 
 
 def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
