@@ -48,14 +48,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     chosen = build.part(cfg, "data")
     build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     build.refuse_missing_field(chosen, task.recipe.fields)
-    data = SegmentationData(
-        chosen,
-        fields=tuple(task.recipe.fields),
-        batch_size=1,
-        num_workers=cfg.workers,
-        seed=0,
-        sampling="shuffle",
-    )
+    data = SegmentationData.for_scoring(chosen, tuple(task.recipe.fields), cfg.workers)
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
     trainers.speed_up(cfg, task.net)

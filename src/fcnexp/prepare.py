@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from fcnexp.data.checking import Report
     from fcnexp.data.splits import DataSet
 
-# What linear algebra reads when a process loads it. With as many threads as there
-# are cores, processes take these from each other: two were no faster than one.
+# What linear algebra reads when a process loads it. With as many threads as there are cores,
+# processes take these from each other: two were no faster than one.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 TASKS = ("get", "check", "hha")
 
@@ -218,17 +219,21 @@ def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> I
         yield from map(one, todo)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ |= ONE_THREAD
-        try:
+        with _environment(ONE_THREAD):
             done = pool.map(one, todo)  # starts the processes
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
         yield from done
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment while this lasts, for processes that are started."""
+    before = os.environ.copy()
+    os.environ |= values
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:

@@ -1,6 +1,7 @@
 """Part `hha`: HHA images of depth images, 480x640, on one core and on all."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,7 +70,7 @@ def one_table(
     ways = {"encoding alone, one process": alone}
     for workers in sorted({1, machine.cores()}):
         plural = "es" if workers > 1 else ""
-        ways[f"files to files, {workers} process{plural}"] = lambda workers=workers: files(workers)  # type: ignore[misc]
+        ways[f"files to files, {workers} process{plural}"] = partial(files, workers)
     seconds = interleaved(ways, 1, torch.device("cpu"))
     rows = [Row(name, each) for name, each in seconds.items()]
     height, width = depths[0].shape

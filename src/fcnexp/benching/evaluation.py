@@ -92,14 +92,8 @@ def our_validation(
         asked = [f"trainer={machine}", *chosen, "checkpoint=none"]
         asked += ["data=voc", f"data.root={found.voc}", f"data.val_split={name}"]
         cfg = compose_run(asked, "evaluate")
-        data = SegmentationData(
-            build.part(cfg, "data"),
-            fields=tuple(task.recipe.fields),
-            batch_size=1,
-            num_workers=cfg.workers,
-            seed=0,
-            sampling="shuffle",
-        )
+        fields = tuple(task.recipe.fields)
+        data = SegmentationData.for_scoring(build.part(cfg, "data"), fields, cfg.workers)
         data.setup("validate")
         one = SegmentationTask(task.net, task.recipe, task.class_names).eval()
         trainer = trainers.build_scorer(cfg, "32-true")

@@ -131,14 +131,7 @@ def our_loading(samples: Any, workers: int) -> Callable[[], None]:
     from fcnexp.data.folders import concatenate
 
     recipe = input_recipe()
-    module = SegmentationData(
-        None,  # type: ignore[arg-type]  # the half that is read is set below
-        fields=("rgb",),
-        batch_size=1,
-        num_workers=workers,
-        seed=0,
-        sampling="shuffle",
-    )
+    module = SegmentationData.for_scoring(None, ("rgb",), workers)  # type: ignore[arg-type]  # set below
     module.val = concatenate([samples] * REPEATED)
 
     def run() -> None:

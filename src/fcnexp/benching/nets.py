@@ -91,7 +91,7 @@ def fill(layers: dict[str, nn.Module]) -> None:
     for name, layer in layers.items():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         weight: Tensor = layer.weight  # type: ignore[assignment]  # a convolution
-        bias: Tensor = layer.bias  # type: ignore[assignment]
+        bias: Tensor = layer.bias  # type: ignore[assignment]  # which has one
         spread = sqrt((1 if name.startswith("score") else 2) / weight[0].numel())
         spread /= PIXEL if name == "conv1_1" else 1
         for rows in weight.split(256):  # at once they would take twice fc6's memory
@@ -109,15 +109,17 @@ def candidate(name: str, net: nn.Module, device: torch.device) -> Candidate:
         around = partial(torch.autocast, device.type, torch.bfloat16)
     elif name == PLAIN:
         around = plain
-    score: Callable[[Tensor], Tensor] = net
-    if kind == OURS:
-        score = lambda image: net({"rgb": image})  # noqa: E731  # it is one
-    elif kind == OTHER:
-        score = lambda image: net(image)["out"]  # noqa: E731
     return Candidate(
-        *(name, net, score, around, how == APPROXIMATE, kind == OTHER),
+        *(name, net, _scoring(net, kind), around, how == APPROXIMATE, kind == OTHER),
         channels_last=kind == OURS,
     )
+
+
+def _scoring(net: nn.Module, kind: str) -> Callable[[Tensor], Tensor]:
+    """From an image to scores, whatever a net takes and gives."""
+    if kind == OURS:
+        return lambda image: net({"rgb": image})
+    return (lambda image: net(image)["out"]) if kind == OTHER else net
 
 
 def candidates(

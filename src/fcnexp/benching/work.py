@@ -38,12 +38,11 @@ def convolution_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Floating point operations a second of the fastest of some large convolutions."""
     best = 0.0
     for inputs, outputs, side in SHAPES:
-        order = {"device": device, "dtype": dtype}
-        maps = torch.randn(1, inputs, side, side, **order).contiguous(  # type: ignore[call-overload]
-            memory_format=torch.channels_last
-        )
-        kernel = torch.randn(outputs, inputs, 3, 3, **order).contiguous(  # type: ignore[call-overload]
-            memory_format=torch.channels_last
+        maps, kernel = (
+            torch.randn(size, device=device, dtype=dtype).contiguous(
+                memory_format=torch.channels_last
+            )
+            for size in ((1, inputs, side, side), (outputs, inputs, 3, 3))
         )
         flop = 2 * 9 * inputs * outputs * side**2
         for _ in range(RUNS):

@@ -87,6 +87,14 @@ class SegmentationData(L.LightningDataModule):
         self.block = block
         self.train: Samples | None = None
 
+    @classmethod
+    def for_scoring(
+        cls, data: DataSet, fields: tuple[str, ...], num_workers: int
+    ) -> "SegmentationData":
+        """One whose validation half is scored and nothing trained."""
+        drawn = {"batch_size": 1, "seed": 0}  # of training batches, which nobody asks for
+        return cls(data, fields=fields, num_workers=num_workers, sampling="shuffle", **drawn)
+
     def _place(self) -> tuple[int, int]:
         """Number of this process, and how many there are."""
         if self.trainer is None:

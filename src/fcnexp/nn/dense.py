@@ -255,5 +255,5 @@ def channels_last(net: Net) -> Net:
         if isinstance(module, Upsampling) and not module.learned:
             # DDP copies a lone buffer onto itself, which torch refuses for strides of other form.
             kernel: Tensor = module.kernel
-            module.kernel = kernel.flatten().view(kernel.shape)  # type: ignore[assignment]
+            module.kernel = kernel.flatten().view(kernel.shape)  # type: ignore[assignment]  # a buffer
     return net

@@ -24,6 +24,7 @@ from fcnexp.nn.pooling import MaxPool
 
 _BLOCKS = BLOCKS[:-1]  # those whose maps have a window: in the fifth, edges reach the image's
 _STEP = 2 ** len(_BLOCKS)  # pixels between cells behind them
+_POOL = (2, 2, 0, 1, 1)  # kernel, stride, padding, overhang, dilation of VGG16's
 _KEPT = 64  # templates at once: one for each pair of sizes modulo 16, 0.4 MB each for FCN-8s
 
 
@@ -132,13 +133,8 @@ def _as_published(trunk: VGG16, block: int) -> bool:
     if type(pool) is not MaxPool:
         return False
     pads = [trunk.pad if block == 1 else 1, *[1] * (BLOCKS[block - 1][1] - 1)]
-    return (pool.kernel, pool.stride, pool.pad, pool.hang, pool.dilation) == (
-        2,
-        2,
-        0,
-        1,
-        1,
-    ) and all(
+    form = (pool.kernel, pool.stride, pool.pad, pool.hang, pool.dilation)
+    return form == _POOL and all(
         type(layer) is nn.Conv2d
         and layer.bias is not None
         and layer.padding_mode == "zeros"

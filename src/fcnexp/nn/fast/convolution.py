@@ -59,21 +59,21 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
 def _by_winograd(
     layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...], learning: bool
 ) -> Tensor:
+    """Of a filter spread by zeros, as in a rarefied net, on the maps split accordingly."""
+
     def run(part: Tensor, pad: tuple[int, ...]) -> Tensor:
         if learning:
             return winograd.Convolution.apply(part, layer.weight, layer.bias, pad)
         weights = _prepared(layer, "winograd", lambda: winograd.transform_weights(layer.weight))
         return winograd.convolve(part, weights, layer.bias, pad, relu=True)
 
-    spread = layer.dilation[0]  # in a rarefied net, above 1
+    spread = layer.dilation[0]
     if spread == 1:
         return run(maps, padding)
-    height, width = (
-        side + 2 * (pad - spread) for side, pad in zip(maps.shape[-2:], padding, strict=True)
-    )
-    return winograd.join(
-        run(winograd.split(maps, spread, padding), (0, 0)), spread, (height, width)
-    )
+    height, width = maps.shape[-2:]
+    size = (height + 2 * (padding[0] - spread), width + 2 * (padding[1] - spread))
+    parts = run(winograd.split(maps, spread, padding), (0, 0))
+    return winograd.join(parts, spread, size)
 
 
 def _plainly(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None) -> Tensor:

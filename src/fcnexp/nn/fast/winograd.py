@@ -141,18 +141,20 @@ def _parts(made: Tensor) -> Iterator[_Part]:
 
 
 def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, ...], matrix: Tensor) -> Tensor:
-    """Evaluations (36, tiles, C) of the inputs that a part's tiles see."""
+    """Evaluations (36, tiles, C) of the inputs that a part's tiles see.
+
+    Maps are padded a part at a time, in the cache.
+    """
     channels, height, width = maps.shape[1:]
     top, left = padding
     first, last = TILE * part.row - top, TILE * (part.row + part.rows) + 2 - top
     seen = maps[part.image : part.image + part.images, :, max(first, 0) : last].permute(0, 2, 3, 1)
     right = TILE * part.columns + 2 - left - width
-    bottom = last - max(height, 0) if last > height else 0
-    margins = (0, 0, left, right, max(-first, 0), bottom)
+    margins = (0, 0, left, right, max(-first, 0), max(last - height, 0))
     if any(margins):
         seen = F.pad(seen, margins)
     tiles = seen.unfold(1, SEEN, TILE).unfold(2, SEEN, TILE).permute(4, 5, 0, 1, 2, 3)
-    return torch.mm(matrix, tiles.reshape(SEEN**2, -1).to(matrix.dtype)).view(SEEN**2, -1, channels)
+    return torch.mm(matrix, tiles.reshape(SEEN**2, -1)).view(SEEN**2, -1, channels)
 
 
 def _spread(place: Tensor, part: _Part, matrix: Tensor) -> Tensor:
