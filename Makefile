@@ -1,12 +1,13 @@
 # make train [ARGS="model=fcn8s backbone=googlenet"]   train and score; no account, no download
 # make test  [ARGS="-k crop"]                          lint, types, tests
-# Both install what requirements.lock pins into .venv first, and do nothing where that is current.
+# make test-reliability           kills, rubbish, faults of every kind, with what was counted (half an hour)
+# All install what requirements.lock pins into .venv first, and do nothing where that is current.
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup train test lock clean
+.PHONY: setup train test test-reliability lock clean
 
 setup: .venv/installed
 
@@ -27,6 +28,9 @@ test: setup
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+test-reliability: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reliability --numprocesses=auto -m "not gpu" $(ARGS)
 
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml --extra dev --no-header --no-annotate --output-file requirements.lock
