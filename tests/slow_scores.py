@@ -94,7 +94,9 @@ class Tool:
         """Both with `0 / 0 = 0`, and a weight of 0 where tp + fp + fn is 0."""
         weighed = [k for k in self.classes if self.union[k]]
         ius, accuracies = self.ius(), self.accuracies()
-        return mean([ius[k] for k in weighed]), mean([accuracies[k] or Fraction(0) for k in weighed])
+        return mean([ius[k] for k in weighed]), mean(
+            [accuracies[k] or Fraction(0) for k in weighed]
+        )
 
     def present_in_truth(self):
         """Means over the classes of the test set's truth."""

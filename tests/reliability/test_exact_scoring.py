@@ -74,7 +74,12 @@ def run_program(devices: int, folder: Path) -> None:
     lengths = ",".join(map(str, LENGTHS))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*program, lengths], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
+        [*program, lengths],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr
 

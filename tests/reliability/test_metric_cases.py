@@ -51,7 +51,9 @@ def counted(metric, labels, predictions, seed: int):
     kind = KINDS[seed % 3]
     if seed % 2:
         for label, prediction in zip(labels, predictions, strict=True):
-            metric.update(torch.from_numpy(prediction)[None].to(kind), torch.from_numpy(label)[None])
+            metric.update(
+                torch.from_numpy(prediction)[None].to(kind), torch.from_numpy(label)[None]
+            )
         return metric
     size = np.max([label.shape for label in labels], 0)
     label = np.full((len(labels), *size), VOID, np.uint8)
@@ -136,7 +138,9 @@ def test_bands_are_counted_as_by_a_loop_over_pairs_of_pixels(tell):
         found = counted(metric, labels, predictions, seed=1).compute()  # padding is a boundary
         assert found.tolist() == [square(counts, classes) for counts in slow], seed
         near += sum(slow[0].values())
-    tell(f"metrics: {BANDED} of {BANDED} cases of {len(WIDTHS)} bands equal to a loop ({near} near)")
+    tell(
+        f"metrics: {BANDED} of {BANDED} cases of {len(WIDTHS)} bands equal to a loop ({near} near)"
+    )
 
 
 @pytest.mark.parametrize("start", [2**31 - 3, 2**32 - 3, 2**53 - 3, 2**62])
