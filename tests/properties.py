@@ -11,10 +11,14 @@ tried: Counter[str] = Counter()  # examples by test, of this process
 
 
 def holds(examples: int, *drawn: Any, **named: Any) -> Callable[[Callable], Callable]:
-    """`hypothesis.given` these strategies, so many examples, each of them counted."""
+    """`hypothesis.given` these strategies, so many examples, each of them counted.
+
+    examples: where the profile has 100; in proportion in another, as `--hypothesis-profile` says.
+    """
+    most = examples * settings.default.max_examples // 100
 
     def decorate(test: Callable) -> Callable:
-        @settings(max_examples=examples)
+        @settings(max_examples=most)
         @given(*drawn, **named)
         @functools.wraps(test)
         def counting(*values: Any, **by_name: Any) -> None:

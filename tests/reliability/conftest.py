@@ -10,6 +10,10 @@ TOLD, TRIED = "reliability", "examples"
 
 # The same cases each time: a failure is not to depend on the day. No deadline: machines differ.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+# To look for more: other cases each time, by --hypothesis-profile=thorough.
+settings.register_profile(
+    "thorough", max_examples=2000, deadline=None, database=None, print_blob=True
+)
 settings.load_profile("repeatable")
 
 

@@ -32,6 +32,7 @@ MOVES = st.fixed_dictionaries(
         "colour": st.sampled_from([0, 0.5]),
     }
 )
+STILL = {"mirror": 0, "jitter": 0, "crop": None, "colour": 0}
 FACTORS = st.floats(0.5, 2)
 
 
@@ -93,6 +94,19 @@ def test_resized_pixels_keep_their_label(seed, height, width, down, right, moves
     size = (round(height * down), round(width * right))
     out = Augment(**NEUTRAL | moves | {"resize": size})(blocks(seed, height, width), seed)
     check_blocks(out, max(down, right), sides_of(moves["crop"], *size), coloured=moves["colour"])
+
+
+@holds(80, SIDES, SIDES, SIDES, SIDES)
+def test_resized_label_and_depth_take_the_pixel_in_the_middle(height, width, high, wide):
+    out = Augment(**NEUTRAL | STILL | {"resize": (high, wide)})(told(height, width), 0)
+    rows, columns = out.fields["depth"][0] // 1000, out.fields["depth"][0] % 1000
+    assert torch.equal(out.label.int(), (rows * 7 + columns * 3) % 251)
+    for places, side, size in ((rows[:, 0], height, high), (columns[0], width, wide)):
+        middles = (torch.arange(size).double() + 0.5) * side / size
+        # Between two pixels either is as good.
+        apart = torch.minimum((middles - places).abs(), (middles - places - 1).abs())
+        inside = (places <= middles) & (middles < places + 1)
+        assert (inside | (apart < 1e-4)).all()
 
 
 def check_blocks(out: Sample, factor: float, size: tuple[int, int], *, coloured: float) -> None:
