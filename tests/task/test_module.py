@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 from fcnexp.data.collate import collate
 from fcnexp.data.sample import Sample
 from fcnexp.task.module import SegmentationTask, best_class
+from fcnexp.task.trimap import TrimapScores
 
 
 def test_best_class_is_the_first_of_the_highest_in_any_order_of_memory():
@@ -84,3 +85,15 @@ def test_each_scoring_keeps_its_own_predictions_only():
     task.keep = frozenset({"b"})
     trainer.validate(task, DataLoader(samples, collate_fn=collate), verbose=False)
     assert set(task.kept) == {"b"} and not task.kept["b"].any()
+
+
+def test_bands_are_added_up_while_the_task_is_on_its_device():
+    """Behind `validate` Lightning has moved it to the CPU, where GPUs' processes do not meet."""
+    task, trainer, samples = scored("a", "b", keep=set())
+    assert task.bands is None
+    task.trimap, expected = TrimapScores(2, (1, 3)), TrimapScores(2, (1, 3))
+    for sample in samples:
+        expected.update(sample.label[None], sample.label[None])
+    for _ in range(2):  # each scoring counts anew
+        trainer.validate(task, DataLoader(samples, collate_fn=collate), verbose=False)
+        assert torch.equal(task.bands, expected.compute())
