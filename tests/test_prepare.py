@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from fcnexp.data.hha import encode_hha
 from fcnexp.data.palette import save_indexed
+from fcnexp.prepare import ONE_THREAD, _environment, in_processes
 
 QUIET = ["workers=0", "hydra.run.dir=out"]
 
@@ -145,3 +148,47 @@ def test_hha_leaves_out_what_the_raw_depth_misses(tmp_path):
 def test_mistake_gives_one_line(tmp_path, arguments, message):
     done = fcnexp("prepare", *arguments, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def write_threads(folder: Path, number: int) -> None:
+    """What a process is told of threads; number 3 fails."""
+    if number == 3:
+        raise ValueError("3 fails")
+    told = {name: os.environ.get(name) for name in ONE_THREAD} | {"pid": os.getpid()}
+    (folder / f"{number}.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("count", [3, 4])  # the fourth fails
+def test_processes_have_one_thread_each_and_the_parent_as_many_as_before(
+    tmp_path, monkeypatch, count
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = os.environ.copy()
+    steps = in_processes(partial(write_threads, tmp_path), list(range(count)), workers=2)
+    if count == 4:
+        with pytest.raises(ValueError, match="3 fails"):
+            list(steps)
+    else:
+        for _ in steps:
+            assert os.environ.copy() == before  # while they work, too
+    assert os.environ.copy() == before
+    for number in range(3):
+        told = json.loads((tmp_path / f"{number}.json").read_text())
+        assert told.pop("pid") != os.getpid() and set(told.values()) == {"1"}
+
+
+def test_no_processes_leave_this_one_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert len(list(in_processes(partial(write_threads, tmp_path), [0, 1], workers=0))) == 2
+    told = json.loads((tmp_path / "0.json").read_text())
+    assert told["pid"] == os.getpid() and told["OMP_NUM_THREADS"] == "5"
+
+
+def test_environment_is_as_before_when_what_is_within_fails(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    before = os.environ.copy()
+    with pytest.raises(OSError, match="no processes"), _environment(ONE_THREAD | {"NEW": "1"}):
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["NEW"] == "1"
+        raise OSError("no processes")
+    assert os.environ.copy() == before

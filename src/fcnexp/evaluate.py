@@ -74,7 +74,6 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     except SIGTERMException:
         print("stopped by SIGTERM; nothing was scored")
         raise SystemExit(143) from None  # Lightning's own is 0
-    matrices = None if task.trimap is None else task.trimap.compute()
     if machine.rank():
         return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
     task.eval()
@@ -90,8 +89,8 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record)
-    if matrices is not None:
-        bands = trimap.write_trimap(folder, widths, matrices, task.matrix)
+    if task.bands is not None:
+        bands = trimap.write_trimap(folder, widths, task.bands, task.matrix)
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot {folder / 'trimap.png'}")
     print(f"pictures {folder / 'pictures'}\nrecord {folder}")

@@ -22,12 +22,14 @@ def test_rounds_are_taken_in_turn_after_one_without_a_clock():
 
 
 def test_speed_is_the_median_of_the_ratios_of_one_round():
-    assert faster(FAST.seconds, SLOW.seconds) == pytest.approx(2.2)  # of 2, 3, 2.2; not 2.2 / 1
+    assert faster(FAST.seconds, SLOW.seconds) == pytest.approx(2.2)  # of 2, 3, 2.2
+    assert faster([1.0, 5.0, 2.0], [2.0, 5.5, 5.0]) == 2  # of 2, 1.1, 2.5; medians give 5 / 2
     assert faster([1.0, 9.0, 1.0], [2.0, 18.0, 2.0]) == 2  # a machine that was slow for a round
 
 
 def test_difference_is_relative_to_the_largest_score():
     assert difference(torch.tensor([1.0, -3.5]), torch.tensor([1.5, -4.0])) == 0.125
+    assert difference(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 4.0])) == 0.5  # below it all
 
 
 def test_markdown_has_a_line_a_row_and_as_many_cells():
@@ -47,6 +49,13 @@ def test_another_net_is_not_compared():
     assert Table("", rows, ("slow",)).plain()["rows"][1]["times_as_fast_as"] == {}
 
 
+def test_short_times_are_in_milliseconds_and_rows_without_have_dashes():
+    rows = [Row("short", [0.0123, 0.02, 0.0111]), Row("untimed", facts={"GiB": 1})]
+    _, short, untimed = Table("", rows, ("short",), per=1).cells()
+    assert short == ["short", "12.3 ms", "11.1 to 20.0", "81.3", "1.00", "-"]
+    assert untimed == ["untimed", "-", "-", "-", "-", "1"]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (3, "3"), (12345, "12,345"), (1234.5, "1,234"), (99.96, "100.0"), (5.0, "5.00")]
@@ -60,8 +69,10 @@ def test_records_hold_every_sample_and_what_a_reader_needs(tmp_path):
     told = facts(command="bench", settings={"rounds": 3}, device=torch.device("cpu"), date="today")
     record = Record(tmp_path, told)
     record.parts["infer"] = [Table("Title", [FAST, SLOW], ("slow",))]
+    record.seconds["infer"] = 4.5
     record.write()
     stored = json.loads((tmp_path / "bench.json").read_text())
+    assert stored["parts"]["infer"]["seconds"] == 4.5
     row = stored["parts"]["infer"]["tables"][0]["rows"][0]
     assert row["seconds"] == FAST.seconds and row["median"] == 1
     assert row["times_as_fast_as"] == {"slow": pytest.approx(2.2)}

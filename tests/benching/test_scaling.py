@@ -1,5 +1,7 @@
 """What is said, and drawn, of growing inputs and of memory."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -30,6 +32,22 @@ def test_memory_that_is_kept_is_seen(monkeypatch):
     rows = steady.looked_at("", lambda: kept.append(torch.ones(some)), 5, torch.device("cpu"))
     assert [row.facts["after"] for row in rows] == [1, 2, 3, 4, 5]
     assert [1024 * row.facts["GiB"] for row in rows] == [40, 80, 120, 160, 200]
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_what_is_in_use_is_told_where_the_rest_can_be_given_back(monkeypatch, able):
+    taken = [3 * 2**30, 2**30]
+    monkeypatch.setattr(steady, "held", lambda device: taken.pop(0) if able else 2**30)
+    monkeypatch.setattr(steady, "give_back", lambda device: able)
+    (row,) = steady.looked_at("", lambda: None, 1, torch.device("cpu"))
+    assert (row.facts["GiB"], row.facts[steady.IN_USE]) == ((3, 1) if able else (1, None))
+
+
+def test_sizes_are_mixed_without_end_and_the_same_each_time():
+    first, again = (list(itertools.islice(steady.mixed_sizes(), 500)) for _ in range(2))
+    assert first == again and len({tuple(size) for size in first}) > 400
+    sides = {side for size in first for side in size}
+    assert (min(sides), max(sides)) == steady.SIDES
 
 
 @pytest.mark.parametrize(

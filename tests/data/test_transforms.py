@@ -124,6 +124,16 @@ def test_resize_brings_all_to_one_size_before_the_crop(resize, size):
     assert augment(resize=resize, crop=6)(coded(12, 15), seed=0).label.shape == (6, 6)
 
 
+def test_image_may_become_one_pixel():
+    """torch's own fails on three channels. The pixel is the mean of all, rounded."""
+    for height, width in ((2, 1), (5, 3), (1, 1), (1, 4)):
+        sample = many_fields(height, width)
+        mean = sample.fields["rgb"].double().mean((1, 2))
+        out = augment(resize=1)(sample, seed=0)
+        assert out.label.shape == (1, 1) and out.fields["rgb"].shape == (3, 1, 1)
+        assert (out.fields["rgb"].flatten().double() - mean).abs().max() <= 1
+
+
 @pytest.mark.parametrize("resize", [(5,), 0, True, 7.5, "ab"])
 def test_other_resizes_are_refused(resize):
     with pytest.raises(ValueError, match=r"resize=.*: null, a side in pixels, or a pair"):

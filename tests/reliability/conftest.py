@@ -1,14 +1,19 @@
 """Figures that these tests found, told at the end of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import properties
 import pytest
 from hypothesis import settings
 
-TOLD = "reliability"
+TOLD, TRIED = "reliability", "examples"
 
 # The same cases each time: a failure is not to depend on the day. No deadline: machines differ.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+# To look for more: other cases each time, by --hypothesis-profile=thorough.
+settings.register_profile(
+    "thorough", max_examples=2000, deadline=None, database=None, print_blob=True
+)
 settings.load_profile("repeatable")
 
 
@@ -18,15 +23,31 @@ def tell(record_property) -> Callable[[str], None]:
     return lambda line: record_property(TOLD, line)
 
 
+@pytest.fixture(autouse=True)
+def examples(record_property) -> Iterator[None]:
+    """Counts the examples of a property test."""
+    before = properties.tried.total()
+    yield
+    if tried := properties.tried.total() - before:
+        record_property(TRIED, tried)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
-    lines = [
-        line
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        for name, line in getattr(report, "user_properties", ())
-        if name == TOLD and getattr(report, "when", None) == "call"
-    ]
+    lines = recorded(terminalreporter, TOLD, "call")
+    if tried := recorded(terminalreporter, TRIED, "teardown"):
+        lines.append(f"properties: {len(tried)} tests, {sum(tried):,} examples")
     if lines:
         terminalreporter.section("reliability")
         for line in sorted(lines):
             terminalreporter.write_line(line)
+
+
+def recorded(terminalreporter, name: str, when: str) -> list:
+    """What tests recorded by this name until the end of `setup`, `call` or `teardown`."""
+    return [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for key, value in getattr(report, "user_properties", ())
+        if key == name and getattr(report, "when", None) == when
+    ]

@@ -92,7 +92,9 @@ def test_nothing_counted_is_nan():
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
-@pytest.mark.parametrize("classes", [2, 21, 127, 128, 255])  # from 128 on cells have four bytes
+@pytest.mark.parametrize(
+    "classes", [2, 21, 127, 128, 129, 255]
+)  # from 129 on cells have four bytes
 def test_every_class_and_type_has_its_cell(classes, kind):
     prediction = torch.arange(classes).repeat(classes + 1)
     label = torch.tensor([*range(classes), VOID]).repeat_interleave(classes)

@@ -151,4 +151,7 @@ def _resize(inpt: Any, size: list[int]) -> Any:
     if isinstance(inpt, tv_tensors.Mask):
         resized = TF.resize_image(inpt[None], size, InterpolationMode.NEAREST_EXACT)
         return tv_tensors.wrap(resized[0], like=inpt)
+    if list(size) == [1, 1]:  # of several channels torch's own fails then
+        parts = [TF.resize(one, size, antialias=True) for one in torch.split(inpt, 1)]
+        return tv_tensors.wrap(torch.cat(parts), like=inpt)
     return TF.resize(inpt, size, antialias=True)

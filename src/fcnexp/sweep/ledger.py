@@ -68,9 +68,9 @@ def read(folder: Path) -> Record | None:
 def state_of(folder: Path) -> str:
     """One of `STATES`."""
     record = read(folder)
-    if record is None:
-        return "stale" if (folder / JOB).exists() else "not started"
-    if record.state == "running":
+    if record is None and not (folder / JOB).exists():
+        return "not started"
+    if record is None or record.state == "running":
         return "running" if is_held(folder) else "stale"
     if record.state == "done":
         return "done" if result_of(folder) else "stale"
@@ -184,6 +184,8 @@ def job_folders(folder: Path) -> Iterator[Path]:
 
 def remove(folder: Path) -> bool:
     """Remove the folder of a failed or stale job; returns whether it was one."""
+    if not (folder / JOB).exists():  # somebody else has removed it, or it is no job's
+        return False
     with claim(folder) as mine:
         record = read(folder)
         kept = record is not None and (record.state == "stopped" or result_of(folder) is not None)

@@ -85,6 +85,7 @@ class SegmentationTask(L.LightningModule):
         self.scores = SegmentationScores(len(class_names))
         self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
         self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
+        self.bands: Tensor | None = None  # what it counted in the last scoring, of all processes
         self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
         self.kept: dict[str, Tensor] = {}
         self.nondeterministic: list[str] = []  # operations that were, where that is watched
@@ -159,6 +160,9 @@ class SegmentationTask(L.LightningModule):
         """Log the four scores of the whole set."""
         with self.scores.sync_context():  # within it, the matrix is that of all processes
             self.matrix = self.scores.matrix.cpu().clone()
+        if self.trimap is not None:  # not later: off their GPUs processes cannot add up
+            self.bands = self.trimap.compute().cpu()
+            self.trimap.reset()
         scores = scores_of(self.matrix)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.scored_step = self.global_step

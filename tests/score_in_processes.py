@@ -1,0 +1,37 @@
+"""`evaluate` of lists of several lengths, as a program: several processes start the same command.
+
+`python score_in_processes.py DEVICES FOLDER LENGTHS`: in FOLDER a checkpoint `last.ckpt`, and data
+`own` with a list `first_N.txt` for each of LENGTHS, as 0,1,2. What comes of each is in
+FOLDER/DEVICES_LENGTH as evaluate writes it; what each process returned, or the message of what it
+raised, in FOLDER/DEVICES_LENGTH_RANK.json.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from fcnexp import machine
+from fcnexp.config import compose_run
+from fcnexp.errors import UserError
+from fcnexp.evaluate import evaluate
+
+WIDTHS = (1, 3)
+
+
+def score(devices: int, folder: Path, length: int) -> float | str | None:
+    """The mean IU, or what was wrong."""
+    given = [f"checkpoint={folder}/last.ckpt", "data=folder", f"data.root={folder}/own"]
+    given += [f"data.val_split=first_{length}", f"trimap={list(WIDTHS)}", "workers=0", "pictures=0"]
+    given += ["trainer=cpu", f"trainer.devices={devices}"]
+    try:
+        return evaluate(compose_run(given, "evaluate"), folder / f"{devices}_{length}")
+    except UserError as error:
+        return str(error)
+
+
+if __name__ == "__main__":
+    processes, place = int(sys.argv[1]), Path(sys.argv[2])
+    for number in map(int, sys.argv[3].split(",")):
+        returned = score(processes, place, number)
+        record = place / f"{processes}_{number}_{machine.rank()}.json"
+        record.write_text(json.dumps(returned))

@@ -1,0 +1,117 @@
+"""Scores as each tool defines them, one pixel and one class at a time, in whole numbers.
+
+No tensor and no float: fractions until the very end, None where a tool's arithmetic says NaN.
+"""
+
+from collections import Counter
+from fractions import Fraction
+
+VOID = 255
+Maps = list[list[list[int]]]  # images of rows of class indices
+
+
+def pairs_of(labels: Maps, predictions: Maps) -> Counter[tuple[int, int]]:
+    """How often a pixel is (truth, prediction); void is not counted."""
+    counts: Counter[tuple[int, int]] = Counter()
+    for label, prediction in zip(labels, predictions, strict=True):
+        for truths, guesses in zip(label, prediction, strict=True):
+            for truth, guess in zip(truths, guesses, strict=True):
+                if truth != VOID:
+                    counts[truth, guess] += 1
+    return counts
+
+
+def near_pairs(label: list[list[int]], prediction: list[list[int]], widths) -> list[Counter]:
+    """`pairs_of` one image's pixels that have another label within each width, of all pairs."""
+    places = [(y, x) for y, row in enumerate(label) for x in range(len(row))]
+    found: list[Counter[tuple[int, int]]] = [Counter() for _ in widths]
+    for y, x in places:
+        truth = label[y][x]
+        squares = [(y - v) ** 2 + (x - u) ** 2 for v, u in places if label[v][u] != truth]
+        if truth == VOID or not squares:
+            continue
+        for width, counts in zip(widths, found, strict=True):
+            counts[truth, prediction[y][x]] += min(squares) <= width**2
+    return found
+
+
+class Tool:
+    """A tool's scores of a square of counts, rows truth. None: NaN."""
+
+    def __init__(self, matrix: list[list[int]]) -> None:
+        self.classes = range(len(matrix))
+        self.hits = [matrix[k][k] for k in self.classes]
+        self.truth = [sum(matrix[k]) for k in self.classes]
+        self.guess = [sum(row[k] for row in matrix) for k in self.classes]
+        self.union = [self.truth[k] + self.guess[k] - self.hits[k] for k in self.classes]
+
+    def pixel_acc(self) -> Fraction | None:
+        return share(sum(self.hits), sum(self.truth))
+
+    def accuracies(self) -> list[Fraction | None]:
+        return [share(self.hits[k], self.truth[k]) for k in self.classes]
+
+    def ius(self) -> list[Fraction | None]:
+        return [share(self.hits[k], self.union[k]) for k in self.classes]
+
+    def fw_iou(self) -> Fraction | None:
+        """score.py: `(freq[freq > 0] * iu[freq > 0]).sum()`, the frequency of the truth."""
+        total, ius = sum(self.truth), self.ius()
+        if not total:
+            return None
+        return sum((Fraction(self.truth[k], total) * ius[k] for k in self.seen()), Fraction(0))
+
+    def seen(self) -> list[int]:
+        return [k for k in self.classes if self.truth[k]]
+
+    # Of each tool (mean IU, mean accuracy); "" for a score that it does not give.
+    def release(self):
+        """score.py: `np.nanmean` of `diag / (sum1 + sum0 - diag)`, and of `diag / sum1`."""
+        return nanmean(self.ius()), nanmean(self.accuracies())
+
+    def mmseg(self):
+        """`total_area_to_metrics`, IoU and Acc per class, then `np.nanmean` of each."""
+        return nanmean(self.ius()), nanmean(self.accuracies())
+
+    def torchvision(self):
+        """`iu.mean()`: one class that is nowhere makes it NaN. It has no mean accuracy."""
+        return mean(self.ius()), ""
+
+    def detectron2(self):
+        """IU and accuracy of the classes with `pos_gt > 0`, over their number."""
+        ius, accuracies = self.ius(), self.accuracies()
+        return mean([ius[k] for k in self.seen()]), mean([accuracies[k] for k in self.seen()])
+
+    def paddleseg(self):
+        """Of late: a class whose union is 0 has IoU 1, and all are averaged."""
+        return mean([Fraction(1) if iu is None else iu for iu in self.ius()]), ""
+
+    def paddleseg_older(self):
+        """`if union[i] == 0: iou = 0`, and `np.mean` of all."""
+        return mean([Fraction(0) if iu is None else iu for iu in self.ius()]), ""
+
+    def torchmetrics(self):
+        """Both with `0 / 0 = 0`, and a weight of 0 where tp + fp + fn is 0."""
+        weighed = [k for k in self.classes if self.union[k]]
+        ius, accuracies = self.ius(), self.accuracies()
+        return mean([ius[k] for k in weighed]), mean(
+            [accuracies[k] or Fraction(0) for k in weighed]
+        )
+
+    def present_in_truth(self):
+        """Means over the classes of the test set's truth."""
+        return self.detectron2()
+
+
+def share(part: int, whole: int) -> Fraction | None:
+    return Fraction(part, whole) if whole else None
+
+
+def mean(values: list[Fraction | None]) -> Fraction | None:
+    if not values or None in values:
+        return None
+    return sum(values, Fraction(0)) / len(values)
+
+
+def nanmean(values: list[Fraction | None]) -> Fraction | None:
+    return mean([value for value in values if value is not None])
