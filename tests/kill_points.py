@@ -7,7 +7,7 @@ last; of five groups of parameters, the optimiser's step takes one after the oth
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-Fault = Sequence[Any]  # place, how often it was come to, deed, and rank if it is not 0; see `killed`
+Fault = Sequence[Any]  # place, how often it was come to, deed, rank if it is not 0; see `killed`
 
 WHOLE = [
     *("backbone=tiny", "backbone.widths=[4,4,6,6,8,8]", "head=fc", "head.channels=8"),  # dropout
@@ -42,13 +42,16 @@ class Point(NamedTuple):
     """One way to be ended. runs: of each command that ends early, what strikes it.
 
     step: behind which the last command goes on; None where it begins anew, "done" where nothing is
-    left to do, WHEREVER where it is a matter of time. codes: that the last command which was struck may end with, as a Popen has it.
+    left to do, WHEREVER where it is a matter of time. codes: that the last command which was struck
+    may end with, as a Popen has it. fresh: in processes that are started as a user starts them, and
+    not forked from one that has everything imported.
     """
 
     runs: Sequence[Sequence[Fault]]
     step: int | str | None = None
     variant: str = "whole"
     codes: tuple[int, ...] = (-9,)
+    fresh: bool = False
 
 
 def kill(place: str, number: int = 1, *rank: int) -> list[Fault]:
@@ -80,7 +83,7 @@ ONE: dict[str, Point] = {
     "second scoring begins": Point([kill("scoring", 2)], 3),
     "in the second scoring": Point([kill("image", 5)], 3),
     "second scoring ends": Point([kill("scores", 2)], 3),
-    "in metrics.csv": Point([kill("line of metrics.csv", 3)], 6),
+    "in metrics.csv": Point([kill("line of metrics.csv", 3)], 3),
     "second best.ckpt has no name": Point([kill("before best.ckpt", 2)], 3),
     "half of the second checkpoint": Point([kill("half", 4)], 3),
     "digest has no name": Point([kill("before SHA256SUMS", 4)], 3),
@@ -113,7 +116,7 @@ ONE: dict[str, Point] = {
     "disk full in a checkpoint": Point([term("half", 4, deed="full")], 3, codes=FAILED),
     "disk full in the first checkpoint": Point([term("half", 2, deed="full")], codes=FAILED),
     "disk full in metrics.csv": Point(
-        [term("line of metrics.csv", 3, deed="full")], 6, codes=FAILED
+        [term("line of metrics.csv", 3, deed="full")], 3, codes=FAILED
     ),
     "disk full in the result": Point(
         [term("line of confusion.csv", 4, deed="full")], 10, codes=FAILED
@@ -123,10 +126,12 @@ ONE: dict[str, Point] = {
     "two workers, image cannot be read": Point(
         [term("read", 9, deed="error")], 3, "workers", FAILED
     ),
-    "two workers, one is killed": Point(
-        [kill("read", 9)], WHEREVER, "workers", FAILED
-    ),
+    "two workers, one is killed": Point([kill("read", 9)], WHEREVER, "workers", FAILED),
     "two workers, SIGTERM": Point([term("loss", 9)], 5, "workers", ASKED),
+    "two workers, SIGTERM to all": Point([term("loss", 9, deed="term all")], 5, "workers", ASKED),
+    "two workers, Ctrl-C in a scoring": Point(
+        [term("image", 5, deed="ctrl-c")], 6, "workers", BY_CTRL_C
+    ),
     "two workers, Ctrl-C": Point([term("loss", 9, deed="ctrl-c")], 5, "workers", BY_CTRL_C),
     "with replacement": Point([kill("backward", 15)], 6, "with replacement"),
     "with replacement, SIGTERM": Point([term("loss", 9)], 5, "with replacement", ASKED),
@@ -141,6 +146,7 @@ ONE: dict[str, Point] = {
     "second stage, half a checkpoint": Point([kill("half", 10)], 3, "staged"),
     "second stage, SIGTERM": Point([term("loss", 29)], 5, "staged", ASKED),
     "in both stages": Point([kill("loss", 9), kill("loss", 24)], 3, "staged"),
+    "as a user starts it": Point([kill("backward", 13)], 6, fresh=True),
 }
 
 EITHER = (1, -9)  # the first process says that another has ended, unless Lightning ends it before
@@ -205,4 +211,7 @@ TWO: dict[str, Point] = {
     "two workers each, Ctrl-C": Point([term("loss", 5, deed="ctrl-c")], 5, "workers", BY_CTRL_C),
     "between stages": Point([kill("begin", 2)], None, "staged"),
     "second stage, second process": Point([kill("loss", 15, 1)], 3, "staged", EITHER),
+    "as a user starts it": Point([kill("backward", 7)], 6, fresh=True),
+    "as a user starts it, second": Point([kill("loss", 7, 1)], 6, codes=EITHER, fresh=True),
+    "as a user starts it, SIGTERM": Point([term("loss", 5)], 5, codes=ASKED, fresh=True),
 }

@@ -16,19 +16,17 @@ from typing import Any, NamedTuple
 import killed
 import psutil
 import torch
-
-Fault = Sequence[Any]  # place, how often it was come to, deed, and rank if it is not 0
+from kill_points import Fault
 
 LIMIT = 120  # seconds for a training of half a second
 TIMED = ("train_seconds", "images_per_second", "ms_per_image", "peak_memory", "command", "typed")
 
 
 class Ended(NamedTuple):
-    """How a run ended. code: below 0 where a signal has ended it; left: processes that stayed."""
+    """How a run ended. code: below 0 where a signal has ended it."""
 
     code: int
     said: str
-    left: list[str]
 
 
 class Trainings:
@@ -44,11 +42,18 @@ class Trainings:
         )
 
     def run(
-        self, overrides: Sequence[str], folder: Path, faults: Sequence[Fault] = (), processes: int = 1
+        self,
+        overrides: Sequence[str],
+        folder: Path,
+        faults: Sequence[Fault] = (),
+        *,
+        processes: int = 1,
+        fresh: bool = False,
     ) -> Ended:
         """Train in this folder until the end, or until a fault has struck.
 
-        Raises AssertionError where it takes too long.
+        fresh: in processes that have imported nothing. Raises AssertionError where it takes too
+        long, leaves processes behind, or a fault has not struck.
         """
         said, seen = folder / "said.txt", folder / "faults_seen"
         for file in (said, seen):
@@ -59,6 +64,7 @@ class Trainings:
             "environment": {"FAULTS": json.dumps(list(faults)), "FAULTS_SEEN": str(seen)},
             "processes": processes,
             "output": str(said),
+            "fresh": fresh,
         }
         assert self.server.stdin
         self.server.stdin.write(json.dumps(job).encode() + b"\n")
@@ -71,8 +77,9 @@ class Trainings:
             self._answer(LIMIT)
             raise AssertionError(f"it does not end: {said.read_text()[-2000:]}") from None
         left = wait_for_end(session)
+        assert not left, f"{left} are left over: {said.read_text()[-2000:]}"
         assert not faults or seen.exists(), f"no fault has struck: {said.read_text()[-2000:]}"
-        return Ended(code, said.read_text(), left)
+        return Ended(code, said.read_text())
 
     def _answer(self, limit: float) -> int:
         assert self.server.stdout
@@ -121,7 +128,7 @@ def end_session(session: int) -> None:
 
 
 def what_came_of(folder: Path) -> dict[str, Any]:
-    """All that is to be equal bit for bit, by name: of the run in this folder, and of its stages."""
+    """All that is to be equal bit for bit, by name: of a run, and of its stages."""
     found: dict[str, Any] = {}
     for part in (folder, *sorted((folder / "stages").glob("*"))):
         name = str(part.relative_to(folder))

@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -201,7 +202,7 @@ class SecondProcess(subprocess.Popen):  # Lightning asks for its type
 
     def __init__(self) -> None:
         reading, self.writing = os.pipe()
-        self.returncode = None
+        self.returncode, self._waitpid_lock = None, threading.Lock()  # what a true Popen has
         self.pid = in_fork(lambda: self._wait_for_orders(reading))
         os.close(reading)
 
@@ -231,9 +232,10 @@ class SecondProcess(subprocess.Popen):  # Lightning asks for its type
 def serve() -> None:
     """Read jobs from stdin, a line of JSON each, and do each in a forked process.
 
-    A job has `overrides`, `folder`, `environment`, `processes` and `output`, a file. Writes a line
-    with the number of the process, the first of a session of its own, and one with its exit code,
-    below 0 where a signal has ended it.
+    A job has `overrides`, `folder`, `environment`, `processes`, `output`, a file, and `fresh`:
+    whether its processes are to begin with nothing imported, as a user's do. Writes a line with the
+    number of the process, the first of a session of its own, and one with its exit code, below 0
+    where a signal has ended it.
     """
     import_all()
     for line in sys.stdin:
@@ -253,6 +255,8 @@ def _do(job: dict[str, Any]) -> int:
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
     sys.argv = [__file__, *job["overrides"]]
+    if job["fresh"]:
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     if job["processes"] > 1:
         from lightning.pytorch.strategies.launchers import subprocess_script
 
