@@ -13,7 +13,7 @@ WHOLE = [
     *("backbone=tiny", "backbone.widths=[4,4,6,6,8,8]", "head=fc", "head.channels=8"),  # dropout
     *("model=fcn16s", "data.num_train=7", "data.num_val=3", "data.side=[48,64]"),
     *("augment=crop", "augment.crop=44", "regime=accum", "regime.steps=10", "regime.score_every=3"),
-    *("regime.batch_size=2", "regime.accumulate=2", "regime.lr=0.3", "regime.clip=5"),
+    *("regime.batch_size=2", "regime.lr=0.3", "regime.clip=5"),
     *("regime.loss.keep=0.5", "regime.loss.cell=4", "regime.loss.balance=inverse"),
     "regime.schedule._target_=fcnexp.task.optim.polynomial",
     *("+regime.schedule.power=0.9", "+regime.schedule.warmup=1", "keep_best=true"),
@@ -31,11 +31,21 @@ VARIANTS = {
     ],
     "staged": [*WHOLE, "init=staged", "init@init.first=scratch", "init.lr=2"],
     "workers": [*WHOLE, "workers=2"],
-    "shared passes": [*WHOLE, "regime.accumulate=1"],  # two processes have an image of each
+    "shared passes": WHOLE,
 }
 
 
 WHEREVER = "wherever"
+
+
+def overrides(variant: str, processes: int) -> list[str]:
+    """What is typed. Each process has two passes in a step, or half of the images of one."""
+    shared = variant == "shared passes"
+    return [
+        *VARIANTS[variant],
+        f"regime.accumulate={1 if shared else 2 * processes}",
+        f"trainer.devices={processes}",
+    ]
 
 
 class Point(NamedTuple):
@@ -159,7 +169,7 @@ TWO: dict[str, Point] = {
     "both, before the first pass": Point([term("pass", deed="kill all")]),
     "gradient of the first pass": Point([kill("backward")]),
     "second, in the first step of the optimiser": Point([kill("group", 2, 1)], codes=EITHER),
-    "between passes, before any checkpoint": Point([kill("backward", 3)]),
+    "between passes, before any checkpoint": Point([kill("backward", 5)]),
     "second, first scoring begins": Point([kill("scoring", 1, 1)], codes=EITHER),
     "in the first scoring": Point([kill("scored")]),
     "second, first scoring ends": Point([kill("scores", 1, 1)], WHEREVER, codes=EITHER),
@@ -167,10 +177,10 @@ TWO: dict[str, Point] = {
     "half of the first checkpoint": Point([kill("half", 2)]),
     "first checkpoint has no name": Point([kill("before last.ckpt")]),
     "first checkpoint has its name": Point([kill("after last.ckpt")], 3),
-    "second, behind a checkpoint": Point([kill("loss", 4, 1)], 3, codes=EITHER),
-    "between passes, behind a checkpoint": Point([kill("loss", 5)], 3),
-    "second, between passes": Point([kill("backward", 9, 1)], 6, codes=EITHER),
-    "both, between passes": Point([term("backward", 9, deed="kill all")], 6),
+    "second, behind a checkpoint": Point([kill("loss", 7, 1)], 3, codes=EITHER),
+    "between passes, behind a checkpoint": Point([kill("loss", 9)], 3),
+    "second, between passes": Point([kill("backward", 15, 1)], 6, codes=EITHER),
+    "both, between passes": Point([term("backward", 15, deed="kill all")], 6),
     "in a step of the optimiser": Point([kill("group", 23)], 3),
     "second, in a step of the optimiser": Point([kill("group", 23, 1)], 3, codes=EITHER),
     "both, in a step of the optimiser": Point([term("group", 23, deed="kill all")], 3),
@@ -180,38 +190,38 @@ TWO: dict[str, Point] = {
     "both, in the second checkpoint": Point([term("half", 4, deed="kill all")], 3),
     "digest is there, and no checkpoint": Point([kill("after SHA256SUMS", 4)], 3),
     "last is called previous": Point([kill("after previous.ckpt")], 3),
-    "last pass": Point([kill("backward", 10)], 9),
-    "second, last pass": Point([kill("backward", 10, 1)], 9, codes=EITHER),
+    "last pass": Point([kill("backward", 20)], 9),
+    "second, last pass": Point([kill("backward", 20, 1)], 9, codes=EITHER),
     "in the scoring behind the last step": Point([kill("scored", 7)], 9),
     "second, in the scoring behind the last step": Point([kill("scored", 4, 1)], 9, codes=EITHER),
     "half of the last checkpoint": Point([kill("half", 6)], 9),
     "in the pictures": Point([kill("picture", 2)], 10),
     "result.json has no name": Point([kill("before result.json")], 10),
     "result.json has its name": Point([kill("after result.json")], "done"),
-    "one, then the other": Point([kill("backward", 7), kill("loss", 2, 1)], 6, codes=EITHER),
-    "checkpoint spoilt": Point([[["loss", 7, "spoil"], ["loss", 7, "kill"]]], 3),
-    "SIGTERM between passes": Point([term("backward", 5)], 5, codes=ASKED),
+    "one, then the other": Point([kill("backward", 13), kill("loss", 3, 1)], 6, codes=EITHER),
+    "checkpoint spoilt": Point([SPOILT], 3),
+    "SIGTERM between passes": Point([term("backward", 9)], 5, codes=ASKED),
     "SIGTERM in a step of the optimiser": Point([term("group", 23)], 5, codes=ASKED),
     "SIGTERM in a scoring": Point([term("scored")], 3, codes=ASKED),
-    "SIGTERM to both": Point([term("backward", 5, deed="term all")], 5, codes=ASKED),
-    "SIGTERM, then killed while it saves": Point([[*term("loss", 5), *kill("half", 3)]], 3),
+    "SIGTERM to both": Point([term("backward", 9, deed="term all")], 5, codes=ASKED),
+    "SIGTERM, then killed while it saves": Point([[*term("loss", 9), *kill("half", 3)]], 3),
     "SIGTERM, then the second is killed": Point(
-        [[*term("loss", 7), *kill("pass", 8, 1)]], 6, codes=EITHER
+        [[*term("loss", 13), *kill("pass", 14, 1)]], 6, codes=EITHER
     ),
-    "Ctrl-C between passes": Point([term("loss", 5, deed="ctrl-c")], 5, codes=BY_CTRL_C),
+    "Ctrl-C between passes": Point([term("loss", 9, deed="ctrl-c")], 5, codes=BY_CTRL_C),
     "Ctrl-C in a scoring": Point([term("image", 3, deed="ctrl-c")], 6, codes=BY_CTRL_C),
-    "image cannot be read": Point([term("read", 9, deed="error")], 3, codes=FAILED),
-    "second cannot read an image": Point([[["read", 9, "error", 1]]], 3, codes=EITHER),
+    "image cannot be read": Point([term("read", 17, deed="error")], 3, codes=FAILED),
+    "second cannot read an image": Point([[["read", 17, "error", 1]]], 3, codes=EITHER),
     "disk full in a checkpoint": Point([term("half", 4, deed="full")], 3, codes=FAILED),
     "shared passes": Point([kill("backward", 5)], 3, "shared passes"),
     "shared passes, second": Point([kill("backward", 5, 1)], 3, "shared passes", EITHER),
     "shared passes, SIGTERM": Point([term("loss", 5)], 5, "shared passes", ASKED),
-    "with replacement": Point([kill("backward", 9)], 6, "with replacement"),
-    "two workers each": Point([kill("loss", 5)], 3, "workers"),
-    "two workers each, Ctrl-C": Point([term("loss", 5, deed="ctrl-c")], 5, "workers", BY_CTRL_C),
+    "with replacement": Point([kill("backward", 15)], 6, "with replacement"),
+    "two workers each": Point([kill("loss", 9)], 3, "workers"),
+    "two workers each, Ctrl-C": Point([term("loss", 9, deed="ctrl-c")], 5, "workers", BY_CTRL_C),
     "between stages": Point([kill("begin", 2)], None, "staged"),
-    "second stage, second process": Point([kill("loss", 15, 1)], 3, "staged", EITHER),
-    "as a user starts it": Point([kill("backward", 7)], 6, fresh=True),
-    "as a user starts it, second": Point([kill("loss", 7, 1)], 6, codes=EITHER, fresh=True),
-    "as a user starts it, SIGTERM": Point([term("loss", 5)], 5, codes=ASKED, fresh=True),
+    "second stage, second process": Point([kill("loss", 29, 1)], 3, "staged", EITHER),
+    "as a user starts it": Point([kill("backward", 13)], 6, fresh=True),
+    "as a user starts it, second": Point([kill("loss", 13, 1)], 6, codes=EITHER, fresh=True),
+    "as a user starts it, SIGTERM": Point([term("loss", 9)], 5, codes=ASKED, fresh=True),
 }

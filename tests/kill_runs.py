@@ -59,7 +59,7 @@ class Trainings:
         for file in (said, seen):
             file.unlink(missing_ok=True)
         job = {
-            "overrides": [*overrides, f"trainer.devices={processes}"],
+            "overrides": list(overrides),
             "folder": str(folder),
             "environment": {"FAULTS": json.dumps(list(faults)), "FAULTS_SEEN": str(seen)},
             "processes": processes,

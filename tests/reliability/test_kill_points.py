@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kill_points import ONE, TWO, VARIANTS, WHEREVER, Point
+from kill_points import ONE, TWO, WHEREVER, Point, overrides
 from kill_runs import Trainings, differing, trainings, what_came_of
 
 SAME = {"workers": "whole"}  # variants that are to end where another does
@@ -31,19 +31,19 @@ class Kills:
         if key not in self.found:
             folder = self.folder / f"{key[0]} {processes}"
             folder.mkdir()
-            ended = self.process.run(VARIANTS[key[0]], folder, processes=processes)
+            ended = self.process.run(overrides(*key), folder, processes=processes)
             assert ended.code == 0, ended.said
             self.found[key] = what_came_of(folder / "out")
         return self.found[key]
 
     def wrong_with(self, point: Point, folder: Path, processes: int) -> str:
         """What is not as it is to be where a training is ended so and begun again; "" if all is."""
-        overrides = VARIANTS[point.variant]
+        typed = overrides(point.variant, processes)
         settings = {"processes": processes, "fresh": point.fresh}
         try:
             for faults in point.runs:
-                struck = self.process.run(overrides, folder, faults, **settings)
-            last = self.process.run(overrides, folder, **settings)
+                struck = self.process.run(typed, folder, faults, **settings)
+            last = self.process.run(typed, folder, **settings)
         except AssertionError as error:
             return str(error)
         if struck.code not in point.codes:

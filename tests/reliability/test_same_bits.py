@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from commands import fcnexp
-from kill_points import WHOLE
+from kill_points import overrides
 from kill_runs import differing, what_came_of
 
 WORKERS = (0, 1, 2, 4)
@@ -17,9 +17,9 @@ def train(tmp_path_factory) -> Callable[..., dict]:
     """Trains with these overrides, and gives what came of it, by name."""
     cache = tmp_path_factory.mktemp("cache")
 
-    def train(*overrides: str) -> dict:
+    def train(*more: str) -> dict:
         folder = tmp_path_factory.mktemp("run")
-        done = fcnexp("train", *WHOLE, *overrides, folder=folder, cache=cache)
+        done = fcnexp("train", *overrides("whole", 1), *more, folder=folder, cache=cache)
         assert done.returncode == 0, done.stderr
         return what_came_of(folder / "out")
 
