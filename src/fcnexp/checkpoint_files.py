@@ -35,8 +35,16 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
     Raises OSError, and whatever `write` raises; then nothing has changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink()  # of a process that was killed
+    sums = _sums(path.parent)
+    if left := [*path.parent.glob(f".{path.name}.*"), *path.parent.glob(f".{SUMS}.*")]:
+        for each in left:
+            each.unlink()
+        # Who left them may have noted the digest of what was never put there.
+        real = _digest(path) if path.is_file() else ""
+        known = real in sums.values()
+        sums.pop(path.name, None)
+        if known:
+            sums[path.name] = real
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("wb") as file:
@@ -44,15 +52,16 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
             write(hashed)
             file.flush()
             os.fsync(file.fileno())
-        sums = _sums(path.parent)
-        if before is not None and path.name in sums:
-            sums[before] = sums[path.name]
+        if before is not None and path.is_file():
+            sums.pop(before, None)
+            if path.name in sums:  # else it is an earlier fcnexp's, and has none
+                sums[before] = sums[path.name]
         sums[path.name] = hashed.digest.hexdigest()
         _note(path.parent, sums)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    if before is not None and path.exists():
+    if before is not None and path.is_file():
         os.replace(path, path.with_name(before))
     os.replace(partial, path)
     _to_disk(path.parent)
@@ -65,13 +74,17 @@ def is_whole(path: Path) -> bool:
     """
     sums = _sums(path.parent)
     if path.name in sums:
-        with path.open("rb") as file:  # its name may have been another one, see `store`
-            return hashlib.file_digest(file, "sha256").hexdigest() in sums.values()
+        return _digest(path) in sums.values()  # its name may have been another, see `store`
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
     except Exception:  # zipfile's many types
         return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ class FiniteLoss:
     """
 
     def __init__(self) -> None:
-        self.pending: _Pending | None = None
+        self.pending: Pending | None = None
 
     def watch(self, loss: Tensor, step: int, names: Sequence[str], pixels: float) -> None:
         """Take the loss (scalar) of a pass. Raises TrainingError if it, or the one before, is bad.
@@ -37,7 +37,7 @@ class FiniteLoss:
             loss = loss.detach().to("cpu", non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-        self.pending = _Pending(loss.detach(), event, step, list(names), pixels)
+        self.pending = Pending(loss.detach(), event, step, list(names), pixels)
         if event is None:
             self.look()
 
@@ -57,7 +57,9 @@ class FiniteLoss:
             )
 
 
-class _Pending(NamedTuple):
+class Pending(NamedTuple):
+    """A loss that nobody has looked at. event: when it is here; see `FiniteLoss.watch`."""
+
     loss: Tensor
     event: torch.cuda.Event | None
     step: int
