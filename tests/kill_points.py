@@ -93,6 +93,7 @@ ONE: dict[str, Point] = {
     "second scoring begins": Point([kill("scoring", 2)], 3),
     "in the second scoring": Point([kill("image", 5)], 3),
     "second scoring ends": Point([kill("scores", 2)], 3),
+    "metrics.csv gets a new name": Point([kill("line of metrics.csv", 7)], 9),
     "in metrics.csv": Point([kill("line of metrics.csv", 3)], 3),
     "second best.ckpt has no name": Point([kill("before best.ckpt", 2)], 3),
     "half of the second checkpoint": Point([kill("half", 4)], 3),

@@ -1,6 +1,5 @@
 """Runs that end in the middle and are begun again, and what comes of them."""
 
-import csv
 import json
 import os
 import select
@@ -17,6 +16,8 @@ import killed
 import psutil
 import torch
 from kill_points import Fault
+
+from fcnexp.reporting.curves import read_metric
 
 LIMIT = 120  # seconds for a training of half a second
 TIMED = ("train_seconds", "images_per_second", "ms_per_image", "peak_memory", "command", "typed")
@@ -158,17 +159,13 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {name: leaf for key, each in inner for name, leaf in flat(each, f"{path}.{key}").items()}
 
 
-def metrics(folder: Path) -> dict[str, str]:
-    """Logged values of training and scoring by step and name, the latest of each."""
-    parts = [(int(p.stem.split("_")[2]), p) for p in folder.glob("metrics_until_*.csv")]
-    found: dict[str, str] = {}
-    for file in (*(path for _, path in sorted(parts)), folder / "metrics.csv"):
-        with file.open(newline="") as lines:
-            for line in csv.DictReader(lines):
-                for name, value in line.items():
-                    if value and name.startswith(("train/", "val/", "lr/")):
-                        found[f"step {line['step']} {name}"] = value
-    return found
+def metrics(folder: Path) -> dict[str, Any]:
+    """What was logged of training and scoring, by name, as it is read for curves."""
+    names: set[str] = set()
+    for file in folder.glob("metrics*.csv"):
+        names |= set(file.read_text().partition("\n")[0].strip().split(","))
+    logged = sorted(name for name in names if name.startswith(("train/", "val/", "lr/")))
+    return {name: read_metric(folder, name) for name in logged}
 
 
 def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
