@@ -117,6 +117,11 @@ ONE: dict[str, Point] = {
     "SIGTERM in the first step": Point([term("loss", 1)], 1, codes=ASKED),
     "SIGTERM in a step of the optimiser": Point([term("group", 23)], 5, codes=ASKED),
     "SIGTERM in a scoring": Point([term("scored", 2)], 3, codes=ASKED),
+    "SIGTERM in the last step": Point([term("backward", 19)], 10, codes=ASKED),
+    "SIGTERM in the scoring behind it": Point([term("scored", 11)], 10, codes=ASKED),
+    "Ctrl-C in the scoring behind it": Point(
+        [term("scored", 11, deed="ctrl-c")], 10, codes=BY_CTRL_C
+    ),
     "SIGTERM while it saves": Point([term("half", 4)], 6, codes=ASKED),
     "SIGTERM, then killed while it saves": Point([[*term("loss", 9), *kill("half", 3)]], 3),
     "SIGTERM twice": Point([[*term("loss", 15), *term("backward", 15)]], 6, codes=ASKED),
@@ -204,6 +209,11 @@ TWO: dict[str, Point] = {
     "SIGTERM between passes": Point([term("backward", 9)], 5, codes=ASKED),
     "SIGTERM in a step of the optimiser": Point([term("group", 23)], 5, codes=ASKED),
     "SIGTERM in a scoring": Point([term("scored")], 3, codes=ASKED),
+    "SIGTERM in the last step": Point([term("loss", 20)], 10, codes=ASKED),
+    "SIGTERM in the scoring behind it": Point([term("scored", 7)], 10, codes=ASKED),
+    "Ctrl-C in the scoring behind it": Point(
+        [term("scored", 7, deed="ctrl-c")], 10, codes=BY_CTRL_C
+    ),
     "SIGTERM to both": Point([term("backward", 9, deed="term all")], 5, codes=ASKED),
     "SIGTERM, then killed while it saves": Point([[*term("loss", 9), *kill("half", 3)]], 3),
     "SIGTERM, then the second is killed": Point(

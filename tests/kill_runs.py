@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import killed
+import kill_server
 import psutil
 import torch
 from kill_points import Fault
@@ -36,7 +36,7 @@ class Trainings:
     def __init__(self, cache: Path) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "FCNEXP_CACHE": str(cache)}
         self.server = subprocess.Popen(
-            [sys.executable, killed.__file__],
+            [sys.executable, kill_server.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -4,11 +4,8 @@
 OVERRIDES`, killed when it has come to "backward" for the third time; see `DEEDS` for what else
 there is. A fourth entry is the rank of the process that is struck, 0 where it is left out. The file
 FAULTS_SEEN, if that is set, gets a line for each fault that has struck.
-
-Without overrides it serves: see `serve`. A process that is forked has imported all there is.
 """
 
-import atexit
 import csv
 import errno
 import functools
@@ -16,10 +13,7 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -179,108 +173,5 @@ def run() -> int:
     return 0
 
 
-def in_fork(work: Callable[[], int]) -> int:
-    """Number of a new process that does this and ends."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        code = work()
-    except BaseException:  # KeyboardInterrupt too: nothing of the parent's is to go on here
-        traceback.print_exc()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-class SecondProcess(subprocess.Popen):  # Lightning asks for its type
-    """What Lightning starts as the second process, forked before the first did anything."""
-
-    def __init__(self) -> None:
-        reading, self.writing = os.pipe()
-        self.returncode, self._waitpid_lock = None, threading.Lock()  # what a true Popen has
-        self.pid = in_fork(lambda: self._wait_for_orders(reading))
-        os.close(reading)
-
-    def _wait_for_orders(self, reading: int) -> int:
-        os.close(self.writing)
-        with open(reading) as pipe:
-            orders = pipe.read()
-        if not orders:
-            return 0  # the first process ended before it wanted a second
-        command, environment, folder = json.loads(orders)
-        assert command[:2] == [sys.executable, __file__]
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(folder)
-        sys.argv = command[1:]
-        return run()
-
-    def start(self, command: list[str], env: dict[str, str], cwd: str) -> "SecondProcess":
-        os.write(self.writing, json.dumps([list(command), env, cwd]).encode())
-        os.close(self.writing)
-        return self
-
-    def __del__(self, **_: Any) -> None:
-        """Unlike a true Popen, do not mind being forgotten."""
-
-
-def serve() -> None:
-    """Read jobs from stdin, a line of JSON each, and do each in a forked process.
-
-    A job has `overrides`, `folder`, `environment`, `processes`, `output`, a file, and `fresh`:
-    whether its processes are to begin with nothing imported, as a user's do. Writes a line with the
-    number of the process, the first of a session of its own, and one with its exit code, below 0
-    where a signal has ended it.
-    """
-    import_all()
-    for line in sys.stdin:
-        job = json.loads(line)
-        child = in_fork(functools.partial(_do, job))
-        print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-
-
-def _do(job: dict[str, Any]) -> int:
-    os.setsid()
-    output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for own, other in ((0, nothing), (1, output), (2, output)):
-        os.dup2(other, own)
-    os.environ.update(job["environment"])
-    os.chdir(job["folder"])
-    sys.argv = [__file__, *job["overrides"]]
-    if job["fresh"]:
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    if job["processes"] > 1:
-        from lightning.pytorch.strategies.launchers import subprocess_script
-
-        second = SecondProcess()
-        subprocess_script.subprocess.Popen = second.start
-    return run()
-
-
-def import_all() -> None:
-    """Import what a training imports, so that its forks need not."""
-    import torch._dynamo
-    from lightning.pytorch.strategies import DDPStrategy
-    from torch.nn.parallel import DistributedDataParallel
-
-    from fcnexp import build, loggers, runs, staging, trainers
-    from fcnexp.data import datamodule, shapes, steps
-    from fcnexp.reporting import pictures, result, start
-    from fcnexp.task import module
-
-    assert all((build, loggers, runs, staging, trainers, datamodule, shapes, steps, pictures))
-    assert all((result, start, module, torch._dynamo, DDPStrategy, DistributedDataParallel))
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit(run())
-    serve()
+    sys.exit(run())
