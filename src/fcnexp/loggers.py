@@ -1,18 +1,24 @@
 """Where a run's numbers go as it trains: metrics.csv, always, W&B and TensorBoard, if asked."""
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter as FabricWriter
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from omegaconf import DictConfig
 from torch import Tensor
 
 from fcnexp import cli, machine
 from fcnexp.config import to_plain
+from fcnexp.reporting.records import write_atomically
 from fcnexp.tracking import panels, tables
 from fcnexp.tracking.facts import facts_of
 from fcnexp.tracking.panels import Panel, Panels, wandb_image
@@ -53,6 +59,42 @@ class Loggers:
         )
 
 
+class MetricsFile(ExperimentWriter):
+    """metrics.csv, of which no line is lost wherever the process is killed.
+
+    Lightning's writes all lines anew, over the old ones, when it meets a new name.
+    """
+
+    def save(self) -> None:
+        """Append what is not written yet. Raises OSError."""
+        path = Path(self.metrics_file_path)
+        names = sorted({*self.metrics_keys, *(name for line in self.metrics for name in line)})
+        if names != self.metrics_keys and path.is_file():
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, names)
+            writer.writeheader()
+            with path.open(encoding="utf-8", newline="") as file:
+                writer.writerows(csv.DictReader(file))
+            write_atomically(path, text.getvalue())
+            self.metrics_keys = names
+        super().save()
+
+
+class MetricsLogger(CSVLogger):
+    """Writes metrics.csv of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="")
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> FabricWriter:
+        """The file, which is begun anew when it is first asked for."""
+        if self._experiment is None:
+            self._experiment = MetricsFile(self.log_dir)
+        return self._experiment
+
+
 class CarefulLogger(WandbLogger):
     """Lightning's logger, on a run that may fail."""
 
@@ -76,7 +118,7 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
     if machine.rank():
         yield Loggers([], None, config)
         return
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    loggers: list[Logger] = [MetricsLogger(folder)]
     if cfg.logger.tensorboard:
         loggers.append(TensorBoardLogger(folder, name="", version=TENSORBOARD))
     if cfg.logger.wandb is None:

@@ -1,6 +1,7 @@
 """Batches for training and scoring, from any pair of data sets."""
 
 import logging
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -147,8 +148,19 @@ class SegmentationData(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=on_gpu,  # from there a GPU fetches while it works on the batch before
             collate_fn=collate,
+            worker_init_fn=leave_signals_to_training,
             **settings,
         )
+
+
+def leave_signals_to_training(worker: int) -> None:
+    """Make a process that reads images deaf to Ctrl-C and SIGTERM, which all of a group hear.
+
+    The one that trains hears them, too, and wants images for the step that it ends. When it is
+    gone, or has no more use for them, the others end by themselves.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def large_enough(samples: Samples, augment: Augment) -> Samples:

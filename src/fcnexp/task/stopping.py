@@ -47,18 +47,43 @@ class StopBehindStep(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen, once Lightning does."""
+        self._listen(trainer)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop, in all processes, if the first was asked to. Raises Asked."""
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._stop_if_asked(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop behind the last step, too, as a scoring may follow. Raises Asked."""
+        self._stop_if_asked(trainer)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen, where it is the scoring behind the training."""
+        if trainer.state.fn == "validate":
+            self._listen(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop behind that scoring. Raises Asked."""
+        if trainer.state.fn == "validate":
+            self._stop_if_asked(trainer)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Listen no more."""
+        for each, handler in self.before.items():
+            signal.signal(each, handler)
+        self.before = {}
+
+    def _listen(self, trainer: L.Trainer) -> None:
         heard = [signal.SIGTERM, signal.SIGINT]
         if SLURM_JOB in os.environ and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
             heard.append(signal.SIGUSR1)
         handler = self._ask if trainer.is_global_zero else signal.SIG_IGN
         self.before = {each: signal.signal(each, handler) for each in heard}
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Stop, in all processes, if the first was asked to. Raises Asked."""
-        if batch_idx % trainer.accumulate_grad_batches:
-            return
+    def _stop_if_asked(self, trainer: L.Trainer) -> None:
         asked = self.asked
         if trainer.world_size > 1:
             told = torch.tensor(asked, device=trainer.strategy.root_device)
@@ -66,12 +91,6 @@ class StopBehindStep(Callback):
             asked = int(told)
         if asked:
             raise Asked(asked)
-
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Listen no more."""
-        for each, handler in self.before.items():
-            signal.signal(each, handler)
-        self.before = {}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

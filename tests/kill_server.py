@@ -1,0 +1,113 @@
+"""Forks trainings, with faults planted, of a process that has imported everything once."""
+
+import atexit
+import functools
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import killed
+
+IMPORTED = (
+    *("lightning.pytorch.strategies", "torch._dynamo", "torch.nn.parallel", "fcnexp.build"),
+    *("fcnexp.data.datamodule", "fcnexp.data.shapes", "fcnexp.data.steps", "fcnexp.loggers"),
+    *("fcnexp.reporting.pictures", "fcnexp.reporting.result", "fcnexp.reporting.start"),
+    *("fcnexp.runs", "fcnexp.staging", "fcnexp.task.module", "fcnexp.trainers"),
+)
+
+
+def serve() -> None:
+    """Read jobs from stdin, a line of JSON each, and do each in a forked process.
+
+    A job has `overrides`, `folder`, `environment`, `processes`, `output`, a file, and `fresh`:
+    whether its processes are to begin with nothing imported, as a user's do. Writes a line with the
+    number of the process, the first of a session of its own, and one with its exit code, below 0
+    where a signal has ended it.
+    """
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = in_fork(functools.partial(_do, job))
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _do(job: dict[str, Any]) -> int:
+    os.setsid()
+    output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for own, other in ((0, nothing), (1, output), (2, output)):
+        os.dup2(other, own)
+    os.environ.update(job["environment"])
+    os.chdir(job["folder"])
+    sys.argv = [killed.__file__, *job["overrides"]]
+    if job["fresh"]:
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+    if job["processes"] > 1:
+        from lightning.pytorch.strategies.launchers import subprocess_script
+
+        second = SecondProcess()
+        subprocess_script.subprocess.Popen = second.start
+    return killed.run()
+
+
+def in_fork(work: Callable[[], int]) -> int:
+    """Number of a new process that does this and ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        code = work()
+    except BaseException:  # KeyboardInterrupt too: nothing of the parent's is to go on here
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class SecondProcess(subprocess.Popen):  # Lightning asks for its type
+    """What Lightning starts as the second process, forked before the first did anything."""
+
+    def __init__(self) -> None:
+        reading, self.writing = os.pipe()
+        self.returncode, self._waitpid_lock = None, threading.Lock()  # what a true Popen has
+        self.pid = in_fork(lambda: self._wait_for_orders(reading))
+        os.close(reading)
+
+    def _wait_for_orders(self, reading: int) -> int:
+        os.close(self.writing)
+        with open(reading) as pipe:
+            orders = pipe.read()
+        if not orders:
+            return 0  # the first process ended before it wanted a second
+        command, environment, folder = json.loads(orders)
+        assert command[:2] == [sys.executable, killed.__file__]
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        sys.argv = command[1:]
+        return killed.run()
+
+    def start(self, command: list[str], env: dict[str, str], cwd: str) -> "SecondProcess":
+        os.write(self.writing, json.dumps([list(command), env, cwd]).encode())
+        os.close(self.writing)
+        return self
+
+    def __del__(self, **_: Any) -> None:
+        """Unlike a true Popen, do not mind being forgotten."""
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,177 @@
+"""The training program, with faults planted at named places: each strikes there, not after a time.
+
+`FAULTS='[["backward", 3, "kill"]]' python killed.py OVERRIDES` is `python -m fcnexp.train
+OVERRIDES`, killed when it has come to "backward" for the third time; see `DEEDS` for what else
+there is. A fourth entry is the rank of the process that is struck, 0 where it is left out. The file
+FAULTS_SEEN, if that is set, gets a line for each fault that has struck.
+"""
+
+import csv
+import errno
+import functools
+import io
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+reached: Counter[str] = Counter()  # how often this process has come to each place
+
+
+def _signal_to_group(number: int) -> None:
+    """What a terminal does on Ctrl-C: all processes of the command hear of it."""
+    os.killpg(os.getpgrp(), number)
+
+
+def _break(kind: int) -> None:
+    raise OSError(kind, os.strerror(kind), "planted")
+
+
+def _spoil() -> None:
+    with open("out/checkpoints/last.ckpt", "r+b") as file:
+        file.seek(1000)
+        file.write(b"spoilt")
+
+
+DEEDS: dict[str, Callable[[], Any]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "kill all": lambda: _signal_to_group(signal.SIGKILL),
+    "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "term all": lambda: _signal_to_group(signal.SIGTERM),
+    "ctrl-c": lambda: _signal_to_group(signal.SIGINT),
+    "error": lambda: _break(errno.EIO),
+    "full": lambda: _break(errno.ENOSPC),
+    "spoil": _spoil,
+}
+
+
+def reach(place: str) -> None:
+    """Do what is planned for this place, if it is this process's turn."""
+    reached[place] += 1
+    for where, number, deed, *rank in json.loads(os.environ.get("FAULTS", "[]")):
+        own = int(os.environ.get("LOCAL_RANK", "0")) == (rank or [0])[0]
+        if own and (where, number) == (place, reached[place]):
+            if seen := os.environ.get("FAULTS_SEEN"):
+                with open(seen, "a") as file:
+                    file.write(f"{place} {number} {deed}\n")
+            DEEDS[deed]()
+
+
+def around(
+    owner: Any, name: str, *, before: str | None = None, after: str | None = None
+) -> Callable[..., Any]:
+    """Make places of the beginning and the end of a function or method; returns it as it was."""
+    own = getattr(owner, name)
+
+    @functools.wraps(own)
+    def passing(*arguments: Any, **settings: Any) -> Any:
+        if before:
+            reach(before)
+        came = own(*arguments, **settings)
+        if after:
+            reach(after)
+        return came
+
+    setattr(owner, name, passing)
+    return own
+
+
+def plant() -> None:
+    """Make the places."""
+    import torch
+    from PIL import Image
+
+    from fcnexp import train
+    from fcnexp.data.datamodule import AugmentedDraws
+    from fcnexp.nn import checkpoints
+    from fcnexp.task.module import SegmentationTask as Task
+
+    around(train, "train_one", before="begin")
+    around(checkpoints, "read_checkpoint", before="load")
+    around(AugmentedDraws, "__getitem__", before="read")
+    around(Task, "training_step", before="pass", after="loss")
+    around(Task, "on_after_backward", before="backward")
+    around(sys.modules["torch.optim.sgd"], "sgd", after="group")  # of parameters, of a step
+    around(sys.modules["torch.optim.adamw"], "adamw", after="group")
+    around(Task, "on_validation_start", after="scoring")
+    around(Task, "validation_step", before="image", after="scored")
+    around(Task, "on_validation_epoch_end", after="scores")
+    around(Image.Image, "save", before="picture")
+    for name in ("replace", "rename", "link"):
+        _around_renaming(name)
+    _around_writing(torch)
+
+
+def _around_renaming(name: str) -> None:
+    """Places `before FILE` and `after FILE`, when a file gets its name."""
+    own = getattr(os, name)
+
+    def renaming(source: Any, target: Any, **settings: Any) -> None:
+        reach(f"before {Path(target).name}")
+        own(source, target, **settings)
+        reach(f"after {Path(target).name}")
+
+    setattr(os, name, renaming)
+
+
+def _around_writing(torch: Any) -> None:
+    """Places `half`, when half of a checkpoint is written, and `line of FILE`, half of one."""
+    save, writer = torch.save, csv.writer
+
+    def saving(stored: Any, file: Any, **settings: Any) -> None:
+        whole = io.BytesIO()
+        save(stored, whole, **settings)
+        content = whole.getvalue()
+        if isinstance(file, str | os.PathLike):
+            with open(file, "wb") as opened:
+                _in_halves(content, opened, "half")
+        else:
+            _in_halves(content, file, "half")
+
+    class HalfLines:
+        """A csv.writer."""
+
+        def __init__(self, file: Any, *arguments: Any, **settings: Any) -> None:
+            self.file, self.line = file, io.StringIO()
+            self.own = writer(self.line, *arguments, **settings)
+
+        def writerow(self, row: Any) -> None:
+            self.own.writerow(row)
+            text = self.line.getvalue()
+            self.line.seek(0)
+            self.line.truncate()
+            name = getattr(self.file, "name", "")
+            _in_halves(text, self.file, f"line of {Path(name).name}")
+
+        def writerows(self, rows: Any) -> None:
+            for row in rows:
+                self.writerow(row)
+
+    torch.save, csv.writer = saving, HalfLines
+
+
+def _in_halves(content: str | bytes, file: Any, place: str) -> None:
+    file.write(content[: len(content) // 2])
+    file.flush()
+    reach(place)
+    file.write(content[len(content) // 2 :])
+
+
+def run() -> int:
+    """Train as `sys.argv` says, and return the exit code."""
+    from fcnexp import train
+
+    plant()
+    try:
+        train.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())
