@@ -48,6 +48,8 @@ def test_walls(path):
         assert place in (
             "config",
             "schema",
+            "trust",
+            "restore",
             "build",
             "trainers",
             "ranks",

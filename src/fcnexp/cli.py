@@ -25,9 +25,9 @@ from fcnexp.config import (
     key_paths,
     offer_resolvers,
     plain_message,
-    refuse_foreign_code,
 )
 from fcnexp.errors import ConfigError, UserError
+from fcnexp.trust import refuse_foreign_code
 
 # Options that others provide, and the extra of pyproject.toml that installs them.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}

@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import machine, paths
-from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
 from fcnexp.reporting.paper import published
 from fcnexp.schema import RunConfig
@@ -230,24 +229,6 @@ def check_targets(node: Any, path: str = "") -> None:
                     f"{name}.{key}: {target} takes no such key{did_you_mean(key, known)}; "
                     f"it takes {', '.join(known)}"
                 )
-
-
-def refuse_foreign_code(node: Any, source: str) -> None:
-    """Raise WeightsError where a stored config would call anything but fcnexp's own parts.
-
-    A checkpoint may come from anybody, and `_target_` can name any function there is. Packages of
-    your own are let through when FCNEXP_TRUST lists them, separated by commas.
-    """
-    trusted = ("fcnexp", *filter(None, os.environ.get("FCNEXP_TRUST", "").split(",")))
-    for _, target, _ in _targets(node, ""):
-        home = target.partition(".")[0]
-        if home in trusted:  # a module of ours also holds what it imports, such as `os`
-            home = str(getattr(get_object(target), "__module__", "")).partition(".")[0]
-        if home not in trusted:
-            raise WeightsError(
-                f"{source}: it wants to call {target}; where you trust it, set FCNEXP_TRUST="
-                f"{target.partition('.')[0]}"
-            )
 
 
 def did_you_mean(word: str, known: Any) -> str:

@@ -37,14 +37,14 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         runs.claim(folder)
     check_targets(plain)
     # Slow to import: not for --help, nor for a mistake.
-    from fcnexp import build, trainers
+    from fcnexp import build, restore, trainers
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables, trimap
     from fcnexp.task.trimap import TrimapScores
 
     stored = read_checkpoint(cfg.checkpoint)
-    task = build.task_from_checkpoint(stored, cfg.checkpoint)
+    task = restore.task_of(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
     build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     build.refuse_missing_field(chosen, task.recipe.fields)

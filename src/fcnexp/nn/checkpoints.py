@@ -2,11 +2,13 @@
 
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
+from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
 
 KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
@@ -30,6 +32,11 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         )
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except UnpicklingError:  # torch's own words are of how to run it all the same
+        raise WeightsError(
+            f"{path}: damaged, or not a checkpoint: it holds more than plain values and tensors, "
+            "which could run code"
+        ) from None
     except Exception as error:  # torch raises many types on damaged files
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
@@ -46,6 +53,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
             f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
             "use the fcnexp that wrote it"
         )
+    refuse_misshapen(stored, path)
     return stored
 
 
@@ -101,7 +109,20 @@ def _weights_of(stored: dict) -> dict[str, Tensor]:
     }
 
 
+def refuse_other_net(net: nn.Module, stored: dict, path: str | Path) -> None:
+    """Raise WeightsError where names or shapes differ; the net may be on the meta device."""
+    _refuse_unlike(net, _weights_of(stored), path)
+
+
 def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
+    _refuse_unlike(net, weights, path)
+    own = net.state_dict()
+    for name, value in weights.items():
+        refuse_other_numbers(name, value, own[name], path)
+    net.load_state_dict(weights)
+
+
+def _refuse_unlike(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
     own = net.state_dict()
     others = [name for name in own if name in weights and own[name].shape != weights[name].shape]
     wrong = [
@@ -116,4 +137,3 @@ def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
         wrong += [f"{words}{name}{more}" for name in names[:1]]
     if wrong:
         raise WeightsError(f"{path}: of another net; {'; '.join(wrong)}")
-    net.load_state_dict(weights)
