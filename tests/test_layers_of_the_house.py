@@ -49,6 +49,7 @@ def test_walls(path):
             "config",
             "schema",
             "trust",
+            "confidential",
             "restore",
             "build",
             "trainers",

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
+from fcnexp.confidential import refuse_secrets
 from fcnexp.config import (
     compose_run,
     did_you_mean,
@@ -44,6 +45,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     job only. Anything else is a bug and shows its traceback.
     """
     refuse_wrong_sweep(sys.argv[1:], config_name)
+    try:
+        refuse_secrets(sys.argv[1:])
+    except ConfigError as error:
+        fail(error)
     offer_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()

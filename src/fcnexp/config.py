@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import machine, paths
+from fcnexp.confidential import environment
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
 from fcnexp.reporting.paper import published
@@ -57,7 +58,7 @@ def offer_resolvers() -> None:
     fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
     the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
     fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
-    many jobs this machine can do at a time on one core each, at most 8.
+    many jobs this machine can do at a time on one core each, at most 8. oc.env gives no secrets.
     """
     from fcnexp.sweep import names  # it needs this file
 
@@ -72,6 +73,7 @@ def offer_resolvers() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+    OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:
@@ -251,6 +253,7 @@ def plain_message(error: Exception) -> str:
         error = error.__cause__  # type: ignore[assignment]  # Hydra wraps without a message
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
     full_key = getattr(error, "full_key", None)
+    lines[0] = lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
     if "Missing mandatory value" in lines[0]:
         key = full_key or lines[0].rsplit(" ", 1)[-1]
         return f"{key}: required, and not given; add {key}=..."
