@@ -15,7 +15,7 @@ NAN, INFINITE = float("nan"), float("inf")
 
 
 class Good(NamedTuple):
-    """A checkpoint that is read, as bytes and as what it holds; trap: made by code that must not run."""
+    """A checkpoint as bytes and as what it holds. trap: a file that code would make."""
 
     content: bytes
     stored: dict[str, Any]

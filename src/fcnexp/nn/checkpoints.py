@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
+from fcnexp import checkpoint_files
 from fcnexp.errors import WeightsError
 from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
 
@@ -30,6 +31,8 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
         )
+    if not checkpoint_files.is_whole(path):
+        raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError:  # torch's own words are of how to run it all the same
