@@ -61,8 +61,10 @@ def a_folder(place: str):
 
 
 def coloured(mask: bytes):
+    """Both masks are this one."""
     colours = ROAD + b"colours: [[0, 0, 0], [128, 64, 128]]\n"
-    return lambda root: (written("classes.yaml", colours)(root), written("masks/a.png", mask)(root))
+    files = {"classes.yaml": colours, "masks/a.png": mask, "masks/b.png": mask}
+    return lambda root: [written(place, content)(root) for place, content in files.items()]
 
 
 ROAD = b"classes: [background, road]\n"

@@ -79,7 +79,12 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
             )
         if "Config group override must be" not in str(error):
             raise
-        fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
+        empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
+        fail(
+            ConfigError(
+                f"{' '.join(empty)}: a group cannot be null: leave it out, or name an option"
+            )
+        )
 
 
 def refuse_wrong_sweep(arguments: list[str], config_name: str) -> None:

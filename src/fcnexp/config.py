@@ -23,6 +23,7 @@ from fcnexp.schema import RunConfig
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
 MOST = 1.0  # of any rate
+MOST_SEED = 2**32 - 1
 BALANCES = ("inverse", "median")  # as in fcnexp.data.balance
 SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 
@@ -100,6 +101,8 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
         value = OmegaConf.select(cfg, key)
         if value < least:
             raise ConfigError(f"{key}={value}: it counts from {least}")
+    if cfg.seed > MOST_SEED:
+        raise ConfigError(f"seed={cfg.seed}: at most {MOST_SEED}, which NumPy takes")
     if cfg.resume != "auto" and not isinstance(cfg.resume, bool):
         raise ConfigError(f"resume={cfg.resume}: allowed are auto, true, false")
     check_multipliers(cfg.regime.multipliers)
@@ -223,7 +226,8 @@ def check_targets(node: Any, path: str = "") -> None:
         try:
             part = get_object(target)
         except Exception as error:
-            raise ConfigError(f"{name}._target_={target}: cannot be imported ({error})") from None
+            words = " ".join(str(error).split())
+            raise ConfigError(f"{name}._target_={target}: cannot be imported ({words})") from None
         known = inspect.signature(part).parameters
         if any(p.kind is p.VAR_KEYWORD for p in known.values()):
             continue

@@ -115,7 +115,8 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"archive={path}: cannot be unpacked ({error})") from None
+        words = " ".join(str(error).split())
+        raise DataError(f"archive={path}: cannot be unpacked ({words})") from None
 
 
 def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarfile.TarInfo]:

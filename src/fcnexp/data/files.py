@@ -181,6 +181,8 @@ def read_ids(path: Path) -> list[str]:
                 f"{path}: {name} has a folder; a split lists ids, file names without folder and "
                 "extension"
             )
+        if name in (".", ".."):
+            raise DataError(f"{path}: {name} is no file's name; a split lists one image id a line")
     refuse_repeated(ids, path)
     return ids
 

@@ -33,6 +33,8 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         )
     if not checkpoint_files.is_whole(path):
         raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
+    with zipfile.ZipFile(path) as archive:  # torch maps packed bytes as if they were tensors
+        mapped &= all(one.compress_type == zipfile.ZIP_STORED for one in archive.infolist())
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError:  # torch's own words are of how to run it all the same

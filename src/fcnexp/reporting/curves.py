@@ -66,10 +66,11 @@ def _lines(path: Path) -> list[dict[str, str]]:
     """Lines of a CSV file by column. Raises DataError where it is none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            lines = list(reader)
     except (OSError, ValueError, csv.Error):
-        lines = [{}]
-    if any("step" not in line for line in lines):
+        raise DataError(f"{path}: damaged; remove it to do without its curves") from None
+    if reader.fieldnames and "step" not in reader.fieldnames:
         raise DataError(f"{path}: damaged; remove it to do without its curves")
     return lines
 
