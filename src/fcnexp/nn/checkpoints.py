@@ -13,6 +13,7 @@ from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
 
 KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
+FOLDER = 0x10  # of a zip entry's attributes
 CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
 
 
@@ -27,14 +28,17 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
-    if not zipfile.is_zipfile(path):  # torch's own words are of mmap, or a number
+    index = _index(path)
+    if index is None:  # torch's own words are of mmap, or a number
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
         )
     if not checkpoint_files.is_whole(path):
         raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
-    with zipfile.ZipFile(path) as archive:  # torch maps packed bytes as if they were tensors
-        mapped &= all(one.compress_type == zipfile.ZIP_STORED for one in archive.infolist())
+    if any(one.external_attr & FOLDER for one in index):  # torch gives what lies in memory for it
+        raise WeightsError(f"{path}: damaged, a tensor of it is marked as a folder; fetch it again")
+    # torch maps packed bytes as if they were tensors.
+    mapped = mapped and all(one.compress_type == zipfile.ZIP_STORED for one in index)
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError:  # torch's own words are of how to run it all the same
@@ -60,6 +64,15 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         )
     refuse_misshapen(stored, path)
     return stored
+
+
+def _index(path: Path) -> list[zipfile.ZipInfo] | None:
+    """What a zip file says that it holds; None where it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except Exception:  # zipfile's many types
+        return None
 
 
 def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
