@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 from commands import TINY, fcnexp
 from made_up_runs import write_confusion
 from PIL import Image
+
+from fcnexp.task.module import SegmentationTask
 
 LAST = "checkpoint=out/checkpoints/last.ckpt"
 
@@ -38,6 +42,22 @@ def test_every_result_has_the_conventions(folder):
         assert all(release[key] == result["scores"][key] for key in ("miou", "pixel_acc"))
         present = result["conventions"]["present_in_truth"]["miou"]
         assert present == pytest.approx(result["miou_of_classes_in_truth"])
+
+
+def test_sigterm_is_no_success_and_the_folder_may_be_used_again(folder, monkeypatch):
+    step = SegmentationTask.validation_step
+
+    def stop(self, batch, batch_idx):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    given = [LAST, "workers=0", "hydra.run.dir=stopped"]
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentationTask, "validation_step", stop)
+        done = evaluate(folder, *given)
+    assert done.returncode == 143 and "stopped by SIGTERM" in done.stdout
+    assert not (folder / "stopped/result.json").exists()
+    assert evaluate(folder, *given).returncode == 0
 
 
 def test_bands_are_saved_printed_and_drawn(folder):

@@ -67,7 +67,7 @@ def test_walls(path):
     if uses(path, "lightning"):
         assert here in (
             *("task/module", "task/callbacks", "task/cost", "task/saving", "task/stopping"),
-            *("data/datamodule", "tracking/panels", "loggers", "trainers", "train"),
+            *("data/datamodule", "tracking/panels", "loggers", "trainers", "train", "evaluate"),
         )
     if uses(path, "hydra.utils.instantiate"):
         assert here == "build"

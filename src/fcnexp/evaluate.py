@@ -33,11 +33,20 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     with fast_ways(cfg):
         pass  # it refuses what it does not know
     ranks.silence()
-    if machine.rank() == 0:
-        runs.claim(folder)
     check_targets(plain)
+    with runs.held(folder):
+        if machine.rank() == 0:
+            runs.claim(folder)
+        return score(cfg, folder, widths)
+
+
+def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | None:
+    """Score the checkpoint and write the record; returns the mean IU. widths: of the trimap."""
     # Slow to import: not for --help, nor for a mistake.
-    from fcnexp import build, restore, trainers
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from fcnexp import build, machine, restore, trainers
+    from fcnexp.config import fast_ways
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.determinism import deterministic
     from fcnexp.nn.checkpoints import read_checkpoint
@@ -59,8 +68,12 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         task.trimap = TrimapScores(len(task.class_names), widths)
     shown = pictures.spread_evenly(len(data.val), cfg.pictures)
     task.keep = frozenset(data.val.ids[i] for i in shown)
-    with fast_ways(cfg), deterministic(cfg.trainer.deterministic):
-        trainer.validate(task, data, verbose=False)
+    try:
+        with fast_ways(cfg), deterministic(cfg.trainer.deterministic):
+            trainer.validate(task, data, verbose=False)
+    except SIGTERMException:
+        print("stopped by SIGTERM; nothing was scored")
+        raise SystemExit(143) from None  # Lightning's own is 0
     matrices = None if task.trimap is None else task.trimap.compute()
     if machine.rank():
         return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
