@@ -17,6 +17,7 @@ RNG = np.random.default_rng(0)
 NOISE = Image.fromarray(RNG.integers(0, 255, (40, 50, 3), np.uint8))
 TURNED = Image.Exif()
 TURNED[0x0112] = 6  # stored lying on its side
+V73 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
 ZEROS = np.zeros((2, 3), np.uint8)
 JPEG, PNG = encoded(NOISE, "JPEG"), encoded(NOISE, "PNG")
 RED, BLACK = ((3, 2, 3), [255, 0, 0]), ((3, 2, 3), [0, 0, 0])
@@ -111,6 +112,7 @@ SBD_LABELS = {
     "no GTcls": (mat(GTinst=LABEL), "not an SBD label, .*no 'GTcls'"),
     "no Segmentation": (mat(GTcls={"Boundaries": LABEL}), "not an SBD label.*Segmentation"),
     "GTcls no struct": (mat(GTcls=LABEL), "not an SBD label"),
+    "MATLAB v7.3": (V73, "not an SBD label.*save it with -v7"),
     "float": (sbd(LABEL.astype(float)), "is float64 .* not uint8 .*; save indices as uint8"),
     "int16": (sbd(LABEL.astype(np.int16)), "is int16"),
     "words": (sbd("cat"), "Segmentation is <U3"),
@@ -124,6 +126,7 @@ NYUD_LABELS = {
     "text": (b"wall", "not an NYUD label"),
     "cut": (mat(segmentation=ONES)[:-20], "not an NYUD label"),
     "no segmentation": (mat(labels=ONES), "not an NYUD label, .*no 'segmentation'.*fetch it again"),
+    "MATLAB v7.3": (V73, "not an NYUD label.*save it with -v7"),
     "3-D": (mat(segmentation=np.ones((2, 3, 2))), r"float64 \(2, 3, 2\), not numbers in height"),
     "complex": (mat(segmentation=ONES * 1j), "complex128"),
     "value 41": (mat(segmentation=ONES * 41), "value 41.* in 6 pixels; allowed are 1 to 40"),
@@ -141,6 +144,7 @@ LISTS = {
     "zero bytes": (b"a\0b\0", "not a text file"),
     "UTF-16": ("a\nb\n".encode("utf-16"), "not a text file in UTF-8"),
     "Latin-1": ("straße\n".encode("latin-1"), "not a text file in UTF-8"),
+    "id that is a way up": (b"a\n..\n", r"\.\. is no file's name"),
     "listed twice": (b"a\nb\na\n", "a is listed twice; leave one"),
     "id with folder": (b"a\nJPEGImages/b\n", "JPEGImages/b has a folder; a split lists ids"),
     "id with folder above": (b"../a\n", r"\.\./a has a folder"),

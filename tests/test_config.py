@@ -2,10 +2,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from fcnexp import build, config, paths
-from fcnexp.config import check, compose_run, did_you_mean, refuse_foreign_code
+from fcnexp.config import check, compose_run, did_you_mean
 from fcnexp.data.balance import RULES
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.task.masking import SIDES
+from fcnexp.trust import refuse_foreign_code
 
 CONF = paths.conf_dir()
 GROUPS = sorted(

@@ -48,6 +48,9 @@ def test_walls(path):
         assert place in (
             "config",
             "schema",
+            "trust",
+            "confidential",
+            "restore",
             "build",
             "trainers",
             "ranks",

@@ -13,7 +13,7 @@ from commands import fcnexp
 from dense_nets import randomise
 from PIL import Image
 
-from fcnexp import build, labelling, predict
+from fcnexp import build, labelling, predict, restore
 from fcnexp.config import compose_run
 from fcnexp.data.files import read_rgb
 from fcnexp.errors import ConfigError
@@ -72,7 +72,7 @@ def test_a_folder_gives_all_that_is_asked_for(place):
 
 def test_scores_are_those_of_the_task(place):
     stored = torch.load(place / "net.ckpt", weights_only=True)
-    task = build.task_from_checkpoint(stored, "net.ckpt")
+    task = restore.task_of(stored, "net.ckpt")
     rgb = read_rgb(place / "photos/a.jpg")
     label, scores = task.label_image({"rgb": rgb})
     mine = predict.labeller_of(str(place / "net.ckpt"), None, "cpu")

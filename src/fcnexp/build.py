@@ -10,11 +10,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fcnexp.config import check, compose_run, refuse_foreign_code, to_plain
+from fcnexp.config import check, compose_run, to_plain
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, load_weights, parent_weights
+from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, parent_weights
 from fcnexp.nn.dense import EDGES, Upsampling, channels_last
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
@@ -239,25 +239,6 @@ def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, 
         "outputs": outputs_of(data),
         "masking": plain["masking"],
     }
-
-
-def net_from_checkpoint(stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
-    """The net of a checkpoint, in eval mode, and its input recipe. Raises WeightsError."""
-    facts = stored["fcnexp"]
-    refuse_foreign_code(facts["config"], path)
-    net, recipe = build_net(OmegaConf.create(facts["config"]), facts["outputs"])
-    load_weights(net, stored, path)
-    return net.eval(), recipe
-
-
-def task_from_checkpoint(stored: dict[str, Any], path: str) -> "SegmentationTask":
-    """The task of a checkpoint, for scoring. Raises WeightsError."""
-    from fcnexp.task.module import SegmentationTask
-
-    net, recipe = net_from_checkpoint(stored, path)
-    facts = stored["fcnexp"]
-    names, masking = tuple(facts["class_names"]), facts.get("masking")
-    return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
 
 
 def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:

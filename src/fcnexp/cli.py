@@ -19,16 +19,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths
+from fcnexp.confidential import refuse_secrets
 from fcnexp.config import (
     compose_run,
     did_you_mean,
     key_paths,
     offer_resolvers,
     plain_message,
-    refuse_foreign_code,
 )
 from fcnexp.errors import ConfigError, UserError
 from fcnexp.sweep.ledger import LOCK
+from fcnexp.trust import refuse_foreign_code
 
 # Options that others provide, and the extra of pyproject.toml that installs them.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
@@ -45,6 +46,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     job only. Anything else is a bug and shows its traceback.
     """
     refuse_wrong_sweep(sys.argv[1:], config_name)
+    try:
+        refuse_secrets(sys.argv[1:])
+    except ConfigError as error:
+        fail(error)
     offer_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
@@ -74,7 +79,12 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
             )
         if "Config group override must be" not in str(error):
             raise
-        fail(ConfigError("a group cannot be null: leave it out, or name one of its options"))
+        empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
+        fail(
+            ConfigError(
+                f"{' '.join(empty)}: a group cannot be null: leave it out, or name an option"
+            )
+        )
 
 
 def refuse_wrong_sweep(arguments: list[str], config_name: str) -> None:

@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import machine, paths
-from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.confidential import environment
+from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
 from fcnexp.reporting.paper import published
 from fcnexp.schema import RunConfig
@@ -23,6 +23,7 @@ from fcnexp.schema import RunConfig
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
 MOST = 1.0  # of any rate
+MOST_SEED = 2**32 - 1
 BALANCES = ("inverse", "median")  # as in fcnexp.data.balance
 SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 
@@ -58,7 +59,7 @@ def offer_resolvers() -> None:
     fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
     the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
     fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
-    many jobs this machine can do at a time on one core each, at most 8.
+    many jobs this machine can do at a time on one core each, at most 8. oc.env gives no secrets.
     """
     from fcnexp.sweep import names  # it needs this file
 
@@ -73,6 +74,7 @@ def offer_resolvers() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+    OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:
@@ -99,6 +101,8 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
         value = OmegaConf.select(cfg, key)
         if value < least:
             raise ConfigError(f"{key}={value}: it counts from {least}")
+    if cfg.seed > MOST_SEED:
+        raise ConfigError(f"seed={cfg.seed}: at most {MOST_SEED}, which NumPy takes")
     if cfg.resume != "auto" and not isinstance(cfg.resume, bool):
         raise ConfigError(f"resume={cfg.resume}: allowed are auto, true, false")
     check_multipliers(cfg.regime.multipliers)
@@ -222,7 +226,8 @@ def check_targets(node: Any, path: str = "") -> None:
         try:
             part = get_object(target)
         except Exception as error:
-            raise ConfigError(f"{name}._target_={target}: cannot be imported ({error})") from None
+            words = " ".join(str(error).split())
+            raise ConfigError(f"{name}._target_={target}: cannot be imported ({words})") from None
         known = inspect.signature(part).parameters
         if any(p.kind is p.VAR_KEYWORD for p in known.values()):
             continue
@@ -232,24 +237,6 @@ def check_targets(node: Any, path: str = "") -> None:
                     f"{name}.{key}: {target} takes no such key{did_you_mean(key, known)}; "
                     f"it takes {', '.join(known)}"
                 )
-
-
-def refuse_foreign_code(node: Any, source: str) -> None:
-    """Raise WeightsError where a stored config would call anything but fcnexp's own parts.
-
-    A checkpoint may come from anybody, and `_target_` can name any function there is. Packages of
-    your own are let through when FCNEXP_TRUST lists them, separated by commas.
-    """
-    trusted = ("fcnexp", *filter(None, os.environ.get("FCNEXP_TRUST", "").split(",")))
-    for _, target, _ in _targets(node, ""):
-        home = target.partition(".")[0]
-        if home in trusted:  # a module of ours also holds what it imports, such as `os`
-            home = str(getattr(get_object(target), "__module__", "")).partition(".")[0]
-        if home not in trusted:
-            raise WeightsError(
-                f"{source}: it wants to call {target}; where you trust it, set FCNEXP_TRUST="
-                f"{target.partition('.')[0]}"
-            )
 
 
 def did_you_mean(word: str, known: Any) -> str:
@@ -272,6 +259,7 @@ def plain_message(error: Exception) -> str:
         error = error.__cause__  # type: ignore[assignment]  # Hydra wraps without a message
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
     full_key = getattr(error, "full_key", None)
+    lines[0] = lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
     if "Missing mandatory value" in lines[0]:
         key = full_key or lines[0].rsplit(" ", 1)[-1]
         return f"{key}: required, and not given; add {key}=..."

@@ -45,7 +45,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     # Slow to import: not for --help, nor for a mistake.
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import build, machine, trainers
+    from fcnexp import build, machine, restore, trainers
     from fcnexp.config import fast_ways
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.determinism import deterministic
@@ -54,7 +54,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     from fcnexp.task.trimap import TrimapScores
 
     stored = read_checkpoint(cfg.checkpoint)
-    task = build.task_from_checkpoint(stored, cfg.checkpoint)
+    task = restore.task_of(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
     build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     build.refuse_missing_field(chosen, task.recipe.fields)

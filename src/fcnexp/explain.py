@@ -83,7 +83,7 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
 
 def explain_figure(cfg: DictConfig, folder: Path) -> None:
     """Draw one figure on a photograph, and print what is in it. Raises UserError."""
-    from fcnexp import build, gallery
+    from fcnexp import build, gallery, restore
     from fcnexp.data.files import read_rgb
     from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.predict import make_folder
@@ -98,7 +98,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     make_folder(path.parent)
     task = None
     if cfg.checkpoint is not None:
-        task = build.task_from_checkpoint(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
+        task = restore.task_of(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
         refuse_other_fields(task.recipe.fields, f"checkpoint={cfg.checkpoint}")
     if isinstance(figure, gallery.ClassMaps):
         lines = figure.draw(path, rgb)

@@ -20,13 +20,13 @@ def export(cfg: DictConfig, folder: Path) -> None:
     cfg = typed(cfg, ExportConfig)
     path = where_to(cfg, folder)
 
-    from fcnexp import build  # slow to import, and mistakes should not wait for it
+    from fcnexp import restore  # slow to import, and mistakes should not wait for it
     from fcnexp.exporting import formats
     from fcnexp.exporting.stored import AsStored
     from fcnexp.nn.checkpoints import read_checkpoint
 
     stored = read_checkpoint(cfg.checkpoint)
-    net, recipe = build.net_from_checkpoint(stored, cfg.checkpoint)
+    net, recipe = restore.net_of(stored, cfg.checkpoint)
     if cfg.labels and len(net.outputs) > 1:
         raise ConfigError(
             f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}) "

@@ -101,12 +101,12 @@ def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Label
     assert checkpoint is not None
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
-    from fcnexp import build
+    from fcnexp import restore
     from fcnexp.labelling import NetLabeller
     from fcnexp.nn.checkpoints import read_checkpoint
 
     stored = read_checkpoint(checkpoint, mapped=True)
-    net, recipe = build.net_from_checkpoint(stored, checkpoint)
+    net, recipe = restore.net_of(stored, checkpoint)
     return NetLabeller(net.to(device), recipe, tuple(stored["fcnexp"]["class_names"]))
 
 

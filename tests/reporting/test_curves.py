@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_up_runs import write_confusion, write_lines, write_metrics
 
+from fcnexp.errors import DataError
 from fcnexp.reporting import curves
 from fcnexp.reporting.confusion import read_confusion
 
@@ -84,6 +85,7 @@ def test_confusion_is_summed_over_seeds(tmp_path):
 
 
 @pytest.mark.parametrize("lines", [[], [["t", "a"]], [["t", "a"], ["a", "x"]], [["t"], ["a", 1]]])
-def test_damaged_confusion_is_left_out(tmp_path, lines):
+def test_damaged_confusion_is_named(tmp_path, lines):
     write_lines(tmp_path / "confusion.csv", *lines)
-    assert read_confusion([tmp_path]) is None
+    with pytest.raises(DataError, match=r"confusion\.csv: damaged; remove it"):
+        read_confusion([tmp_path])

@@ -64,16 +64,18 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
     target = root / archive.file
     if target.is_file():
         return target
-    root.mkdir(parents=True, exist_ok=True)
     partial = root / f"{archive.file}.part"
     have = partial.stat().st_size if partial.is_file() else 0
     request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"})
     say(f"fetching {archive.url}" + (f" from byte {have}" if have else ""))
     try:
+        root.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(request, timeout=60) as answer:
             mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends the rest only
             with partial.open(mode) as file:
                 shutil.copyfileobj(answer, file, 2**20)
+            if answer.length:  # of what it had announced; Python takes that for the end
+                raise ConnectionError(f"{answer.length} bytes are missing")
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
@@ -91,7 +93,7 @@ def verify(path: Path, digest: str) -> None:
             found = hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
         raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
-    if found != digest:
+    if found != digest.strip().lower():
         raise DataError(
             f"archive={path}: its MD5 is {found}, not {digest}: cut short, damaged or another "
             f"file; fetch it again, or where you trust it give digest={found}"
@@ -101,18 +103,20 @@ def verify(path: Path, digest: str) -> None:
 def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None]) -> int:
     """Write the wanted files below root; returns how many were written.
 
-    A member that would leave root, a link or a device ends it before anything is written.
-    Raises DataError.
+    A member that would leave root, also by a link that lies there, a link, a device or more than
+    the disk has room for ends it before anything is written. Raises DataError.
     """
     try:
         with tarfile.open(path) as tar:
             members = list(_wanted(tar, archive, path))
             if not members:
                 raise DataError(f"archive={path}: holds no {archive.base}; give {archive.file}")
+            _refuse_misplaced(members, root, path)
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"archive={path}: cannot be unpacked ({error})") from None
+        words = " ".join(str(error).split())
+        raise DataError(f"archive={path}: cannot be unpacked ({words})") from None
 
 
 def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarfile.TarInfo]:
@@ -126,21 +130,49 @@ def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarf
         )
         if not wanted or member.isdir():
             continue
-        if not member.isfile():
-            raise DataError(f"archive={path}: {member.name} is a link or device, not a file")
+        if not member.isfile() or member.issparse():
+            raise DataError(f"archive={path}: {member.name} is a link, device or sparse file")
         yield member
+
+
+def _refuse_misplaced(members: list[tarfile.TarInfo], root: Path, path: Path) -> None:
+    """Raise DataError where files would land outside of root, or not fit on its disk."""
+    home, needed = root.resolve(), 0
+    inside: dict[Path, bool] = {}
+    for member in members:
+        target = root / member.name
+        if target.parent not in inside:
+            inside[target.parent] = target.parent.resolve().is_relative_to(home)
+        if not inside[target.parent]:
+            raise DataError(
+                f"archive={path}: {member.name} would be written to {target.parent.resolve()}, by "
+                f"a link in {root}; remove the link, or give the folder it leads to as root"
+            )
+        needed += 0 if _is_there(target, member) else member.size
+    there = next(place for place in (home, *home.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise DataError(
+            f"archive={path}: unpacks to {needed / 1e9:.1f} GB, {root} has room for "
+            f"{free / 1e9:.1f} GB; give another root"
+        )
+
+
+def _is_there(target: Path, member: tarfile.TarInfo) -> bool:
+    return target.is_file() and target.stat().st_size == member.size
 
 
 def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bool:
     """Write one file so that it is there whole or not at all; False where it was there."""
     target = root / member.name
-    if target.is_file() and target.stat().st_size == member.size:
+    if _is_there(target, member):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     source = tar.extractfile(member)
     assert source is not None  # it is a file
-    with source, partial.open("wb") as file:
+    partial.unlink(missing_ok=True)
+    with source, partial.open("xb") as file:  # never through a link
         shutil.copyfileobj(source, file)
     os.replace(partial, target)
     return True

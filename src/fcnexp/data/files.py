@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from fcnexp.data.mat import UnlikeSbdError, field_of_struct
+from fcnexp.data.mat_tags import refuse_unsound
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
 
@@ -140,6 +141,7 @@ def _segmentation(path: Path) -> np.ndarray:
     except UnlikeSbdError:  # written by other hands
         import scipy.io  # slow to import
 
+        refuse_unsound(file, "GTcls")
         stored = scipy.io.loadmat(BytesIO(file), variable_names=["GTcls"])
         return np.asarray(stored["GTcls"][0]["Segmentation"][0])
 
@@ -181,6 +183,8 @@ def read_ids(path: Path) -> list[str]:
                 f"{path}: {name} has a folder; a split lists ids, file names without folder and "
                 "extension"
             )
+        if name in (".", ".."):
+            raise DataError(f"{path}: {name} is no file's name; a split lists one image id a line")
     refuse_repeated(ids, path)
     return ids
 

@@ -4,6 +4,7 @@ Source: data layer and data/nyud of the reference nets. Images are 425x560, with
 """
 
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb
 from fcnexp.data.folders import Files, PairedFolders
 from fcnexp.data.layout import find_layout, split_file
+from fcnexp.data.mat_tags import refuse_unsound
 from fcnexp.errors import DataError
 
 CLASS_NAMES = (
@@ -67,7 +69,9 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
     import scipy.io  # slow to import
 
     try:
-        stored = scipy.io.loadmat(path, variable_names=["segmentation"])["segmentation"]
+        file = path.read_bytes()
+        refuse_unsound(file, "segmentation")
+        stored = scipy.io.loadmat(BytesIO(file), variable_names=["segmentation"])["segmentation"]
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files

@@ -2,15 +2,18 @@
 
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
 from fcnexp import checkpoint_files
 from fcnexp.errors import WeightsError
+from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
 
 KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
+FOLDER = 0x10  # of a zip entry's attributes
 CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
 
 
@@ -25,14 +28,24 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
-    if not zipfile.is_zipfile(path):  # torch's own words are of mmap, or a number
+    index = _index(path)
+    if index is None:  # torch's own words are of mmap, or a number
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
         )
     if not checkpoint_files.is_whole(path):
         raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
+    if any(one.external_attr & FOLDER for one in index):  # torch gives what lies in memory for it
+        raise WeightsError(f"{path}: damaged, a tensor of it is marked as a folder; fetch it again")
+    # torch maps packed bytes as if they were tensors.
+    mapped = mapped and all(one.compress_type == zipfile.ZIP_STORED for one in index)
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except UnpicklingError:  # torch's own words are of how to run it all the same
+        raise WeightsError(
+            f"{path}: damaged, or not a checkpoint: it holds more than plain values and tensors, "
+            "which could run code"
+        ) from None
     except Exception as error:  # torch raises many types on damaged files
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
@@ -49,7 +62,17 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
             f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
             "use the fcnexp that wrote it"
         )
+    refuse_misshapen(stored, path)
     return stored
+
+
+def _index(path: Path) -> list[zipfile.ZipInfo] | None:
+    """What a zip file says that it holds; None where it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except Exception:  # zipfile's many types
+        return None
 
 
 def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
@@ -104,7 +127,20 @@ def _weights_of(stored: dict) -> dict[str, Tensor]:
     }
 
 
+def refuse_other_net(net: nn.Module, stored: dict, path: str | Path) -> None:
+    """Raise WeightsError where names or shapes differ; the net may be on the meta device."""
+    _refuse_unlike(net, _weights_of(stored), path)
+
+
 def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
+    _refuse_unlike(net, weights, path)
+    own = net.state_dict()
+    for name, value in weights.items():
+        refuse_other_numbers(name, value, own[name], path)
+    net.load_state_dict(weights)
+
+
+def _refuse_unlike(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
     own = net.state_dict()
     others = [name for name in own if name in weights and own[name].shape != weights[name].shape]
     wrong = [
@@ -119,4 +155,3 @@ def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
         wrong += [f"{words}{name}{more}" for name in names[:1]]
     if wrong:
         raise WeightsError(f"{path}: of another net; {'; '.join(wrong)}")
-    net.load_state_dict(weights)

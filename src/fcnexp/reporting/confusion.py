@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fcnexp.errors import DataError
+
 CONFUSION = "confusion.csv"
 
 
@@ -16,7 +18,10 @@ class Confusion(NamedTuple):
 
 
 def read_confusion(folders: Sequence[Path]) -> Confusion | None:
-    """The sum over those runs that have a readable matrix of the same classes; None for none."""
+    """The sum over those runs that have a matrix of the same classes; None for none.
+
+    Raises DataError naming a file that is damaged.
+    """
     total: Confusion | None = None
     for folder in folders:
         matrix = _read(folder / CONFUSION)
@@ -32,14 +37,22 @@ def read_confusion(folders: Sequence[Path]) -> Confusion | None:
 
 
 def _read(path: Path) -> Confusion | None:
+    """The matrix of one run; None where it has none. Raises DataError."""
     if not path.is_file():
         return None
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))
     try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file))
         counts = [[int(cell) for cell in line[1:]] for line in lines[1:]]
-    except ValueError:
-        return None
+    except (OSError, ValueError, csv.Error):
+        lines, counts = [], []
     names = lines[0][1:] if lines else []
-    square = names and len(counts) == len(names) and all(len(c) == len(names) for c in counts)
-    return Confusion(names, counts) if square else None
+    whole = (
+        bool(names)
+        and [line[:1] for line in lines[1:]] == [[name] for name in names]
+        and all(len(c) == len(names) and min(c) >= 0 for c in counts)
+        and sum(map(sum, counts)) < 2**63  # as many pixels are counted
+    )
+    if not whole:
+        raise DataError(f"{path}: damaged; remove it, and score the run again by evaluate")
+    return Confusion(names, counts)

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from fcnexp.errors import DataError
+
 METRICS = "metrics.csv"
 LOSS, MEAN_IU = "train/loss", "val/miou"
 MOST_POINTS = 150  # of one line; beyond, neighbouring points are averaged
@@ -41,7 +43,7 @@ def read_metric(folder: Path, name: str) -> Points:
     """What a run logged under a name, by step; empty where there is none.
 
     Of a run that was continued, the parts before: metrics_until_STEP.csv counts up to that step,
-    as what it did beyond was done again.
+    as what it did beyond was done again. Raises DataError naming a file that is damaged.
     """
     points: dict[int, float] = {}
     earlier = [
@@ -53,12 +55,24 @@ def read_metric(folder: Path, name: str) -> Points:
     for until, path in [*parts, (math.inf, folder / METRICS)]:
         if not path.is_file():
             continue
-        with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                point = _number(line.get("step")), _number(line.get(name))
-                if point[0] is not None and point[1] is not None and point[0] < until:
-                    points[int(point[0])] = point[1]
+        for line in _lines(path):
+            point = _number(line.get("step")), _number(line.get(name))
+            if point[0] is not None and point[1] is not None and point[0] < until:
+                points[int(point[0])] = point[1]
     return [(step, points[step]) for step in sorted(points)]
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    """Lines of a CSV file by column. Raises DataError where it is none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            lines = list(reader)
+    except (OSError, ValueError, csv.Error):
+        raise DataError(f"{path}: damaged; remove it to do without its curves") from None
+    if reader.fieldnames and "step" not in reader.fieldnames:
+        raise DataError(f"{path}: damaged; remove it to do without its curves")
+    return lines
 
 
 def curves(folders: Sequence[Path], name: str) -> Curves:

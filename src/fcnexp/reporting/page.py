@@ -1,15 +1,17 @@
 """A report as one HTML page that needs no network: texts, tables, curves and pictures in a file."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import fcnexp
 from fcnexp.data.palette import voc_palette
+from fcnexp.errors import DataError
 from fcnexp.reporting import curves, summary, targets
 from fcnexp.reporting.comparison import Row, mean
 from fcnexp.reporting.confusion import read_confusion
@@ -19,6 +21,7 @@ from fcnexp.reporting.settings import all_differences
 from fcnexp.reporting.summary import Summary
 from fcnexp.reporting.tables import NAMES, percent
 
+T = TypeVar("T")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -33,13 +36,13 @@ def page(report: Summary) -> str:
     )
     environment.filters |= {"percent": percent, "in_words": in_words}
     rows = report.rows
-    matrices = [read_confusion([run.folder for run in row.runs]) for row in rows]
+    matrices = [readable(read_confusion, [run.folder for run in row.runs]) for row in rows]
     return environment.get_template("report.html.j2").render(
         report=report,
         rows=rows,
         header=header(report),
         scores=NAMES,
-        notes=summary.notes(report),
+        notes=[*summary.notes(report), *(f"not drawn: {line}" for line in report.beside)],
         bars={key: bars(rows, key) for key in NAMES if rows},
         has_paper=any(row.paper for row in rows),
         beside=targets.beside,
@@ -58,6 +61,16 @@ def page(report: Summary) -> str:
         mark=summary.mark,
         commands=summary.commands(report),
     )
+
+
+def readable(read: Callable[..., T], folders: Sequence[Path], *what: str) -> T:
+    """What is read of runs, leaving out those whose file is damaged, which the notes tell of."""
+    whole = []
+    for folder in folders:
+        with suppress(DataError):
+            read([folder], *what)
+            whole.append(folder)
+    return read(whole, *what)
 
 
 def header(report: Summary) -> dict[str, Any]:
@@ -107,7 +120,7 @@ def plots(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Learning curves of mean IU and of the loss, where any run logged them."""
     drawn = []
     for name, title in ((curves.MEAN_IU, "mean IU (%), unseen half"), (curves.LOSS, "loss")):
-        by_row = [curves.curves([run.folder for run in row.runs], name) for row in rows]
+        by_row = [readable(curves.curves, [run.folder for run in row.runs], name) for row in rows]
         lines = [line for row in by_row for line in row.seeds]
         if not lines:
             continue

@@ -1,6 +1,5 @@
 """Records of runs, found below folders and read back. Needs no torch."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from fcnexp.errors import DataError
+from fcnexp.reporting.wholeness import is_job, is_result, read_json, trouble_of_config
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
@@ -92,8 +92,11 @@ def run_folders(folder: Path) -> Iterator[Path]:
     if (folder / CONFIG).is_file() or (folder / JOB).is_file():
         yield folder
         return
-    with os.scandir(folder) as entries:
-        below = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    try:
+        with os.scandir(folder) as entries:
+            below = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     for inner in sorted(below, key=_by_number):
         if inner.name != "wandb":  # its copies of configs are no runs
             yield from run_folders(inner)
@@ -105,42 +108,51 @@ def read_job(folder: Path) -> Job | None:
     Raises DataError where the note is damaged.
     """
     try:
-        noted = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        error = noted.get("error") or {}
-        return Job(
-            folder,
-            state=str(noted["state"]),
-            overrides=[str(override) for override in noted.get("overrides") or ()],
-            error={name: str(error.get(name) or "") for name in ("type", "message", "traceback")},
-            host=str(noted.get("host") or ""),
-            seconds=noted.get("seconds"),
-        )
+        noted = read_json(folder / JOB)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{folder / JOB}: damaged; remove it to leave this job out") from None
+    except (OSError, ValueError):
+        noted = {}
+    if not is_job(noted):
+        raise DataError(f"{folder / JOB}: damaged; remove it to leave this job out")
+    error = noted.get("error") or {}
+    return Job(
+        folder,
+        state=str(noted["state"]),
+        overrides=[str(override) for override in noted.get("overrides") or ()],
+        error={name: str(error.get(name) or "") for name in ("type", "message", "traceback")},
+        host=str(noted.get("host") or ""),
+        seconds=noted.get("seconds"),
+    )
 
 
 def read_run(folder: Path) -> Run:
     """The record of a finished run. Raises DataError where it is damaged."""
     result = read_result(folder)
+    file = folder / CONFIG
     try:
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError):
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{file}: missing; remove {folder} to leave this run out") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
         config = None
-    if not isinstance(config, dict):
-        raise DataError(f"{folder / CONFIG}: damaged; remove it to leave this run out")
+    if trouble := trouble_of_config(config):
+        raise DataError(f"{file}: {trouble}; remove it to leave this run out")
     return Run(folder, config, result)
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """What result.json holds. Raises DataError where it is damaged, OSError where it is missing."""
+    """What result.json holds.
+
+    Raises DataError where it is damaged, FileNotFoundError where it is missing.
+    """
     try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        whole = result["status"] == "done" and "miou" in result["scores"]
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
+        result = read_json(folder / RESULT)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        result = {}
+    if not is_result(result):
         raise DataError(f"{folder / RESULT}: damaged; remove it to leave this run out")
     return result
 
@@ -158,7 +170,7 @@ def write_atomically(path: Path, text: str) -> None:
 def _by_number(path: Path) -> tuple[bool, int, str]:
     """Of a sweep's job its place in the sweep; of another run its name, if that is a number."""
     try:
-        number = int(json.loads((path / JOB).read_text(encoding="utf-8"))["number"])
-    except (OSError, ValueError, KeyError, TypeError):
+        number = int(read_json(path / JOB)["number"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         number = int(path.name) if path.name.isdecimal() else -1
     return (number < 0, number, path.name)

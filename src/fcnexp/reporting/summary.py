@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fcnexp.errors import DataError
+from fcnexp.reporting import curves
 from fcnexp.reporting.comparison import Row, compare
+from fcnexp.reporting.confusion import read_confusion
 from fcnexp.reporting.costs import in_words
 from fcnexp.reporting.paper import SCORES, Published, published
 from fcnexp.reporting.records import Job, Run, read_runs
@@ -21,7 +24,8 @@ RELEASE = "release: classes absent from truth and prediction drop out of the mea
 class Summary(NamedTuple):
     """All that was found below some folders. repeats: runs whose setting and seed were there.
 
-    damaged: of unfinished runs, what is to be said of a record that cannot be read.
+    damaged: of unfinished runs, what is to be said of a record that cannot be read. beside: of
+    others, what is to be said of their curves or matrices, which a page leaves out.
     """
 
     folders: list[Path]
@@ -31,6 +35,7 @@ class Summary(NamedTuple):
     failed: list[Job]
     without: str | None
     damaged: dict[Path, str]
+    beside: list[str]
 
     @property
     def name(self) -> str:
@@ -62,7 +67,19 @@ def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
         theirs = {paper.without if paper else None for paper in papers}
         without = theirs.pop() if len(theirs) == 1 else None
     rows, repeats = compare(finished, without)
-    return Summary(paths, rows, repeats, unfinished, failed, without, damaged)
+    beside = [trouble for run in finished for trouble in _beside(run)]
+    return Summary(paths, rows, repeats, unfinished, failed, without, damaged, beside)
+
+
+def _beside(run: Run) -> list[str]:
+    """What is wrong with the files that a page draws, in a run whose scores are whole."""
+    troubles = []
+    for read in (lambda: read_confusion([run.folder]), lambda: curves.read_metric(run.folder, "")):
+        try:
+            read()
+        except DataError as error:
+            troubles.append(str(error))
+    return troubles
 
 
 def score_cells(rows: Sequence[Row]) -> list[list[str]]:
@@ -133,6 +150,7 @@ def leftovers(summary: Summary) -> list[str]:
     lines += [
         f"not finished: {summary.damaged.get(folder, folder)}" for folder in summary.unfinished
     ]
+    lines += [f"not drawn: {trouble}" for trouble in summary.beside]
     return lines + [f"failed: {job.folder}: {failure(job)}" for job in summary.failed]
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from fcnexp.reporting.costs import COSTS, cost_cells
 from fcnexp.reporting.paper import SCORES
@@ -17,6 +19,10 @@ from fcnexp.reporting.summary import (
     paper_tables,
     score_cells,
 )
+
+# Written as their numbers, which mean the sign itself and nothing else, in and out of tables.
+_SIGNS = "&<>|`[]!*\\"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def markdown(summary: Summary) -> str:
@@ -33,7 +39,7 @@ def markdown(summary: Summary) -> str:
     if missing := leftovers(summary):
         parts.append("\n".join(f"- {_safe(line)}" for line in missing))
     if typed := commands(summary):
-        parts.append("\n".join(["```", *typed, "```"]))
+        parts.append(_fenced(typed))
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,7 +59,9 @@ def unrounded(summary: Summary) -> str:
     told = list(summary.rows[0].told) if summary.rows else []
     scores = [name for key in SCORES for name in (key, f"{key}_sd")]
     papers = ["paper_source", "paper_row", "paper_status", *(f"paper_{k}_percent" for k in SCORES)]
-    writer.writerow([*told, "seeds", "seed", *scores, "miou_each", "miou_gain", *COSTS, *papers])
+    writer.writerow(
+        [*map(_cell, told), "seeds", "seed", *scores, "miou_each", "miou_gain", *COSTS, *papers]
+    )
     for row in summary.rows:
         values = [value for key in SCORES for value in (row.scores[key], row.spreads[key])]
         each = " ".join("" if value is None else str(value) for value in row.each["miou"])
@@ -63,12 +71,34 @@ def unrounded(summary: Summary) -> str:
             published += [row.paper.scores.get(key, "") for key in SCORES]
         seeds = " ".join(str(seed) for seed in row.seeds)
         line = [*row.told.values(), len(row.runs), seeds, *values, each, row.gain]
-        writer.writerow([*line, *(row.fact(name) for name in COSTS), *published])
+        line += [*(row.fact(name) for name in COSTS), *published]
+        writer.writerow([_cell(value) for value in line])
     return text.getvalue()
 
 
 def _safe(text: str) -> str:
-    """Text that Markdown takes as it is: no tag, no column, one line."""
-    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(sign, instead)
-    return text
+    """Text that Markdown shows as it is: no tag, column, link, picture nor code, one line."""
+    shown = " ".join(text.splitlines())
+    return "".join(f"&#{ord(sign)};" if sign in _SIGNS else sign for sign in shown)
+
+
+def _fenced(lines: Sequence[str]) -> str:
+    """Lines as they are, between fences longer than any that they hold."""
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([fence, *(" ".join(line.splitlines()) for line in lines), fence])
+
+
+def _cell(value: Any) -> Any:
+    """A value that spreadsheets take for text where it is text: not for a formula of theirs."""
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -14,13 +14,16 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from fcnexp.errors import DataError
 from fcnexp.reporting.records import write_atomically
+from fcnexp.reporting.wholeness import read_json
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
 RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch gives again
 FOLDER = "launches"
+TRAIN = ["python", "-m", "fcnexp.train"]  # what every command begins with
 MULTIRUN = "multirun.yaml"  # Hydra's own record of the last launch
 
 _unwritten: dict[Path, "Note"] = {}  # notes of this process that the disk has not taken
@@ -138,20 +141,25 @@ def resuming(argv: Sequence[str], cwd: str) -> dict[str, str]:
 
 
 def commands(sweep: Path) -> list[tuple[list[str], str]]:
-    """The commands of a sweep's launches, each once, oldest first: argv, and where it was given."""
+    """The commands of a sweep's launches, each once, oldest first: argv, and where it was given.
+
+    Raises DataError on one that would start another program.
+    """
     found: dict[tuple[tuple[str, ...], str], None] = {}
     for file in sorted((sweep / FOLDER).glob("*.json")):
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored = read_json(file)
             found[tuple(stored["argv"]), stored["cwd"]] = None
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half a record: the launch was killed while writing it
+        if stored["argv"][: len(TRAIN)] != TRAIN:  # `resume` gives it again
+            raise DataError(f"{file}: its argv is no command of {' '.join(TRAIN)}; remove it")
     return [(list(argv), cwd) for argv, cwd in found]
 
 
 def _read_note(file: Path) -> Note | None:
     try:
-        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        stored = read_json(file)
         return Note(**(stored | {"folder": Path(stored["folder"])}))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from fcnexp import __version__
 from fcnexp.errors import DataError, UserError
 from fcnexp.reporting.records import JOB, read_result, write_atomically
+from fcnexp.reporting.wholeness import is_job, read_json
 
 LOCK = "job.lock"
 START = "start.lock"  # held by what has started a job's process, which may not hold the other yet
@@ -59,10 +60,23 @@ class Record:
 def read(folder: Path) -> Record | None:
     """The record of a job; None where there is none, or none that can be read."""
     try:
-        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        return Record(**{field.name: stored[field.name] for field in fields(Record)})
-    except (OSError, ValueError, KeyError, TypeError):
+        stored = read_json(folder / JOB)
+        record = Record(**{field.name: stored[field.name] for field in fields(Record)})
+        return record if is_job(stored) and _is_whole(record) else None
+    except (OSError, ValueError, KeyError):
         return None
+
+
+def _is_whole(record: Record) -> bool:
+    texts = (record.digest, record.host, record.started, record.version)
+    counts = (record.number, record.attempts, record.pid)
+    datetime.fromisoformat(str(record.started))  # raises ValueError
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(count) is int for count in counts)
+        and isinstance(record.overrides, list)
+        and isinstance(record.ended, str | None)
+    )
 
 
 def state_of(folder: Path) -> str:

@@ -11,7 +11,7 @@ class Tiny(nn.Module):
     """Blocks of two 3x3 convolutions with batch normalisation; a 2x2 pooling between blocks.
 
     Taps: strides 1 to 32, each the end of a block, so that every fusion depth can be tried.
-    widths: channels of the six blocks, strides 1, 2, 4, 8, 16, 32.
+    widths: channels of the six blocks, strides 1, 2, 4, 8, 16, 32. Raises ValueError.
     """
 
     fc6 = (7, 3)
@@ -19,6 +19,8 @@ class Tiny(nn.Module):
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
+        if any(type(width) is not int or width < 1 for width in widths):
+            raise ValueError(f"widths={list(widths)}: numbers of channels, each 1 or more")
         self.taps = {}
         grid = IMAGE
         channels = in_channels

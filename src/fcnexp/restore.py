@@ -1,0 +1,55 @@
+"""From a checkpoint to the net that it was written of. Whoever made the file is not trusted."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import OmegaConf
+
+from fcnexp.build import build_net
+from fcnexp.config import check_targets
+from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.nn.checkpoints import load_weights, refuse_other_net
+from fcnexp.nn.inputs import InputRecipe
+from fcnexp.nn.streams import Network
+from fcnexp.trust import refuse_foreign_code
+
+if TYPE_CHECKING:  # Lightning
+    from fcnexp.task.module import SegmentationTask
+
+
+def net_of(stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
+    """The net of a checkpoint, in eval mode, and its input recipe. Raises WeightsError."""
+    facts = stored["fcnexp"]
+    refuse_foreign_code(facts["config"], path)
+    try:
+        check_targets(facts["config"])
+        net, recipe = _build(facts, stored, path)
+    except WeightsError:
+        raise
+    except Exception as error:  # its values go into constructors that never saw such
+        words = (str(error).splitlines() or [""])[0]
+        told = words if isinstance(error, ConfigError) else f"{type(error).__name__}: {words}"
+        raise WeightsError(f"{path}: its config makes no net ({told}); is it damaged?") from error
+    load_weights(net, stored, path)
+    return net.eval(), recipe
+
+
+def task_of(stored: dict[str, Any], path: str) -> "SegmentationTask":
+    """The task of a checkpoint, for scoring. Raises WeightsError."""
+    from fcnexp.task.module import SegmentationTask
+
+    net, recipe = net_of(stored, path)
+    facts = stored["fcnexp"]
+    names, masking = tuple(facts["class_names"]), facts["masking"]
+    return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
+
+
+def _build(facts: dict[str, Any], stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
+    """The net that a stored config describes, of which the weights are known to fit."""
+    cfg = OmegaConf.create(facts["config"])
+    with torch.device("meta"):  # a damaged number could ask for any memory
+        net, recipe = build_net(cfg, facts["outputs"])
+    refuse_other_net(net, stored, path)
+    if facts["recipe"] != recipe.facts():
+        raise WeightsError(f"{path}: damaged, its fcnexp.recipe is not of its fcnexp.config")
+    return build_net(cfg, facts["outputs"])

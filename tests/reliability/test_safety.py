@@ -1,0 +1,230 @@
+"""Nothing that comes from others runs, gets out of its folder, or says what it should not."""
+
+import ast
+import csv
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import bad_checkpoints
+import pytest
+from bad_commands import PICTURE, tar
+from commands import TINY, call, fcnexp
+from made_up_runs import write_job, write_run
+from PIL import Image
+from test_predict import SMALL, write_checkpoint
+
+from fcnexp.data.archives import VOC2012, unpack
+from fcnexp.errors import DataError
+from fcnexp.nn import facts
+from fcnexp.sweep import __main__ as sweep_command
+from fcnexp.task.masking import SIDES
+from fcnexp.trainers import PRECISIONS
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src"
+# Calls that run what they are given, by the last of their names.
+NEVER = {"Unpickler", "unsafe_load"}
+BY_NAME = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}  # nets have eval()
+PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
+FETCHES = {"data/archives.py", "nn/download.py"}  # both compare digests; see their tests
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def calls() -> list[tuple[str, ast.Call]]:
+    """Every call in the package, with its file."""
+    return [
+        (str(path.relative_to(PACKAGE / "fcnexp")), node)
+        for path in sorted((PACKAGE / "fcnexp").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
+
+
+def test_no_call_runs_what_it_is_given(tell):
+    found = calls()
+    for file, node in found:
+        named = ast.unparse(node.func)
+        where, last = f"{file}:{node.lineno}: {named}", named.rpartition(".")[2]
+        options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        assert last not in NEVER and named not in BY_NAME, where
+        assert options.get("shell", "False") == "False", where
+        assert named != "torch.load" or options.get("weights_only") == "True", where
+        assert named not in ("yaml.load", "np.load", "numpy.load"), where
+        assert "allow_pickle" not in options, where
+        assert last not in ("urlopen", "urlretrieve", "load_state_dict_from_url") or (
+            file in FETCHES
+        ), where
+        assert not named.startswith("torch.hub"), where
+    tell(f"safety: {len(found)} calls of the package, none runs what it is given")
+
+
+def test_nothing_is_unpickled():
+    for path in sorted((PACKAGE / "fcnexp").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not PICKLES & {name.partition(".")[0] for name in names}, path
+            if isinstance(node, ast.ImportFrom) and node.module in PICKLES:
+                assert [alias.name for alias in node.names] == ["UnpicklingError"], path
+
+
+def test_a_checkpoints_words_are_those_of_a_run():
+    assert set(facts.SIDES) == {*SIDES, None}
+    assert {"auto", *facts.PRECISIONS} == set(PRECISIONS)
+
+
+CODE = [name for name in bad_checkpoints.REFUSED if "code" in name or "calls" in name]
+READERS = {  # what reads a checkpoint, but for `evaluate`, which test_broken_inputs has
+    "predict": ["checkpoint=bad.ckpt", "input=a.png"],
+    "export": ["checkpoint=bad.ckpt", "format=state_dict"],
+    "explain": ["figure=fusion", "image=a.png", "checkpoint=bad.ckpt"],
+    "train": [*TINY, "init=checkpoint", "init.path=bad.ckpt", "dry_run=false"],
+}
+
+
+@pytest.mark.slow
+def test_code_of_a_checkpoint_runs_nowhere(tmp_path, tell):
+    content = write_checkpoint(tmp_path / "net.ckpt", *SMALL).read_bytes()
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    good, ran, refused = bad_checkpoints.good(content, tmp_path / "trap"), 0, 0
+    for name in CODE:
+        (tmp_path / "bad.ckpt").write_bytes(bad_checkpoints.REFUSED[name](good))
+        for command, typed in READERS.items():
+            place = f"hydra.run.dir={command}{refused}"
+            done = fcnexp(command, *typed, place, folder=tmp_path, cache=tmp_path / "cache")
+            ran += good.trap.exists()
+            refused += 1
+            # `train` takes the weights of such a checkpoint, and does not look at its config.
+            assert done.returncode == 1 or (command == "train" and "calls" in name), (name, command)
+    tell(f"safety: checkpoints with code, {len(CODE)} x {len(READERS)} commands: {ran} ran")
+    assert not ran
+
+
+def test_a_sweeps_file_starts_no_other_program(tmp_path):
+    (tmp_path / "launches").mkdir()
+    note = {"argv": ["sh", "-c", f"touch {tmp_path}/trap"], "cwd": str(tmp_path)}
+    (tmp_path / "launches/x.json").write_text(json.dumps(note))
+    done = call(sweep_command.main, "resume", str(tmp_path), folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1 and "launches/x.json: its argv is no command" in done.stderr
+    assert not (tmp_path / "trap").exists()
+
+
+def test_unpacking_follows_no_link_that_lies_there(tmp_path):
+    """Neither of a folder, nor under the name that a file has while it is written."""
+    import os
+
+    file, root = tar(tmp_path / "a.tar", [PICTURE]), tmp_path / "root"
+    place, outside = root / Path(PICTURE[0]).parent, tmp_path / "outside"
+    outside.mkdir()
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside)
+    with pytest.raises(DataError, match="would be written to .*outside, by a link"):
+        unpack(file, root, VOC2012, lambda _: None)
+    place.unlink()
+    place.mkdir()
+    (outside / "kept").write_text("mine")
+    (place / f".a.jpg.{os.getpid()}").symlink_to(outside / "kept")
+    assert unpack(file, root, VOC2012, lambda _: None) == 1
+    assert (outside / "kept").read_text() == "mine" and (place / "a.jpg").read_bytes() == b"picture"
+
+
+def test_an_archive_larger_than_the_disk_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    file, free = tar(tmp_path / "a.tar", [PICTURE]), SimpleNamespace(free=len(PICTURE[2]) - 1)
+    monkeypatch.setattr("fcnexp.data.archives.shutil.disk_usage", lambda _: free)
+    with pytest.raises(DataError, match=r"a\.tar: unpacks to .* has room for .*give another root"):
+        unpack(file, tmp_path / "root", VOC2012, lambda _: None)
+    assert not (tmp_path / "root").exists()
+
+
+LEAKS = {
+    "interpolated": "logger.wandb.entity=${oc.env:WANDB_API_KEY}",
+    "interpolated inside": "logger.wandb.project=x-${oc.env:WANDB_API_KEY}",
+    "by the shell": f"logger.wandb.entity={SECRET}",
+    "as a key": f"+logger.wandb.api_key={SECRET}",
+    "as another's": "+hf_token=hf_abcdefghijkl",
+}
+
+
+@pytest.mark.parametrize("multirun", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("leak", LEAKS)
+def test_no_secret_is_written_or_shown(leak, multirun, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    done = fcnexp("train", *multirun, *TINY, LEAKS[leak], folder=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
+    for secret in (SECRET, "hf_abcdefghijkl"):
+        assert secret not in done.stdout + done.stderr
+        assert not any(
+            secret.encode() in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()
+        )
+
+
+def test_a_file_of_options_gives_no_secret_either(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    (tmp_path / "my/scale").mkdir(parents=True)
+    text = "# @package _global_\nlogger: {wandb: {entity: '${oc.env:WANDB_API_KEY}'}}\n"
+    (tmp_path / "my/scale/leaky.yaml").write_text(text)
+    typed = ["--config-dir", "my", "scale=leaky", *TINY]
+    done = fcnexp("train", *typed, folder=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 1 and "WANDB_API_KEY}: a secret is no part of" in done.stderr
+    assert SECRET not in done.stderr
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "![x](https://example.com/x.png)",
+    "a|b\\|c",
+    "`code`",
+    "one\ntwo",
+    "=cmd|' /C calc'!A0",
+    "@SUM(1)",
+    "+1+1",
+    "-2+3",
+]
+
+
+@pytest.fixture
+def hostile(tmp_path) -> Path:
+    """Runs whose settings, commands, folders and errors have hostile names."""
+    for number, text in enumerate(HOSTILE):
+        run = write_run(
+            tmp_path / "runs" / str(number), head__dropout=text, choices={"model": text}
+        )
+        record = json.loads((run / "result.json").read_text())
+        record["class_iou"] = {text: 0.5}
+        record["command"] = shlex.join(["python", "-m", "x", text, "```"])
+        (run / "result.json").write_text(json.dumps(record))
+    write_job(tmp_path / "runs" / "[a](javascript:b)", "failed", message=HOSTILE[2], type="E")
+    done = fcnexp("report", "runs", folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "runs"
+
+
+def test_markdown_shows_names_as_they_are(hostile):
+    """No tag, link, picture or column comes of them; the commands stay within their fence."""
+    text = (hostile / "report.md").read_text()
+    fence = re.search(r"^`{4,}$", text, re.MULTILINE)[0]
+    prose, commands, rest = text.split(f"{fence}\n")
+    assert not rest and "```" in commands and "javascript" in commands
+    assert not re.search(r"<\w|\]\(|`", prose), prose
+    head, line, *rows = [row for row in prose.splitlines() if row.startswith("|")]
+    assert (
+        {row.count("|") for row in rows[: len(HOSTILE)]} == {head.count("|")} == {line.count("|")}
+    )
+
+
+def test_spreadsheets_take_no_name_for_a_formula(hostile):
+    rows = list(csv.reader(io.StringIO((hostile / "report.csv").read_text())))
+    assert len(rows) == 1 + len(HOSTILE)
+    for cell in (cell for row in rows for cell in row):
+        assert cell[:1] not in "=+-@\t\r" or not cell or float(cell) is not None
+    assert f"'{HOSTILE[6]}" in [cell for row in rows for cell in row]
+
+
+def test_a_page_shows_names_as_they_are(hostile):
+    text = (hostile / "report.html").read_text()
+    assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
+    assert "default-src 'none'" in text  # the browser would not run what slipped through
+    assert not re.search(r"(?:href|src)=.?javascript:", text)
