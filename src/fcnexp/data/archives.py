@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
+from fcnexp.resources import let_through
+from fcnexp.whole_files import sync, whole
 
 
 class Archive(NamedTuple):
@@ -75,11 +77,13 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
             with partial.open(mode) as file:
                 shutil.copyfileobj(answer, file, 2**20)
     except (urllib.error.URLError, OSError) as error:
+        let_through(error)
         reason = getattr(error, "reason", None) or error
         raise DataError(
             f"{archive.file}: could not be fetched from {archive.url} ({reason}); fetch it "
             "otherwise and give archive=FILE, or run the same command again"
         ) from None
+    sync(partial)
     os.replace(partial, target)
     return target
 
@@ -90,6 +94,7 @@ def verify(path: Path, digest: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
+        let_through(error)
         raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
     if found != digest:
         raise DataError(
@@ -112,6 +117,7 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
     except (tarfile.TarError, EOFError, OSError) as error:
+        let_through(error)
         raise DataError(f"archive={path}: cannot be unpacked ({error})") from None
 
 
@@ -137,10 +143,9 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bo
     if target.is_file() and target.stat().st_size == member.size:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     source = tar.extractfile(member)
     assert source is not None  # it is a file
-    with source, partial.open("wb") as file:
+    # What a power cut leaves of it has another size. To wait for the disk 17,000 times takes long.
+    with whole(target, lasting=False) as part, source, part.open("wb") as file:
         shutil.copyfileobj(source, file)
-    os.replace(partial, target)
     return True

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fcnexp.reporting.records import write_atomically
+from fcnexp.whole_files import write_atomically
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
 RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch gives again
