@@ -163,15 +163,15 @@ def message_of(
 
 def _going_on(folder: Path | None) -> str:
     """What to type once the machine can go on."""
+    if folder is None or not (folder / "checkpoints").is_dir():
+        return "give the same command again"
     from fcnexp import runs  # slow to import
 
     with suppress(UserError, OSError, MemoryError, RuntimeError):
-        if folder is not None and (stopped := runs.last_checkpoint(folder)):
-            return (
-                f"the same command with hydra.run.dir={folder} resume=true goes on from step "
-                f"{stopped.step}"
-            )
-    return "give the same command again"
+        stopped = runs.last_checkpoint(folder)
+        step = 0 if stopped is None else stopped.step
+        return f"the same command with hydra.run.dir={folder} resume=true goes on from step {step}"
+    return f"the same command with hydra.run.dir={folder} resume=true goes on"
 
 
 def mistake(error: Exception, config_name: str = "train") -> str:

@@ -32,7 +32,7 @@ KNOWN = (*SPACE, *FILES, *MAY_NOT, *IN_THE_WAY, *FAILING, errno.ENOMEM)
 LIBRARIES = (OSError, RuntimeError, ImportError)  # types whose text is looked into
 # Of C++ code: only what is never said of anything else.
 TEXTS = {os.strerror(n): n for n in (errno.ENOSPC, *FILES, errno.ENOMEM, errno.EROFS)}
-ERRNO = re.compile(r"\[Errno (\d+)\] [^:'\n]*(?:: '([^'\n]+)')?")
+ERRNO = re.compile(r"\[Errno (\d+)\] [^:'\n]*(?:: (?:'[^'\n]+' -> )?'([^'\n]+)')?")
 ASKED = re.compile(r"(?:tried to allocate|Unable to allocate) ([\d.]+ \w+)", re.IGNORECASE)
 NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread")
 NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -175,6 +175,7 @@ def _number(error: BaseException) -> tuple[int, str]:
     if not isinstance(error, LIBRARIES):
         return 0, ""
     number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+    name = getattr(error, "filename2", None) or name  # of two, the one that is written
     text = str(error)
     if number is None:  # as another process's, whose number is in the text
         found = ERRNO.findall(text)[-1:]
