@@ -63,8 +63,8 @@ def test_walls(path):
         assert not uses(path, "torch", "fcnexp.build", "fcnexp.nn", "fcnexp.task", "fcnexp.data")
     if uses(path, "lightning"):
         assert here in (
-            *("task/module", "task/callbacks", "task/cost", "data/datamodule"),
-            *("tracking/panels", "loggers", "trainers", "train"),
+            *("task/module", "task/callbacks", "task/cost", "task/saving", "task/stopping"),
+            *("data/datamodule", "tracking/panels", "loggers", "trainers", "train"),
         )
     if uses(path, "hydra.utils.instantiate"):
         assert here == "build"

@@ -60,7 +60,8 @@ def test_a_pass_does_not_wait_for_the_gpu(tmp_path):
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            task.finite.watch(task.loss(scores, there.label), 0, there.names)
+            pixels = task.loss.pixels(there.label)
+            task.finite.watch(task.loss(scores, there.label), 0, there.names, pixels)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         task.finite.look()

@@ -151,11 +151,11 @@ def test_stage_that_is_missing_is_trained_again_to_the_same_weights(staged):
     assert same(before, weights(folder / "out"))
 
 
-def test_run_without_resume_keeps_what_is_there(staged):
+def test_run_that_is_not_to_go_on_keeps_what_is_there(staged):
     folder, _ = staged
-    done = fcnexp("train", *STAGED, folder=folder, cache=folder / "cache")
+    done = fcnexp("train", *STAGED, "resume=false", folder=folder, cache=folder / "cache")
     assert done.returncode == 1 and "a run is there already" in done.stderr
-    assert "resume=true" in done.stderr
+    assert "leave resume=false out" in done.stderr
 
 
 def test_other_settings_are_refused_on_resuming(staged):

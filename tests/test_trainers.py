@@ -10,7 +10,8 @@ from fcnexp import build, trainers
 from fcnexp.config import check, compose_run
 from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.identity import digest
-from fcnexp.task.watching import FiniteLoss
+from fcnexp.task.losses import PixelLoss
+from fcnexp.task.watching import FiniteLoss, Pending
 
 
 def settings(*overrides: str) -> dict:
@@ -108,18 +109,31 @@ def test_run_from_before_a_key_is_the_run_without_what_it_does(key):
 class LateLoss(FiniteLoss):
     """As on a GPU: what a loss is, is known when it is looked at."""
 
-    def watch(self, loss, step, names):
+    def watch(self, loss, step, names, pixels):
         self.look()
-        self.pending = (loss, None, step, names)
+        self.pending = Pending(loss, None, step, names, pixels)
 
 
 def test_bad_loss_is_told_with_its_own_step_and_images():
     for watch in (FiniteLoss(), LateLoss()):
-        watch.watch(torch.tensor(1.0), 6, ["a"])
+        watch.watch(torch.tensor(1.0), 6, ["a"], 1)
         with pytest.raises(TrainingError, match="loss is nan at step 7, on b, c: lower regime.lr"):
-            watch.watch(torch.tensor(float("nan")), 7, ["b", "c"])
-            watch.watch(torch.tensor(1.0), 8, ["d"])
+            watch.watch(torch.tensor(float("nan")), 7, ["b", "c"], 1)
+            watch.watch(torch.tensor(1.0), 8, ["d"], 1)
         watch.look()  # told once
+
+
+@pytest.mark.parametrize(
+    ("reduction", "pixels"), [("mean", 1), ("sum", 48 * 40), ("image_means", 2)]
+)
+def test_loss_that_has_exploded_is_told_by_what_it_adds_up(reduction, pixels):
+    loss = PixelLoss(reduction=reduction, keep=1, cell=1, balance=None)
+    counted = loss.pixels(torch.zeros(2, 48, 40, dtype=torch.uint8))
+    assert counted == pixels
+    watch = FiniteLoss()
+    watch.watch(torch.tensor(0.99e4 * pixels), 6, ["a"], counted)
+    with pytest.raises(TrainingError, match="above 10000 a pixel, at step 7, on b: lower regime"):
+        watch.watch(torch.tensor(1.01e4 * pixels), 7, ["b"], counted)
 
 
 def test_spoilt_weights_are_not_stored():
@@ -127,6 +141,6 @@ def test_spoilt_weights_are_not_stored():
     data = build.build_data(cfg)
     task = build.build_task(cfg, data.data)
     task.finite = LateLoss()
-    task.finite.watch(torch.tensor(float("inf")), 7, ["a"])
+    task.finite.watch(torch.tensor(float("inf")), 7, ["a"], 1)
     with pytest.raises(TrainingError, match="loss is inf at step 7, on a"):
         task.on_save_checkpoint({})

@@ -29,6 +29,7 @@ from fcnexp.config import (
     refuse_foreign_code,
 )
 from fcnexp.errors import ConfigError, UserError
+from fcnexp.sweep.ledger import LOCK
 
 # Options that others provide, and the extra of pyproject.toml that installs them.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
@@ -204,9 +205,11 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def remove_if_empty(folder: Path, log_file: str) -> None:
-    """Remove a run folder that holds nothing but, perhaps, this job's log."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {log_file}:
-        (folder / log_file).unlink(missing_ok=True)
+    """Remove a run folder that holds nothing but, perhaps, this job's log and lock."""
+    traces = {log_file, LOCK}
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= traces:
+        for name in traces:
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
 

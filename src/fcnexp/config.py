@@ -99,6 +99,8 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
         value = OmegaConf.select(cfg, key)
         if value < least:
             raise ConfigError(f"{key}={value}: it counts from {least}")
+    if cfg.resume != "auto" and not isinstance(cfg.resume, bool):
+        raise ConfigError(f"resume={cfg.resume}: allowed are auto, true, false")
     check_multipliers(cfg.regime.multipliers)
     check_rate(cfg.regime)
     check_loss(cfg.regime.loss)

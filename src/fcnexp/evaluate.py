@@ -39,6 +39,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     # Slow to import: not for --help, nor for a mistake.
     from fcnexp import build, trainers
     from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.determinism import deterministic
     from fcnexp.nn.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables, trimap
     from fcnexp.task.trimap import TrimapScores
@@ -58,7 +59,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         task.trimap = TrimapScores(len(task.class_names), widths)
     shown = pictures.spread_evenly(len(data.val), cfg.pictures)
     task.keep = frozenset(data.val.ids[i] for i in shown)
-    with fast_ways(cfg):
+    with fast_ways(cfg), deterministic(cfg.trainer.deterministic):
         trainer.validate(task, data, verbose=False)
     matrices = None if task.trimap is None else task.trimap.compute()
     if machine.rank():

@@ -14,11 +14,26 @@ from typing import Any
 # weights are kept. `scale` is the name of a bundle of settings, and these count themselves. Folders
 # of data are not here: `counted` says what is left of them.
 FREE = (
-    *("resume", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger", "paper", "scale"),
+    *(
+        "resume",
+        "keep_best",
+        "dry_run",
+        "fail_fast",
+        "plain",
+        "workers",
+        "pictures",
+        "logger",
+        "paper",
+        "scale",
+    ),
     *("init.folder", "init.first.folder"),
     *("trainer.threads", "trainer.activation_checkpointing"),
 )
-LATER = ("tf32", "compile")  # of trainer: false is what there was before there were these keys
+LATER = (
+    "tf32",
+    "deterministic",
+    "compile",
+)  # of trainer: false is what there was before there were these keys
 ROOTS = ("root", "sbd_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # a data set that nothing but its root tells from another

@@ -4,6 +4,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 LAST = "last.ckpt"  # in a run's folder `checkpoints`: the weights as they were stored last
+PREVIOUS = "previous.ckpt"  # beside it: those before
+BEST = "best.ckpt"  # beside it, with keep_best=true: those of the highest mean IU
 
 
 def conf_dir() -> Path:

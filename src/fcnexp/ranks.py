@@ -9,16 +9,16 @@ from omegaconf import DictConfig
 from fcnexp.errors import ConfigError
 from fcnexp.machine import rank
 
-RESUME = "FCNEXP_RESUME"  # environment: whether the first process goes on with a run
+RESUME = "FCNEXP_RESUME"  # environment: `resume` of the first process, which a sweep may have set
 
 
 def follow(cfg: DictConfig) -> None:
     """Make this process do as the first does: go on with a run if it does, and say nothing."""
     if rank():
-        cfg.resume = os.environ.get(RESUME) == "1"
+        cfg.resume = "auto" if os.environ.get(RESUME) == "1" else False
         silence()
     elif cfg.trainer.devices > 1:
-        os.environ[RESUME] = str(int(cfg.resume))
+        os.environ[RESUME] = str(int(bool(cfg.resume)))
 
 
 def silence() -> None:

@@ -1,15 +1,23 @@
 """Run folders: whose they are, what is finished in them, and where a run can go on."""
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from fcnexp import machine
 from fcnexp.config import to_plain
 from fcnexp.errors import ConfigError, DataError, WeightsError
 from fcnexp.identity import counted
-from fcnexp.paths import LAST
+from fcnexp.paths import LAST, PREVIOUS
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
+from fcnexp.sweep import ledger
 
 
 class Stopped(NamedTuple):
@@ -19,14 +27,52 @@ class Stopped(NamedTuple):
     step: int
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep others from working in a run's folder meanwhile. Raises ConfigError where one is at it.
+
+    Of the processes of a run the first holds it. Raises LedgerError where it cannot be locked.
+    """
+    if machine.rank():
+        yield
+        return
+    with ledger.claim(folder) as mine:  # as a sweep holds its jobs, which this may be one of
+        if not mine:
+            raise ConfigError(
+                f"hydra.run.dir={folder}: another process is at work there; wait for it, or choose "
+                "another folder"
+            )
+        yield
+
+
 def claim(folder: Path, otherwise: str = "") -> None:
     """Refuse a folder that holds a run. Raises ConfigError. otherwise: what else can be typed."""
-    for sign in (RESULT, "checkpoints", "stages"):
-        if (folder / sign).exists():
-            raise ConfigError(
-                f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
-                f"{otherwise}or remove it yourself"
-            )
+    if sign := _sign_of_weights(folder):
+        raise ConfigError(
+            f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
+            f"{otherwise}or remove it yourself"
+        )
+
+
+def enter(folder: Path, cfg: DictConfig) -> None:
+    """Refuse the folder where `resume` does not go with what is in it. Raises ConfigError.
+
+    auto goes on with what is there, if anything; true wants something, and false nothing.
+    """
+    if cfg.resume is False:
+        claim(folder, "leave resume=false out to go on with it, ")
+        return
+    if cfg.resume is True and not (_sign_of_weights(folder) or (folder / CONFIG).is_file()):
+        raise ConfigError(
+            f"resume=true: there is no run in {folder}; give the hydra.run.dir of the one that is "
+            "to go on, or leave resume out to begin"
+        )
+    refuse_other_config(folder, cfg)
+
+
+def _sign_of_weights(folder: Path) -> str | None:
+    signs = (RESULT, "checkpoints", "stages")
+    return next((sign for sign in signs if (folder / sign).exists()), None)
 
 
 def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
@@ -80,17 +126,62 @@ def finished(folder: Path) -> dict[str, Any] | None:
 def last_checkpoint(folder: Path) -> Stopped | None:
     """Where the run of this folder can go on; None where it must begin anew.
 
-    Raises WeightsError where its checkpoint is damaged.
+    That is the last checkpoint, or, if it is damaged, which is said, the one before. Raises
+    WeightsError where both are, or of another version of fcnexp.
     """
     from fcnexp.nn.checkpoints import read_checkpoint  # imports torch
 
-    path = folder / "checkpoints" / LAST
-    if not path.is_file():
-        return None
-    stored = read_checkpoint(path)
-    if "global_step" not in stored or not stored.get("optimizer_states"):
-        raise WeightsError(f"{path}: holds weights only, nothing to continue from; remove it")
-    return Stopped(path, int(stored["global_step"]))
+    found = [folder / "checkpoints" / name for name in (LAST, PREVIOUS)]
+    found = [path for path in found if path.is_file()]
+    for path in found:
+        try:
+            stored = read_checkpoint(path)
+            if "global_step" not in stored or not stored.get("optimizer_states"):
+                raise WeightsError(f"{path}: holds weights only, nothing to continue from")
+            return Stopped(path, int(stored["global_step"]))
+        except WeightsError as error:
+            if path == found[-1]:
+                raise WeightsError(
+                    f"{error}; remove {path.parent} to begin this training anew"
+                ) from None
+            print(f"{error}\ngoes on from the one before it, {found[-1].name}")
+    return None
+
+
+def last_good(folder: Path) -> str:
+    """In words, what a training that failed has left to go on from."""
+    try:
+        stopped = last_checkpoint(folder)
+    except WeightsError as error:
+        return str(error)
+    if stopped is None:
+        return "there is no checkpoint yet"
+    return f"the last good checkpoint is {stopped.path}, after step {stopped.step}"
+
+
+def say_stopped(stop: SystemExit, folder: Path) -> int:
+    """Tell how a training goes on that a signal has stopped; returns the process's exit code.
+
+    stop: Lightning's, or `task.stopping.Asked`. In a Slurm job that is told of its end, the job is
+    queued again.
+    """
+    number = getattr(stop, "signal", signal.SIGTERM)
+    stopped = last_checkpoint(folder)
+    where = f"after step {stopped.step}" if stopped else "before the first step"
+    print(f"stopped by {signal.Signals(number).name} {where}; the same command goes on with it")
+    if number == signal.SIGUSR1:
+        queue_again()
+    return 128 + number
+
+
+def queue_again() -> None:
+    """Have Slurm queue this process's job again, under its own number."""
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+    if done.returncode:
+        print(f"scontrol requeue {job}: {done.stderr.strip()}", file=sys.stderr)
 
 
 def keep_metrics(folder: Path, step: int) -> None:

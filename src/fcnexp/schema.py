@@ -33,6 +33,7 @@ class TrainerChoice:
     devices: int = MISSING
     precision: str = MISSING
     tf32: bool = MISSING
+    deterministic: bool = MISSING
     compile: Any = MISSING
     activation_checkpointing: bool = MISSING
     threads: int | None = MISSING
@@ -148,7 +149,8 @@ class RunConfig:
     seed: int = MISSING
     workers: int = MISSING
     pictures: int = MISSING
-    resume: bool = MISSING
+    resume: Any = MISSING
+    keep_best: bool = MISSING
     dry_run: bool = MISSING
     fail_fast: bool = MISSING
     plain: Any = MISSING
@@ -172,7 +174,8 @@ class ExplainConfig(RunConfig):
     seed: int = 0
     workers: int = 0
     pictures: int = 0
-    resume: bool = False
+    resume: Any = False
+    keep_best: bool = False
     dry_run: bool = False
     fail_fast: bool = False
     plain: Any = None

@@ -24,7 +24,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     """
     from fcnexp import cli, machine, ranks, runs, staging
     from fcnexp.config import check, fast_ways, to_plain
-    from fcnexp.reporting import records, start, tables
+    from fcnexp.reporting import start, tables
     from fcnexp.tracking.usable import refuse_unusable
 
     cfg = check(cfg)
@@ -37,14 +37,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
     else:
         refuse_misfits(cfg)
-    if machine.rank():
-        pass  # the first process has seen to the folder, and is writing there
-    elif cfg.resume:
-        runs.refuse_other_config(folder, cfg)
-        if not (folder / records.CONFIG).is_file():
-            print(f"nothing to continue in {folder}: this begins anew")
-    else:
-        runs.claim(folder, "continue it by resume=true, ")
+    if machine.rank() == 0:  # it sees to the folder, and writes there
+        runs.enter(folder, cfg)
     if cfg.dry_run:
         build.dry_run(cfg)
         return None
@@ -115,8 +109,10 @@ def fit(
     """Train, score what is not scored yet, store the weights; returns the seconds of training."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import machine, trainers
+    from fcnexp import machine, runs, trainers
+    from fcnexp.determinism import deterministic
     from fcnexp.reporting import pictures, records, result
+    from fcnexp.task.saving import LastCheckpoint
 
     cfg, folder = stage.cfg, stage.folder
     try:
@@ -128,22 +124,24 @@ def fit(
         shown = pictures.spread_evenly(len(data.val), cfg.pictures)
         task.keep = frozenset(data.val.ids[i] for i in shown)
         start = time.monotonic()
-        if cfg.regime.steps:
-            trainer.fit(task, data, ckpt_path=stopped and stopped.path)
-        seconds = time.monotonic() - start
-        if task.scored_step != trainer.global_step:
-            trainer.validate(task, data, verbose=False)
-        trainers.save_last(trainer, folder)
-    except SIGTERMException:
-        print(f"stopped by SIGTERM; the weights so far are in {folder / 'checkpoints'}")
-        # Lightning's own is 0, as if all were well; of any but the first process it wants no other.
-        raise SystemExit(0 if machine.rank() else 143) from None
+        with deterministic(cfg.trainer.deterministic) as task.nondeterministic:
+            if cfg.regime.steps:
+                trainer.fit(task, data, ckpt_path=stopped and stopped.path)
+            seconds = time.monotonic() - start
+            if task.scored_step != trainer.global_step:
+                trainer.validate(task, data, verbose=False)
+        trainers.callback(trainer, LastCheckpoint).save(trainer)
+    except SIGTERMException as stop:
+        # Lightning's own code is 0, as if all were well; of any but the first it wants no other.
+        raise SystemExit(0 if machine.rank() else runs.say_stopped(stop, folder)) from None
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {runs.last_good(folder)}") from None
     except RuntimeError as error:
         if cfg.trainer.devices == 1 or "onnection" not in str(error):
             raise
         raise TrainingError(
-            "another process of this run has ended, which may have said why above; resume=true "
-            "goes on from the last scoring"
+            "another process of this run has ended, which may have said why above; the same "
+            "command goes on from the last scoring"
         ) from None
     return seconds
 
@@ -159,10 +157,11 @@ def conclude(
 
     Of several processes the first does; the others return the scores alone.
     """
-    from fcnexp import cli, machine
+    from fcnexp import cli, machine, trainers
     from fcnexp.reporting import pictures, result, tables
     from fcnexp.sweep import launches
     from fcnexp.task.cost import cost_facts
+    from fcnexp.task.saving import BestScore
 
     cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
     if machine.rank():
@@ -178,6 +177,8 @@ def conclude(
         "precision": str(trainer.precision),
         "images": len(data.val),
         "masked": task.masking["test"],
+        "nondeterministic": task.nondeterministic,
+        "best": trainers.callback(trainer, BestScore).state_dict(),
         **cost_facts(trainer),
         "command": shlex.join(launches.typed()),
         **cli.what_was_typed(),

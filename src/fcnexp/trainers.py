@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -14,14 +14,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 from torch import nn
 
 from fcnexp.errors import ConfigError
+from fcnexp.nn.checkpoints import read_checkpoint
 from fcnexp.nn.recompute import recompute_blocks
-from fcnexp.paths import LAST
 from fcnexp.ranks import divided
 from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
+from fcnexp.task.saving import WholeFiles
+
+T = TypeVar("T", bound=Callback)
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 # No float16: a loss summed over pixels overflows it.
@@ -39,8 +43,10 @@ def build_trainer(
     set_up(cfg)
     regime, accumulate = cfg.regime, divided(cfg).accumulate
     passes = regime.steps * accumulate
+    settings = machine(cfg)
+    settings["plugins"] += [WholeFiles(read_checkpoint)]
     return L.Trainer(
-        **machine(cfg),
+        **settings,
         default_root_dir=folder,
         max_steps=regime.steps,
         limit_train_batches=passes,  # the sampler never ends; the bar shows the whole training
@@ -52,14 +58,18 @@ def build_trainer(
         log_every_n_steps=min(10, passes),
         logger=list(loggers),
         enable_progress_bar=on_terminal(),
-        callbacks=[*training_callbacks(folder), *callbacks, *progress_bars()],
+        callbacks=[
+            *training_callbacks(folder, keep_best=cfg.keep_best),
+            *callbacks,
+            *progress_bars(),
+        ],
         enable_model_summary=False,
     )
 
 
-def save_last(trainer: L.Trainer, folder: Path) -> None:
-    """Store the weights as they are now, whether or not the last step was a scoring one."""
-    trainer.save_checkpoint(folder / "checkpoints" / LAST)
+def callback(trainer: L.Trainer, kind: type[T]) -> T:
+    """The callback of this class that a trainer has."""
+    return next(each for each in trainer.callbacks if isinstance(each, kind))  # type: ignore[attr-defined]  # set late
 
 
 def build_scorer(cfg: DictConfig, trained_in: str) -> L.Trainer:
@@ -108,6 +118,8 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
         "precision": precision,
         "strategy": "ddp" if choice.devices > 1 else "auto",
         "use_distributed_sampler": False,  # ours deal each image to one process
+        # Lightning's own way to have a job queued again saves in the middle of a step.
+        "plugins": [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
     }
 
 

@@ -32,7 +32,7 @@ def test_faults_cost_their_jobs_only_and_the_same_command_runs_these_again(tmp_p
     )
     again = sweep("seed=0,1,2,3,4,5,6", folder=tmp_path)
     assert again.returncode == 0 and seeds(tmp_path) == [1, 2, 3, 4, 5]
-    assert all(line.split()[1] == "True" for line in calls(tmp_path))  # they had begun
+    assert all(line.split()[1] == "auto" for line in calls(tmp_path))  # they had begun
     assert "7 jobs: 7 done (5 now, 2 before)" in again.stdout
     assert {s: r["attempts"] for s, r in records(tmp_path).items()} == {
         s: 1 + (s in FAULTY) for s in range(7)

@@ -121,7 +121,7 @@ def test_folder_of_another_job_is_refused(tmp_path):
 def test_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(ledger.LedgerError, match="file/job: cannot be locked .* hydra.sweep.dir"),
+        pytest.raises(ledger.LedgerError, match="file/job: cannot be locked .* choose a folder"),
         ledger.claim(tmp_path / "file/job"),
     ):
         pass

@@ -92,8 +92,14 @@ class SegmentationData(L.LightningDataModule):
         cls, data: DataSet, fields: tuple[str, ...], num_workers: int
     ) -> "SegmentationData":
         """One whose validation half is scored and nothing trained."""
-        drawn = {"batch_size": 1, "seed": 0}  # of training batches, which nobody asks for
-        return cls(data, fields=fields, num_workers=num_workers, sampling="shuffle", **drawn)
+        return cls(
+            data,
+            fields=fields,
+            num_workers=num_workers,
+            batch_size=1,  # of training, as is what follows: nobody asks for it
+            seed=0,
+            sampling="shuffle",
+        )
 
     def _place(self) -> tuple[int, int]:
         """Number of this process, and how many there are."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fcnexp import checkpoint_files
 from fcnexp.errors import WeightsError
 from fcnexp.resources import let_through
 
@@ -29,6 +30,8 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
         )
+    if not checkpoint_files.is_whole(path):
+        raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many types on damaged files

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fcnexp import cli
+from fcnexp import cli, runs
 from fcnexp.sweep import launches, processes, summary
 from fcnexp.sweep.job import Job, Task
 from fcnexp.sweep.job import run as run_job
@@ -54,8 +54,11 @@ def _around(task: Task, number: str | None, cfg: DictConfig, folder: Path) -> fl
     """number: of the job, where this process is one of a sweep's."""
     settings = HydraConfig.get()
     cli.quiet_libraries()  # this may be a process that a launcher has started
-    if cfg.dry_run or (number is None and settings.mode != RunMode.MULTIRUN):
+    if cfg.dry_run:
         return task(cfg, folder)
+    if number is None and settings.mode != RunMode.MULTIRUN:
+        with runs.held(folder):
+            return task(cfg, folder)
     place = settings.job.num if number is None else number
     job = Job(int(place), list(settings.overrides.task), folder, digest_of(cfg))
     with stopping_between_steps():

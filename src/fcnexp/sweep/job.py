@@ -15,7 +15,8 @@ from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
 from fcnexp.sweep import launches, ledger
 
-STOPPED = 143  # exit code of a training that SIGTERM has ended
+STOPPED = 143  # exit code of a training that SIGTERM has ended, behind a step
+BY_CTRL_C = 130
 
 Task = Callable[[DictConfig, Path], float | None]
 Failure = dict[str, str | None]  # type, message, traceback
@@ -110,7 +111,7 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
     try:
         note(job, "begun")
         record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
-        cfg.resume = prepare(job.folder)
+        cfg.resume = "auto" if prepare(job.folder) else False
         miou = task(cfg, job.folder)
         ledger.end(job.folder, record)
         note(job, "now")
@@ -217,6 +218,7 @@ def line_of_end(job: Job, failure: Failure, *, stopped: bool = False) -> str:
 
 def is_stop(error: BaseException) -> bool:
     """Whether an exception means the end of the sweep, not of this job alone."""
-    if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into one
-        return error.code == STOPPED or isinstance(error.__context__, KeyboardInterrupt)
+    if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into one, too
+        asked = error.code in (STOPPED, BY_CTRL_C)
+        return asked or isinstance(error.__context__, KeyboardInterrupt)
     return isinstance(error, KeyboardInterrupt)

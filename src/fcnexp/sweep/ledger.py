@@ -113,8 +113,8 @@ def claim(folder: Path, name: str = LOCK) -> Iterator[bool]:
         pass
     except OSError as error:
         raise LedgerError(
-            f"{folder}: cannot be locked ({error.strerror}); choose a hydra.sweep.dir that you may "
-            "write to, on a file system with locks"
+            f"{folder}: cannot be locked ({error.strerror}); choose a folder that you may write "
+            "to, on a file system with locks"
         ) from None
     try:
         yield lock.is_locked

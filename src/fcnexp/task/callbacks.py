@@ -1,25 +1,20 @@
-"""What happens around training: checkpoints, and progress that people can read."""
+"""What happens around training: progress that people can read, and all the rest together."""
 
 import logging
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
 from fcnexp.machine import rank
-from fcnexp.paths import LAST
 from fcnexp.task.cost import Cost
+from fcnexp.task.saving import BestScore, LastCheckpoint
+from fcnexp.task.stopping import StopBehindStep
 
 log = logging.getLogger(__name__)
-
-STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ScoreLines(Callback):
@@ -73,70 +68,12 @@ def progress_bars() -> list[Callback]:
     return [Bar()] if on_terminal() else []
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`, written anew at each scoring, and when training is stopped from outside.
+def training_callbacks(folder: Path, *, keep_best: bool) -> list[Callback]:
+    """What is saved and told, what the training cost, and how it is stopped.
 
-    Any other exception may come in the middle of a step, when batch normalisation has seen images
-    of which the weights know nothing: whatever went on from there would end elsewhere.
+    keep_best: also write the checkpoint of the scoring with the highest mean IU.
     """
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Write it on Ctrl-C and SIGTERM."""
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            super().on_exception(trainer, pl_module, exception)
-
-
-class StopTogether(Callback):
-    """Lets SIGTERM and Ctrl-C end several processes of one run behind the same step.
-
-    The first process is told, and tells the others at the end of its step; these are deaf.
-    Lightning tells them within the handler, wherever they are, and what they exchange just then is
-    mixed up.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.before: dict[signal.Signals, Any] = {}
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen, once Lightning does."""
-        if trainer.world_size > 1:
-            handler = self._ask if trainer.is_global_zero else signal.SIG_IGN
-            self.before = {each: signal.signal(each, handler) for each in STOPS}
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Stop, in all processes, if the first was asked to and a step is done."""
-        if trainer.world_size > 1 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            asked = torch.tensor(float(self.asked), device=trainer.strategy.root_device)
-            torch.distributed.broadcast(asked, src=0)
-            if asked:
-                raise SIGTERMException
-
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Listen no more."""
-        for each, handler in self.before.items():
-            signal.signal(each, handler)
-        self.before = {}
-
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
-        self.asked = True
-
-
-def training_callbacks(folder: Path) -> list[Callback]:
-    """The last checkpoint, a line at each scoring, and what the training cost."""
-    last = LastCheckpoint(
-        folder / "checkpoints",
-        filename=LAST.removesuffix(".ckpt"),
-        enable_version_counter=False,
-        save_on_exception=True,
-    )
-    return [last, ScoreLines(), Cost(), StopTogether()]
+    checkpoints = folder / "checkpoints"
+    best = BestScore(checkpoints if keep_best else None)
+    # The last one holds what the best knows: Lightning calls it last.
+    return [best, LastCheckpoint(checkpoints), ScoreLines(), Cost(), StopBehindStep()]

@@ -70,6 +70,11 @@ class PixelLoss(nn.Module):
             torch.distributed.all_reduce(counted)
         return self.processes * (each.sum(over) / counted.where(counted > 0, 1)).sum()
 
+    def pixels(self, label: Tensor) -> float:
+        """How many pixels' losses the loss of this label, (N, H, W), is the sum of; of a mean 1."""
+        images, height, width = label.shape
+        return {"sum": height * width, "image_means": images, "mean": 1}[self.reduction]
+
     def _kept(self, label: Tensor) -> Tensor:
         """Which pixels count this time, bool (N, H, W)."""
         images, height, width = label.shape

@@ -87,6 +87,7 @@ class SegmentationTask(L.LightningModule):
         self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
         self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
         self.kept: dict[str, Tensor] = {}
+        self.nondeterministic: list[str] = []  # operations that were, where that is watched
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -128,7 +129,9 @@ class SegmentationTask(L.LightningModule):
         side = self.masking["train"]
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         loss = self.loss(scores, batch.label)
-        self.finite.watch(loss, self.global_step, batch.names)
+        # Of a loss of one's own nobody knows what it adds up: no more than all pixels.
+        count = getattr(self.loss, "pixels", torch.numel)
+        self.finite.watch(loss, self.global_step, batch.names, count(batch.label))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 

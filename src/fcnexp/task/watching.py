@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Sequence
+from math import isfinite
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fcnexp.errors import TrainingError
 
+# Of one pixel. Its scores would be that far apart: for no class of a net that learns they are.
+EXPLODED = 1e4
+
 
 class FiniteLoss:
-    """Stops a training whose loss is not finite.
+    """Stops a training whose loss is not finite, or has exploded.
 
     On a CPU at once. On a GPU the loss is fetched while the pass goes on, and looked at before the
     next one, as asking for it would keep the GPU idle: by then its gradient may be in the weights.
@@ -18,12 +23,13 @@ class FiniteLoss:
     """
 
     def __init__(self) -> None:
-        self.pending: tuple[Tensor, torch.cuda.Event | None, int, list[str]] | None = None
+        self.pending: Pending | None = None
 
-    def watch(self, loss: Tensor, step: int, names: Sequence[str]) -> None:
+    def watch(self, loss: Tensor, step: int, names: Sequence[str], pixels: float) -> None:
         """Take the loss (scalar) of a pass. Raises TrainingError if it, or the one before, is bad.
 
-        step: optimiser's steps done; names: of the pass's images.
+        step: optimiser's steps done; names: of the pass's images; pixels: how many the loss is the
+        sum of, 1 for a mean.
         """
         self.look()
         event = None
@@ -31,7 +37,7 @@ class FiniteLoss:
             loss = loss.detach().to("cpu", non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-        self.pending = (loss.detach(), event, step, list(names))
+        self.pending = Pending(loss.detach(), event, step, list(names), pixels)
         if event is None:
             self.look()
 
@@ -39,15 +45,26 @@ class FiniteLoss:
         """Look at a loss that was not looked at yet. Raises TrainingError."""
         if self.pending is None:
             return
-        loss, event, step, names = self.pending
-        self.pending = None
-        if event is not None:
-            event.synchronize()
-        if not torch.isfinite(loss):
+        given, self.pending = self.pending, None
+        if given.event is not None:
+            given.event.synchronize()
+        loss = float(given.loss)
+        if not abs(loss) <= EXPLODED * given.pixels:  # nor is NaN
+            told = f", above {EXPLODED:g} a pixel," if isfinite(loss) else ""
             raise TrainingError(
-                f"loss is {loss.item()} at step {step}, on {', '.join(names)}: "
+                f"loss is {loss:g}{told} at step {given.step}, on {', '.join(given.names)}: "
                 "lower regime.lr, or set regime.clip"
             )
+
+
+class Pending(NamedTuple):
+    """A loss that nobody has looked at. event: when it is here; see `FiniteLoss.watch`."""
+
+    loss: Tensor
+    event: torch.cuda.Event | None
+    step: int
+    names: list[str]
+    pixels: float
 
 
 class Stopwatch:

@@ -1,0 +1,116 @@
+"""Files of checkpoints: there whole or not at all, their digests beside them, the one before kept.
+
+`SHA256SUMS` is in the form of `sha256sum`, which can check a folder by it.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+SUMS = "SHA256SUMS"
+
+
+class _Hashed:
+    """As much of a file as writing it from its beginning to its end takes, and its digest."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, part: bytes) -> int:
+        self.digest.update(part)
+        return self.file.write(part)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def store(path: Path, write: Callable[[Any], None], before: str | None = None) -> None:
+    """Put a file in its place, whole, once it is on the disk, with its digest beside it.
+
+    write: writes it, from its beginning to its end. before: name that the file which is there now
+    gets; None to lose it. Wherever this is broken off, one of the two is there and has its digest.
+    Raises OSError, and whatever `write` raises; then nothing has changed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sums = _sums(path.parent)
+    if left := [*path.parent.glob(f".{path.name}.*"), *path.parent.glob(f".{SUMS}.*")]:
+        for each in left:
+            each.unlink()
+        # Who left them may have noted the digest of what was never put there.
+        real = _digest(path) if path.is_file() else ""
+        known = real in sums.values()
+        sums.pop(path.name, None)
+        if known:
+            sums[path.name] = real
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            hashed = _Hashed(file)
+            write(hashed)
+            file.flush()
+            os.fsync(file.fileno())
+        if before is not None and path.is_file():
+            sums.pop(before, None)
+            if path.name in sums:  # else it is an earlier fcnexp's, and has none
+                sums[before] = sums[path.name]
+        sums[path.name] = hashed.digest.hexdigest()
+        _note(path.parent, sums)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if before is not None and path.is_file():
+        os.replace(path, path.with_name(before))
+    os.replace(partial, path)
+    _to_disk(path.parent)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is as it was written: by its digest, or the checksums that zip files have.
+
+    It need not have a digest: it may have been moved here alone, or be of an earlier fcnexp.
+    """
+    sums = _sums(path.parent)
+    if path.name in sums:
+        return _digest(path) in sums.values()  # its name may have been another, see `store`
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # zipfile's many types
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Digest of each file that a folder has one of, by name."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = [line.split("  ", 1) for line in lines]
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
+def _note(folder: Path, sums: dict[str, str]) -> None:
+    partial = folder / f".{SUMS}.{os.getpid()}"
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(f"{digest}  {name}\n" for name, digest in sums.items())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, folder / SUMS)
+
+
+def _to_disk(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut, where the system lets one."""
+    if os.name == "posix":
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)

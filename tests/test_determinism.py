@@ -1,0 +1,35 @@
+"""What is not deterministic is named."""
+
+import warnings
+
+import torch
+
+from fcnexp.determinism import deterministic
+
+
+def not_deterministic() -> None:
+    """One of the few operations that are not even on a CPU."""
+    torch.zeros(3).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
+
+
+def test_operation_is_named_once_and_other_warnings_stay(caplog):
+    with warnings.catch_warnings(record=True) as others:
+        warnings.simplefilter("always")
+        with deterministic(True) as found:
+            assert torch.are_deterministic_algorithms_enabled()
+            not_deterministic()
+            not_deterministic()
+            warnings.warn("something else", stacklevel=1)
+        assert found == ["put_"]
+        assert [str(each.message) for each in others] == ["something else"]
+    assert [r.getMessage() for r in caplog.records] == [
+        "put_ is not deterministic here: numbers may differ"
+    ]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_without_it_nothing_changes():
+    with deterministic(False) as found:
+        assert not torch.are_deterministic_algorithms_enabled()
+        not_deterministic()
+    assert found == []
