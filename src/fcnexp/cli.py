@@ -171,8 +171,8 @@ def _going_on(folder: Path | None) -> str:
     with suppress(UserError, OSError, MemoryError, RuntimeError):
         stopped = runs.last_checkpoint(folder)
         step = 0 if stopped is None else stopped.step
-        return f"the same command with hydra.run.dir={folder} resume=true goes on from step {step}"
-    return f"the same command with hydra.run.dir={folder} resume=true goes on"
+        return f"the same command with hydra.run.dir={folder} goes on from step {step}"
+    return f"the same command with hydra.run.dir={folder} goes on"
 
 
 def mistake(error: Exception, config_name: str = "train") -> str:

@@ -29,7 +29,7 @@ IN_THE_WAY = {
 }
 FAILING = {errno.EIO: "its disk fails", errno.ESTALE: "its file server has lost it"}
 KNOWN = (*SPACE, *FILES, *MAY_NOT, *IN_THE_WAY, *FAILING, errno.ENOMEM)
-LIBRARIES = (OSError, RuntimeError, ImportError)  # types whose text is looked into
+LIBRARIES = (OSError, RuntimeError, ImportError, EOFError)  # types whose text is looked into
 # Of C++ code: only what is never said of anything else.
 TEXTS = {os.strerror(n): n for n in (errno.ENOSPC, *FILES, errno.ENOMEM, errno.EROFS)}
 ERRNO = re.compile(r"\[Errno (\d+)\] [^:'\n]*(?:: (?:'[^'\n]+' -> )?'([^'\n]+)')?")
@@ -39,6 +39,8 @@ NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STAT
 KILLED = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexp)"
 )
+# Of libraries that fail once more over a fault: `logging` that cannot open its file, Lightning.
+HIDING = ("Unable to configure handler", "Please call `iter(combined_loader)` first")
 UNWRITTEN = "PytorchStreamWriter failed writing"  # why, it does not say
 
 
@@ -90,12 +92,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while each is not None and each not in seen:
         seen.append(each)
         yield each
-        each = each.__cause__ or (each.__context__ if _is_of_logging(each) else None)
-
-
-def _is_of_logging(error: BaseException) -> bool:
-    """Whether it is that of `logging`, which hides why it cannot open its file."""
-    return isinstance(error, ValueError) and str(error).startswith("Unable to configure")
+        each = each.__cause__ or (each.__context__ if str(each).startswith(HIDING) else None)
 
 
 def _told(error: BaseException, command: Command, folder: Path | None) -> str | None:
@@ -134,11 +131,13 @@ def _of_process(error: BaseException, text: str) -> str | None:
             "run --shm-size=8g does"
         )
     if found := KILLED.search(text):
-        how = f"was ended ({found[2]})" if found[2] else "is gone without a word"
+        how = f"was ended ({found[2]})" if found[2] else "is gone"
         return (
-            f"process {found[1]}, which read images, {how}; the system does so where memory runs "
-            "out, and `dmesg` tells of it; fewer workers, or workers=0"
+            f"process {found[1]}, which read images, {how}: memory may have run out, of which "
+            f"`dmesg` tells, or open files{_limit()}; fewer workers, or workers=0"
         )
+    if isinstance(error, EOFError) and _place(error).startswith("multiprocessing."):
+        return "a process that reads images broke off; open files or memory may have run out in it"
     if type(error).__name__ == "BrokenProcessPool":
         return (
             "a process beside this one was ended by the system, as it does where memory runs out; "
@@ -151,11 +150,15 @@ def _is_of_shm(error: BaseException, text: str) -> bool:
     """Whether shared memory, or a semaphore, which lies there, could not be had."""
     if "</torch_" in text and any(words in text for words in ("unable to", "could not")):
         return os.strerror(errno.EMFILE) not in text
+    return isinstance(error, OSError) and _place(error) == "multiprocessing.synchronize"
+
+
+def _place(error: BaseException) -> str:
+    """The module that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__") if trace is not None else None
-    return isinstance(error, OSError) and module == "multiprocessing.synchronize"
+    return "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
 
 
 def _memory(error: BaseException) -> str | None:

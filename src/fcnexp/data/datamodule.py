@@ -1,6 +1,8 @@
 """Batches for training and scoring, from any pair of data sets."""
 
 import logging
+import os
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from fcnexp.data.collate import Batch, collate
+from fcnexp.data.collate import Batch, collate_and_share
 from fcnexp.data.folders import Chosen
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.sampling import Dealt, Draw, EndlessShuffle, ReleaseDraws
@@ -146,9 +148,18 @@ class SegmentationData(L.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=on_gpu,  # from there a GPU fetches while it works on the batch before
-            collate_fn=collate,
+            collate_fn=collate_and_share,
+            worker_init_fn=_end_with_any_thread,
             **settings,
         )
+
+
+def _end_with_any_thread(worker: int) -> None:
+    """Have this process, which reads images, end where one of its threads fails.
+
+    Those that hand on what was read would else leave the training waiting for ever.
+    """
+    sys.excepthook = lambda *_: os._exit(1)  # multiprocessing's own threads call it
 
 
 def large_enough(samples: Samples, augment: Augment) -> Samples:
