@@ -75,10 +75,11 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         "masked": task.masking["test"],
         "command": shlex.join(["python", "-m", "fcnexp.evaluate", *sys.argv[1:]]),
     }
-    record = result.write_result(folder, task.matrix, task.class_names, facts)
-    tables.print_result(record)
     if matrices is not None:
         bands = trimap.write_trimap(folder, widths, matrices, task.matrix)
+    record = result.write_result(folder, task.matrix, task.class_names, facts)  # when all is there
+    tables.print_result(record)
+    if matrices is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot {folder / 'trimap.png'}")
     print(f"pictures {folder / 'pictures'}\nrecord {folder}")

@@ -39,8 +39,8 @@ NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STAT
 KILLED = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexp)"
 )
-# Of libraries that fail once more over a fault: `logging` that cannot open its file, Lightning.
-HIDING = ("Unable to configure handler", "Please call `iter(combined_loader)` first")
+# Of those that fail once more over a fault: `logging`, Lightning, torch.save.
+HIDING = ("Unable to configure handler", "`iter(combined_loader)` first", "unexpected pos ")
 UNWRITTEN = "PytorchStreamWriter failed writing"  # why, it does not say
 
 
@@ -82,7 +82,9 @@ def in_words(error: BaseException, command: Command, folder: Path | None = None)
 
     folder: of the run, which is where its files are written that the exception does not name.
     """
-    return next(filter(None, (_told(each, command, folder) for each in _chain(error))), None)
+    # What was first is the reason, and knows most of it.
+    chain = reversed(list(_chain(error)))
+    return next(filter(None, (_told(each, command, folder) for each in chain)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -92,7 +94,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while each is not None and each not in seen:
         seen.append(each)
         yield each
-        each = each.__cause__ or (each.__context__ if str(each).startswith(HIDING) else None)
+        each = each.__cause__ or (
+            each.__context__ if any(words in str(each) for words in HIDING) else None
+        )
 
 
 def _told(error: BaseException, command: Command, folder: Path | None) -> str | None:

@@ -86,7 +86,7 @@ def test_disk_full_at_any_moment_of_a_training(whole, tmp_path, tell):
 
 @pytest.mark.slow
 def test_disk_full_in_a_sweep_costs_no_record(whole, tmp_path, tell, monkeypatch):
-    command = [*TINY, "logger=csv", "trainer=cpu", "hydra.sweep.dir=sweep", "-m", "seed=0,1,2"]
+    command = ["-m", *TINY, "logger=csv", "trainer=cpu", "hydra.sweep.dir=sweep", "seed=0,1,2"]
     losses, forward = [], PixelLoss.forward
     with small_disk(tmp_path / "disk") as disk:
 

@@ -85,7 +85,7 @@ def test_two_thousand_steps(tmp_path, monkeypatch, tell):
         samples.append(sample())
 
     monkeypatch.setattr(ScoreLines, "on_validation_end", and_sample)
-    sizes = ["data.side=[32,72]", "data.num_train=40", "data.num_val=4"]  # of each image its own
+    sizes = ["data.side=[48,88]", "data.num_train=40", "data.num_val=4"]  # of each image its own
     length = [f"regime.steps={STEPS}", f"regime.score_every={EVERY}", "workers=2"]
     command = [*TINY, *sizes, *length, "trainer=cpu", "hydra.run.dir=out"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
