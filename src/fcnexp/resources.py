@@ -94,9 +94,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while each is not None and each not in seen:
         seen.append(each)
         yield each
-        each = each.__cause__ or (
-            each.__context__ if any(words in str(each) for words in HIDING) else None
-        )
+        hides = any(words in str(each) for words in HIDING)
+        each = each.__cause__ or (each.__context__ if hides else None)
 
 
 def _told(error: BaseException, command: Command, folder: Path | None) -> str | None:

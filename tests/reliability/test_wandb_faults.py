@@ -16,7 +16,7 @@ from commands import TINY, fcnexp
 from wandb_file import read
 from wandb_server import Server, unused_address
 
-import fcnexp.train
+from fcnexp import train as training
 from fcnexp.tracking import run as tracking
 
 WAIT = 3  # seconds
@@ -45,7 +45,7 @@ class Clock:
     def __init__(self, monkeypatch) -> None:
         self.seconds = dict.fromkeys(("fit", "log", "begin", "end"), 0.0)
         self.fitting, self.when_begun = False, lambda: None
-        monkeypatch.setattr(fcnexp.train, "fit", self.around(fcnexp.train.fit, "fit"))
+        monkeypatch.setattr(training, "fit", self.around(training.fit, "fit"))
         monkeypatch.setattr(tracking, "_begin", self.around(tracking._begin, "begin"))
         log, finish = tracking.Tracked.log, tracking.Tracked.finish
         monkeypatch.setattr(tracking.Tracked, "log", self.around(log, "log"))
