@@ -39,9 +39,9 @@ NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STAT
 KILLED = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexp)"
 )
-# Of those that fail once more over a fault: `logging`, Lightning, torch.save.
-HIDING = ("Unable to configure handler", "`iter(combined_loader)` first", "unexpected pos ")
-UNWRITTEN = "PytorchStreamWriter failed writing"  # why, it does not say
+UNWRITTEN = ("PytorchStreamWriter failed writing", "unexpected pos ")  # why, they do not say
+# Of those that fail once more over a fault: torch.save, `logging`, Lightning.
+HIDING = (*UNWRITTEN, "Unable to configure handler", "`iter(combined_loader)` first")
 
 
 class Command(NamedTuple):
@@ -188,7 +188,7 @@ def _number(error: BaseException) -> tuple[int, str]:
         number, name = (int(found[0][0]), found[0][1]) if found else (None, None)
     if number is None:
         number = next((n for words, n in TEXTS.items() if words in text), None)
-    if number is None and UNWRITTEN in text:
+    if number is None and any(words in text for words in UNWRITTEN):
         number = errno.ENOSPC
     # Without its name it need not be a file: a socket, too, may say EACCES.
     needs_name = number in (*MAY_NOT, *IN_THE_WAY) and number != errno.EROFS

@@ -82,8 +82,8 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
 def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
     """Write a net's tensors under its own names, with the facts, as plain values."""
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    with _finished(path) as part:
-        torch.save({"state_dict": tensors, **facts}, part)
+    with _finished(path) as part, part.open("wb") as file:  # whose errors say why, torch's do not
+        torch.save({"state_dict": tensors, **facts}, file)
 
 
 def facts_of(
