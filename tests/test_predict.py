@@ -175,16 +175,6 @@ def test_a_picture_of_more_pixels_than_pillow_likes_is_labelled(place, monkeypat
     assert done.returncode == 0 and not done.stderr, done.stderr
 
 
-def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path):
-    def fail(path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(ConfigError, match=r"a\.png: cannot be written \(No space left on device\)"):
-        predict.write(tmp_path / "a.png", fail)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("text", "size"),
     [("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("800MB", 8 * 10**8), ("123", 123)],

@@ -1,12 +1,15 @@
 """A stub of W&B's server on this machine, in several moods."""
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+SLOW = 30  # seconds an answer
+
 
 class Server(ThreadingHTTPServer):
-    """mood: `works`, `hangs`, or the status code that every request is answered with."""
+    """mood: `works`, `slow`, `hangs`, or the status code that every request is answered with."""
 
     daemon_threads = True
 
@@ -35,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.mood == "hangs":
             self.server.closing.wait()
             return
-        code = 200 if self.server.mood == "works" else int(self.server.mood)
+        if self.server.mood == "slow" and self.server.closing.wait(SLOW):
+            return
+        code = 200 if self.server.mood in ("works", "slow") else int(self.server.mood)
         self.send_response(code)
         self.end_headers()
         answer = (
@@ -63,3 +68,10 @@ def answer_to(body: bytes) -> dict:
         bucket = {"id": "1", "name": run, "displayName": run, "config": "{}", "project": project}
         return {"upsertBucket": {"bucket": bucket, "inserted": True}}
     return {"model": {"id": "1", "name": "p", "bucket": None}} if "RunResumeStatus" in query else {}
+
+
+def unused_address() -> str:
+    """Of no server at all."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}"

@@ -37,8 +37,9 @@ CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 o
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
     from fcnexp.config import check_targets, to_plain, typed
-    from fcnexp.reporting.records import RESULT, write_atomically
+    from fcnexp.reporting.records import RESULT
     from fcnexp.schema import BoundsConfig
+    from fcnexp.whole_files import write_atomically
 
     cfg = typed(cfg, BoundsConfig)
     plain = to_plain(cfg)

@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import paths
+from fcnexp import paths, resources
 from fcnexp.confidential import refuse_secrets
 from fcnexp.config import (
     compose_run,
@@ -59,32 +60,29 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         folder = Path(settings.runtime.output_dir).resolve()
         try:
             return task(cfg, folder)
-        except MISTAKES as error:
+        except Exception as error:
             if settings.mode == RunMode.MULTIRUN:
                 raise
-            fail(error)
+            fail_or_raise(error, config_name, folder)
         finally:
-            remove_if_empty(folder, f"{settings.job.name}.log")
+            with suppress(OSError):  # of a machine that can do no more, which was told of
+                remove_if_empty(folder, f"{settings.job.name}.log")
 
     try:
         hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name=config_name)(
             job
         )()
-    except MISTAKES as error:
-        fail(error, config_name)
-    except ValueError as error:
+    except Exception as error:
         if str(error) in NO_TRIALS:
-            fail(
-                ConfigError("hydra/sweeper: no trial of the study came to its end, so none is best")
+            error = ConfigError(
+                "hydra/sweeper: no trial of the study came to its end, so none is best"
             )
-        if "Config group override must be" not in str(error):
-            raise
-        empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
-        fail(
-            ConfigError(
+        elif isinstance(error, ValueError) and "Config group override must be" in str(error):
+            empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
+            error = ConfigError(
                 f"{' '.join(empty)}: a group cannot be null: leave it out, or name an option"
             )
-        )
+        fail_or_raise(error, config_name)
 
 
 def refuse_wrong_sweep(arguments: list[str], config_name: str) -> None:
@@ -141,11 +139,51 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
 
 def fail(error: Exception, config_name: str = "train") -> NoReturn:
     """Print what is wrong and leave with exit code 1."""
-    print(f"error: {message_of(error, config_name)}", file=sys.stderr)
+    print(f"error: {mistake(error, config_name)}", file=sys.stderr)
     raise SystemExit(1)
 
 
-def message_of(error: Exception, config_name: str = "train") -> str:
+def fail_or_raise(error: Exception, config_name: str, folder: Path | None = None) -> NoReturn:
+    """Print what is wrong and leave with exit code 1; raise what nobody but we can mend.
+
+    folder: of the run, if it has begun.
+    """
+    message = message_of(error, config_name, folder)
+    if message is None:
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def message_of(
+    error: BaseException, config_name: str, folder: Path | None = None, again: str = ""
+) -> str | None:
+    """What to tell of a user's mistake or a fault of the machine; None for a bug of ours.
+
+    folder: of the run. again: how it goes on, where not by its own command.
+    """
+    if isinstance(error, UserError):
+        return mistake(error, config_name)
+    command = resources.COMMANDS.get(config_name, resources.ANY)
+    if (told := resources.in_words(error, command, folder)) is None:
+        return mistake(error, config_name) if isinstance(error, MISTAKES) else None
+    return f"{told}; then {again or _going_on(folder)}"
+
+
+def _going_on(folder: Path | None) -> str:
+    """What to type once the machine can go on."""
+    if folder is None or not (folder / "checkpoints").is_dir():
+        return "give the same command again"
+    from fcnexp import runs  # slow to import
+
+    with suppress(UserError, OSError, MemoryError, RuntimeError):
+        stopped = runs.last_checkpoint(folder)
+        step = 0 if stopped is None else stopped.step
+        return f"the same command with hydra.run.dir={folder} goes on from step {step}"
+    return f"the same command with hydra.run.dir={folder} goes on"
+
+
+def mistake(error: Exception, config_name: str = "train") -> str:
     """What to tell the user of a mistake."""
     message = str(error) if isinstance(error, UserError) else explain(error, config_name)
     # One that was raised in a process reading images carries that process's traceback in its text.
@@ -186,6 +224,7 @@ def remove_if_empty(folder: Path, log_file: str) -> None:
 def quiet_libraries() -> None:
     """Keep from the terminal what a user of fcnexp can do nothing about."""
     os.environ.setdefault("WANDB_SILENT", "true")
+    logging.raiseExceptions = False  # of a log, on a full disk
     os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # its version is our pin
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, UserError
+from fcnexp.whole_files import write_atomically
 
 if TYPE_CHECKING:
     from fcnexp.tracking.dashboard import Drawn
@@ -37,7 +38,7 @@ def dashboard(cfg: DictConfig, folder: Path) -> None:
     print_sections(sections(names), f"{cfg.entity or 'ENTITY'}/{cfg.project}")
     folder.mkdir(parents=True, exist_ok=True)
     text = as_json(workspace(cfg.entity or "ENTITY", cfg.project, names))
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    write_atomically(folder / FILE, text + "\n")
     print(f"what publish would send: {folder / FILE}")
 
 

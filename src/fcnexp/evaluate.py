@@ -87,10 +87,11 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
         "masked": task.masking["test"],
         "command": shlex.join(["python", "-m", "fcnexp.evaluate", *sys.argv[1:]]),
     }
-    record = result.write_result(folder, task.matrix, task.class_names, facts)
-    tables.print_result(record)
     if task.bands is not None:
         bands = trimap.write_trimap(folder, widths, task.bands, task.matrix)
+    record = result.write_result(folder, task.matrix, task.class_names, facts)  # when all is there
+    tables.print_result(record)
+    if task.bands is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot {folder / 'trimap.png'}")
     print(f"pictures {folder / 'pictures'}\nrecord {folder}")

@@ -1,6 +1,7 @@
 """Labels of a picture of any size in bounded memory, window by window."""
 
 import gc
+import os
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -115,6 +116,7 @@ def label_picture(
     rows, columns = windows(labeller, (height, width), memory)
     if scores is not None:
         open_memmap(scores[0], "w+", np.float32, scores[1])
+        _take_room(scores[0])
     for row in rows:
         for column in columns:
             window = slice(row.begin, row.end), slice(column.begin, column.end)
@@ -128,6 +130,13 @@ def label_picture(
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()
             del found, kept  # before the next window's maps come
     return label
+
+
+def _take_room(path: Path) -> None:
+    """Have the disk set a file's size aside: to write where it has none kills the process."""
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def windows(

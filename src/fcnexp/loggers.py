@@ -18,11 +18,11 @@ from torch import Tensor
 
 from fcnexp import cli, machine
 from fcnexp.config import to_plain
-from fcnexp.reporting.records import write_atomically
 from fcnexp.tracking import panels, tables
 from fcnexp.tracking.facts import facts_of
 from fcnexp.tracking.panels import Panel, Panels, wandb_image
 from fcnexp.tracking.run import STEP, Choice, Tracked, tracked
+from fcnexp.whole_files import write_atomically
 
 TENSORBOARD = "tensorboard"  # folder of its events, in the run folder
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
 from fcnexp.nn.tiling import Tiling
+from fcnexp.resources import let_through
 
 MORE = 1.1  # onnxruntime was seen to take 0.73 to 0.86 of what is told for torch
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -48,6 +49,7 @@ class OnnxNet:
                 str(file), _options(), providers=[PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime raises many types
+            let_through(error)
             first = str(error).splitlines()[0]
             raise WeightsError(f"onnx={path}: onnxruntime cannot read it ({first})") from None
         self.facts: dict[str, Any] = _facts_in(self.session, path)

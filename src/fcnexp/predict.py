@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from fcnexp.photographs import (
     read_fields,
     refuse_overwriting,
 )
+from fcnexp.whole_files import whole, write_atomically
 
 if TYPE_CHECKING:
     from fcnexp.labelling import Labeller
@@ -70,7 +69,7 @@ def _label_all(cfg: DictConfig, photographs: list[Path], output: Path, memory: i
         known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]))}
         classes = list(labeller.class_names)
         text = json.dumps(known | {"classes": classes, "pictures": told}, indent=1)
-        write(output / SHARES, lambda part: part.write_text(text))
+        write_atomically(output / SHARES, text)
     names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
     print(f"{len(told)} labelled in {output}; pixel values: {names}")
     if failed:
@@ -135,24 +134,22 @@ def label_one(
     taken = {name: fields[name] for name in labeller.fields}
     shape = (len(labeller.class_names), *rgb.shape[:2])
     if cfg.save_scores:
-        found = []
-
-        def save(part: Path) -> None:
-            found.append(label_picture(labeller, taken, memory, scores=(part, shape)))
-
-        write(output / f"{path.stem}.npy", save)
-        label = found[0]
+        with whole(output / f"{path.stem}.npy") as part:
+            label = label_picture(labeller, taken, memory, scores=(part, shape))
     else:
         label = label_picture(labeller, taken, memory)
-    write(output / f"{path.stem}.png", lambda part: save_indexed(part, label))
+    with whole(output / f"{path.stem}.png") as part:
+        save_indexed(part, label)
     counts = np.bincount(label.reshape(-1), minlength=shape[0])
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
     shares = {i: float(counts[i] / label.size) for i in order}
     if cfg.overlay:
-        write(output / f"{path.stem}_overlay.png", lambda part: laid_over(rgb, label).save(part))
+        with whole(output / f"{path.stem}_overlay.png") as part:
+            laid_over(rgb, label).save(part)
     if cfg.beside:
         page = beside(rgb, label, shares, labeller.class_names)
-        write(output / f"{path.stem}_beside.png", page.save)
+        with whole(output / f"{path.stem}_beside.png") as part:
+            page.save(part)
     names = labeller.class_names
     return {
         "file": str(path),
@@ -161,23 +158,6 @@ def label_one(
         "pixels": {names[i]: int(counts[i]) for i in order},
         "shares": {names[i]: share for i, share in shares.items()},
     }
-
-
-def write(path: Path, save: Callable[[Path], Any]) -> None:
-    """Write a file under another name and rename it: it is there whole or not at all.
-
-    save: writes to the path that it is given. Raises ConfigError where the folder takes no files.
-    """
-    part = path.with_name(f".part-{path.name}")
-    try:
-        save(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another output=FOLDER"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def make_folder(output: Path) -> None:

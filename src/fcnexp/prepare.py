@@ -71,6 +71,7 @@ def get_nyud(cfg: DictConfig) -> None:
     """Convert the official NYUDv2 file into the papers' layout; goes on where it stopped."""
     from fcnexp.data.nyud_facts import FIRST_ID, split_of
     from fcnexp.data.nyud_official import OfficialFile, is_converted
+    from fcnexp.whole_files import write_atomically
 
     if cfg.mat is None:
         raise ConfigError("mat: required for data=nyud, and not given; add mat=FILE")
@@ -84,7 +85,7 @@ def get_nyud(cfg: DictConfig) -> None:
         pass
     for split, places in split_of().items():
         ids = [str(FIRST_ID + place) for place in places if place < count]
-        (root / f"{split}.txt").write_text("".join(f"{name}\n" for name in ids))
+        write_atomically(root / f"{split}.txt", "".join(f"{name}\n" for name in ids))
     print(f"{root}: done; lists train, val and test written")
 
 
@@ -121,13 +122,12 @@ def encode_one(
     path: Path, *, raw: Path | None, output: Path, camera: list[list[float]], unit: float
 ) -> None:
     """Write one HHA image. Raises DataError naming the depth image."""
-    import os
-
     import numpy as np
     from PIL import Image
 
     from fcnexp.data.files import read_depth
     from fcnexp.data.hha import encode_hha
+    from fcnexp.whole_files import whole
 
     depth = read_depth(path)[0].numpy()
     seen = depth if raw is None else read_depth(raw / path.name)[0].numpy()
@@ -135,10 +135,9 @@ def encode_one(
         hha = encode_hha(depth * unit, seen == 0, np.array(camera))
     except (DataError, ValueError) as error:
         raise DataError(f"{path}: {error}") from None
-    partial_file = output / f".{path.name}.{os.getpid()}"
-    # The usual level, 6, takes three times as long, longer than the encoding, for 5 % less.
-    Image.fromarray(hha).save(partial_file, format="PNG", compress_level=4)
-    os.replace(partial_file, output / path.name)
+    with whole(output / path.name) as part:
+        # The usual level, 6, takes three times as long, longer than the encoding, for 5 % less.
+        Image.fromarray(hha).save(part, compress_level=4)
 
 
 def check(cfg: DictConfig, folder: Path) -> None:
@@ -181,7 +180,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
 
 def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:
     """Write check.json."""
-    from fcnexp.reporting.result import write_atomically
+    from fcnexp.whole_files import write_atomically
 
     facts: dict[str, Any] = {r.split: r.facts(made.class_names) for r in reports}
     facts |= {"broken": broken}
@@ -197,6 +196,7 @@ def draw_sheet(
 ) -> None:
     """Write a contact sheet: some images of each half with their labels."""
     from fcnexp.reporting import pictures
+    from fcnexp.whole_files import whole
 
     rows = []
     for report in reports:
@@ -210,7 +210,8 @@ def draw_sheet(
             pair = (pictures.as_picture(sample.fields), pictures.colour(sample.label.numpy()))
             rows.append([pictures.thumbnail(picture) for picture in pair])
     if rows:
-        pictures.sheet(rows, ("image", "label"), class_names).save(path)
+        with whole(path) as part:
+            pictures.sheet(rows, ("image", "label"), class_names).save(part)
 
 
 def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:

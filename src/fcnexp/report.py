@@ -14,9 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fcnexp.errors import ConfigError, DataError
+from fcnexp.errors import ConfigError
 from fcnexp.reporting.page import page
-from fcnexp.reporting.records import write_atomically
 from fcnexp.reporting.summary import (
     BESIDE,
     Summary,
@@ -28,6 +27,7 @@ from fcnexp.reporting.summary import (
 )
 from fcnexp.reporting.table_files import markdown, unrounded
 from fcnexp.reporting.tables import print_comparison
+from fcnexp.whole_files import write_atomically
 
 OPTIONS = ("output", "without")
 FORMATS: dict[str, Callable[[Summary], str]] = {".html": page, ".md": markdown, ".csv": unrounded}
@@ -43,13 +43,8 @@ def report(folders: Sequence[str], output: str | None, without: str | None) -> N
     print_summary(summary)
     for target in targets:
         text = FORMATS[target.suffix](summary)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, text)
-        except OSError as error:
-            raise DataError(
-                f"{target}: cannot be written ({error.strerror}); say where by output=FOLDER"
-            ) from None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text)
     print(f"written {', '.join(map(str, targets))}")
 
 
@@ -96,8 +91,8 @@ def main() -> None:
     try:
         folders, options = read_arguments(sys.argv[1:])
         report(folders, options.get("output"), options.get("without"))
-    except cli.MISTAKES as error:
-        cli.fail(error)
+    except Exception as error:
+        cli.fail_or_raise(error, "report")
 
 
 def _targets(output: Path) -> list[Path]:

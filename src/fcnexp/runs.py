@@ -83,8 +83,8 @@ def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
     for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
         if name != "init.path":  # of a stage: where the one before it lies
             raise ConfigError(
-                f"resume=true: {folder} was begun with {name}={was}, not {now}; give what it was, "
-                "or another hydra.run.dir"
+                f"hydra.run.dir={folder}: the run in it was begun with {name}={was}, not {now}; give "
+                "what it was, or another folder"
             )
 
 

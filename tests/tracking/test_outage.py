@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 import wandb
 from commands import TINY, fcnexp
 from wandb_file import read, runs_below
-from wandb_server import Server
+from wandb_server import Server, unused_address
 
 from fcnexp.tracking.facts import Facts
 from fcnexp.tracking.run import STEP, Choice, tracked
@@ -46,12 +45,6 @@ def server():
     yield start
     for each in servers:
         each.close()
-
-
-def unused_address() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("mood", ["refused", "hangs", "500", "401", "403"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fcnexp.benching.steady import IN_USE
 from fcnexp.benching.tables import Row, Table
+from fcnexp.whole_files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,8 @@ def draw(path: Path, tables: Sequence[Table]) -> None:
         place.set_visible(False)
     for place, one in zip(places.flat, panels, strict=False):  # the last row may be wider
         _draw(place, one)
-    figure.savefig(path, dpi=110)
+    with whole(path) as part:
+        figure.savefig(part, dpi=110)
     plt.close(figure)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from fcnexp import machine
 from fcnexp.benching.tables import Table
-from fcnexp.reporting.records import write_atomically
+from fcnexp.whole_files import write_atomically
 
 JSON, MARKDOWN = "bench.json", "BENCH.md"
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "scipy")

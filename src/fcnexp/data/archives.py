@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
+from fcnexp.resources import let_through
+from fcnexp.whole_files import sync, whole
 
 
 class Archive(NamedTuple):
@@ -77,11 +79,13 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
             if answer.length:  # of what it had announced; Python takes that for the end
                 raise ConnectionError(f"{answer.length} bytes are missing")
     except (urllib.error.URLError, OSError) as error:
+        let_through(error)
         reason = getattr(error, "reason", None) or error
         raise DataError(
             f"{archive.file}: could not be fetched from {archive.url} ({reason}); fetch it "
             "otherwise and give archive=FILE, or run the same command again"
         ) from None
+    sync(partial)
     os.replace(partial, target)
     return target
 
@@ -92,6 +96,7 @@ def verify(path: Path, digest: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
+        let_through(error)
         raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
     if found != digest.strip().lower():
         raise DataError(
@@ -115,6 +120,7 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
     except (tarfile.TarError, EOFError, OSError) as error:
+        let_through(error)
         words = " ".join(str(error).split())
         raise DataError(f"archive={path}: cannot be unpacked ({words})") from None
 
@@ -168,11 +174,9 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bo
     if _is_there(target, member):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     source = tar.extractfile(member)
     assert source is not None  # it is a file
-    partial.unlink(missing_ok=True)
-    with source, partial.open("xb") as file:  # never through a link
+    # Never through a link. A power cut leaves another size, and to wait for the disk takes long.
+    with whole(target, lasting=False) as part, source, part.open("xb") as file:
         shutil.copyfileobj(source, file)
-    os.replace(partial, target)
     return True

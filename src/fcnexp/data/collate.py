@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID
@@ -22,6 +23,19 @@ class Batch(NamedTuple):
     label: Tensor
     sizes: Tensor
     names: list[str]
+
+
+def collate_and_share(samples: list[Sample]) -> Batch:
+    """As `collate`; what another process than the one that trains has read is in shared memory.
+
+    A lack of it raises RuntimeError here, rather than in a thread of torch's that nobody listens
+    to.
+    """
+    batch = collate(samples)
+    if get_worker_info() is not None:
+        for tensor in (batch.label, batch.sizes, *batch.fields.values()):
+            tensor.share_memory_()
+    return batch
 
 
 def collate(samples: list[Sample]) -> Batch:

@@ -1,7 +1,9 @@
 """Batches for training and scoring, from any pair of data sets."""
 
 import logging
+import os
 import signal
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from fcnexp.data.collate import Batch, collate
+from fcnexp.data.collate import Batch, collate_and_share
 from fcnexp.data.folders import Chosen
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.sampling import Dealt, Draw, EndlessShuffle, ReleaseDraws
@@ -147,20 +149,22 @@ class SegmentationData(L.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=on_gpu,  # from there a GPU fetches while it works on the batch before
-            collate_fn=collate,
-            worker_init_fn=leave_signals_to_training,
+            collate_fn=collate_and_share,
+            worker_init_fn=_begin_reading,
             **settings,
         )
 
 
-def leave_signals_to_training(worker: int) -> None:
+def _begin_reading(worker: int) -> None:
     """Make a process that reads images deaf to Ctrl-C and SIGTERM, which all of a group hear.
 
     The one that trains hears them, too, and wants images for the step that it ends. When it is
-    gone, or has no more use for them, the others end by themselves.
+    gone, or has no more use for them, the others end by themselves; and where one of their threads
+    fails, which hand on what was read: the training would else wait for ever.
     """
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
+    sys.excepthook = lambda *_: os._exit(1)  # multiprocessing's own threads call it
 
 
 def large_enough(samples: Samples, augment: Augment) -> Samples:

@@ -12,6 +12,7 @@ from fcnexp.data.mat import UnlikeSbdError, field_of_struct
 from fcnexp.data.mat_tags import refuse_unsound
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
+from fcnexp.resources import let_through
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
 _STRIP = 256  # rows
@@ -35,6 +36,7 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except Exception as error:  # Pillow raises many types, by format
+        let_through(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
     if mode in _DEEP:  # Pillow clips it at 255, to white
         raise DataError(
@@ -94,6 +96,7 @@ def read_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except Exception as error:  # Pillow raises many types, by format
+        let_through(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
 
 
@@ -122,6 +125,7 @@ def read_label_mat(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
+        let_through(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{path}: not an SBD label, GTcls.Segmentation ({why}); fetch it again"
@@ -199,6 +203,7 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         text = "\0"
     except OSError as error:
+        let_through(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if "\0" in text:
         raise DataError(f"{path}: not a text file in UTF-8; a split lists one image id a line")
@@ -227,6 +232,7 @@ def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what}") from None
     except Exception as error:  # Pillow raises many types, by format
+        let_through(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
     if trouble is not None:
         raise DataError(f"{path}: {trouble}; save the {what} as a PNG of 8 bits")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnexp.errors import DataError
+from fcnexp.whole_files import sync
 
 
 def written_once(
@@ -25,6 +26,8 @@ def written_once(
     try:
         write(partial, made_from)
         (partial / f"{kind}.json").write_text(json.dumps(made_from, indent=2) + "\n")
+        for path in filter(Path.is_file, partial.rglob("*")):
+            sync(path)  # a power cut, too, leaves all or nothing
         partial.rename(root)
     except OSError:
         if not root.exists():

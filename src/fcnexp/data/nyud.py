@@ -15,6 +15,7 @@ from fcnexp.data.folders import Files, PairedFolders
 from fcnexp.data.layout import find_layout, split_file
 from fcnexp.data.mat_tags import refuse_unsound
 from fcnexp.errors import DataError
+from fcnexp.resources import let_through
 
 CLASS_NAMES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
@@ -75,6 +76,7 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
+        let_through(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{path}: not an NYUD label, segmentation ({why}); fetch it again"

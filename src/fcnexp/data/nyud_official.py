@@ -5,7 +5,6 @@ Such a file is MATLAB v7.3, that is HDF5, whose axes h5py shows reversed: an arr
 """
 
 import hashlib
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -25,6 +24,8 @@ from fcnexp.data.nyud_facts import (
     OTHERSTRUCTURE,
 )
 from fcnexp.errors import DataError
+from fcnexp.resources import let_through
+from fcnexp.whole_files import whole
 
 FRAME = (640, 480)  # as h5py shows it: columns, rows
 VARIABLES = {  # name: dimensions of one image as h5py shows them, type
@@ -64,6 +65,7 @@ class OfficialFile:
         except FileNotFoundError:
             raise DataError(f"mat={path}: no such file; it is nyu_depth_v2_labeled.mat") from None
         except OSError as error:
+            let_through(error)
             raise DataError(f"mat={path}: damaged, or not MATLAB v7.3 ({error})") from None
         try:
             self.count = self._check_variables()
@@ -185,6 +187,5 @@ def is_converted(place: int, root: Path) -> bool:
 
 def _write(target: Path, save: Any) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    save(partial)
-    os.replace(partial, target)
+    with whole(target) as part:
+        save(part)

@@ -28,6 +28,7 @@ from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
+from fcnexp.resources import let_through
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,7 @@ def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
             palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))  # empty where it has none
             pixels = np.array(image.convert("RGBA")) if coloured else None
     except Exception as error:  # Pillow raises many types, by format
+        let_through(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
     if pixels is not None:
         return _from_colours(pixels, path, classes)

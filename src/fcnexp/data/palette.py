@@ -9,6 +9,7 @@ from PIL import Image
 
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
+from fcnexp.resources import let_through
 
 _WRITE = "write `classes: [background, road]`, in the order of the masks' indices"
 
@@ -70,6 +71,7 @@ def read_classes(path: Path) -> ClassesFile:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_WRITE}") from None
     except OSError as error:
+        let_through(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())

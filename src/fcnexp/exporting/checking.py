@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fcnexp.errors import ExportError
 from fcnexp.exporting.stored import AsStored, made_up
+from fcnexp.resources import let_through
 
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
@@ -31,6 +32,7 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
         try:
             found = run(fields)
         except Exception as error:  # onnxruntime and torch raise many types
+            let_through(error)
             first = str(error).splitlines()[0]
             raise ExportError(f"{name}: not written; at {size} it does not run: {first}") from error
         shapes = [[tuple(maps.shape) for maps in side] for side in (expected, found)]

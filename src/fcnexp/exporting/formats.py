@@ -1,7 +1,6 @@
 """Writing a net to a file: ONNX, a program of torch.export, or plain tensors."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +16,8 @@ from fcnexp.labelling import NetLabeller
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.shift import ShiftAndStitch
 from fcnexp.nn.streams import Network
+from fcnexp.resources import let_through
+from fcnexp.whole_files import whole
 
 KEY = "fcnexp"  # of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format
@@ -81,8 +82,8 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
 def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
     """Write a net's tensors under its own names, with the facts, as plain values."""
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    with _finished(path) as part:
-        torch.save({"state_dict": tensors, **facts}, part)
+    with _finished(path) as part, part.open("wb") as file:  # whose errors say why, torch's do not
+        torch.save({"state_dict": tensors, **facts}, file)
 
 
 def facts_of(
@@ -154,6 +155,7 @@ def _told(form: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        let_through(error)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(
             f"format={form}: torch cannot write this net ({first}); format=state_dict writes any"
@@ -163,16 +165,6 @@ def _told(form: str) -> Iterator[None]:
 @contextmanager
 def _finished(path: Path) -> Iterator[Path]:
     """A place to write to, which becomes the file when all has gone well, and else is removed."""
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise ExportError(
-            f"{path}: cannot be written ({error.strerror}); choose another output=FILE"
-        ) from None
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part:
         yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.surgery import load_blobs
+from fcnexp.resources import let_through
 
 __all__ = ["load_blobs", "read_caffemodel"]
 
@@ -224,6 +225,7 @@ def _content(path: Path) -> bytes:
             raise WeightsError(f"{path} is over Caffe's limit of 2 GiB: give a .caffemodel")
         data = path.read_bytes()
     except OSError as error:
+        let_through(error)
         reason = error.strerror or error
         raise WeightsError(f"{path} cannot be read ({reason}): check its permissions") from error
     if not data:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fcnexp import checkpoint_files
 from fcnexp.errors import WeightsError
 from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
+from fcnexp.resources import let_through
 
 KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
@@ -47,6 +48,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
             "which could run code"
         ) from None
     except Exception as error:  # torch raises many types on damaged files
+        let_through(error)
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
     if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.base import PublishedWeights
+from fcnexp.resources import let_through
+from fcnexp.whole_files import sync
 
 TIMEOUT = 15  # seconds without an answer
 BLOCK = 1 << 20  # bytes
@@ -33,8 +35,10 @@ def fetch(weights: PublishedWeights, folder: Path) -> Path:
             while block := source.read(BLOCK):
                 out.write(block)
         _check(partial, weights)
+        sync(partial)
         os.replace(partial, path)
     except (urllib.error.URLError, OSError) as error:
+        let_through(error)
         raise WeightsError(
             f"{weights.file} is not in {folder} and cannot be fetched from {weights.url} "
             f"({getattr(error, 'reason', error)}); put it there yourself, or use init=scratch"

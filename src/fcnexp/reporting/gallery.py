@@ -8,6 +8,7 @@ import numpy as np
 
 from fcnexp.labels import VOID
 from fcnexp.reporting.pictures import colour
+from fcnexp.whole_files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +124,8 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _save(figure: "Figure", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    with whole(path) as part:
+        figure.savefig(part, dpi=DPI)
 
 
 def _cycle(count: int) -> list[str]:

@@ -12,6 +12,7 @@ from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
 from fcnexp.reporting.legend import GAP, WHITE, label_colours, legend
+from fcnexp.whole_files import whole
 
 PANEL_SIDE = 500  # pixels, of VOC's photographs
 
@@ -124,10 +125,12 @@ def write_panels(
         errors = np.where(wrong[..., None], colour(prediction), (rgb * 0.4).astype(np.uint8))
         errors[truth == VOID] = WHITE
         rows.append([rgb, colour(truth), colour(prediction), errors])
-        Image.fromarray(overlay(rgb, prediction)).save(folder / f"{name}.png")
+        with whole(folder / f"{name}.png") as part:
+            Image.fromarray(overlay(rgb, prediction)).save(part)
         write_panel(folder / PANELS.name / name, rgb, truth, prediction)
     page = sheet(rows, ("image", "truth", "prediction", "wrong"), class_names)
-    page.save(folder / "sheet.png")
+    with whole(folder / "sheet.png") as part:
+        page.save(part)
 
 
 def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None:
@@ -139,8 +142,10 @@ def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np
     folder.mkdir(parents=True, exist_ok=True)
     shrink = min(1.0, PANEL_SIDE / max(truth.shape))
     size = (max(1, round(shrink * truth.shape[1])), max(1, round(shrink * truth.shape[0])))
-    Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS).save(folder / IMAGE, quality=85)
+    with whole(folder / IMAGE) as part:
+        Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS).save(part, quality=85)
     for name, label in ((TRUTH, truth), (PREDICTION, prediction)):
         indexed = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
         indexed.putpalette(colour(np.arange(256, dtype=np.uint8)).tobytes())
-        indexed.save(folder / name, transparency=0, optimize=True)
+        with whole(folder / name) as part:
+            indexed.save(part, transparency=0, optimize=True)

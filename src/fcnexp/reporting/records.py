@@ -157,16 +157,6 @@ def read_result(folder: Path) -> dict[str, Any]:
     return result
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
 def _by_number(path: Path) -> tuple[bool, int, str]:
     """Of a sweep's job its place in the sweep; of another run its name, if that is a number."""
     try:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcnexp.reporting.records import CONFIG, RESULT, write_atomically
+from fcnexp.reporting.confusion import CONFUSION
+from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.four_scores import (
     class_accuracy,
@@ -18,6 +19,7 @@ from fcnexp.task.four_scores import (
     mean_iu_of_present,
     scores_of,
 )
+from fcnexp.whole_files import whole, write_atomically
 
 
 def write_config(folder: Path, text: str) -> None:
@@ -34,7 +36,7 @@ def write_result(
     matrix: int64 (K, K), rows truth. facts: further plain values of the run. Scores are fractions
     by the release's convention; null where nothing was counted.
     """
-    with (folder / "confusion.csv").open("w", newline="") as file:
+    with whole(folder / CONFUSION) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["truth \\ prediction", *class_names])
         for name, row in zip(class_names, matrix.tolist(), strict=True):

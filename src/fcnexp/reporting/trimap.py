@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from fcnexp.reporting.records import write_atomically
 from fcnexp.reporting.result import finite
 from fcnexp.reporting.tables import NAMES, percent
 from fcnexp.task.four_scores import scores_of
+from fcnexp.whole_files import whole, write_atomically
 
 RULE = (
     "pixels at most so many pixels from the nearest one that the truth labels otherwise, void "
@@ -21,18 +21,18 @@ SHOWN = {"miou": ("#0072b2", "o"), "pixel_acc": ("#d55e00", "s")}  # Okabe and I
 
 
 def write_trimap(
-    folder: Path, widths: Sequence[int], matrices: Tensor, whole: Tensor
+    folder: Path, widths: Sequence[int], matrices: Tensor, every: Tensor
 ) -> dict[str, Any]:
     """Write all three files; returns what trimap.json holds.
 
-    widths: of the bands, pixels. matrices: int64 (W, K, K), of each; whole: (K, K), of all pixels.
+    widths: of the bands, pixels. matrices: int64 (W, K, K), of each; every: (K, K), of all pixels.
     """
     bands = [
         {"width": width, **_scores(matrix)} for width, matrix in zip(widths, matrices, strict=True)
     ]
-    record = {"rule": RULE, "bands": bands, "whole": _scores(whole)}
+    record = {"rule": RULE, "bands": bands, "whole": _scores(every)}
     write_atomically(folder / "trimap.json", json.dumps(record, indent=2) + "\n")
-    with (folder / "trimap.csv").open("w", newline="") as file:
+    with whole(folder / "trimap.csv") as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["width", "pixels", *NAMES])
         writer.writeheader()
         writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]  # text, too
@@ -68,7 +68,8 @@ def draw_trimap(path: Path, record: dict[str, Any]) -> None:
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=150)
+    with whole(path) as part:
+        figure.savefig(part, dpi=150)
 
 
 def _scores(matrix: Tensor) -> dict[str, float | None]:

@@ -96,8 +96,8 @@ def main() -> None:
     try:
         name, folder = read_arguments(sys.argv[1:])
         code = COMMANDS[name](folder)
-    except cli.MISTAKES as error:
-        cli.fail(error)
+    except Exception as error:
+        cli.fail_or_raise(error, "sweep")
     raise SystemExit(code)
 
 

@@ -117,7 +117,7 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         note(job, "now")
         return Ending("now", miou)
     except BaseException as error:  # SystemExit, too: it would end the sweep without a word
-        failure = describe(error)
+        failure = describe(error, job.folder)
         print(line_of_end(job, failure, stopped=is_stop(error)), file=sys.stderr, flush=True)
         try:
             if record is not None:
@@ -189,13 +189,16 @@ def prepare(folder: Path) -> bool:
     return True
 
 
-def describe(error: BaseException) -> Failure:
-    """What `job.json` says of an exception; a user's mistake needs no traceback."""
+def describe(error: BaseException, folder: Path) -> Failure:
+    """What `job.json` says of an exception; only a bug of ours needs its traceback.
+
+    folder: of the job.
+    """
     kind, trace = type(error).__name__, None
     if is_stop(error):
         message = "stopped from outside; the same command goes on with it"
-    elif isinstance(error, cli.MISTAKES):
-        message = cli.message_of(error)
+    elif told := cli.message_of(error, "train", folder, "the same command goes on with this job"):
+        message = told
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"
     else:

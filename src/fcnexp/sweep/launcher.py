@@ -75,6 +75,7 @@ class InProcessLauncher(BasicLauncher):
             ending = None if self.config.dry_run else done_before(job)
             if ending is None:
                 returned += super().launch([job.overrides], job.number)
+                returned[-1].cfg = returned[-1].hydra_cfg = None  # half a megabyte for each job
             else:
                 note(job, ending.outcome)
                 returned.append(job_return(job, ending))

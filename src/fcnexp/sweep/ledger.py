@@ -20,8 +20,9 @@ from filelock import FileLock, Timeout
 
 from fcnexp import __version__
 from fcnexp.errors import DataError, UserError
-from fcnexp.reporting.records import JOB, read_result, write_atomically
+from fcnexp.reporting.records import JOB, read_result
 from fcnexp.reporting.wholeness import is_job, read_json
+from fcnexp.whole_files import write_atomically
 
 LOCK = "job.lock"
 START = "start.lock"  # held by what has started a job's process, which may not hold the other yet

@@ -69,7 +69,7 @@ class Processes:
             try:
                 ending = self._without_process(job) or self._on_a_gpu(job, command)
             except (OSError, ledger.LedgerError) as error:  # a full disk, a file for a folder
-                self._say(line_of_end(job, describe(error)), sys.stderr)
+                self._say(line_of_end(job, describe(error, job.folder)), sys.stderr)
                 ending = Ending("failed")
         note(job, ending.outcome)
         return ending

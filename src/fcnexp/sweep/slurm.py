@@ -117,7 +117,7 @@ def _wait(job: Job, queued: Any) -> Ending:
         return Ending("failed" if miou is None else "now", miou)
     except UserError as error:  # such as a folder that cannot be locked
         note(job, "failed")
-        print(line_of_end(job, describe(error)), file=sys.stderr, flush=True)
+        print(line_of_end(job, describe(error, job.folder)), file=sys.stderr, flush=True)
         return Ending("failed")
     except UncompletedJobError as error:
         state = queued.get_info().get("State") or "lost"

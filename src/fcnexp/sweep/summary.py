@@ -88,7 +88,7 @@ def _compare(jobs: Sequence[Path], sweep: Path) -> None:
 
     try:
         report([_relative(job) for job in jobs], _relative(sweep), None)
-    except UserError as error:
+    except (UserError, OSError) as error:  # a full disk is no reason to hide what became of them
         print(f"not compared: {error}", file=sys.stderr)
 
 

@@ -1,0 +1,28 @@
+"""A file is there whole or not at all."""
+
+import errno
+import os
+
+import pytest
+
+from fcnexp.whole_files import whole, write_atomically
+
+
+def test_file_that_cannot_be_written_leaves_the_one_before_and_nothing_else(tmp_path):
+    file = tmp_path / "a.png"
+    file.write_text("before")
+    with pytest.raises(OSError, match="No space"), whole(file) as part:
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert file.read_text() == "before"
+
+
+def test_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("sync"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("replace"), replace(*paths)))
+    write_atomically(tmp_path / "a.csv", "1,2\r\n")
+    assert done == ["sync", "replace"]
+    assert (tmp_path / "a.csv").read_bytes() == b"1,2\r\n"
