@@ -83,8 +83,8 @@ def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
     for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
         if name != "init.path":  # of a stage: where the one before it lies
             raise ConfigError(
-                f"hydra.run.dir={folder}: the run there was begun with {name}={was}, not {now}; give "
-                "what it was, or another folder"
+                f"hydra.run.dir={folder}: the run there was begun with {name}={was}, not {now}; "
+                "give what it was, or another folder"
             )
 
 
