@@ -37,7 +37,7 @@ def train(devices: int, folder: Path, number: int, overrides: list[str]) -> None
     data.setup("fit")
     task = build.build_task(cfg, data.data).double()
     for layer in task.net.score_layers():
-        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.weight, std=0.1)
     apply = task.recipe.apply
     task.recipe.apply = lambda fields, sizes: {
         name: x.double() for name, x in apply(fields, sizes).items()
