@@ -8,7 +8,7 @@ import torch
 os.environ["WANDB_MODE"] = "offline"
 sys.path.insert(0, str(Path(__file__).parent))  # helpers that several test files share
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from places import SHARED
 
 
 @pytest.fixture

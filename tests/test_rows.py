@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import fcnexp
-from conftest import SHARED
+from places import SHARED
 
 DATA = Path(os.environ.get("FCNEXP_DATA", SHARED / "data"))
 SEG11VALID = 736

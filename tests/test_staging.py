@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import TINY, fcnexp
-from conftest import SHARED
+from places import SHARED
 
 from fcnexp.config import check, compose_run
 from fcnexp.errors import ConfigError

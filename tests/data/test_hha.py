@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import SHARED
+from places import SHARED
 from PIL import Image
 from rgbd_scenes import CAMERA, NOTHING, far_from_edges, rays, room, tilted
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from conftest import SHARED
+from places import SHARED
 from omegaconf import OmegaConf
 from PIL import Image
 

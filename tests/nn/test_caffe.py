@@ -8,7 +8,7 @@ import caffe_files as write
 import numpy as np
 import pytest
 from caffe_files import V1_FILE, V2_FILE, one_blob, save, shaped
-from conftest import SHARED
+from places import SHARED
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.caffe import read_caffemodel

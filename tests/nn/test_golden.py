@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import SHARED
+from places import SHARED
 
 from fcnexp.build import network
 from fcnexp.nn.caffe import load_blobs
