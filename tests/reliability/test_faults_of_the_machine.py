@@ -21,7 +21,7 @@ from fcnexp import paths
 from fcnexp.task.losses import PixelLoss
 
 TRAIN = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
-SPACES = [0, 1, 2, 3, 4, 6, 8, 16, 28, 30, 33, 40, 60, 62, 64, 72, 80]  # blocks of 4096 bytes
+SPACES = [0, 1, 2, 4, 8, 30, 60, 100, 160, 240]  # blocks of 4096 bytes
 SIZES = [0, 300, 2_000, 10_000, 40_000]  # bytes that a file may have
 
 
