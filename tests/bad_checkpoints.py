@@ -154,7 +154,7 @@ REFUSED: dict[str, Callable[[Good], bytes]] = {
         config={n: p for n, p in one.stored["fcnexp"]["config"].items() if n != "head"}
     )(one),
     "config calls a stranger": config(backbone=touching),
-    "config calls a stranger in a list": inside("modality", more=lambda trap: [touching(trap)]),
+    "config calls a stranger in a list": inside("backbone", widths=lambda trap: [touching(trap)]),
     "config calls a stranger by interpolation": inside(
         "modality", rgb=lambda trap: f"${{oc.create:{{_target_:os.mkdir,path:'{trap}'}}}}"
     ),

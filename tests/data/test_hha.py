@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from places import SHARED
 from PIL import Image
+from places import SHARED
 from rgbd_scenes import CAMERA, NOTHING, far_from_edges, rays, room, tilted
 
 from fcnexp.data.hha import (

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from places import SHARED
 from omegaconf import OmegaConf
 from PIL import Image
+from places import SHARED
 
 from fcnexp.data import nyud_official
 from fcnexp.data.hha import NYUD_CROP, NYUD_INTRINSICS, crop_intrinsics, encode_hha
