@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from itertools import count
 
 import pytest
@@ -10,6 +11,7 @@ from commands import TINY, fcnexp
 
 from fcnexp import runs
 from fcnexp.errors import ConfigError
+from fcnexp.reporting import pictures
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.module import SegmentationTask
 
@@ -149,3 +151,21 @@ def test_slurms_signal_saves_and_has_the_job_queued_again(tmp_path, at_pass, mon
     done = train(tmp_path)
     assert done.returncode == 128 + signal.SIGUSR1 and "after step 3" in done.stdout
     assert (tmp_path / "asked").read_text() == "requeue 12\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_behind_the_training_ends_it_as_any_program(number, code, tmp_path, monkeypatch):
+    draw, before = pictures.draw_predictions, signal.getsignal(signal.SIGTERM)
+
+    def stop(*arguments):
+        assert signal.getsignal(signal.SIGTERM) == before
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a shell would call it that
+        os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pictures, "draw_predictions", stop)
+        stopped = train(tmp_path)
+    signal.signal(signal.SIGTERM, before)
+    assert stopped.returncode == code and "Traceback" not in stopped.stderr
+    assert pictures.draw_predictions is draw and not (tmp_path / "out/result.json").exists()
+    assert train(tmp_path).returncode == 0

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -64,6 +65,11 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
             if settings.mode == RunMode.MULTIRUN:
                 raise
             fail_or_raise(error, config_name, folder)
+        except KeyboardInterrupt:
+            if settings.mode == RunMode.MULTIRUN:
+                raise
+            print("stopped by Ctrl-C", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
         finally:
             with suppress(OSError):  # of a machine that can do no more, which was told of
                 remove_if_empty(folder, f"{settings.job.name}.log")

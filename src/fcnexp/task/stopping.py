@@ -43,7 +43,6 @@ class StopBehindStep(Callback):
 
     def __init__(self) -> None:
         self.asked = 0  # number of the signal
-        self.before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen, once Lightning does."""
@@ -70,18 +69,14 @@ class StopBehindStep(Callback):
         if trainer.state.fn == "validate":
             self._stop_if_asked(trainer)
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Listen no more."""
-        for each, handler in self.before.items():
-            signal.signal(each, handler)
-        self.before = {}
-
     def _listen(self, trainer: L.Trainer) -> None:
+        """Have signals handled here, until Lightning brings back all handlers at its end."""
         heard = [signal.SIGTERM, signal.SIGINT]
         if SLURM_JOB in os.environ and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
             heard.append(signal.SIGUSR1)
         handler = self._ask if trainer.is_global_zero else signal.SIG_IGN
-        self.before = {each: signal.signal(each, handler) for each in heard}
+        for each in heard:
+            signal.signal(each, handler)
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
         asked = self.asked
