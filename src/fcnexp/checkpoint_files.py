@@ -94,7 +94,8 @@ def _sums(folder: Path) -> dict[str, str]:
     """Digest of each file that a folder has one of, by name."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError) as error:
+        let_through(error)
         return {}
     pairs = [line.split("  ", 1) for line in lines]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}

@@ -17,6 +17,7 @@ from fcnexp.errors import ConfigError, DataError, WeightsError
 from fcnexp.identity import counted
 from fcnexp.paths import LAST, PREVIOUS
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
+from fcnexp.resources import let_through
 from fcnexp.sweep import ledger
 
 
@@ -98,6 +99,7 @@ def stored_config(folder: Path) -> dict[str, Any] | None:
         if not isinstance(stored, dict):
             raise ValueError
     except Exception as error:  # YAML's and OmegaConf's many types
+        let_through(error)
         raise ConfigError(f"{file}: damaged ({type(error).__name__}); remove it") from None
     return {str(key): value for key, value in stored.items()}
 

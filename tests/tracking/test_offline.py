@@ -96,7 +96,7 @@ def test_tables_hold_the_result(run, result, folder):
 
 
 def test_continued_run_is_the_same_and_one_begun_anew_another(folder):
-    tiny = [*TINY, "logger.images=0", "resume=true", "hydra.run.dir=again"]
+    tiny = [*TINY, "logger.images=0", "hydra.run.dir=again"]
     for steps in (5, 5):
         done = fcnexp("train", *tiny, f"regime.steps={steps}", folder=folder, cache=folder)
         assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
+from fcnexp.resources import let_through
 
 CONFUSION = "confusion.csv"
 
@@ -44,7 +45,8 @@ def _read(path: Path) -> Confusion | None:
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file))
         counts = [[int(cell) for cell in line[1:]] for line in lines[1:]]
-    except (OSError, ValueError, csv.Error):
+    except (OSError, ValueError, csv.Error) as error:
+        let_through(error)
         lines, counts = [], []
     names = lines[0][1:] if lines else []
     whole = (

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
+from fcnexp.resources import let_through
 
 METRICS = "metrics.csv"
 LOSS, MEAN_IU = "train/loss", "val/miou"
@@ -68,7 +69,8 @@ def _lines(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             lines = list(reader)
-    except (OSError, ValueError, csv.Error):
+    except (OSError, ValueError, csv.Error) as error:
+        let_through(error)
         raise DataError(f"{path}: damaged; remove it to do without its curves") from None
     if reader.fieldnames and "step" not in reader.fieldnames:
         raise DataError(f"{path}: damaged; remove it to do without its curves")

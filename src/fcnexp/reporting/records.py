@@ -9,6 +9,7 @@ import yaml
 
 from fcnexp.errors import DataError
 from fcnexp.reporting.wholeness import is_job, is_result, read_json, trouble_of_config
+from fcnexp.resources import let_through
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
@@ -96,6 +97,7 @@ def run_folders(folder: Path) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             below = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError as error:
+        let_through(error)
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     for inner in sorted(below, key=_by_number):
         if inner.name != "wandb":  # its copies of configs are no runs
@@ -111,7 +113,8 @@ def read_job(folder: Path) -> Job | None:
         noted = read_json(folder / JOB)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError) as trouble:
+        let_through(trouble)
         noted = {}
     if not is_job(noted):
         raise DataError(f"{folder / JOB}: damaged; remove it to leave this job out")
@@ -134,7 +137,8 @@ def read_run(folder: Path) -> Run:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{file}: missing; remove {folder} to leave this run out") from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        let_through(error)
         config = None
     if trouble := trouble_of_config(config):
         raise DataError(f"{file}: {trouble}; remove it to leave this run out")
@@ -150,7 +154,8 @@ def read_result(folder: Path) -> dict[str, Any]:
         result = read_json(folder / RESULT)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        let_through(error)
         result = {}
     if not is_result(result):
         raise DataError(f"{folder / RESULT}: damaged; remove it to leave this run out")

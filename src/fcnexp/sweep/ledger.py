@@ -22,6 +22,7 @@ from fcnexp import __version__
 from fcnexp.errors import DataError, UserError
 from fcnexp.reporting.records import JOB, read_result
 from fcnexp.reporting.wholeness import is_job, read_json
+from fcnexp.resources import let_through
 from fcnexp.whole_files import write_atomically
 
 LOCK = "job.lock"
@@ -64,7 +65,8 @@ def read(folder: Path) -> Record | None:
         stored = read_json(folder / JOB)
         record = Record(**{field.name: stored[field.name] for field in fields(Record)})
         return record if is_job(stored) and _is_whole(record) else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError) as error:
+        let_through(error)  # it may be the record of a job that is done
         return None
 
 
@@ -109,7 +111,7 @@ def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
         return None
     try:
         return read_result(folder)
-    except (OSError, DataError):
+    except (FileNotFoundError, DataError):
         return None
 
 
