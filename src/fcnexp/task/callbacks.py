@@ -51,6 +51,12 @@ class Bar(TQDMProgressBar):
         super().on_train_epoch_start(trainer, *_)
         self.train_progress_bar.set_description("training")
 
+    def on_exception(self, *_: Any) -> None:
+        """Close the bars, so that what is said of it stands on lines of its own."""
+        for bar in (self._val_progress_bar, self._train_progress_bar):
+            if bar is not None:
+                bar.close()
+
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """The loss, and the last mean IU."""
         shown = {"loss": trainer.callback_metrics.get("train/loss")}

@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -43,6 +45,7 @@ class StopBehindStep(Callback):
 
     def __init__(self) -> None:
         self.asked = 0  # number of the signal
+        self.say: Callable[[str], None] = log.info
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen, once Lightning does."""
@@ -71,6 +74,8 @@ class StopBehindStep(Callback):
 
     def _listen(self, trainer: L.Trainer) -> None:
         """Have signals handled here, until Lightning brings back all handlers at its end."""
+        if trainer.progress_bar_callback is not None:
+            self.say = trainer.progress_bar_callback.print  # above the bar, not through it
         heard = [signal.SIGTERM, signal.SIGINT]
         if SLURM_JOB in os.environ and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
             heard.append(signal.SIGUSR1)
@@ -91,4 +96,6 @@ class StopBehindStep(Callback):
         if self.asked:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         self.asked = number
-        log.info("%s: stops behind this step, and saves", signal.Signals(number).name)
+        line = f"{signal.Signals(number).name}: stops behind this step, and saves"
+        with suppress(RuntimeError):  # just now something else is being written
+            self.say(line)
