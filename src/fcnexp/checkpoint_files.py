@@ -7,6 +7,8 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,8 +60,9 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
             sums.pop(before, None)
             if path.name in sums:  # else it is an earlier fcnexp's, and has none
                 sums[before] = sums[path.name]
+        old = {partial.name: sums[path.name]} if before is None and path.name in sums else {}
         sums[path.name] = hashed.digest.hexdigest()
-        _note(path.parent, sums)
+        _note(path.parent, sums | old)  # until it is replaced the old one needs its digest
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -67,6 +70,8 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
         os.replace(path, path.with_name(before))
     os.replace(partial, path)
     _to_disk(path.parent)
+    if old:
+        _note(path.parent, sums)
 
 
 def is_whole(path: Path) -> bool:
@@ -86,6 +91,13 @@ def is_whole(path: Path) -> bool:
 
 
 def _digest(path: Path) -> str:
+    state = path.stat()
+    return _digest_once(path, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _digest_once(path: Path, *state: int) -> str:
+    """A file's SHA-256. state: what changes when it is written; large files are read often."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -112,7 +124,7 @@ def _note(folder: Path, sums: dict[str, str]) -> None:
 
 def _to_disk(folder: Path) -> None:
     """Make the names in a folder outlast a power cut, where the system lets one."""
-    if os.name == "posix":
+    with suppress(OSError):  # some file servers do not
         place = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(place)

@@ -30,7 +30,7 @@ from fcnexp.config import (
     plain_message,
 )
 from fcnexp.errors import ConfigError, UserError
-from fcnexp.sweep.ledger import LOCK
+from fcnexp.sweep.ledger import LOCK, is_held
 from fcnexp.trust import refuse_foreign_code
 
 # Options that others provide, and the extra of pyproject.toml that installs them.
@@ -65,8 +65,9 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
             if settings.mode == RunMode.MULTIRUN:
                 raise
             fail_or_raise(error, config_name, folder)
-        except KeyboardInterrupt:
-            if settings.mode == RunMode.MULTIRUN:
+        except (KeyboardInterrupt, SystemExit) as end:
+            by_ctrl_c = isinstance(end.__context__ or end, KeyboardInterrupt)  # Lightning exits
+            if settings.mode == RunMode.MULTIRUN or not by_ctrl_c:
                 raise
             print("stopped by Ctrl-C", file=sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None
@@ -135,7 +136,7 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
         if parsed and not parsed[-1].is_sweep_override():
             from fcnexp.nn.checkpoints import read_checkpoint
 
-            stored = read_checkpoint(str(parsed[-1].value()))
+            stored = read_checkpoint(str(parsed[-1].value()), mapped=True)
             node = stored["fcnexp"]["config"]["data"]
             refuse_foreign_code(node, str(parsed[-1].value()))
     except MISTAKES as error:
@@ -219,9 +220,14 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def remove_if_empty(folder: Path, log_file: str) -> None:
-    """Remove a run folder that holds nothing but, perhaps, this job's log and lock."""
+    """Remove a run folder that holds nothing but, perhaps, this job's log and lock.
+
+    Not where another process is at work in it, which has written nothing yet.
+    """
     traces = {log_file, LOCK}
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= traces:
+    if not folder.is_dir() or is_held(folder):
+        return
+    if {path.name for path in folder.iterdir()} <= traces:
         for name in traces:
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()

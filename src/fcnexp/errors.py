@@ -25,5 +25,9 @@ class WeightsError(UserError):
     """A file of weights is wrong or does not fit the net; the message names the file or layer."""
 
 
+class OtherVersionError(WeightsError):
+    """A checkpoint is whole, and another fcnexp's; the message says which."""
+
+
 class ExportError(UserError):
     """A net cannot be written in a format, or a written one not be run; the message names both."""

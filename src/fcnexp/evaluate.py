@@ -32,7 +32,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
             raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
     with fast_ways(cfg):
         pass  # it refuses what it does not know
-    ranks.silence()
+    ranks.attend()
     check_targets(plain)
     with runs.held(folder):
         if machine.rank() == 0:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+import time
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
@@ -11,20 +13,34 @@ from fcnexp.machine import rank
 
 RESUME = "FCNEXP_RESUME"  # environment: `resume` of the first process, which a sweep may have set
 
+GRACE = 5  # seconds for a process to end by itself
+
 
 def follow(cfg: DictConfig) -> None:
     """Make this process do as the first does: go on with a run if it does, and say nothing."""
     if rank():
         cfg.resume = "auto" if os.environ.get(RESUME) == "1" else False
-        silence()
+        attend()
     elif cfg.trainer.devices > 1:
         os.environ[RESUME] = str(int(bool(cfg.resume)))
 
 
-def silence() -> None:
-    """Let a process that is not the first print nothing but what goes wrong."""
+def attend() -> None:
+    """Let a process that is not the first print nothing but what goes wrong, and end with it.
+
+    On GPUs it would wait for the first for half an hour, and keep its GPU.
+    """
     if rank():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process a moment after the one that has started it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 class Division(NamedTuple):

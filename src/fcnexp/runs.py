@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcnexp import machine
 from fcnexp.config import to_plain
-from fcnexp.errors import ConfigError, DataError, WeightsError
+from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
 from fcnexp.identity import counted
 from fcnexp.paths import LAST, PREVIOUS
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
@@ -137,10 +137,12 @@ def last_checkpoint(folder: Path) -> Stopped | None:
     found = [path for path in found if path.is_file()]
     for path in found:
         try:
-            stored = read_checkpoint(path)
+            stored = read_checkpoint(path, mapped=True)
             if "global_step" not in stored or not stored.get("optimizer_states"):
                 raise WeightsError(f"{path}: holds weights only, nothing to continue from")
             return Stopped(path, int(stored["global_step"]))
+        except OtherVersionError:
+            raise
         except WeightsError as error:
             if path == found[-1]:
                 raise WeightsError(
@@ -161,18 +163,20 @@ def last_good(folder: Path) -> str:
     return f"the last good checkpoint is {stopped.path}, after step {stopped.step}"
 
 
-def say_stopped(stop: SystemExit, folder: Path) -> int:
+def say_stopped(stop: SystemExit, folder: Path, step: int | None) -> int:
     """Tell how a training goes on that a signal has stopped; returns the process's exit code.
 
-    stop: Lightning's, or `task.stopping.Asked`. In a Slurm job that is told of its end, the job is
-    queued again.
+    stop: Lightning's, or `task.stopping.Asked`. step: of its last checkpoint, if it has any. In a
+    Slurm job that is told of its end, the job is queued again.
     """
     number = getattr(stop, "signal", signal.SIGTERM)
-    stopped = last_checkpoint(folder)
-    where = f"after step {stopped.step}" if stopped else "before the first step"
-    print(f"stopped by {signal.Signals(number).name} {where}; the same command goes on with it")
     if number == signal.SIGUSR1:
         queue_again()
+    where = "before its first checkpoint" if step is None else f"after step {step}"
+    print(
+        f"stopped by {signal.Signals(number).name} {where}; the same command with hydra.run.dir="
+        f"{folder} goes on with it"
+    )
     return 128 + number
 
 

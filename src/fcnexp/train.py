@@ -113,6 +113,7 @@ def fit(
     from fcnexp.determinism import deterministic
     from fcnexp.reporting import pictures, records, result
     from fcnexp.task.saving import LastCheckpoint
+    from fcnexp.task.stopping import Asked, StopBehindStep
 
     cfg, folder = stage.cfg, stage.folder
     try:
@@ -131,9 +132,12 @@ def fit(
             if task.scored_step != trainer.global_step:
                 trainer.validate(task, data, verbose=False)
         trainers.callback(trainer, LastCheckpoint).save(trainer)
+        if late := trainers.callback(trainer, StopBehindStep).asked:
+            raise Asked(late)
     except SIGTERMException as stop:
         # Lightning's own code is 0, as if all were well; of any but the first it wants no other.
-        raise SystemExit(0 if machine.rank() else runs.say_stopped(stop, folder)) from None
+        step = trainers.callback(trainer, LastCheckpoint).step or (stopped and stopped.step)
+        raise SystemExit(0 if machine.rank() else runs.say_stopped(stop, folder, step)) from None
     except TrainingError as error:
         raise TrainingError(f"{error}; {runs.last_good(folder)}") from None
     except RuntimeError as error:

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -156,15 +157,24 @@ class SegmentationData(L.LightningDataModule):
 
 
 def _begin_reading(worker: int) -> None:
-    """Make a process that reads images deaf to Ctrl-C and SIGTERM, which all of a group hear.
+    """Make a process that reads images deaf to Ctrl-C and SIGTERM, which all of a job hear.
 
-    The one that trains hears them, too, and wants images for the step that it ends. When it is
-    gone, or has no more use for them, the others end by themselves; and where one of their threads
-    fails, which hand on what was read: the training would else wait for ever.
+    The one that trains hears them, too, and wants images for the step that it ends. Its own
+    SIGTERM ends this one, as does a thread of this one that fails, of those that hand on what was
+    read: the training would else wait for ever.
     """
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # else any SIGTERM does
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_if_told, args=(os.getppid(),), daemon=True).start()
     sys.excepthook = lambda *_: os._exit(1)  # multiprocessing's own threads call it
+
+
+def _end_if_told(parent: int) -> None:
+    """Wait for SIGTERM of this process, and end."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def large_enough(samples: Samples, augment: Augment) -> Samples:

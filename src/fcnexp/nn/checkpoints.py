@@ -1,5 +1,6 @@
 """Reading a run's checkpoint: plain values and tensors, never code."""
 
+import errno
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp import checkpoint_files
-from fcnexp.errors import WeightsError
+from fcnexp.errors import OtherVersionError, WeightsError
 from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
 from fcnexp.resources import let_through
 
@@ -24,7 +25,8 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
     mapped: leave tensors in the file until they are looked at, so that the optimiser's take no
     memory; the file must stay as it is meanwhile.
 
-    Raises WeightsError where it is missing, damaged or not one of ours.
+    Raises WeightsError where it is missing, damaged or not one of ours, OSError where it cannot be
+    read.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -60,7 +62,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         )
     version = stored["fcnexp"].get("version")
     if version != CHECKPOINT_VERSION:
-        raise WeightsError(
+        raise OtherVersionError(
             f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
             "use the fcnexp that wrote it"
         )
@@ -73,6 +75,10 @@ def _index(path: Path) -> list[zipfile.ZipInfo] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a place before the file's beginning: of a damaged one
+            return None
+        raise  # its disk or its rights are wrong, not the file
     except Exception:  # zipfile's many types
         return None
 

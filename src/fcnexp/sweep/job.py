@@ -1,6 +1,6 @@
 """One job of a sweep, around its task: is it to be run, where does it go on, how did it end."""
 
-import shutil
+import itertools
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from fcnexp import cli
-from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.errors import ConfigError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
 from fcnexp.sweep import launches, ledger
 
 STOPPED = 143  # exit code of a training that SIGTERM has ended, behind a step
-BY_CTRL_C = 130
+BY_CTRL_C, BY_SLURM = 130, 138
 
 Task = Callable[[DictConfig, Path], float | None]
 Failure = dict[str, str | None]  # type, message, traceback
@@ -161,9 +161,9 @@ def place_of(folder: Path) -> str:
 
 
 def prepare(folder: Path) -> bool:
-    """Remove what a killed job has left half-written; returns whether there is more to go on from.
+    """Set aside what is damaged of a job; returns whether there is more to go on from.
 
-    A damaged checkpoint means that this training begins anew.
+    Where its checkpoints are, this training begins anew. Raises OtherVersionError.
     """
     stages = sorted((folder / "stages").glob("*"))
     if not any((folder / sign).exists() for sign in (RESULT, CONFIG, "checkpoints", "stages")):
@@ -174,19 +174,28 @@ def prepare(folder: Path) -> bool:
         try:
             runs.finished(part)
         except ConfigError:
-            print(f"{part / RESULT}: half-written; it is scored again")
-            (part / RESULT).unlink()
+            print(f"{part / RESULT}: damaged; it is scored again")
+            set_aside(part / RESULT)
         try:
             runs.last_checkpoint(part)
+        except OtherVersionError:
+            raise
         except WeightsError as error:
             print(f"{error}\nthis training begins anew")
-            shutil.rmtree(part / "checkpoints")
-            (part / RESULT).unlink(missing_ok=True)
+            set_aside(part / "checkpoints")
+            if (part / RESULT).exists():
+                set_aside(part / RESULT)
         try:
             runs.stored_config(part)
         except ConfigError:
-            (part / CONFIG).unlink()  # written from the same config in a moment
+            set_aside(part / CONFIG)  # written from the same config in a moment
     return True
+
+
+def set_aside(path: Path) -> None:
+    """Give a file or folder another name: somebody may know more of what is in it."""
+    taken = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
+    path.rename(next(name for name in taken if not name.exists()))
 
 
 def describe(error: BaseException, folder: Path) -> Failure:
@@ -219,6 +228,6 @@ def line_of_end(job: Job, failure: Failure, *, stopped: bool = False) -> str:
 def is_stop(error: BaseException) -> bool:
     """Whether an exception means the end of the sweep, not of this job alone."""
     if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into one, too
-        asked = error.code in (STOPPED, BY_CTRL_C)
+        asked = error.code in (STOPPED, BY_CTRL_C, BY_SLURM)
         return asked or isinstance(error.__context__, KeyboardInterrupt)
     return isinstance(error, KeyboardInterrupt)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fcnexp.errors import ConfigError
+from fcnexp.task.losses import PixelLoss
 from fcnexp.task.masking import mask
 from fcnexp.task.scores import SegmentationScores, scores_of
 from fcnexp.task.trimap import TrimapScores
@@ -131,7 +132,7 @@ class SegmentationTask(L.LightningModule):
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         loss = self.loss(scores, batch.label)
         # Of a loss of one's own nobody knows what it adds up: no more than all pixels.
-        count = getattr(self.loss, "pixels", torch.numel)
+        count = self.loss.pixels if isinstance(self.loss, PixelLoss) else torch.numel
         self.finite.watch(loss, self.global_step, batch.names, count(batch.label))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss

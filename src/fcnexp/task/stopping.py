@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -74,6 +75,8 @@ class StopBehindStep(Callback):
 
     def _listen(self, trainer: L.Trainer) -> None:
         """Have signals handled here, until Lightning brings back all handlers at its end."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python lets no other set handlers, nor does Lightning
         if trainer.progress_bar_callback is not None:
             self.say = trainer.progress_bar_callback.print  # above the bar, not through it
         heard = [signal.SIGTERM, signal.SIGINT]
