@@ -101,7 +101,7 @@ OTHERS = {
     "depth of nothing": ("prepare", ["hha", "depth=zero", "intrinsics=[9,9,1,1]"], "zero/a.png"),
     "camera of three numbers": ("prepare", ["hha", "depth=photos", "intrinsics=[1,1,1]"], "intrin"),
     "runs that are not there": ("report", ["gone"], "gone"),
-    "report into a file's place": ("report", ["runs", "output=text/x.html"], "text/x.html"),
+    "report into a file's place": ("report", ["runs", "output=text/x.html"], "text: "),
 }
 
 

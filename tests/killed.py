@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -144,8 +145,9 @@ def _around_writing(torch: Any) -> None:
             text = self.line.getvalue()
             self.line.seek(0)
             self.line.truncate()
-            name = getattr(self.file, "name", "")
-            _in_halves(text, self.file, f"line of {Path(name).name}")
+            name = Path(getattr(self.file, "name", "")).name
+            name = re.sub(r"^\.part-[0-9a-f]{8}-", "", name)  # until it is whole
+            _in_halves(text, self.file, f"line of {name}")
 
         def writerows(self, rows: Any) -> None:
             for row in rows:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from itertools import count
 
@@ -10,8 +11,9 @@ import torch
 from commands import TINY, fcnexp
 
 from fcnexp import runs
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, OtherVersionError
 from fcnexp.reporting import pictures
+from fcnexp.sweep import job
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.module import SegmentationTask
 
@@ -100,8 +102,10 @@ def test_damaged_checkpoint_leaves_the_one_before(tmp_path):
 def test_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "out").mkdir()
     with runs.held(tmp_path / "out"):
-        done = train(tmp_path)
-    assert done.returncode == 1 and "another process is at work there" in done.stderr
+        for _ in range(2):  # the first must not take the lock away
+            done = train(tmp_path)
+            assert done.returncode == 1 and "another process is at work there" in done.stderr
+            assert (tmp_path / "out/job.lock").exists()
     assert not (tmp_path / "out/config.yaml").exists()
 
 
@@ -169,3 +173,41 @@ def test_signal_behind_the_training_ends_it_as_any_program(number, code, tmp_pat
     assert stopped.returncode == code and "Traceback" not in stopped.stderr
     assert pictures.draw_predictions is draw and not (tmp_path / "out/result.json").exists()
     assert train(tmp_path).returncode == 0
+
+
+FULL_DISK = """
+import errno
+from fcnexp import checkpoint_files, train
+
+def store(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+checkpoint_files.store = store
+train.main()
+"""
+
+
+def test_fault_does_not_wait_for_the_process_that_reads_images(tmp_path):
+    """That is deaf to the SIGTERM of others, and is to hear its own process's."""
+    command = [sys.executable, "-c", FULL_DISK, *RUN, "workers=1"]
+    environment = os.environ | {"FCNEXP_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "no space left on the disk" in done.stderr
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_checkpoints_that_a_sweep_cannot_use_are_kept(other, tmp_path):
+    last = tmp_path / "checkpoints/last.ckpt"
+    last.parent.mkdir()
+    stored = {"fcnexp": {"version": 99}, "state_dict": {}}
+    torch.save(stored, last)
+    if other:
+        with pytest.raises(OtherVersionError, match="checkpoint version 99"):
+            job.prepare(tmp_path)
+        assert last.is_file()
+    else:
+        last.write_bytes(last.read_bytes()[:100])
+        job.prepare(tmp_path)
+        assert (tmp_path / "checkpoints.damaged-1/last.ckpt").is_file()

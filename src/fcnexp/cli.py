@@ -158,6 +158,7 @@ def fail_or_raise(error: Exception, config_name: str, folder: Path | None = None
     message = message_of(error, config_name, folder)
     if message is None:
         raise error
+    sys.unraisablehook = lambda _: None  # of objects half made; what is wrong is told here
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1)
 
