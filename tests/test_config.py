@@ -1,5 +1,6 @@
 import pytest
 from omegaconf import OmegaConf
+from omegaconf.resolvers import oc
 
 from fcnexp import build, config, paths
 from fcnexp.config import check, compose_run, did_you_mean
@@ -172,8 +173,15 @@ def test_stored_config_cannot_call_other_code(target):
 
 def test_stored_config_may_call_our_parts_and_trusted_ones(monkeypatch):
     refuse_foreign_code({"model": {"_target_": "fcnexp.nn.fcn.SkipNet"}}, "last.ckpt")
-    monkeypatch.setenv("FCNEXP_TRUST", "collections")
+    monkeypatch.setenv("FCNEXP_TRUST", "mine, collections")
     refuse_foreign_code({"model": {"_target_": "collections.OrderedDict"}}, "last.ckpt")
+
+
+def test_configs_of_a_program_that_uses_us_may_ask_for_its_secrets(monkeypatch):
+    OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)  # a command may have run here
+    monkeypatch.setenv("OPENAI_API_KEY", "0123456789abcdef")
+    compose_run([])
+    assert OmegaConf.create({"a": "${oc.env:OPENAI_API_KEY}"}).a == "0123456789abcdef"
 
 
 def test_near_words_are_offered():

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import paths, resources
-from fcnexp.confidential import refuse_secrets
+from fcnexp.confidential import refuse_secrets, withhold_secrets
 from fcnexp.config import (
     compose_run,
     did_you_mean,
@@ -53,6 +53,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     except ConfigError as error:
         fail(error)
     offer_resolvers()
+    withhold_secrets()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
 

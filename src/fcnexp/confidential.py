@@ -5,12 +5,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
 from fcnexp.errors import ConfigError
 
-SECRET = re.compile(r"(api_?key|token|secret|passw|credential)|(^|_)key$", re.IGNORECASE)
-SHORTEST = 12  # characters; shorter values of such variables are flags, not secrets
+SECRET = re.compile(  # names; neither `tokenizer` nor `keys`
+    r"((api|secret|access|private)_?key|token|secret|passw(or)?d|passphrase|credential)s?(?![a-z])"
+    r"|(^|_)key$",
+    re.IGNORECASE,
+)
+PAIR = re.compile(r"""(\w+)['"]?\s*:[\s\[]*('[^']*'|"[^"]*"|[^,{}\[\]]+)""")  # within a value
+SHORTEST = 12  # characters; shorter values of such names are flags or words, not secrets
 INSTEAD = "what is typed is written to records and logs; W&B's key: `wandb login`, or WANDB_API_KEY"
 
 
@@ -28,9 +34,35 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{where}: holds the value of {name}; leave it out: {INSTEAD}")
         if any(SECRET.search(name) for name in re.findall(r"oc\.env:\s*(\w+)", argument)):
             raise ConfigError(f"{argument}: a secret is no part of a config: {INSTEAD}")
-        last = re.split(r"[.@/]", key.lstrip("+~"))[-1]
-        if given and SECRET.search(last) and value not in ("", "null"):
-            raise ConfigError(f"{key.lstrip('+~')}: a secret is no part of a config: {INSTEAD}")
+        key = key.lstrip("+~")
+        last = re.split(r"[.@/]", key)[-1]
+        for name, inner in [(last, value), *PAIR.findall(value)]:
+            if SECRET.search(name) and _may_be_secret(inner):
+                where = key if name == last else f"{key}: {name}"
+                raise ConfigError(f"{where}: a secret is no part of a config: {INSTEAD}")
+
+
+def _may_be_secret(value: str) -> bool:
+    """Whether one of the values typed is long enough and no number."""
+    quoted = value[:1] in ("'", '"')  # a comma in it separates nothing
+    values = [each.strip(" '\"[]") for each in ([value] if quoted else value.split(","))]
+    return any(len(each) >= SHORTEST and not _is_number(each) for each in values)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def withhold_secrets() -> None:
+    """Let no config of this process ask the environment for a secret.
+
+    For command lines, which write their configs down; what a program does with its own is its own.
+    """
+    OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
 def environment(name: str, *default: Any) -> str | None:

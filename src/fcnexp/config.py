@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp import machine, paths
-from fcnexp.confidential import environment
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
 from fcnexp.reporting.paper import published
@@ -59,7 +58,7 @@ def offer_resolvers() -> None:
     fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
     the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
     fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
-    many jobs this machine can do at a time on one core each, at most 8. oc.env gives no secrets.
+    many jobs this machine can do at a time on one core each, at most 8.
     """
     from fcnexp.sweep import names  # it needs this file
 
@@ -74,7 +73,6 @@ def offer_resolvers() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
-    OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:

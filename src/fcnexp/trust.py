@@ -21,7 +21,8 @@ def refuse_foreign_code(node: Any, source: str) -> None:
     `_target_` can name any function there is, of fcnexp too, where some start programs. Packages
     of your own are let through when FCNEXP_TRUST lists them, separated by commas. source: a file.
     """
-    trusted = tuple(filter(None, os.environ.get("FCNEXP_TRUST", "").split(",")))
+    listed = os.environ.get("FCNEXP_TRUST", "").split(",")
+    trusted = tuple(filter(None, map(str.strip, listed)))
     for path, key, value in _leaves(node, ""):
         if isinstance(value, str) and "${" in value:  # it could make a node out of nothing
             raise WeightsError(f"{source}: {path}={value}: a stored config holds plain values only")

@@ -103,6 +103,9 @@ class Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append(self.headers["Range"])
         begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if self.ranges and begin >= len(self.content):
+            self.send_error(416)
+            return
         self.send_response(206 if self.ranges else 200)
         self.end_headers()
         self.wfile.write(self.content[begin:] if self.ranges else self.content)
@@ -111,16 +114,17 @@ class Server(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("ranges", [True, False])
-def test_fetching_goes_on_where_it_stopped(tmp_path, ranges):
+@pytest.mark.parametrize(("ranges", "have"), [(True, 1000), (False, 1000), (True, 2304)])
+def test_fetching_goes_on_where_it_stopped(tmp_path, ranges, have):
+    """Also where nothing was left but to rename it: 2304 bytes are all."""
     content, asked = bytes(range(256)) * 9, []
-    (tmp_path / "made.tar.part").write_bytes(content[:1000])
+    (tmp_path / "made.tar.part").write_bytes(content[:have])
     with HTTPServer(("127.0.0.1", 0), partial(Server, content, ranges, asked)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         there = MADE._replace(url=f"http://127.0.0.1:{server.server_port}/made.tar")
         found = [fetch(there, tmp_path, lambda _: None) for _ in range(2)]
         server.shutdown()
-    assert found == [tmp_path / "made.tar"] * 2 and asked == ["bytes=1000-"]  # the second: there
+    assert found == [tmp_path / "made.tar"] * 2 and asked == [f"bytes={have}-"]  # the second: there
     assert files_below(tmp_path) == {"made.tar": content}
 
 

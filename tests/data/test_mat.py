@@ -1,5 +1,6 @@
 """SBD's labels are read past scipy, and are what scipy reads."""
 
+import struct
 import zlib
 
 import numpy as np
@@ -39,6 +40,43 @@ def test_files_made_in_another_way_are_left_to_scipy(file):
 def test_labels_of_such_files_are_read_all_the_same(kind, tmp_path):
     (tmp_path / "a.mat").write_bytes(OTHERS[kind])
     np.testing.assert_array_equal(read_label_mat(tmp_path / "a.mat"), made_up(4, 6))
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def matrix(first: int, *parts: bytes) -> bytes:
+    return element(14, element(6, struct.pack("<II", first, 0)) + b"".join(parts))
+
+
+def packed(content: bytes) -> bytes:
+    small = zlib.compress(content)
+    return struct.pack("<II", 15, len(small)) + small
+
+
+MOST = 2**16
+STRING = matrix(17, *(element(1, word) for word in (b"s", b"MCOS", b"string")), matrix(13))
+LARGE = matrix(
+    9, element(5, struct.pack("<ii", 1, MOST)) + element(1, b"a"), element(2, bytes(MOST))
+)
+BEFORE = {"string": STRING, "packed string": packed(STRING), "large": packed(LARGE)}
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_variables_before_a_label_are_passed_over(before, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcnexp.data.mat_tags.MOST", MOST)
+    whole = like_sbd(made_up(9, 12))
+    (tmp_path / "a.mat").write_bytes(whole[:128] + BEFORE[before] + whole[128:])
+    np.testing.assert_array_equal(read_label_mat(tmp_path / "a.mat"), made_up(9, 12))
+
+
+def test_a_damaged_head_before_a_label_is_told(tmp_path):
+    whole = like_sbd(made_up(9, 12))
+    for before in (matrix(9, element(5, bytes(8))), packed(LARGE[:40]), packed(STRING[:10])):
+        (tmp_path / "a.mat").write_bytes(whole[:128] + before + whole[128:])
+        with pytest.raises(DataError, match=r"a\.mat"):
+            read_label_mat(tmp_path / "a.mat")
 
 
 def test_other_names_are_not_found():

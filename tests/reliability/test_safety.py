@@ -17,8 +17,9 @@ from made_up_runs import write_job, write_run
 from PIL import Image
 from test_predict import SMALL, write_checkpoint
 
+from fcnexp.confidential import refuse_secrets
 from fcnexp.data.archives import VOC2012, unpack
-from fcnexp.errors import DataError
+from fcnexp.errors import ConfigError, DataError
 from fcnexp.nn import facts
 from fcnexp.sweep import __main__ as sweep_command
 from fcnexp.task.masking import SIDES
@@ -144,7 +145,29 @@ LEAKS = {
     "by the shell": f"logger.wandb.entity={SECRET}",
     "as a key": f"+logger.wandb.api_key={SECRET}",
     "as another's": "+hf_token=hf_abcdefghijkl",
+    "within a value": "+logger.wandb={api_key: hf_abcdefghijkl}",
 }
+HARMLESS = [
+    *("data.key=label", "data.val_key=3", "data.tokens=3", "+data.tokenizer=bpe", "+data.key=null"),
+    *("+data.tokenizer=a-rather-long-name", "data.tokens=1000000000000", "data.key=label,inst,seg"),
+    *("+data.use_token=true", "+data.x={key: label, tokens: 3}"),
+]
+SECRETS = [
+    *("+data.api_keys=[a,hf_abcdefghijkl]", "+a={b: {token: 'hf_abcdefghijkl'}, c: 1}"),
+    *("x.db_password='a b,c d,e f,g h'", "hydra.job.env_set.WANDB_API_KEY=hf_abcdefghijkl"),
+    *("+a={WANDB_API_KEY:hf_abcdefghijkl}", "+a={tokens: [hf_abcdefghijkl]}"),
+]
+
+
+def test_what_is_no_secret_is_not_refused():
+    refuse_secrets(HARMLESS)
+
+
+@pytest.mark.parametrize("typed", SECRETS)
+def test_secrets_are_told_by_their_key(typed):
+    with pytest.raises(ConfigError, match="a secret is no part of a config") as caught:
+        refuse_secrets([typed])
+    assert "hf_abc" not in str(caught.value) and "c d" not in str(caught.value)
 
 
 @pytest.mark.parametrize("multirun", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])

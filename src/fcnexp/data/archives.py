@@ -68,16 +68,10 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
         return target
     partial = root / f"{archive.file}.part"
     have = partial.stat().st_size if partial.is_file() else 0
-    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"})
     say(f"fetching {archive.url}" + (f" from byte {have}" if have else ""))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends the rest only
-            with partial.open(mode) as file:
-                shutil.copyfileobj(answer, file, 2**20)
-            if answer.length:  # of what it had announced; Python takes that for the end
-                raise ConnectionError(f"{answer.length} bytes are missing")
+        _download(archive.url, partial, have)
     except (urllib.error.URLError, OSError) as error:
         let_through(error)
         reason = getattr(error, "reason", None) or error
@@ -88,6 +82,23 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
     sync(partial)
     os.replace(partial, target)
     return target
+
+
+def _download(url: str, partial: Path, have: int) -> None:
+    """Add to a file what it lacks from byte `have` on. Raises URLError, OSError."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is left to send: killed before the file's renaming
+            return
+        raise
+    with answer:
+        mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends the rest only
+        with partial.open(mode) as file:
+            shutil.copyfileobj(answer, file, 2**20)
+        if answer.length:  # of what it had announced; Python takes that for the end
+            raise ConnectionError(f"{answer.length} bytes are missing")
 
 
 def verify(path: Path, digest: str) -> None:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15  # types; SIZES has the bytes of others
 CELL, STRUCT, CHAR, SPARSE, NUMBERS = 1, 2, 4, 5, range(6, 16)  # classes of a matrix
+OPAQUE = 17  # class of strings and tables, without a shape; scipy passes over its name
+HEAD = 2**12  # bytes that hold a matrix's flags, shape and name
 MOST = 2**28  # bytes of a variable; labels have some hundred thousand
 DEEPEST = 8  # matrices within matrices
 
@@ -22,6 +24,16 @@ class Tag(NamedTuple):
     kind: int
     start: int
     end: int
+    next: int
+
+
+class Head(NamedTuple):
+    """What a matrix begins with, and where the rest does."""
+
+    kind: int
+    is_complex: bool
+    shape: tuple[int, ...]
+    name: bytes
     next: int
 
 
@@ -50,23 +62,30 @@ class Elements:
         count = (tag.end - tag.start) // 4
         return struct.unpack_from(f"{self.order}{count}i", self.content, tag.start)
 
-    def matrix(self, tag: Tag, wanted: bytes | None, depth: int) -> bool:
-        """Check a matrix; of one of another name than is wanted, its head alone: then False."""
-        _expect(tag.kind == MATRIX and depth < DEEPEST)
-        if tag.start == tag.end and depth:
-            return wanted is None  # an empty one
+    def head(self, tag: Tag) -> Head:
+        """Check and return a matrix's head; all that scipy looks at where it wants another."""
+        _expect(tag.kind == MATRIX)
         flags = self.tag(tag.start, tag.end)
+        first, _ = self.words(flags, UINT32)
+        if first & 0xFF == OPAQUE:
+            return Head(OPAQUE, False, (), b"", flags.next)
         dims = self.tag(flags.next, tag.end)
         name = self.tag(dims.next, tag.end)
-        first, _ = self.words(flags, UINT32)
         shape = self.words(dims, INT32)
         _expect(name.kind == INT8 and len(shape) > 1 and min(shape) >= 0)
-        if wanted is not None and self.content[name.start : name.end] != wanted:
-            return False
-        count = math.prod(shape)
+        _expect(name.end <= len(self.content))
+        called = self.content[name.start : name.end]
+        return Head(first & 0xFF, bool(first & 0x800), shape, called, name.next)
+
+    def matrix(self, tag: Tag, depth: int) -> None:
+        """Check a matrix with all that is in it."""
+        _expect(tag.kind == MATRIX and depth < DEEPEST)
+        if tag.start == tag.end and depth:
+            return  # an empty one
+        head = self.head(tag)
+        count = math.prod(head.shape)
         _expect(count <= MOST)
-        self._inside(first & 0xFF, count, bool(first & 0x800), name.next, tag.end, depth)
-        return True
+        self._inside(head.kind, count, head.is_complex, head.next, tag.end, depth)
 
     def _inside(
         self, kind: int, count: int, is_complex: bool, at: int, end: int, depth: int
@@ -82,7 +101,7 @@ class Elements:
             _expect(count <= (end - at) // 8)  # each has a tag at least
             for _ in range(count):
                 inner = self.tag(at, end)
-                self.matrix(inner, None, depth + 1)
+                self.matrix(inner, depth + 1)
                 at = inner.next
             return
         _expect(kind in NUMBERS or kind in (CHAR, SPARSE))
@@ -100,6 +119,8 @@ class Elements:
 def refuse_unsound(file: bytes, variable: str) -> None:
     """Raise ValueError where a file's tags, or those of this variable, cannot be.
 
+    Of variables before it the heads alone are looked at, as by scipy: they may be as large as they
+    like.
     Files that are not of level 5 are left to scipy, whose readers of those do not crash.
     """
     if len(file) < 128 or 0 in file[:4]:
@@ -110,19 +131,33 @@ def refuse_unsound(file: bytes, variable: str) -> None:
     at = 128
     try:
         while at < len(file):
-            elements = Elements(file, order)
-            tag = elements.tag(at, len(file))
-            at = tag.next
-            if tag.kind == COMPRESSED:
-                inflater = zlib.decompressobj()
-                content = inflater.decompress(file[tag.start : tag.end], MOST)
-                _expect(inflater.eof)  # whole, and its checksum is right
-                elements = Elements(content, order)
-                tag = elements.tag(0, len(content))
-            if elements.matrix(tag, variable.encode(), 0):
+            outer = Elements(file, order).tag(at, len(file))
+            if _name(file, outer, order) == variable.encode():
+                _refuse_unsound_matrix(file, outer, order)
                 return  # scipy looks no further
+            at = outer.next
     except (struct.error, zlib.error) as error:
         raise ValueError(f"damaged: {error}") from None
+
+
+def _name(file: bytes, outer: Tag, order: str) -> bytes:
+    """The name of the variable at a place, its head checked."""
+    if outer.kind != COMPRESSED:
+        return Elements(file, order).head(outer).name
+    content = zlib.decompressobj().decompress(file[outer.start : outer.end], HEAD)
+    elements = Elements(content, order)
+    return elements.head(elements.tag(0, 2**33)).name  # it may end behind what is unpacked here
+
+
+def _refuse_unsound_matrix(file: bytes, outer: Tag, order: str) -> None:
+    if outer.kind != COMPRESSED:
+        Elements(file, order).matrix(outer, 0)
+        return
+    inflater = zlib.decompressobj()
+    content = inflater.decompress(file[outer.start : outer.end], MOST)
+    _expect(inflater.eof)  # whole, and its checksum is right
+    elements = Elements(content, order)
+    elements.matrix(elements.tag(0, len(content)), 0)
 
 
 def _expect(fact: bool) -> None:

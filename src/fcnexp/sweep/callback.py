@@ -7,6 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from fcnexp.confidential import withhold_secrets
 from fcnexp.config import offer_resolvers
 from fcnexp.sweep import launches
 
@@ -31,6 +32,7 @@ class Ledger(Callback):
         """
         self.__dict__.update(state)
         offer_resolvers()
+        withhold_secrets()
 
     def __getstate__(self) -> dict[str, Any]:
         """Not empty, else there would be no `__setstate__`."""
