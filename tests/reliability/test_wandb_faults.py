@@ -20,7 +20,7 @@ from fcnexp import train as training
 from fcnexp.tracking import run as tracking
 
 WAIT = 3  # seconds
-STEPS, EVERY = 200, 40
+STEPS, EVERY = 300, 150  # regime=quick has 1000, 250
 TRAIN = [
     *(*TINY, "trainer=cpu", f"regime.steps={STEPS}", f"regime.score_every={EVERY}"),
     *("data.side=[120,140]", "regime.batch_size=4", "hydra.run.dir=out"),
@@ -111,12 +111,16 @@ def test_training_takes_no_notice_of_the_server(mood, tmp_path, monkeypatch, tel
     finally:
         tracking._forget()  # its process may be busy with the server still
         server.close()
-    compare(tmp_path)
+    compare(tmp_path, to_its_end=not mood.startswith("slow once"))
     tell(in_words(mood, took))
 
 
-def compare(folder: Path) -> None:
-    """The local record is whole, and so is W&B's file, which `wandb sync` sends."""
+def compare(folder: Path, *, to_its_end: bool) -> None:
+    """The local record is whole, and so is W&B's file, which `wandb sync` sends.
+
+    to_its_end: W&B's own process writes what was logged last behind what it could not send yet;
+    where it is ended over that, its file lacks the tables of the result.
+    """
     for number in range(ROUNDS):
         plain, out = folder / f"csv{number}/out", folder / f"wandb{number}/out"
         assert rows(out) == rows(plain) and len(rows(out)) >= STEPS // 10 + STEPS // EVERY
@@ -125,9 +129,9 @@ def compare(folder: Path) -> None:
         files = [read(file) for file in out.rglob("*.wandb")]  # also of an attempt in vain
         (kept,) = [file for file in files if file.history]
         scored = [line["val/miou"] for line in kept.history if "val/miou" in line]
-        assert len(scored) == STEPS // EVERY and "val/classes" in kept.keys
+        assert len(scored) == STEPS // EVERY
         assert len([line for line in kept.history if "train/loss" in line]) == STEPS // 10
-        assert kept.exit_code == 0
+        assert not to_its_end or ("val/classes" in kept.keys and kept.exit_code == 0)
 
 
 def in_words(mood: str, took: dict[str, list[Took]]) -> str:
