@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -24,8 +25,12 @@ reached: Counter[str] = Counter()  # how often this process has come to each pla
 
 
 def _signal_to_group(number: int) -> None:
-    """What a terminal does on Ctrl-C: all processes of the command hear of it."""
-    os.killpg(os.getpgrp(), number)
+    """What a terminal does on Ctrl-C: all processes of the command hear of it, from another."""
+    subprocess.run(
+        [sys.executable, "-c", f"import os; os.killpg({os.getpgrp()}, {int(number)})"],
+        start_new_session=True,  # else it would hear of it, too
+        check=True,
+    )
 
 
 def _break(kind: int) -> None:
