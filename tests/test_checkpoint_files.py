@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from contextlib import suppress
 
 import pytest
 import torch
@@ -71,6 +72,22 @@ def test_every_place_of_that_test_is_met(tmp_path, monkeypatch):
     store(tmp_path / "last.ckpt", write(1), "before.ckpt")
     cut_at(monkeypatch, CALLS - 1)
     store(tmp_path / "last.ckpt", write(2), "before.ckpt")
+
+
+@pytest.mark.parametrize("call", range(CALLS))
+def test_file_that_keeps_none_before_it_is_whole_wherever_it_is_broken_off(
+    call, tmp_path, monkeypatch
+):
+    best = tmp_path / "best.ckpt"
+    store(best, write(1))
+    with monkeypatch.context() as patched:
+        cut_at(patched, call)
+        with suppress(PowerCutError):
+            store(best, write(2))
+    assert is_whole(best) and number_of(best) in (1, 2)
+    store(best, write(3))
+    assert is_whole(best) and number_of(best) == 3
+    assert (tmp_path / "SHA256SUMS").read_text().split()[1:] == ["best.ckpt"]
 
 
 def test_write_that_fails_changes_nothing(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fcnexp.resources import let_through
+from fcnexp.whole_files import write_atomically
 
 SUMS = "SHA256SUMS"
 
@@ -40,7 +41,7 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sums = _sums(path.parent)
-    if left := [*path.parent.glob(f".{path.name}.*"), *path.parent.glob(f".{SUMS}.*")]:
+    if left := [*path.parent.glob(f".{path.name}.*"), *path.parent.glob(f".part-*-{SUMS}")]:
         for each in left:
             each.unlink()
         # Who left them may have noted the digest of what was never put there.
@@ -49,6 +50,7 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
         sums.pop(path.name, None)
         if known:
             sums[path.name] = real
+    sums = {name: digest for name, digest in sums.items() if not name.startswith(".")}  # see `old`
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("wb") as file:
@@ -114,12 +116,8 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _note(folder: Path, sums: dict[str, str]) -> None:
-    partial = folder / f".{SUMS}.{os.getpid()}"
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(f"{digest}  {name}\n" for name, digest in sums.items())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / SUMS)
+    lines = (f"{digest}  {name}\n" for name, digest in sums.items())
+    write_atomically(folder / SUMS, "".join(lines))
 
 
 def _to_disk(folder: Path) -> None:
