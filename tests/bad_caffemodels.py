@@ -3,7 +3,7 @@
 import caffe_files as write
 from caffe_files import V2_FILE, one_blob, shaped
 
-from fcnexp.nn.caffe import MAX_FIELDS
+from fcnexp.nn.weights.caffe import MAX_FIELDS
 
 HUGE = write.varint(2**62)
 BAD_CONTENT = {

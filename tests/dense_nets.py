@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Tap
-from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.fcn import SkipNet
 from fcnexp.nn.geometry import IMAGE, Grid
 from fcnexp.nn.heads import LinearHead

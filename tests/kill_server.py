@@ -16,9 +16,14 @@ import killed
 
 IMPORTED = (
     *("lightning.pytorch.strategies", "torch._dynamo", "torch.nn.parallel", "fcnexp.build"),
-    *("fcnexp.data.datamodule", "fcnexp.data.shapes", "fcnexp.data.steps", "fcnexp.loggers"),
-    *("fcnexp.reporting.pictures", "fcnexp.reporting.result", "fcnexp.reporting.start"),
-    *("fcnexp.runs", "fcnexp.staging", "fcnexp.task.module", "fcnexp.trainers"),
+    *(
+        "fcnexp.data.datamodule",
+        "fcnexp.data.generated.shapes",
+        "fcnexp.data.steps",
+        "fcnexp.run.loggers",
+    ),
+    *("fcnexp.reporting.pictures", "fcnexp.reporting.result", "fcnexp.reporting.run_header"),
+    *("fcnexp.run.run_folder", "fcnexp.run.staging", "fcnexp.task.module", "fcnexp.run.trainers"),
 )
 
 

@@ -93,7 +93,7 @@ def plant() -> None:
 
     from fcnexp import train
     from fcnexp.data.datamodule import AugmentedDraws
-    from fcnexp.nn import checkpoints
+    from fcnexp.nn.weights import checkpoints
     from fcnexp.task.module import SegmentationTask as Task
 
     around(train, "train_one", before="begin")

@@ -10,10 +10,10 @@ import json
 import sys
 from pathlib import Path
 
-from fcnexp import machine
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
 from fcnexp.errors import UserError
 from fcnexp.evaluate import evaluate
+from fcnexp.system import this_process
 
 WIDTHS = (1, 3)
 
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     processes, place = int(sys.argv[1]), Path(sys.argv[2])
     for number in map(int, sys.argv[3].split(",")):
         returned = score(processes, place, number)
-        record = place / f"{processes}_{number}_{machine.rank()}.json"
+        record = place / f"{processes}_{number}_{this_process.rank()}.json"
         record.write_text(json.dumps(returned))

@@ -8,7 +8,7 @@ import torch
 from commands import TINY, fcnexp
 
 from fcnexp import build
-from fcnexp.config import check, compose_run
+from fcnexp.config.checks import check, compose_run
 from fcnexp.data.collate import Batch, collate
 from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID

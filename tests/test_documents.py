@@ -16,8 +16,15 @@ from documents import PAGES, ROOT, blocks, commands, write_files
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from fcnexp import cli, paths, schema
-from fcnexp.config import check_targets, compose_run, to_plain, typed
+from fcnexp import paths
+from fcnexp.cli import entry
+from fcnexp.config import schema
+from fcnexp.config.checks import (
+    check_targets,
+    compose_run,
+    to_plain,
+    typed,
+)
 from fcnexp.data.splits import Shapes
 from fcnexp.labels import VOID
 
@@ -66,7 +73,7 @@ def test_command_can_be_composed(page, words, tmp_path, monkeypatch):
     write_files(page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("FCNEXP_DATA", str(tmp_path))
-    cli.offer_data_of_checkpoint([])
+    entry.offer_data_of_checkpoint([])
     if name == "evaluate" and any(word.startswith("run=") for word in rest):
         rest.append("checkpoint=none")  # a finished run's matrix is scored in its place
     cfg = typed(compose_run(first_choices(rest, tmp_path), name), SCHEMAS[name])

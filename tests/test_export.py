@@ -18,9 +18,9 @@ from PIL import Image
 
 from fcnexp.errors import WeightsError
 from fcnexp.exporting import formats
-from fcnexp.labelling import label_picture
-from fcnexp.onnx_net import OnnxNet
 from fcnexp.predict import labeller_of
+from fcnexp.predicting.onnx_net import OnnxNet
+from fcnexp.predicting.windows import label_picture
 
 CHECKPOINT = "checkpoint=out/checkpoints/last.ckpt"
 # The lines of docs/PREDICT.md, on the files that are made here.
@@ -281,7 +281,9 @@ def test_windows_of_the_file_give_what_the_whole_picture_gives(run, monkeypatch)
     rgb = torch.randint(0, 256, (3, 61, 2 * net.tiling.least + 50), dtype=torch.uint8)
     whole = net.scores({"rgb": rgb})
     seen = []
-    monkeypatch.setattr("fcnexp.labelling.room", lambda *_: net.bytes_of(61, net.tiling.least + 40))
+    monkeypatch.setattr(
+        "fcnexp.predicting.windows.room", lambda *_: net.bytes_of(61, net.tiling.least + 40)
+    )
     monkeypatch.setattr(
         OnnxNet, "scores", lambda self, x, true=OnnxNet.scores: seen.append(x) or true(self, x)
     )

@@ -4,8 +4,9 @@ import pytest
 import torch
 from commands import TINY
 
-from fcnexp import build, trainers
-from fcnexp.config import check, compose_run
+from fcnexp import build
+from fcnexp.config.checks import check, compose_run
+from fcnexp.run import trainers
 
 pytestmark = [
     pytest.mark.gpu,

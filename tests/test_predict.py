@@ -13,12 +13,14 @@ from commands import fcnexp
 from dense_nets import randomise
 from PIL import Image
 
-from fcnexp import build, labelling, predict, restore
-from fcnexp.config import compose_run
+from fcnexp import build, predict
+from fcnexp.config.checks import compose_run
 from fcnexp.data.files import read_rgb
 from fcnexp.errors import ConfigError
-from fcnexp.memory import bytes_of_text
 from fcnexp.nn.fast.switches import WAYS, taken
+from fcnexp.predicting import windows
+from fcnexp.predicting.memory import bytes_of_text
+from fcnexp.run import restore
 
 NET = ["model=fcn8s", "data=shapes"]
 SMALL = ["backbone=tiny", "backbone.widths=[2,2,3,3,4,4]"]
@@ -77,7 +79,7 @@ def test_scores_are_those_of_the_task(place):
     label, scores = task.label_image({"rgb": rgb})
     mine = predict.labeller_of(str(place / "net.ckpt"), None, "cpu")
     assert torch.equal(mine.scores({"rgb": rgb}), scores)
-    np.testing.assert_array_equal(labelling.label_picture(mine, {"rgb": rgb}, None), label)
+    np.testing.assert_array_equal(windows.label_picture(mine, {"rgb": rgb}, None), label)
 
 
 def test_a_list_on_the_standard_input_is_done_but_for_what_is_missing(place):
@@ -203,5 +205,5 @@ def test_under_a_limit_no_fast_way_keeps_weights_twice():
             return torch.zeros(2, *fields["rgb"].shape[1:])
 
     for memory in (None, 10**12):
-        labelling.label_picture(Seeing(), {"rgb": torch.zeros(3, 4, 5)}, memory)
+        windows.label_picture(Seeing(), {"rgb": torch.zeros(3, 4, 5)}, memory)
     assert seen == [set(), {"packed", "winograd"}]

@@ -9,10 +9,11 @@ import torch
 from commands import TINY, fcnexp
 from fake_data import nyud_tree, voc_tree
 
-from fcnexp import build, trainers
-from fcnexp.config import check, compose_run
+from fcnexp import build
+from fcnexp.config.checks import check, compose_run
 from fcnexp.data.collate import collate
 from fcnexp.data.sample import Sample
+from fcnexp.run import trainers
 from fcnexp.task.module import SegmentationTask
 
 SMALL = [

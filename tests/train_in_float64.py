@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from fcnexp import build, trainers
-from fcnexp.config import check, compose_run
+from fcnexp import build
+from fcnexp.config.checks import check, compose_run
+from fcnexp.run import trainers
 
 BASE = [
     *(

@@ -15,7 +15,7 @@ from fcnexp.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from fcnexp.schema import BenchConfig
+    from fcnexp.config.schema import BenchConfig
 
 PARTS = {  # where each part's function of this name, or the one named, is
     "infer": "infer.infer",
@@ -34,8 +34,8 @@ DEVICES = ("auto", "cpu", "cuda")
 
 def bench(cfg: DictConfig, folder: Path) -> None:
     """Measure what is asked for, part by part; what is done is on disk. Raises UserError."""
-    from fcnexp.config import to_plain, typed
-    from fcnexp.schema import BenchConfig
+    from fcnexp.config.checks import to_plain, typed
+    from fcnexp.config.schema import BenchConfig
 
     asked = BenchConfig(**to_plain(typed(cfg, BenchConfig)))
     wanted = check(asked)
@@ -129,13 +129,13 @@ def choose_device(name: str) -> "torch.device":
 
 def main() -> None:
     """Entry point: a part may come as the first word."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
     if len(sys.argv) > 1 and sys.argv[1] in PARTS:
         sys.argv[1] = f"part={sys.argv[1]}"
     elif len(sys.argv) > 1 and sys.argv[1].isalpha():
-        cli.fail(ConfigError(f"{sys.argv[1]}: the first word is one of {', '.join(PARTS)}"))
-    cli.run(bench, "bench")
+        entry.fail(ConfigError(f"{sys.argv[1]}: the first word is one of {', '.join(PARTS)}"))
+    entry.run(bench, "bench")
 
 
 if __name__ == "__main__":

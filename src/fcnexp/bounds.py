@@ -36,10 +36,10 @@ CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 o
 
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
-    from fcnexp.config import check_targets, to_plain, typed
+    from fcnexp.config.checks import check_targets, to_plain, typed
+    from fcnexp.config.schema import BoundsConfig
     from fcnexp.reporting.records import RESULT
-    from fcnexp.schema import BoundsConfig
-    from fcnexp.whole_files import write_atomically
+    from fcnexp.system.atomic import write_atomically
 
     cfg = typed(cfg, BoundsConfig)
     plain = to_plain(cfg)
@@ -154,9 +154,9 @@ def print_bounds(ours: dict[int, float], title: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
-    cli.run(bounds, "bounds")
+    entry.run(bounds, "bounds")
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fcnexp.config import check, compose_run, to_plain
+from fcnexp.config.checks import check, compose_run, to_plain
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.checkpoints import CHECKPOINT_VERSION, parent_weights
-from fcnexp.nn.dense import EDGES, Upsampling, channels_last
+from fcnexp.nn.dense.upsampling import EDGES, Upsampling, channels_last
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import LateFusion, Network, Stream
-from fcnexp.ranks import divided, share_batches
+from fcnexp.nn.weights.checkpoints import CHECKPOINT_VERSION, parent_weights
+from fcnexp.run.ranks import divided, share_batches
 from fcnexp.task.optim import parameter_groups
 
 if TYPE_CHECKING:  # Lightning: 300 MB and seconds that a net alone does not need
@@ -226,7 +226,7 @@ def build_task(
 
 def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, Any]:
     """What a checkpoint remembers beside weights, as plain values that load without pickle."""
-    from fcnexp.trainers import machine
+    from fcnexp.run.trainers import machine
 
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
@@ -254,7 +254,7 @@ def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:
 
 def dry_run(cfg: DictConfig) -> None:
     """Run shapes through the net, without memory for its weights. Raises ConfigError."""
-    from fcnexp.trainers import machine
+    from fcnexp.run.trainers import machine
 
     data = build_data(cfg).data
     refuse_missing_field(data, part(cfg, "modality").fields)

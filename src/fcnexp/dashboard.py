@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, UserError
-from fcnexp.whole_files import write_atomically
+from fcnexp.system.atomic import write_atomically
 
 if TYPE_CHECKING:
     from fcnexp.tracking.dashboard import Drawn
@@ -21,8 +21,8 @@ FILE = "dashboard.json"
 def dashboard(cfg: DictConfig, folder: Path) -> None:
     """Show the dashboard, or send it. Raises UserError."""
     from fcnexp import build
-    from fcnexp.config import check_targets, to_plain, typed
-    from fcnexp.schema import DashboardConfig
+    from fcnexp.config.checks import check_targets, to_plain, typed
+    from fcnexp.config.schema import DashboardConfig
     from fcnexp.tracking.dashboard import as_json, sections, workspace
 
     cfg = typed(cfg, DashboardConfig)
@@ -80,13 +80,13 @@ def print_sections(sections: Mapping[str, Sequence["Drawn"]], title: str) -> Non
 
 def main() -> None:
     """Entry point: `preview` or `publish` comes as the first word."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
     if len(sys.argv) > 1 and sys.argv[1] in TASKS:
         sys.argv[1] = f"task={sys.argv[1]}"
     elif len(sys.argv) > 1 and sys.argv[1].isalpha():
-        cli.fail(ConfigError(f"{sys.argv[1]}: the first word is {' or '.join(TASKS)}"))
-    cli.run(dashboard, "dashboard")
+        entry.fail(ConfigError(f"{sys.argv[1]}: the first word is {' or '.join(TASKS)}"))
+    entry.run(dashboard, "dashboard")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,15 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import machine, ranks, runs
-    from fcnexp.config import check_targets, fast_ways, to_plain, typed
-    from fcnexp.schema import EvaluateConfig
+    from fcnexp.config.checks import (
+        check_targets,
+        fast_ways,
+        to_plain,
+        typed,
+    )
+    from fcnexp.config.schema import EvaluateConfig
+    from fcnexp.run import ranks, run_folder
+    from fcnexp.system import this_process
 
     cfg = typed(cfg, EvaluateConfig)
     if cfg.run is not None:
@@ -34,9 +40,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         pass  # it refuses what it does not know
     ranks.attend()
     check_targets(plain)
-    with runs.held(folder):
-        if machine.rank() == 0:
-            runs.claim(folder)
+    with run_folder.held(folder):
+        if this_process.rank() == 0:
+            run_folder.claim(folder)
         return score(cfg, folder, widths)
 
 
@@ -45,12 +51,14 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     # Slow to import: not for --help, nor for a mistake.
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import build, machine, restore, trainers
-    from fcnexp.config import fast_ways
+    from fcnexp import build
+    from fcnexp.config.checks import fast_ways
     from fcnexp.data.datamodule import SegmentationData
-    from fcnexp.determinism import deterministic
-    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables, trimap
+    from fcnexp.run import restore, trainers
+    from fcnexp.run.determinism import deterministic
+    from fcnexp.system import this_process
     from fcnexp.task.trimap import TrimapScores
 
     stored = read_checkpoint(cfg.checkpoint)
@@ -62,7 +70,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
     trainers.speed_up(cfg, task.net)
-    if machine.rank() == 0:
+    if this_process.rank() == 0:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
         task.trimap = TrimapScores(len(task.class_names), widths)
@@ -74,7 +82,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     except SIGTERMException:
         print("stopped by SIGTERM; nothing was scored")
         raise SystemExit(143) from None  # Lightning's own is 0
-    if machine.rank():
+    if this_process.rank():
         return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
     task.eval()
     pictures.draw_predictions(
@@ -133,10 +141,10 @@ def check_widths(widths: list[int] | None) -> tuple[int, ...]:
 
 def main() -> None:
     """Entry point: the checkpoint named on the command line provides `data`'s defaults."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
-    cli.offer_data_of_checkpoint(sys.argv[1:])
-    cli.run(evaluate, "evaluate")
+    entry.offer_data_of_checkpoint(sys.argv[1:])
+    entry.run(evaluate, "evaluate")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def explain(cfg: DictConfig, folder: Path) -> None:
     """Print a net's maps, crops and totals, or one layer's arithmetic. Raises UserError."""
-    from fcnexp.config import check
-    from fcnexp.schema import ExplainConfig
+    from fcnexp.config.checks import check
+    from fcnexp.config.schema import ExplainConfig
 
     cfg = check(cfg, ExplainConfig)
     if cfg.layer is not None and cfg.figure is not None:
@@ -48,10 +48,10 @@ def explain(cfg: DictConfig, folder: Path) -> None:
 def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
     """Print every map of the net, each crop's derivation, and totals beside the paper's."""
     from fcnexp import build
+    from fcnexp.explaining import map_table as tables
     from fcnexp.nn.fcn import SkipNet
-    from fcnexp.nn.original import counts
-    from fcnexp.nn.trace import trace
-    from fcnexp.reporting import maps as tables
+    from fcnexp.nn.inspection.trace import trace
+    from fcnexp.nn.weights.caffe_names import counts
     from fcnexp.reporting.paper import TABLE1
 
     net, inputs = build.on_meta(cfg, build.outputs_of(build.part(cfg, "data")), size)
@@ -68,8 +68,8 @@ def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
 def explain_layer(cfg: DictConfig, folder: Path) -> None:
     """Print one layer's arithmetic and draw which input cell feeds which output cell."""
     from fcnexp import build
-    from fcnexp.nn.arithmetic import derivation
-    from fcnexp.reporting.layer_pictures import draw_layer
+    from fcnexp.explaining.layer_drawings import draw_layer
+    from fcnexp.nn.inspection.arithmetic import derivation
 
     layer = build.part(cfg, "layer")
     path = folder / f"{layer.kind}.png"
@@ -83,10 +83,12 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
 
 def explain_figure(cfg: DictConfig, folder: Path) -> None:
     """Draw one figure on a photograph, and print what is in it. Raises UserError."""
-    from fcnexp import build, gallery, restore
+    from fcnexp import build
     from fcnexp.data.files import read_rgb
-    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.explaining import figures
+    from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.predict import make_folder
+    from fcnexp.run import restore
 
     figure = build.part(cfg, "figure")
     if cfg.image is None:
@@ -100,9 +102,9 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     if cfg.checkpoint is not None:
         task = restore.task_of(read_checkpoint(cfg.checkpoint), cfg.checkpoint)
         refuse_other_fields(task.recipe.fields, f"checkpoint={cfg.checkpoint}")
-    if isinstance(figure, gallery.ClassMaps):
+    if isinstance(figure, figures.ClassMaps):
         lines = figure.draw(path, rgb)
-    elif isinstance(figure, gallery.FusionStages):
+    elif isinstance(figure, figures.FusionStages):
         if task is None:
             raise ConfigError(
                 "checkpoint: required for figure=fusion, and not given; add "
@@ -127,7 +129,7 @@ def net_on(
     from fcnexp import build
 
     size = (rgb.shape[1], rgb.shape[2])
-    fresh = OmegaConf.select(cfg, "init._target_") == "fcnexp.nn.init.scratch"
+    fresh = OmegaConf.select(cfg, "init._target_") == "fcnexp.nn.weights.init.scratch"
     if task is None and fresh:
         net, inputs = build.on_meta(cfg, build.outputs_of(build.part(cfg, "data")), size)
         return net, inputs, False
@@ -150,13 +152,13 @@ def refuse_other_fields(fields: Iterable[str], source: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
     for argument in sys.argv[1:]:
         if argument.startswith("--figure"):
             name = argument.removeprefix("--figure").lstrip("=") or "|".join(FIGURES)
-            cli.fail(ConfigError(f"{argument}: without dashes, figure={name} image=PHOTO"))
-    cli.run(explain, "explain")
+            entry.fail(ConfigError(f"{argument}: without dashes, figure={name} image=PHOTO"))
+    entry.run(explain, "explain")
 
 
 if __name__ == "__main__":

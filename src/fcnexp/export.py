@@ -14,16 +14,16 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
 
 def export(cfg: DictConfig, folder: Path) -> None:
     """Write the file, check it, and say how far it is from the net. Raises UserError."""
-    from fcnexp.config import typed
-    from fcnexp.schema import ExportConfig
+    from fcnexp.config.checks import typed
+    from fcnexp.config.schema import ExportConfig
 
     cfg = typed(cfg, ExportConfig)
     path = where_to(cfg, folder)
 
-    from fcnexp import restore  # slow to import, and mistakes should not wait for it
     from fcnexp.exporting import formats
     from fcnexp.exporting.stored import AsStored
-    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.nn.weights.checkpoints import read_checkpoint
+    from fcnexp.run import restore  # slow to import, and mistakes should not wait for it
 
     stored = read_checkpoint(cfg.checkpoint)
     net, recipe = restore.net_of(stored, cfg.checkpoint)
@@ -75,9 +75,9 @@ def where_to(cfg: DictConfig, folder: Path) -> Path:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
-    cli.run(export, "export")
+    entry.run(export, "export")
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, DataError, UserError
-from fcnexp.photographs import (
+from fcnexp.predicting.images import (
     SHARES,
     field_folders,
     find_photographs,
     read_fields,
     refuse_overwriting,
 )
-from fcnexp.whole_files import whole, write_atomically
+from fcnexp.system.atomic import whole, write_atomically
 
 if TYPE_CHECKING:
-    from fcnexp.labelling import Labeller
+    from fcnexp.predicting.windows import Labeller
 
 FEW = 10  # photographs up to which each has its line
 
@@ -28,9 +28,9 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
     from PIL import Image
 
-    from fcnexp.config import fast_ways, typed
-    from fcnexp.memory import bytes_of_text, return_freed
-    from fcnexp.schema import PredictConfig
+    from fcnexp.config.checks import fast_ways, typed
+    from fcnexp.config.schema import PredictConfig
+    from fcnexp.predicting.memory import bytes_of_text, return_freed
 
     cfg = typed(cfg, PredictConfig)
     memory = None if cfg.memory is None else bytes_of_text(cfg.memory)
@@ -92,7 +92,7 @@ def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Label
     if str(checkpoint).endswith(".onnx"):
         raise ConfigError(f"checkpoint={checkpoint}: an exported file; say onnx={checkpoint}")
     if onnx is not None:
-        from fcnexp.onnx_net import OnnxNet
+        from fcnexp.predicting.onnx_net import OnnxNet
 
         return OnnxNet(onnx, device)
     import torch  # slow to import, and not needed to answer --help
@@ -100,9 +100,9 @@ def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Label
     assert checkpoint is not None
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
-    from fcnexp import restore
-    from fcnexp.labelling import NetLabeller
-    from fcnexp.nn.checkpoints import read_checkpoint
+    from fcnexp.nn.weights.checkpoints import read_checkpoint
+    from fcnexp.predicting.windows import NetLabeller
+    from fcnexp.run import restore
 
     stored = read_checkpoint(checkpoint, mapped=True)
     net, recipe = restore.net_of(stored, checkpoint)
@@ -125,8 +125,8 @@ def label_one(
 
     from fcnexp.data.files import read_size
     from fcnexp.data.palette import save_indexed
-    from fcnexp.labelling import label_picture, refuse_too_little
-    from fcnexp.reporting.beside import beside, laid_over
+    from fcnexp.predicting.windows import label_picture, refuse_too_little
+    from fcnexp.reporting.overlays import beside, laid_over
 
     refuse_too_little(labeller, path, read_size(path), memory)
     fields = read_fields(path, folders)
@@ -184,9 +184,9 @@ def digest(path: Path) -> str:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
-    cli.run(predict, "predict")
+    entry.run(predict, "predict")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ TASKS = ("get", "check", "hha")
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
     """Do what the task says. Raises UserError."""
-    from fcnexp.config import check_targets, to_plain, typed
-    from fcnexp.schema import PrepareConfig
+    from fcnexp.config.checks import check_targets, to_plain, typed
+    from fcnexp.config.schema import PrepareConfig
 
     cfg = typed(cfg, PrepareConfig)
     check_targets(to_plain(cfg))
@@ -71,7 +71,7 @@ def get_nyud(cfg: DictConfig) -> None:
     """Convert the official NYUDv2 file into the papers' layout; goes on where it stopped."""
     from fcnexp.data.nyud_facts import FIRST_ID, split_of
     from fcnexp.data.nyud_official import OfficialFile, is_converted
-    from fcnexp.whole_files import write_atomically
+    from fcnexp.system.atomic import write_atomically
 
     if cfg.mat is None:
         raise ConfigError("mat: required for data=nyud, and not given; add mat=FILE")
@@ -127,7 +127,7 @@ def encode_one(
 
     from fcnexp.data.files import read_depth
     from fcnexp.data.hha import encode_hha
-    from fcnexp.whole_files import whole
+    from fcnexp.system.atomic import whole
 
     depth = read_depth(path)[0].numpy()
     seen = depth if raw is None else read_depth(raw / path.name)[0].numpy()
@@ -180,7 +180,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
 
 def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:
     """Write check.json."""
-    from fcnexp.whole_files import write_atomically
+    from fcnexp.system.atomic import write_atomically
 
     facts: dict[str, Any] = {r.split: r.facts(made.class_names) for r in reports}
     facts |= {"broken": broken}
@@ -196,7 +196,7 @@ def draw_sheet(
 ) -> None:
     """Write a contact sheet: some images of each half with their labels."""
     from fcnexp.reporting import pictures
-    from fcnexp.whole_files import whole
+    from fcnexp.system.atomic import whole
 
     rows = []
     for report in reports:
@@ -246,11 +246,11 @@ def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
 
 def main() -> None:
     """Entry point: `check` and `hha` come as the first word."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
     if len(sys.argv) > 1 and sys.argv[1] in TASKS:
         sys.argv[1] = f"task={sys.argv[1]}"
-    cli.run(prepare, "prepare")
+    entry.run(prepare, "prepare")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from fcnexp.reporting.summary import (
 )
 from fcnexp.reporting.table_files import markdown, unrounded
 from fcnexp.reporting.tables import print_comparison
-from fcnexp.whole_files import write_atomically
+from fcnexp.system.atomic import write_atomically
 
 OPTIONS = ("output", "without")
 FORMATS: dict[str, Callable[[Summary], str]] = {".html": page, ".md": markdown, ".csv": unrounded}
@@ -61,7 +61,7 @@ def print_summary(summary: Summary) -> None:
 
 def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Folders, and options by name. Raises ConfigError."""
-    from fcnexp.config import did_you_mean
+    from fcnexp.config.checks import did_you_mean
 
     folders: list[str] = []
     options: dict[str, str] = {}
@@ -83,7 +83,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
@@ -92,7 +92,7 @@ def main() -> None:
         folders, options = read_arguments(sys.argv[1:])
         report(folders, options.get("output"), options.get("without"))
     except Exception as error:
-        cli.fail_or_raise(error, "report")
+        entry.fail_or_raise(error, "report")
 
 
 def _targets(output: Path) -> list[Path]:

@@ -11,9 +11,9 @@ from fcnexp.errors import TrainingError
 
 if TYPE_CHECKING:
     from fcnexp.data.datamodule import SegmentationData
-    from fcnexp.loggers import Loggers
-    from fcnexp.runs import Stopped
-    from fcnexp.staging import Stage
+    from fcnexp.run.loggers import Loggers
+    from fcnexp.run.run_folder import Stopped
+    from fcnexp.run.staging import Stage
     from fcnexp.task.module import SegmentationTask
 
 
@@ -22,9 +22,11 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp import cli, machine, ranks, runs, staging
-    from fcnexp.config import check, fast_ways, to_plain
-    from fcnexp.reporting import start, tables
+    from fcnexp.cli import entry
+    from fcnexp.config.checks import check, fast_ways, to_plain
+    from fcnexp.reporting import run_header, tables
+    from fcnexp.run import ranks, run_folder, staging
+    from fcnexp.system import this_process
     from fcnexp.tracking.usable import refuse_unusable
 
     cfg = check(cfg)
@@ -37,8 +39,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
     else:
         refuse_misfits(cfg)
-    if machine.rank() == 0:  # it sees to the folder, and writes there
-        runs.enter(folder, cfg)
+    if this_process.rank() == 0:  # it sees to the folder, and writes there
+        run_folder.enter(folder, cfg)
     if cfg.dry_run:
         build.dry_run(cfg)
         return None
@@ -46,15 +48,15 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         from fcnexp.reporting import result
 
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
-    if len(trainings) > 1 and machine.rank() == 0:
+    if len(trainings) > 1 and this_process.rank() == 0:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
-    told = cli.what_was_typed()
-    start.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
+    told = entry.what_was_typed()
+    run_header.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
     record: dict[str, Any] = {}
     for number, stage in enumerate(trainings, start=1):
         if len(trainings) > 1:
             print(f"stage {number} of {len(trainings)}: {stage.name}, in {stage.folder}")
-        done = runs.finished(stage.folder) if cfg.resume else None
+        done = run_folder.finished(stage.folder) if cfg.resume else None
         if done is not None:
             print(
                 f"{stage.folder}: done before, mean IU {tables.percent(done['scores']['miou'])} %"
@@ -78,9 +80,11 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     """Train one net, from where an earlier run of it stopped if it may, and write its result."""
     import lightning as L
 
-    from fcnexp import build, loggers, machine, runs
-    from fcnexp.nn.original import fixed_counts
+    from fcnexp import build
+    from fcnexp.nn.weights.caffe_names import fixed_counts
     from fcnexp.reporting import tables
+    from fcnexp.run import loggers, run_folder
+    from fcnexp.system import this_process
 
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -88,11 +92,11 @@ def train_one(stage: "Stage") -> dict[str, Any]:
     data.setup("fit" if cfg.regime.steps else "validate")  # shows what is missing before writing
     task = build.build_task(cfg, data.data, class_weights(cfg, data))
     tables.print_groups(task.groups or [], fixed_counts(task.net))
-    stopped = runs.last_checkpoint(folder) if cfg.resume else None
+    stopped = run_folder.last_checkpoint(folder) if cfg.resume else None
     if stopped is not None:
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
-        if machine.rank() == 0:
-            runs.keep_metrics(folder, stopped.step)
+        if this_process.rank() == 0:
+            run_folder.keep_metrics(folder, stopped.step)
         print(f"continues after step {stopped.step}, from {stopped.path}")
     with loggers.opened(cfg, folder, goes_on=stopped is not None) as logs:
         seconds = fit(stage, task, data, logs, stopped)
@@ -109,9 +113,10 @@ def fit(
     """Train, score what is not scored yet, store the weights; returns the seconds of training."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import machine, runs, trainers
-    from fcnexp.determinism import deterministic
     from fcnexp.reporting import pictures, records, result
+    from fcnexp.run import run_folder, trainers
+    from fcnexp.run.determinism import deterministic
+    from fcnexp.system import this_process
     from fcnexp.task.saving import LastCheckpoint
     from fcnexp.task.stopping import Asked, StopBehindStep
 
@@ -120,7 +125,7 @@ def fit(
         trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
         trainers.speed_up(cfg, task.net)
         # The last stage's folder has the run's own.
-        if machine.rank() == 0 and not (folder / records.CONFIG).exists():
+        if this_process.rank() == 0 and not (folder / records.CONFIG).exists():
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
         shown = pictures.spread_evenly(len(data.val), cfg.pictures)
         task.keep = frozenset(data.val.ids[i] for i in shown)
@@ -137,9 +142,11 @@ def fit(
     except SIGTERMException as stop:
         # Lightning's own code is 0, as if all were well; of any but the first it wants no other.
         step = trainers.callback(trainer, LastCheckpoint).step or (stopped and stopped.step)
-        raise SystemExit(0 if machine.rank() else runs.say_stopped(stop, folder, step)) from None
+        raise SystemExit(
+            0 if this_process.rank() else run_folder.say_stopped(stop, folder, step)
+        ) from None
     except TrainingError as error:
-        raise TrainingError(f"{error}; {runs.last_good(folder)}") from None
+        raise TrainingError(f"{error}; {run_folder.last_good(folder)}") from None
     except RuntimeError as error:
         if cfg.trainer.devices == 1 or "onnection" not in str(error):
             raise
@@ -161,14 +168,16 @@ def conclude(
 
     Of several processes the first does; the others return the scores alone.
     """
-    from fcnexp import cli, machine, trainers
+    from fcnexp.cli import entry
     from fcnexp.reporting import pictures, result, tables
+    from fcnexp.run import trainers
     from fcnexp.sweep import launches
+    from fcnexp.system import this_process
     from fcnexp.task.cost import cost_facts
     from fcnexp.task.saving import BestScore
 
     cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
-    if machine.rank():
+    if this_process.rank():
         return result.plain_scores(task.matrix, task.class_names)
     task.eval()
     pictures.draw_predictions(
@@ -185,7 +194,7 @@ def conclude(
         "best": trainers.callback(trainer, BestScore).state_dict(),
         **cost_facts(trainer),
         "command": shlex.join(launches.typed()),
-        **cli.what_was_typed(),
+        **entry.what_was_typed(),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     logs.log_result(record, task.matrix, trainer.global_step)

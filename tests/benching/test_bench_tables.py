@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from fcnexp.benching.measure import difference, faster, interleaved
 from fcnexp.benching.record import Record, facts
 from fcnexp.benching.tables import Row, Table, number
-from fcnexp.benching.timing import difference, faster, interleaved
 
 FAST, SLOW = Row("fast", [1.0, 2.0, 1.0], {"GiB": 0.5}), Row("slow", [2.0, 6.0, 2.2])
 

@@ -3,9 +3,9 @@
 import torch
 
 from fcnexp.benching import nets
+from fcnexp.benching.fast_paths import TAKEN, left_out
 from fcnexp.benching.infer import passes
-from fcnexp.benching.learners import learners
-from fcnexp.benching.ways import TAKEN, left_out
+from fcnexp.benching.train_candidates import learners
 from fcnexp.nn.fast import packed, winograd
 from fcnexp.nn.fast.switches import WAYS, taken
 
@@ -59,6 +59,6 @@ def test_what_a_way_is_worth_is_told_by_the_time_without_it(monkeypatch):
         tick = next(clock)
         return spans.get(tick // 2, 1.0) if tick % 2 else 0.0
 
-    monkeypatch.setattr("fcnexp.benching.ways.now", now)
+    monkeypatch.setattr("fcnexp.benching.fast_paths.now", now)
     rows = left_out("", lambda: None, 1, CPU).rows
     assert [row.facts["takes"] for row in rows[:2]] == ["1.00 times as long", "3.00 times as long"]

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from fcnexp.benching import nets, work
-from fcnexp.benching.learners import PHASES, learners
 from fcnexp.benching.learning import flat
 from fcnexp.benching.textbook import Textbook
+from fcnexp.benching.train_candidates import PHASES, learners
 
 CPU = torch.device("cpu")
 CHANNELS = 8

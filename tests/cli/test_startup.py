@@ -45,7 +45,7 @@ MISTAKES = {
 
 def loaded_by(commands: list[tuple[str, ...]], slow: tuple[str, ...], folder) -> list:
     """Command, arguments, exit code, output and slow modules loaded by then, of each in turn."""
-    tests = os.path.dirname(__file__)
+    tests = os.path.dirname(os.path.dirname(__file__))
     path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(slow), json.dumps(commands)],

@@ -2,12 +2,13 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
-from fcnexp import build, config, paths
-from fcnexp.config import check, compose_run, did_you_mean
+from fcnexp import build, paths
+from fcnexp.config import checks
+from fcnexp.config.checks import check, compose_run, did_you_mean
+from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.data.balance import RULES
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.task.masking import SIDES
-from fcnexp.trust import refuse_foreign_code
 
 CONF = paths.conf_dir()
 GROUPS = sorted(
@@ -126,7 +127,7 @@ def test_rate_of_the_other_regime_is_refused(overrides, message):
 
 
 def test_controls_are_named_as_their_parts_name_them():
-    assert config.BALANCES == RULES and config.SIDES == SIDES
+    assert checks.BALANCES == RULES and checks.SIDES == SIDES
     for option in [*(f"masking.train={side}" for side in SIDES), "masking.test=shape"]:
         check(compose_run([option]))
     for balance in ("inverse", "median", "[1,0,2,1,1,1,1,1]", "null"):
@@ -165,7 +166,9 @@ def test_part_that_refuses_its_value_names_the_group(overrides, message):
         build.dry_run(cfg)
 
 
-@pytest.mark.parametrize("target", ["os.system", "fcnexp.nn.download.os.system", "builtins.eval"])
+@pytest.mark.parametrize(
+    "target", ["os.system", "fcnexp.nn.weights.download.os.system", "builtins.eval"]
+)
 def test_stored_config_cannot_call_other_code(target):
     with pytest.raises(WeightsError, match=f"last.ckpt: it wants to call {target}"):
         refuse_foreign_code({"model": {"a": {"_target_": target}}}, "last.ckpt")

@@ -3,9 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
-from fcnexp.config import compose_run
-from fcnexp.identity import FREE, counted, digest
-from fcnexp.sweep.names import digest_of
+from fcnexp.config.checks import compose_run
+from fcnexp.config.identity import FREE, counted, digest
+from fcnexp.config.job_names import digest_of
 
 OTHER = {
     **{

@@ -5,7 +5,8 @@ from commands import call
 from joblib.externals.loky import get_reusable_executor
 from made_up_jobs import task
 
-from fcnexp.sweep import command, names
+from fcnexp.config import job_names
+from fcnexp.sweep import command
 
 
 def folders(tmp_path, *typed):
@@ -18,7 +19,7 @@ def folders(tmp_path, *typed):
 
 def test_each_command_has_a_folder_of_its_own_in_which_are_all_of_its_jobs(tmp_path):
     (first,) = folders(tmp_path, "seed=0,1")
-    assert first == f"jobs_{names.typed_digest(['seed=0,1'])}"
+    assert first == f"jobs_{job_names.typed_digest(['seed=0,1'])}"
     both = folders(tmp_path, "seed=0,1", "model=fcn32s")
     assert len(both) == 2 and first in both
     assert folders(tmp_path, "model=fcn32s", "seed=0,1", "workers=0") == both  # done before
@@ -36,8 +37,8 @@ def test_jobs_of_other_processes_find_the_folder(tmp_path):
 
 
 def test_name_of_a_typed_sweep_is_of_what_counts():
-    name = names.typed_digest(["seed=0,1", "model=fcn8s"])
+    name = job_names.typed_digest(["seed=0,1", "model=fcn8s"])
     same = ["logger=csv", "pictures=0", "model=fcn8s", "+workers=3", "seed=0,1", "paper.table=2"]
-    assert names.typed_digest(same) == name
+    assert job_names.typed_digest(same) == name
     for other in (["seed=0,1"], ["seed=0,2", "model=fcn8s"], ["seed=0,1", "~model=fcn8s"]):
-        assert names.typed_digest(other) != name
+        assert job_names.typed_digest(other) != name

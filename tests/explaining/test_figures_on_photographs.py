@@ -6,8 +6,8 @@ import torch
 from commands import fcnexp
 
 from fcnexp.data.files import read_label_png, read_rgb
-from fcnexp.gallery import TRAINED_SIDE, class_names, scaled
-from fcnexp.nn.class_map import class_map, load_classifier, whole_image
+from fcnexp.explaining.figures import TRAINED_SIDE, class_names, scaled
+from fcnexp.nn.inspection.class_map import class_map, load_classifier, whole_image
 
 pytestmark = pytest.mark.real_data
 

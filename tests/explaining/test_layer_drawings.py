@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnexp.nn.arithmetic import Layer
-from fcnexp.reporting.layer_pictures import (
+from fcnexp.explaining.layer_drawings import (
     INPUT,
     MARKED,
     MARKED_PALE,
@@ -14,6 +13,7 @@ from fcnexp.reporting.layer_pictures import (
     WHITE,
     draw_layer,
 )
+from fcnexp.nn.inspection.arithmetic import Layer
 
 NAMES = {INPUT: "i", OUTPUT: "o", MARKED: "M", PADDING: "p", MARKED_PALE: "m", WHITE: "."}
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from fcnexp import build
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
 from fcnexp.errors import ConfigError
-from fcnexp.nn.original import blobs, constants, counts
-from fcnexp.nn.trace import trace
+from fcnexp.nn.inspection.trace import trace
+from fcnexp.nn.weights.caffe_names import blobs, constants, counts
 from fcnexp.task.optim import parameter_groups
 
 TRUNKS = ("vgg16_bn", "vgg16", "alexnet", "googlenet", "tiny")

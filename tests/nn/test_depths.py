@@ -7,12 +7,12 @@ from dense_nets import randomise
 
 from fcnexp import build
 from fcnexp.build import network
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
 from fcnexp.errors import ConfigError
-from fcnexp.nn.caffe import load_blobs
-from fcnexp.nn.original import blobs
-from fcnexp.nn.trace import trace
-from fcnexp.staging import stages
+from fcnexp.nn.inspection.trace import trace
+from fcnexp.nn.weights.caffe import load_blobs
+from fcnexp.nn.weights.caffe_names import blobs
+from fcnexp.run.staging import stages
 
 NARROW = {"tiny": ["backbone.widths=[4,4,6,6,8,8]"], "vgg16": ["head.channels=8"]}
 FINEST = {"alexnet": 4, "googlenet": 2, "resnet18": 2, "tiny": 1, "vgg16": 1}

@@ -14,9 +14,9 @@ import yaml
 from places import SHARED
 
 from fcnexp.build import network
-from fcnexp.nn.caffe import load_blobs
-from fcnexp.nn.original import counts
-from fcnexp.nn.trace import trace
+from fcnexp.nn.inspection.trace import trace
+from fcnexp.nn.weights.caffe import load_blobs
+from fcnexp.nn.weights.caffe_names import counts
 
 pytestmark = pytest.mark.real_data
 

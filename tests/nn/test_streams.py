@@ -7,8 +7,8 @@ from caffe_files import write_caffemodel
 
 from fcnexp.build import network
 from fcnexp.errors import ConfigError, WeightsError
-from fcnexp.nn.caffe import load_blobs
-from fcnexp.nn.original import blobs, constants
+from fcnexp.nn.weights.caffe import load_blobs
+from fcnexp.nn.weights.caffe_names import blobs, constants
 
 SMALL = ["backbone=alexnet", "head.channels=4", "data=nyud", "model=fcn16s"]
 
@@ -116,7 +116,7 @@ def test_missing_and_unequal_inputs_are_named():
 
 def test_modality_that_the_data_lacks_is_refused():
     from fcnexp import build
-    from fcnexp.config import compose_run
+    from fcnexp.config.checks import compose_run
 
     with pytest.raises(ConfigError, match="modality takes rgb, hha, but .* choose data=nyud"):
         build.dry_run(compose_run(["data=voc", "modality=rgb_hha"]))

@@ -14,7 +14,7 @@ from test_predict import write_checkpoint
 
 from fcnexp import predict
 from fcnexp.data.files import read_rgb
-from fcnexp.memory import bytes_of_text
+from fcnexp.predicting.memory import bytes_of_text
 
 # What a child took at most is told only once it has ended, and of all children together; so a
 # process of its own runs the command and tells.

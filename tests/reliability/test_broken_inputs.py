@@ -18,7 +18,7 @@ from rule import DONE, REFUSED, Case, Counted, judged, together
 from test_predict import SMALL, write_checkpoint
 
 from fcnexp.errors import DataError
-from fcnexp.nn.caffe import read_caffemodel
+from fcnexp.nn.weights.caffe import read_caffemodel
 
 LEAST = 120  # cases; what the project promises
 

@@ -24,8 +24,8 @@ from test_predict import SMALL, write_checkpoint
 from fcnexp.data.files import read_ids, read_label_mat, read_label_png, read_rgb
 from fcnexp.data.nyud import read_nyud_label
 from fcnexp.errors import DataError
-from fcnexp.nn.caffe import read_caffemodel
-from fcnexp.nn.checkpoints import read_checkpoint
+from fcnexp.nn.weights.caffe import read_caffemodel
+from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.reporting import records
 from fcnexp.sweep import ledger
 
@@ -109,11 +109,11 @@ def same(found, expected) -> bool:
 @pytest.mark.slow  # each reading looks at all of its 80 tensors
 @pytest.mark.parametrize("beside", ["alone", "with digest", "mapped"])
 def test_checkpoint(beside, checkpoint, tmp_path, tell):
-    from fcnexp import checkpoint_files
+    from fcnexp.system import checkpoint_store
 
     whole, stored = checkpoint.read_bytes(), read_checkpoint(checkpoint)
     if beside == "with digest":
-        checkpoint_files.store(tmp_path / "net.ckpt", lambda file: file.write(whole))
+        checkpoint_store.store(tmp_path / "net.ckpt", lambda file: file.write(whole))
     torch.set_num_threads(1)  # a forked process has no other
 
     def read(path: Path) -> dict:

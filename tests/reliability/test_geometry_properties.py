@@ -10,9 +10,14 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from properties import holds
 
-from fcnexp.nn.arithmetic import PADDINGS, Layer, formula, padding_of
-from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
+from fcnexp.nn.inspection.arithmetic import (
+    PADDINGS,
+    Layer,
+    formula,
+    padding_of,
+)
 from fcnexp.nn.pooling import MaxPool
 
 SIDE = 500  # pixels along the axis: more than any of these chains sees

@@ -13,12 +13,12 @@ import torch
 from hypothesis import strategies as st
 from properties import holds
 
-from fcnexp.config import compose_run, to_plain
-from fcnexp.identity import FREE, ROOTS, digest
+from fcnexp.config.checks import compose_run, to_plain
+from fcnexp.config.identity import FREE, ROOTS, digest
 from fcnexp.labels import VOID
+from fcnexp.system.atomic import write_atomically
 from fcnexp.task.scores import SegmentationScores
 from fcnexp.task.trimap import TrimapScores
-from fcnexp.whole_files import write_atomically
 
 RUNS = {
     "shapes": ["backbone=googlenet", "model=fcn8s"],

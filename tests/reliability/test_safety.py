@@ -17,20 +17,20 @@ from made_up_runs import write_job, write_run
 from PIL import Image
 from test_predict import SMALL, write_checkpoint
 
-from fcnexp.confidential import refuse_secrets
+from fcnexp.config.secrets import refuse_secrets
 from fcnexp.data.archives import VOC2012, unpack
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.nn import facts
+from fcnexp.nn.weights import checkpoint_checks
+from fcnexp.run.trainers import PRECISIONS
 from fcnexp.sweep import __main__ as sweep_command
 from fcnexp.task.masking import SIDES
-from fcnexp.trainers import PRECISIONS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src"
 # Calls that run what they are given, by the last of their names.
 NEVER = {"Unpickler", "unsafe_load"}
 BY_NAME = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}  # nets have eval()
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
-FETCHES = {"data/archives.py", "nn/download.py"}  # both compare digests; see their tests
+FETCHES = {"data/archives.py", "nn/weights/download.py"}  # both compare digests; see their tests
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -72,8 +72,8 @@ def test_nothing_is_unpickled():
 
 
 def test_a_checkpoints_words_are_those_of_a_run():
-    assert set(facts.SIDES) == {*SIDES, None}
-    assert {"auto", *facts.PRECISIONS} == set(PRECISIONS)
+    assert set(checkpoint_checks.SIDES) == {*SIDES, None}
+    assert {"auto", *checkpoint_checks.PRECISIONS} == set(PRECISIONS)
 
 
 CODE = [name for name in bad_checkpoints.REFUSED if "code" in name or "calls" in name]

@@ -11,7 +11,7 @@ from fcnexp.errors import DataError
 from fcnexp.reporting.comparison import compare
 from fcnexp.reporting.page import page
 from fcnexp.reporting.records import read_runs, run_folders
-from fcnexp.reporting.settings import all_differences
+from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import leftovers, read_summary
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fcnexp.reporting import beside
+from fcnexp.reporting import overlays
 from fcnexp.reporting.pictures import GAP, colour, overlay
 
 NAMES = ("sky", "sea", "sand")
@@ -10,7 +10,7 @@ NAMES = ("sky", "sea", "sand")
 
 def page_of(rgb: np.ndarray, label: np.ndarray) -> np.ndarray:
     shares = {2: 0.5, 1: 0.5}  # the largest first, not by number
-    return np.asarray(beside.beside(rgb, label, shares, NAMES))
+    return np.asarray(overlays.beside(rgb, label, shares, NAMES))
 
 
 def halves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,13 +40,13 @@ def test_legend_has_each_class_in_its_colour_and_in_the_given_order():
 def test_a_large_photograph_is_scaled_and_its_classes_are_not_mixed():
     rgb, label = halves(1000, 1800)
     page = page_of(rgb, label)
-    assert page.shape[1] == 3 * beside.PANEL + 4 * GAP
-    right = page[GAP : GAP + 500, 3 * GAP + 2 * beside.PANEL :][:, : beside.PANEL]
+    assert page.shape[1] == 3 * overlays.PANEL + 4 * GAP
+    right = page[GAP : GAP + 500, 3 * GAP + 2 * overlays.PANEL :][:, : overlays.PANEL]
     np.testing.assert_array_equal(right, colour(halves(500, 900)[1]))
 
 
 def test_strips_laid_over_are_the_whole_laid_over():
     rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 256, (2 * beside.STRIP + 9, 7, 3), dtype=np.uint8)
+    rgb = rng.integers(0, 256, (2 * overlays.STRIP + 9, 7, 3), dtype=np.uint8)
     label = rng.integers(0, 4, rgb.shape[:2], dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(beside.laid_over(rgb, label)), overlay(rgb, label))
+    np.testing.assert_array_equal(np.asarray(overlays.laid_over(rgb, label)), overlay(rgb, label))

@@ -6,8 +6,8 @@ from unittest import mock
 
 from rich.console import Console
 
-from fcnexp.reporting import start
-from fcnexp.reporting.start import print_start
+from fcnexp.reporting import run_header
+from fcnexp.reporting.run_header import print_start
 
 REGIME = {"steps": 30, "batch_size": 2, "accumulate": 4, "lr": 2e-3, "score_every": 50}
 CONFIG = {"seed": 4, "regime": REGIME, "model": {"skips": [16, 8]}, "init": {"path": None}}
@@ -26,7 +26,7 @@ def test_log_gets_one_line(capsys):
 
 def test_terminal_gets_a_tree_with_what_was_typed_below_its_group():
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
-    with mock.patch.object(start, "Console", lambda **_: console):
+    with mock.patch.object(run_header, "Console", lambda **_: console):
         print_start(CONFIG, CHOICES, TYPED, Path("out"))
     lines = console.file.getvalue().splitlines()
     assert [line.rstrip() for line in lines] == [

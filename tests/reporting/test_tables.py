@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from fcnexp.reporting import maps, tables
+from fcnexp.explaining import map_table
+from fcnexp.reporting import tables
 from fcnexp.sweep import ledger, summary
 
 NAMES = ("[/x]", "[red]")  # to rich: the end of nothing, which it refuses, and a colour
@@ -84,7 +85,7 @@ def test_a_comparison_in_a_file_is_as_wide_as_it_has_to_be(capsys, monkeypatch):
 def test_maps_fit_the_terminal(width, told, monkeypatch):
     shown = io.StringIO()
     terminal = Console(file=shown, width=width, highlight=False)
-    monkeypatch.setattr(maps, "_console", lambda: terminal)
+    monkeypatch.setattr(map_table, "_console", lambda: terminal)
     grid = SimpleNamespace(step=32, origin=-91.5)
     one = SimpleNamespace(
         name="score_pool4c",
@@ -98,7 +99,7 @@ def test_maps_fit_the_terminal(width, told, monkeypatch):
         parameters=10_773,
         multiply_adds=2e7,
     )
-    maps.print_maps([one])
+    map_table.print_maps([one])
     table = shown.getvalue().split("stride: pixels")[0]
     assert told in table and "score_pool4c" in table and "-91.5" in table
     assert max(len(line) for line in table.splitlines()) <= width

@@ -4,7 +4,7 @@ import warnings
 
 import torch
 
-from fcnexp.determinism import deterministic
+from fcnexp.run.determinism import deterministic
 
 
 def not_deterministic() -> None:

@@ -12,10 +12,11 @@ import torch
 import train_in_float64
 from commands import fcnexp
 
-from fcnexp import build, trainers
-from fcnexp.config import check, compose_run
+from fcnexp import build
+from fcnexp.config.checks import check, compose_run
 from fcnexp.errors import ConfigError
-from fcnexp.ranks import divided
+from fcnexp.run import trainers
+from fcnexp.run.ranks import divided
 
 PASSES = ["regime.batch_size=2", "regime.accumulate=4", "regime.loss.keep=0.5"]  # with dropout
 IMAGES = ["regime.batch_size=4", "head.dropout=0"]

@@ -10,9 +10,9 @@ import pytest
 import torch
 from commands import TINY, fcnexp
 
-from fcnexp import runs
 from fcnexp.errors import ConfigError, OtherVersionError
 from fcnexp.reporting import pictures
+from fcnexp.run import run_folder
 from fcnexp.sweep import job
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.module import SegmentationTask
@@ -101,7 +101,7 @@ def test_damaged_checkpoint_leaves_the_one_before(tmp_path):
 
 def test_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "out").mkdir()
-    with runs.held(tmp_path / "out"):
+    with run_folder.held(tmp_path / "out"):
         for _ in range(2):  # the first must not take the lock away
             done = train(tmp_path)
             assert done.returncode == 1 and "another process is at work there" in done.stderr
@@ -129,18 +129,21 @@ def test_best_scoring_is_told_and_kept(tmp_path):
     scored = [(float(row[miou]), int(row[step]) + 1) for row in rows[1:] if row[miou]]
     best = max(score for score, _ in scored)
     first = min(step for score, step in scored if score == best)
-    assert runs.finished(tmp_path / "out")["best"] == {"step": first, "miou": pytest.approx(best)}
+    assert run_folder.finished(tmp_path / "out")["best"] == {
+        "step": first,
+        "miou": pytest.approx(best),
+    }
     stored = torch.load(tmp_path / "out/checkpoints/best.ckpt")
     assert stored["global_step"] == first and "optimizer_states" not in stored
 
 
 def test_other_processes_of_a_run_need_no_lock(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
-    with runs.held(tmp_path / "out"):
-        with pytest.raises(ConfigError, match="at work there"), runs.held(tmp_path / "out"):
+    with run_folder.held(tmp_path / "out"):
+        with pytest.raises(ConfigError, match="at work there"), run_folder.held(tmp_path / "out"):
             pass
         monkeypatch.setenv("LOCAL_RANK", "1")
-        with runs.held(tmp_path / "out"):
+        with run_folder.held(tmp_path / "out"):
             pass
 
 

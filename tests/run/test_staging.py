@@ -9,11 +9,11 @@ import torch
 from commands import TINY, fcnexp
 from places import SHARED
 
-from fcnexp.config import check, compose_run
+from fcnexp.config.checks import check, compose_run
 from fcnexp.errors import ConfigError
-from fcnexp.nn.checkpoints import read_checkpoint
-from fcnexp.runs import differences, finished
-from fcnexp.staging import stages
+from fcnexp.nn.weights.checkpoints import read_checkpoint
+from fcnexp.run.run_folder import differences, finished
+from fcnexp.run.staging import stages
 
 SMALL = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
 STAGED = [*SMALL, "model=fcn8s", "init=staged", "init@init.first=scratch", "init.lr=10"]

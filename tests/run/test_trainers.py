@@ -6,12 +6,13 @@ import pytest
 import torch
 from commands import fcnexp
 
-from fcnexp import build, trainers
-from fcnexp.config import check, compose_run
+from fcnexp import build
+from fcnexp.config.checks import check, compose_run
+from fcnexp.config.identity import digest
 from fcnexp.errors import ConfigError, TrainingError
-from fcnexp.identity import digest
+from fcnexp.run import trainers
 from fcnexp.task.losses import PixelLoss
-from fcnexp.task.watching import FiniteLoss, Pending
+from fcnexp.task.monitors import FiniteLoss, Pending
 
 
 def settings(*overrides: str) -> dict:

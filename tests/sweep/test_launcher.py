@@ -15,8 +15,9 @@ import pytest
 from made_up_jobs import calls, records, seeds, sweep
 from omegaconf import OmegaConf
 
+from fcnexp.config import job_names
 from fcnexp.errors import ConfigError
-from fcnexp.sweep import gpus, launcher, names
+from fcnexp.sweep import gpus, launcher
 
 PROGRAM = Path(__file__).parents[1] / "made_up_jobs.py"
 PROCESSES = ["hydra/launcher=subprocess", "hydra.launcher.n_jobs=2"]
@@ -157,7 +158,7 @@ def test_lines_name_what_differs_among_the_jobs(tmp_path):
     ],
 )
 def test_what_varies(jobs, typed, told):
-    assert names.varying(jobs, typed) == told
+    assert job_names.varying(jobs, typed) == told
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_config_composed_from_files_read_once_is_the_same(tmp_path):
     from hydra.types import RunMode
 
     from fcnexp import paths
-    from fcnexp.config import offer_resolvers
+    from fcnexp.config.checks import offer_resolvers
 
     offer_resolvers()
     path = create_config_search_path(str(paths.conf_dir()))

@@ -13,7 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fcnexp import build, config, identity, paths
+from fcnexp import build, paths
+from fcnexp.config import checks, identity
 from fcnexp.reporting.paper import TABLE1, published
 
 HOME = paths.conf_dir().parent / "sweeps"
@@ -23,7 +24,7 @@ SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in 
 
 def jobs(name: str, *typed: str) -> list[list[str]]:
     """Overrides of each job, as Hydra's sweeper makes them from the file and the command line."""
-    config.offer_resolvers()
+    checks.offer_resolvers()
     with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"sweeps={name}", *typed], return_hydra_config=True)
     assert cfg.hydra.mode == RunMode.MULTIRUN
@@ -37,7 +38,7 @@ def jobs(name: str, *typed: str) -> list[list[str]]:
 def rows(name: str, scale: str) -> list[DictConfig]:
     """The config of each row of a sweep, composed once for all tests; one seed."""
     typed = ("scale=small", "seed=0") if scale == "small" else ()
-    return [config.compose_run(job) for job in jobs(name, *typed)]
+    return [checks.compose_run(job) for job in jobs(name, *typed)]
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -57,9 +58,9 @@ def test_header_has_question_cost_and_command(name):
 def test_every_row_of_every_sweep_is_sound_and_another_experiment(name, scale):
     configs = []
     for row in rows(name, scale):
-        cfg = config.check(row)
+        cfg = checks.check(row)
         build.dry_run(cfg)
-        configs.append(identity.digest(config.to_plain(cfg)))
+        configs.append(identity.digest(checks.to_plain(cfg)))
     assert len(set(configs)) == len(configs) >= 1
 
 
@@ -68,7 +69,7 @@ def test_small_scale_has_the_same_rows_thrice_and_reads_no_files_of_yours(name):
     assert len(jobs(name, "scale=small")) == 3 * len(rows(name, "full"))
     for cfg in rows(name, "small"):
         assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms")
-        assert cfg.init._target_ == "fcnexp.nn.init.scratch" and cfg.scale == "small"
+        assert cfg.init._target_ == "fcnexp.nn.weights.init.scratch" and cfg.scale == "small"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_small_scale_has_the_same_rows_thrice_and_reads_no_files_of_yours(name):
 )
 @pytest.mark.parametrize("scale", SCALES)
 def test_rows_carry_the_papers_mean_iu(name, theirs, scale):
-    found = [published(config.to_plain(cfg)["paper"]) for cfg in rows(name, scale)]
+    found = [published(checks.to_plain(cfg)["paper"]) for cfg in rows(name, scale)]
     assert tuple(row and row.scores.get("miou") for row in found) == theirs
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fcnexp.whole_files import whole, write_atomically
+from fcnexp.system.atomic import whole, write_atomically
 
 
 def test_file_that_cannot_be_written_leaves_the_one_before_and_nothing_else(tmp_path):

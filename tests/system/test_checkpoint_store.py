@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 import torch
 
-from fcnexp import checkpoint_files
-from fcnexp.checkpoint_files import is_whole, store
+from fcnexp.system import checkpoint_store
+from fcnexp.system.checkpoint_store import is_whole, store
 
 CALLS = 12  # more than `store` has places to be broken off at
 
@@ -39,7 +39,7 @@ def cut_at(monkeypatch, call: int) -> None:
         return run
 
     for name in ("fsync", "replace"):
-        monkeypatch.setattr(checkpoint_files.os, name, counted(getattr(os, name)))
+        monkeypatch.setattr(checkpoint_store.os, name, counted(getattr(os, name)))
 
 
 @pytest.mark.parametrize("call", range(CALLS))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from fcnexp import cli, resources
-from fcnexp.resources import ANY, in_words, let_through
+from fcnexp.cli import entry
+from fcnexp.system import os_errors
+from fcnexp.system.os_errors import ANY, in_words, let_through
 
 # As torch 2.11 to 2.15, h5py and the Linux kernel's words have them.
 OF_LIBRARIES = {
@@ -88,7 +89,7 @@ def test_of_two_files_the_one_that_is_written_is_named():
     ids=repr,
 )
 def test_what_may_be_a_bug_stays_one(error):
-    assert in_words(error, ANY) is None and cli.message_of(error, "train") is None
+    assert in_words(error, ANY) is None and entry.message_of(error, "train") is None
     let_through(error)
 
 
@@ -109,7 +110,7 @@ def test_fault_under_another_exception_is_found(tmp_path):
 
 def test_every_entry_point_says_what_to_type(tmp_path):
     error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x")
-    for name, command in resources.COMMANDS.items():
-        told = cli.message_of(error, name, tmp_path)
+    for name, command in os_errors.COMMANDS.items():
+        told = entry.message_of(error, name, tmp_path)
         assert command.elsewhere in told and "; then give the same command again" in told
-        assert command.less in cli.message_of(MemoryError(), name, tmp_path)
+        assert command.less in entry.message_of(MemoryError(), name, tmp_path)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fcnexp.task import cost as cost_module
-from fcnexp.task import module, watching
+from fcnexp.task import module, monitors
 from fcnexp.task.cost import Cost, cost_facts
 
 
@@ -93,7 +93,7 @@ def test_time_of_an_image_holds_the_forward_pass_and_no_more():
         fields={}, sizes=None, label=torch.zeros(1, 3, 3, dtype=torch.uint8), names=["a"]
     )
     with (
-        mock.patch.object(watching.time, "perf_counter", lambda: next(seconds)),
+        mock.patch.object(monitors.time, "perf_counter", lambda: next(seconds)),
         mock.patch.object(task, "forward", lambda *_, **__: torch.zeros(shape)),
     ):
         task.validation_step(batch, 0)

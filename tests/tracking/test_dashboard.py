@@ -9,7 +9,7 @@ import wandb
 from commands import fcnexp
 from wandb_server import Server
 
-from fcnexp.data.shapes import CLASS_NAMES
+from fcnexp.data.generated.shapes import CLASS_NAMES
 from fcnexp.tracking.dashboard import sections
 
 PANELS = [panel for panels in sections(CLASS_NAMES).values() for panel in panels]

@@ -8,7 +8,7 @@ from commands import TINY, fcnexp
 from PIL import Image
 from wandb_file import runs_below
 
-from fcnexp.data.shapes import CLASS_NAMES
+from fcnexp.data.generated.shapes import CLASS_NAMES
 from fcnexp.labels import VOID
 
 

@@ -11,8 +11,8 @@ from commands import TINY, fcnexp
 from wandb_file import read, runs_below
 from wandb_server import Server, unused_address
 
-from fcnexp.tracking.facts import Facts
 from fcnexp.tracking.run import STEP, Choice, tracked
+from fcnexp.tracking.run_ids import Facts
 
 FACTS = Facts("0123456789-abcd", "net", "sweep", "run", ["fcn8s"])
 ONLINE = Choice("mine", None, "online", 1)

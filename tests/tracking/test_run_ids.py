@@ -1,6 +1,6 @@
 """What W&B runs are called."""
 
-from fcnexp.tracking.facts import facts_of, run_id, tags
+from fcnexp.tracking.run_ids import facts_of, run_id, tags
 
 CONFIG = {"seed": 3, "paper": {"table": "cvpr_table2", "row": "FCN-8s"}}
 CHOICES = {"model": "fcn8s", "backbone": "vgg16", "experiment": "voc_fcn8s", "masking": None}

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fcnexp.benching import nets
 from fcnexp.benching.infer import words
+from fcnexp.benching.measure import difference, interleaved
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import difference, interleaved
-from fcnexp.schema import BenchConfig
+from fcnexp.config.schema import BenchConfig
 
 
 class Trunk(NamedTuple):
@@ -43,7 +43,7 @@ def dense(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
 def one_trunk(asked: BenchConfig, device: torch.device, name: str, trunk: Trunk) -> Table:
     """Seconds to score every pixel of an image; the naive way's follow from some of its shifts."""
     from fcnexp.build import network
-    from fcnexp.nn.rarefy import rarefy
+    from fcnexp.nn.dense.rarefaction import rarefy
 
     coarse = ["data=voc", "model=fcn32s", "head=linear", "init=scratch", *trunk.overrides]
     net: Any = network([*coarse, "dense=shift_and_stitch"]).to(device)

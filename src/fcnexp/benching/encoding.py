@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fcnexp import machine
+from fcnexp.benching.measure import interleaved
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import interleaved
+from fcnexp.config.schema import BenchConfig
 from fcnexp.data.files import read_depth
+from fcnexp.data.generated.raycast import intrinsics
+from fcnexp.data.generated.rooms import frame
 from fcnexp.data.hha import NYUD_INTRINSICS, encode_hha
 from fcnexp.data.layout import find_layout
-from fcnexp.data.raycast import intrinsics
-from fcnexp.data.rooms import frame
 from fcnexp.prepare import encode_one, in_processes
-from fcnexp.schema import BenchConfig
+from fcnexp.system import this_process
 
 SIZE = (480, 640)
 FRAMES = 6  # rooms that are drawn; each is encoded several times in a round
@@ -68,7 +68,7 @@ def one_table(
             pass
 
     ways = {"encoding alone, one process": alone}
-    for workers in sorted({1, machine.cores()}):
+    for workers in sorted({1, this_process.cores()}):
         plural = "es" if workers > 1 else ""
         ways[f"files to files, {workers} process{plural}"] = partial(files, workers)
     seconds = interleaved(ways, 1, torch.device("cpu"))

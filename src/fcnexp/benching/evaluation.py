@@ -10,12 +10,12 @@ from torch.utils.data import Subset
 
 from fcnexp.benching import nets, plain_loop
 from fcnexp.benching.infer import BASES
-from fcnexp.benching.learners import our_task
+from fcnexp.benching.measure import interleaved
 from fcnexp.benching.photographs import Photographs, photographs, write_list
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import interleaved
+from fcnexp.benching.train_candidates import our_task
+from fcnexp.config.schema import BenchConfig
 from fcnexp.labels import VOID
-from fcnexp.schema import BenchConfig
 
 TURNS = 3  # among which the photographs are dealt out, so that there is more than one sample
 WARM_UP = 2  # photographs
@@ -77,9 +77,10 @@ def our_validation(
     task: Any, found: Photographs, device: torch.device, chosen: list[str]
 ) -> Callable[[list[int]], float]:
     """Scores photographs by number, as `evaluate` does, and returns the mean IU."""
-    from fcnexp import build, trainers
-    from fcnexp.config import compose_run, fast_ways
+    from fcnexp import build
+    from fcnexp.config.checks import compose_run, fast_ways
     from fcnexp.data.datamodule import SegmentationData
+    from fcnexp.run import trainers
     from fcnexp.task.module import SegmentationTask
     from fcnexp.task.scores import scores_of
 

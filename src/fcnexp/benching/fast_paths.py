@@ -8,11 +8,11 @@ import torch
 
 from fcnexp.benching import nets
 from fcnexp.benching.infer import passes, words
-from fcnexp.benching.learners import learners
+from fcnexp.benching.measure import faster, now
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import faster, now
+from fcnexp.benching.train_candidates import learners
+from fcnexp.config.schema import BenchConfig
 from fcnexp.nn.fast.switches import WAYS, plain
-from fcnexp.schema import BenchConfig
 
 MOST_ROUNDS = 2
 TAKEN = "all taken"

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from fcnexp.benching import nets, work
+from fcnexp.benching.measure import difference, interleaved
 from fcnexp.benching.nets import Candidate
 from fcnexp.benching.peak import peak
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import difference, interleaved
-from fcnexp.schema import BenchConfig
+from fcnexp.config.schema import BenchConfig
 
 BASES = (nets.PEER, nets.TEXTBOOK)
 MEASURED = (*BASES, nets.OURS, f"{nets.OURS}, {nets.APPROXIMATE}")  # whose memory is

@@ -9,10 +9,10 @@ import psutil
 import torch
 
 from fcnexp.benching import nets
-from fcnexp.benching.learners import learner_of, task_of
 from fcnexp.benching.nets import Candidate
 from fcnexp.benching.tables import Row, Table
-from fcnexp.schema import BenchConfig
+from fcnexp.benching.train_candidates import learner_of, task_of
+from fcnexp.config.schema import BenchConfig
 
 LOOKS = 10  # at memory
 IN_USE = "in use (GiB)"

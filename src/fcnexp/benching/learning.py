@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fcnexp.benching import nets, work
 from fcnexp.benching.infer import BASES, MEASURED, add_memory, words
-from fcnexp.benching.learners import PHASES, Learner, learners
+from fcnexp.benching.measure import interleaved
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import interleaved
-from fcnexp.schema import BenchConfig
+from fcnexp.benching.train_candidates import PHASES, Learner, learners
+from fcnexp.config.schema import BenchConfig
 
 SMALL = (97, 65)  # odd sides: what rounding up does to borders is in it
 MOST_ROUNDS = 3  # each takes half a minute

@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset
 
 from fcnexp.benching import nets, peer, plain_loop
+from fcnexp.benching.measure import faster, interleaved
 from fcnexp.benching.photographs import Photographs, photographs
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import faster, interleaved
-from fcnexp.schema import BenchConfig
+from fcnexp.config.schema import BenchConfig
 
 WORKERS = (0, 1, 2)
 MOST_ROUNDS = 1  # of scaling, whose tables have many rows
@@ -43,7 +43,7 @@ def base() -> str:
 def input_recipe() -> Any:
     """From bytes to the input of VGG16."""
     from fcnexp import build
-    from fcnexp.config import compose_run
+    from fcnexp.config.checks import compose_run
 
     return build.part(compose_run(["experiment=voc_fcn8s", "init=scratch"]), "modality")
 

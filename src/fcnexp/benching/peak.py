@@ -45,7 +45,7 @@ def measure(
     torch.set_num_threads(threads)
     place = torch.device(device)
     if what == "train":
-        from fcnexp.benching.learners import learner
+        from fcnexp.benching.train_candidates import learner
 
         one = learner(name, model, channels, place)
         steps = [one.example(size) for size in sizes]

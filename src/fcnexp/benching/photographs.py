@@ -17,13 +17,13 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from fcnexp import machine
-from fcnexp.data.generated import written_once
+from fcnexp.config.schema import BenchConfig
+from fcnexp.data.generated.cache import written_once
+from fcnexp.data.generated.shapes import scene
 from fcnexp.data.layout import find_layout
 from fcnexp.data.palette import save_indexed
-from fcnexp.data.shapes import scene
 from fcnexp.errors import DataError
-from fcnexp.schema import BenchConfig
+from fcnexp.system import this_process
 
 VERSION = 1  # raise it with every change of what is written, so that old folders are not reused
 # Height and width, about as often as among VOC's photographs, and no two runs of one size.
@@ -124,7 +124,7 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
     for name in ("JPEGImages", "SegmentationClass", "cls"):
         (folder / name).mkdir(parents=True)
     (folder / "img").symlink_to("JPEGImages", target_is_directory=True)
-    with ProcessPoolExecutor(machine.cores()) as pool:
+    with ProcessPoolExecutor(this_process.cores()) as pool:
         list(pool.map(partial(_write, folder), range(made_from["count"])))
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from fcnexp.benching.steady import IN_USE
+from fcnexp.benching.leaks import IN_USE
 from fcnexp.benching.tables import Row, Table
-from fcnexp.whole_files import whole
+from fcnexp.system.atomic import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from fcnexp import machine
 from fcnexp.benching.tables import Table
-from fcnexp.whole_files import write_atomically
+from fcnexp.system import this_process
+from fcnexp.system.atomic import write_atomically
 
 JSON, MARKDOWN = "bench.json", "BENCH.md"
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "scipy")
@@ -82,7 +82,7 @@ def computer() -> dict[str, Any]:
     return {
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": machine.cores(),
+        "cores": this_process.cores(),
         "memory_gib": psutil.virtual_memory().total / 2**30,
         "gpu": gpu,
         "system": f"{platform.system()} {platform.machine()}",

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from fcnexp.benching import nets
+from fcnexp.benching.leaks import many_sizes, many_steps
 from fcnexp.benching.loading import MOST_ROUNDS, our_workers
+from fcnexp.benching.measure import faster, interleaved
 from fcnexp.benching.nets import Candidate
 from fcnexp.benching.photographs import photographs
 from fcnexp.benching.startup import run_python
-from fcnexp.benching.steady import many_sizes, many_steps
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import faster, interleaved
-from fcnexp.schema import BenchConfig
+from fcnexp.config.schema import BenchConfig
 
 BATCH_SIDE = 128  # pixels
 JOBS = 2  # of a sweep, one after another and at once

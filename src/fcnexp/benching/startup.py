@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import torch
 
+from fcnexp.benching.measure import interleaved
 from fcnexp.benching.tables import Row, Table
-from fcnexp.benching.timing import interleaved
-from fcnexp.schema import BenchConfig
+from fcnexp.config.schema import BenchConfig
 
 MOST_ROUNDS = 3
 ANSWERS = {  # arguments, and the exit code that they should have

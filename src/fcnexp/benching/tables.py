@@ -6,7 +6,7 @@ from math import floor, log10
 from statistics import median
 from typing import Any
 
-from fcnexp.benching.timing import faster
+from fcnexp.benching.measure import faster
 
 
 @dataclass

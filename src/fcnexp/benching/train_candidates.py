@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fcnexp.benching import nets, peer
+from fcnexp.benching.measure import now
 from fcnexp.benching.nets import Candidate
-from fcnexp.benching.timing import now
 from fcnexp.labels import VOID
 
 RATE, MOMENTUM, DECAY = 1e-14, 0.99, 5e-4  # of voc_fcn8s
@@ -96,7 +96,7 @@ def our_task(model: str, channels: int) -> Any:
 def task_of(overrides: Sequence[str]) -> Any:
     """The task that `train` would build with these overrides."""
     from fcnexp import build
-    from fcnexp.config import check, compose_run
+    from fcnexp.config.checks import check, compose_run
 
     cfg = check(compose_run(list(overrides)))
     return build.build_task(cfg, build.part(cfg, "data"))

@@ -20,18 +20,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import paths, resources
-from fcnexp.confidential import refuse_secrets, withhold_secrets
-from fcnexp.config import (
+from fcnexp import paths
+from fcnexp.config.checks import (
     compose_run,
     did_you_mean,
     key_paths,
     offer_resolvers,
     plain_message,
 )
+from fcnexp.config.secrets import refuse_secrets, withhold_secrets
+from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.errors import ConfigError, UserError
 from fcnexp.sweep.ledger import LOCK, is_held
-from fcnexp.trust import refuse_foreign_code
+from fcnexp.system import os_errors
 
 # Options that others provide, and the extra of pyproject.toml that installs them.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
@@ -135,7 +136,7 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
             [a for a in arguments if a.lstrip("+").startswith("checkpoint=")]
         )
         if parsed and not parsed[-1].is_sweep_override():
-            from fcnexp.nn.checkpoints import read_checkpoint
+            from fcnexp.nn.weights.checkpoints import read_checkpoint
 
             stored = read_checkpoint(str(parsed[-1].value()), mapped=True)
             node = stored["fcnexp"]["config"]["data"]
@@ -173,8 +174,8 @@ def message_of(
     """
     if isinstance(error, UserError):
         return mistake(error, config_name)
-    command = resources.COMMANDS.get(config_name, resources.ANY)
-    if (told := resources.in_words(error, command, folder)) is None:
+    command = os_errors.COMMANDS.get(config_name, os_errors.ANY)
+    if (told := os_errors.in_words(error, command, folder)) is None:
         return mistake(error, config_name) if isinstance(error, MISTAKES) else None
     return f"{told}; then {again or _going_on(folder)}"
 
@@ -183,10 +184,10 @@ def _going_on(folder: Path | None) -> str:
     """What to type once the machine can go on."""
     if folder is None or not (folder / "checkpoints").is_dir():
         return "give the same command again"
-    from fcnexp import runs  # slow to import
+    from fcnexp.run import run_folder  # slow to import
 
     with suppress(UserError, OSError, MemoryError, RuntimeError):
-        stopped = runs.last_checkpoint(folder)
+        stopped = run_folder.last_checkpoint(folder)
         step = 0 if stopped is None else stopped.step
         return f"the same command with hydra.run.dir={folder} goes on from step {step}"
     return f"the same command with hydra.run.dir={folder} goes on"

@@ -13,11 +13,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import machine, paths
+from fcnexp import paths
+from fcnexp.config.schema import RunConfig
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
 from fcnexp.reporting.paper import published
-from fcnexp.schema import RunConfig
+from fcnexp.system import this_process
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
@@ -60,16 +61,16 @@ def offer_resolvers() -> None:
     fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
     many jobs this machine can do at a time on one core each, at most 8.
     """
-    from fcnexp.sweep import names  # it needs this file
+    from fcnexp.config import job_names  # it needs this file
 
     home = str(paths.conf_dir().parent)
     resolvers: dict[str, Callable[..., Any]] = {
         "home": lambda: home,
         "choice": _choice,
         "scaled": _scaled,
-        "sweep": names.sweep_name,
-        "job": names.job_name,
-        "cores": lambda: min(8, machine.cores()),
+        "sweep": job_names.sweep_name,
+        "job": job_names.job_name,
+        "cores": lambda: min(8, this_process.cores()),
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)

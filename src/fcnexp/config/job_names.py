@@ -7,10 +7,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import identity
-from fcnexp.config import typed
+from fcnexp.config import identity
+from fcnexp.config.checks import typed
+from fcnexp.config.schema import RunConfig
 from fcnexp.errors import ConfigError
-from fcnexp.schema import RunConfig
 
 JOB = "${fcnexp.job:}"  # as conf/train.yaml has it
 # What need not be resolved; `scale` must be there, since other values ask for it.

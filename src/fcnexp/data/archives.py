@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.resources import let_through
-from fcnexp.whole_files import sync, whole
+from fcnexp.system.atomic import sync, whole
+from fcnexp.system.os_errors import let_through
 
 
 class Archive(NamedTuple):

@@ -15,7 +15,7 @@ from fcnexp.data.folders import Files, PairedFolders
 from fcnexp.data.layout import find_layout, split_file
 from fcnexp.data.mat_tags import refuse_unsound
 from fcnexp.errors import DataError
-from fcnexp.resources import let_through
+from fcnexp.system.os_errors import let_through
 
 CLASS_NAMES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),

@@ -24,8 +24,8 @@ from fcnexp.data.nyud_facts import (
     OTHERSTRUCTURE,
 )
 from fcnexp.errors import DataError
-from fcnexp.resources import let_through
-from fcnexp.whole_files import whole
+from fcnexp.system.atomic import whole
+from fcnexp.system.os_errors import let_through
 
 FRAME = (640, 480)  # as h5py shows it: columns, rows
 VARIABLES = {  # name: dimensions of one image as h5py shows them, type

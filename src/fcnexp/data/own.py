@@ -28,7 +28,7 @@ from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
-from fcnexp.resources import let_through
+from fcnexp.system.os_errors import let_through
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fcnexp.errors import DataError
 from fcnexp.labels import VOID
-from fcnexp.resources import let_through
+from fcnexp.system.os_errors import let_through
 
 _WRITE = "write `classes: [background, road]`, in the order of the masks' indices"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from fcnexp.data import nyud
-from fcnexp.data import shapes as generated
 from fcnexp.data import voc as pascal
 from fcnexp.data.folders import Chosen, PairedFolders, concatenate
-from fcnexp.data.furniture import CLASS_NAMES as ROOM_CLASS_NAMES
-from fcnexp.data.rooms import write_rooms
+from fcnexp.data.generated import shapes as generated
+from fcnexp.data.generated.furniture import CLASS_NAMES as ROOM_CLASS_NAMES
+from fcnexp.data.generated.rooms import write_rooms
 from fcnexp.data.sample import Samples
 from fcnexp.errors import DataError
 

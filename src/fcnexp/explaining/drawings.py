@@ -8,7 +8,7 @@ import numpy as np
 
 from fcnexp.labels import VOID
 from fcnexp.reporting.pictures import colour
-from fcnexp.whole_files import whole
+from fcnexp.system.atomic import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

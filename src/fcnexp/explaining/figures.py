@@ -10,11 +10,16 @@ from torch import Tensor
 
 from fcnexp.data.files import check_label, read_label_png, read_lines
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.nn.class_map import LEAST, class_map, load_classifier, whole_image
-from fcnexp.nn.sight import SHARE, sights
-from fcnexp.nn.stages import stages
+from fcnexp.explaining import drawings
+from fcnexp.nn.inspection.class_map import (
+    LEAST,
+    class_map,
+    load_classifier,
+    whole_image,
+)
+from fcnexp.nn.inspection.fusion_stages import stages
+from fcnexp.nn.inspection.receptive_field import SHARE, sights
 from fcnexp.nn.streams import Network
-from fcnexp.reporting import gallery
 
 if TYPE_CHECKING:  # Lightning
     from fcnexp.task.module import SegmentationTask
@@ -46,7 +51,7 @@ class ReceptiveFields:
                 f"{width} columns"
             )
         seen = sights(net, inputs, (at[0], at[1]), measured=measured)
-        gallery.draw_sights(path, rgb.permute(1, 2, 0).numpy(), seen, SHARE)
+        drawings.draw_sights(path, rgb.permute(1, 2, 0).numpy(), seen, SHARE)
         return [
             f"{each.name}: a cell at row {each.centre[0]:g}, column {each.centre[1]:g}, every "
             f"{each.step:g} pixels, sees {each.side:g} x {each.side:g}"
@@ -100,7 +105,7 @@ class ClassMaps:
         cells = f"{height} x {width} cells, {found.grid.step:g} pixels apart"
         box = found.box()
         picture = photo.permute(1, 2, 0).numpy()
-        gallery.draw_class_maps(path, picture, maps.numpy(), titles, box, cells)
+        drawings.draw_class_maps(path, picture, maps.numpy(), titles, box, cells)
         return [
             "whole photograph: " + ", ".join(f"{name} {p:.2f}" for name, p in shown),
             f"map of {cells}: {'; '.join(titles)}",
@@ -128,7 +133,7 @@ class FusionStages:
             ) from None
         labels = [stage.scores.argmax(1)[0].to(torch.uint8) for stage in found]
         names = [f"{stage.name}, stride {stage.step}" for stage in found]
-        gallery.draw_stages(
+        drawings.draw_stages(
             path,
             rgb.permute(1, 2, 0).numpy(),
             None if truth is None else truth.numpy(),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fcnexp.errors import ExportError
 from fcnexp.exporting.stored import AsStored, made_up
-from fcnexp.resources import let_through
+from fcnexp.system.os_errors import let_through
 
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 

@@ -12,12 +12,12 @@ import torch
 from fcnexp.errors import ExportError
 from fcnexp.exporting.checking import compare, onnx_runner, program_runner
 from fcnexp.exporting.stored import KINDS, AsStored, least_side, made_up
-from fcnexp.labelling import NetLabeller
+from fcnexp.nn.dense.shift_and_stitch import ShiftAndStitch
 from fcnexp.nn.inputs import InputRecipe
-from fcnexp.nn.shift import ShiftAndStitch
 from fcnexp.nn.streams import Network
-from fcnexp.resources import let_through
-from fcnexp.whole_files import whole
+from fcnexp.predicting.windows import NetLabeller
+from fcnexp.system.atomic import whole
+from fcnexp.system.os_errors import let_through
 
 KEY = "fcnexp"  # of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.heads import Head
+from fcnexp.nn.layer_probe import Pooling, poolings
 from fcnexp.nn.pooling import MaxPool, Switches, Unpool
-from fcnexp.nn.probe import Pooling, poolings
 
 CONVS = 2  # behind an unpooling, where none are asked for
 

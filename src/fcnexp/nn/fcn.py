@@ -6,11 +6,11 @@ from math import log2
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.dense import MakeUpsampling, Scorer, Upsampling
+from fcnexp.nn.dense.upsampling import MakeUpsampling, Scorer, Upsampling
 from fcnexp.nn.fast.border import trunk_maps
 from fcnexp.nn.fuse import FUSIONS, Skip
 from fcnexp.nn.heads import Head
-from fcnexp.nn.probe import cut
+from fcnexp.nn.layer_probe import cut
 
 TRAINED = ("all", "scores")
 

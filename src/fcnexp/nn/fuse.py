@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Tap
-from fcnexp.nn.dense import MakeUpsampling, Upsampling
+from fcnexp.nn.dense.upsampling import MakeUpsampling, Upsampling
 from fcnexp.nn.geometry import Grid
 
 FUSIONS = ("sum", "max")

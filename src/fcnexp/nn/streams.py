@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
-from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.geometry import Grid
 from fcnexp.nn.heads import Head

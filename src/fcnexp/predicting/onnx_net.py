@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
-from fcnexp.nn.tiling import Tiling
-from fcnexp.resources import let_through
+from fcnexp.nn.dense.tiling import Tiling
+from fcnexp.system.os_errors import let_through
 
 MORE = 1.1  # onnxruntime was seen to take 0.73 to 0.86 of what is told for torch
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

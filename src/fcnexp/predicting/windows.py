@@ -13,12 +13,17 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from fcnexp.errors import ConfigError
-from fcnexp.memory import free, megabytes, resident
+from fcnexp.nn.dense.tiling import (
+    Piece,
+    Tiling,
+    on_meta,
+    tiling_of,
+)
 from fcnexp.nn.fast.switches import plain
-from fcnexp.nn.footprint import footprint
 from fcnexp.nn.inputs import InputRecipe
+from fcnexp.nn.inspection.memory_estimate import footprint
 from fcnexp.nn.streams import Network
-from fcnexp.nn.tiling import Piece, Tiling, on_meta, tiling_of
+from fcnexp.predicting.memory import free, megabytes, resident
 
 SHARE = 0.6  # of what is free is taken where no limit is given: others want memory, too
 SLACK = 100 * 10**6  # bytes that the allocator keeps of what was freed (seen: up to 100 MB)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fcnexp.errors import DataError
 from fcnexp.reporting.paper import SCORES, Published, published
 from fcnexp.reporting.records import Run
-from fcnexp.reporting.settings import identity, what_tells_apart
+from fcnexp.reporting.setting_diff import identity, what_tells_apart
 
 
 class Row(NamedTuple):

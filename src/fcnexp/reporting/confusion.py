@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.resources import let_through
+from fcnexp.system.os_errors import let_through
 
 CONFUSION = "confusion.csv"
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.resources import let_through
+from fcnexp.system.os_errors import let_through
 
 METRICS = "metrics.csv"
 LOSS, MEAN_IU = "train/loss", "val/miou"

@@ -17,7 +17,7 @@ from fcnexp.reporting.comparison import Row, mean
 from fcnexp.reporting.confusion import read_confusion
 from fcnexp.reporting.costs import costs, in_words, published_times
 from fcnexp.reporting.grid import read_grid
-from fcnexp.reporting.settings import all_differences
+from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
 from fcnexp.reporting.tables import NAMES, percent
 

@@ -12,7 +12,7 @@ from fcnexp.data.sample import Sample
 from fcnexp.labels import VOID
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
 from fcnexp.reporting.legend import GAP, WHITE, label_colours, legend
-from fcnexp.whole_files import whole
+from fcnexp.system.atomic import whole
 
 PANEL_SIDE = 500  # pixels, of VOC's photographs
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fcnexp.reporting.confusion import CONFUSION
 from fcnexp.reporting.records import CONFIG, RESULT
+from fcnexp.system.atomic import whole, write_atomically
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.four_scores import (
     class_accuracy,
@@ -19,7 +20,6 @@ from fcnexp.task.four_scores import (
     mean_iu_of_present,
     scores_of,
 )
-from fcnexp.whole_files import whole, write_atomically
 
 
 def write_config(folder: Path, text: str) -> None:

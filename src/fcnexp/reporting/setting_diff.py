@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fcnexp.identity import counted
+from fcnexp.config.identity import counted
 from fcnexp.reporting.records import Run
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fcnexp.reporting.result import finite
 from fcnexp.reporting.tables import NAMES, percent
+from fcnexp.system.atomic import whole, write_atomically
 from fcnexp.task.four_scores import scores_of
-from fcnexp.whole_files import whole, write_atomically
 
 RULE = (
     "pixels at most so many pixels from the nearest one that the truth labels otherwise, void "

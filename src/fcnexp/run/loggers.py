@@ -16,13 +16,14 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fcnexp import cli, machine
-from fcnexp.config import to_plain
+from fcnexp.cli import entry
+from fcnexp.config.checks import to_plain
+from fcnexp.system import this_process
+from fcnexp.system.atomic import write_atomically
 from fcnexp.tracking import panels, tables
-from fcnexp.tracking.facts import facts_of
 from fcnexp.tracking.panels import Panel, Panels, wandb_image
 from fcnexp.tracking.run import STEP, Choice, Tracked, tracked
-from fcnexp.whole_files import write_atomically
+from fcnexp.tracking.run_ids import facts_of
 
 TENSORBOARD = "tensorboard"  # folder of its events, in the run folder
 
@@ -115,7 +116,7 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
     goes_on: whether the run in this folder is continued. Of several processes the first logs.
     """
     config = to_plain(cfg)
-    if machine.rank():
+    if this_process.rank():
         yield Loggers([], None, config)
         return
     loggers: list[Logger] = [MetricsLogger(folder)]
@@ -124,7 +125,7 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
     if cfg.logger.wandb is None:
         yield Loggers(loggers, None, config)
         return
-    choices = cli.what_was_typed()["choices"] if HydraConfig.initialized() else {}
+    choices = entry.what_was_typed()["choices"] if HydraConfig.initialized() else {}
     facts = facts_of(config, choices, folder, goes_on=goes_on)
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
         careful = [CarefulLogger(run)] if run is not None else []

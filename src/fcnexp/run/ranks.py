@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
-from fcnexp.machine import rank
+from fcnexp.system.this_process import rank
 
 RESUME = "FCNEXP_RESUME"  # environment: `resume` of the first process, which a sweep may have set
 

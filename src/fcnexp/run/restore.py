@@ -6,12 +6,12 @@ import torch
 from omegaconf import OmegaConf
 
 from fcnexp.build import build_net
-from fcnexp.config import check_targets
+from fcnexp.config.checks import check_targets
+from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.errors import ConfigError, WeightsError
-from fcnexp.nn.checkpoints import load_weights, refuse_other_net
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
-from fcnexp.trust import refuse_foreign_code
+from fcnexp.nn.weights.checkpoints import load_weights, refuse_other_net
 
 if TYPE_CHECKING:  # Lightning
     from fcnexp.task.module import SegmentationTask
@@ -51,5 +51,5 @@ def _build(facts: dict[str, Any], stored: dict[str, Any], path: str) -> tuple[Ne
         net, recipe = build_net(cfg, facts["outputs"])
     refuse_other_net(net, stored, path)
     if facts["recipe"] != recipe.facts():
-        raise WeightsError(f"{path}: damaged, its fcnexp.recipe is not of its fcnexp.config")
+        raise WeightsError(f"{path}: damaged, its fcnexp.recipe is not of its fcnexp.config.checks")
     return build_net(cfg, facts["outputs"])

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcnexp import machine
-from fcnexp.config import to_plain
+from fcnexp.config.checks import to_plain
+from fcnexp.config.identity import counted
 from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
-from fcnexp.identity import counted
 from fcnexp.paths import LAST, PREVIOUS
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
-from fcnexp.resources import let_through
 from fcnexp.sweep import ledger
+from fcnexp.system import this_process
+from fcnexp.system.os_errors import let_through
 
 
 class Stopped(NamedTuple):
@@ -34,7 +34,7 @@ def held(folder: Path) -> Iterator[None]:
 
     Of the processes of a run the first holds it. Raises LedgerError where it cannot be locked.
     """
-    if machine.rank():
+    if this_process.rank():
         yield
         return
     with ledger.claim(folder) as mine:  # as a sweep holds its jobs, which this may be one of
@@ -131,7 +131,7 @@ def last_checkpoint(folder: Path) -> Stopped | None:
     That is the last checkpoint, or, if it is damaged, which is said, the one before. Raises
     WeightsError where both are, or of another version of fcnexp.
     """
-    from fcnexp.nn.checkpoints import read_checkpoint  # imports torch
+    from fcnexp.nn.weights.checkpoints import read_checkpoint  # imports torch
 
     found = [folder / "checkpoints" / name for name in (LAST, PREVIOUS)]
     found = [path for path in found if path.is_file()]

@@ -53,7 +53,11 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
             stage.paper = None
         if found:
             path = str(found[-1].folder / "checkpoints" / LAST)
-            target = {"_target_": "fcnexp.nn.init.checkpoint", "_partial_": True, "path": path}
+            target = {
+                "_target_": "fcnexp.nn.weights.init.checkpoint",
+                "_partial_": True,
+                "path": path,
+            }
         else:
             target = cfg.init.first
         stage.init = target

@@ -19,9 +19,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from fcnexp.errors import ConfigError
-from fcnexp.nn.checkpoints import read_checkpoint
-from fcnexp.nn.recompute import recompute_blocks
-from fcnexp.ranks import divided
+from fcnexp.nn.fast.recompute import recompute_blocks
+from fcnexp.nn.weights.checkpoints import read_checkpoint
+from fcnexp.run.ranks import divided
 from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
 from fcnexp.task.saving import WholeFiles
 

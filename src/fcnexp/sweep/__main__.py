@@ -70,7 +70,7 @@ COMMANDS = {"status": status, "resume": resume, "clean": clean}
 
 def read_arguments(arguments: Sequence[str]) -> tuple[str, Path]:
     """The command and its folder. Raises ConfigError."""
-    from fcnexp.config import did_you_mean
+    from fcnexp.config.checks import did_you_mean
 
     if len(arguments) != 2:
         raise ConfigError(
@@ -88,7 +88,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[str, Path]:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp import cli
+    from fcnexp.cli import entry
 
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
@@ -97,7 +97,7 @@ def main() -> None:
         name, folder = read_arguments(sys.argv[1:])
         code = COMMANDS[name](folder)
     except Exception as error:
-        cli.fail_or_raise(error, "sweep")
+        entry.fail_or_raise(error, "sweep")
     raise SystemExit(code)
 
 

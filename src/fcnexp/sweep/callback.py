@@ -7,8 +7,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from fcnexp.confidential import withhold_secrets
-from fcnexp.config import offer_resolvers
+from fcnexp.config.checks import offer_resolvers
+from fcnexp.config.secrets import withhold_secrets
 from fcnexp.sweep import launches
 
 

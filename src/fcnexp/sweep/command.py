@@ -10,11 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fcnexp import cli, runs
+from fcnexp.cli import entry
+from fcnexp.config.job_names import digest_of
+from fcnexp.run import run_folder
 from fcnexp.sweep import launches, processes, summary
 from fcnexp.sweep.job import Job, Task
 from fcnexp.sweep.job import run as run_job
-from fcnexp.sweep.names import digest_of
 from fcnexp.sweep.requeue import stopping_between_steps
 
 # Exceptions of launchers when a process of theirs is gone; the ledger says whose.
@@ -31,7 +32,7 @@ def run(task: Task) -> None:
         os.environ.pop(launches.LAUNCH, None)
     code = 0
     try:
-        cli.run(functools.partial(_around, task, number), "train")
+        entry.run(functools.partial(_around, task, number), "train")
     except KeyboardInterrupt:
         if launches.current() is None:
             raise
@@ -53,11 +54,11 @@ def run(task: Task) -> None:
 def _around(task: Task, number: str | None, cfg: DictConfig, folder: Path) -> float | None:
     """number: of the job, where this process is one of a sweep's."""
     settings = HydraConfig.get()
-    cli.quiet_libraries()  # this may be a process that a launcher has started
+    entry.quiet_libraries()  # this may be a process that a launcher has started
     if cfg.dry_run:
         return task(cfg, folder)
     if number is None and settings.mode != RunMode.MULTIRUN:
-        with runs.held(folder):
+        with run_folder.held(folder):
             return task(cfg, folder)
     place = settings.job.num if number is None else number
     job = Job(int(place), list(settings.overrides.task), folder, digest_of(cfg))

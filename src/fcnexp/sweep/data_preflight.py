@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from fcnexp.config.identity import GENERATED
 from fcnexp.errors import DataError
-from fcnexp.identity import GENERATED
 
 
 def refuse(configs: Sequence[DictConfig]) -> None:

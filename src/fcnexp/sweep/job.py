@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from fcnexp import cli
+from fcnexp.cli import entry
 from fcnexp.errors import ConfigError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
@@ -168,16 +168,16 @@ def prepare(folder: Path) -> bool:
     stages = sorted((folder / "stages").glob("*"))
     if not any((folder / sign).exists() for sign in (RESULT, CONFIG, "checkpoints", "stages")):
         return False
-    from fcnexp import runs  # imports torch
+    from fcnexp.run import run_folder  # imports torch
 
     for part in (folder, *stages):
         try:
-            runs.finished(part)
+            run_folder.finished(part)
         except ConfigError:
             print(f"{part / RESULT}: damaged; it is scored again")
             set_aside(part / RESULT)
         try:
-            runs.last_checkpoint(part)
+            run_folder.last_checkpoint(part)
         except OtherVersionError:
             raise
         except WeightsError as error:
@@ -186,7 +186,7 @@ def prepare(folder: Path) -> bool:
             if (part / RESULT).exists():
                 set_aside(part / RESULT)
         try:
-            runs.stored_config(part)
+            run_folder.stored_config(part)
         except ConfigError:
             set_aside(part / CONFIG)  # written from the same config in a moment
     return True
@@ -206,7 +206,7 @@ def describe(error: BaseException, folder: Path) -> Failure:
     kind, trace = type(error).__name__, None
     if is_stop(error):
         message = "stopped from outside; the same command goes on with it"
-    elif told := cli.message_of(error, "train", folder, "the same command goes on with this job"):
+    elif told := entry.message_of(error, "train", folder, "the same command goes on with this job"):
         message = told
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"

@@ -14,9 +14,10 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fcnexp import missing_data, paths
+from fcnexp import paths
+from fcnexp.config import job_names
 from fcnexp.errors import ConfigError
-from fcnexp.sweep import names
+from fcnexp.sweep import data_preflight
 from fcnexp.sweep.gpus import hand_out
 from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
 from fcnexp.sweep.processes import Planned, Processes
@@ -92,7 +93,7 @@ class InProcessLauncher(BasicLauncher):
     ) -> list[Planned]:
         """The jobs of a launch, each as `plan` has it, told apart for people."""
         assert self.config is not None
-        told = names.varying(job_overrides, self.config.hydra.overrides.task)
+        told = job_names.varying(job_overrides, self.config.hydra.overrides.task)
         return [
             self.plan(number, list(overrides), varying)
             for number, (overrides, varying) in enumerate(
@@ -103,7 +104,7 @@ class InProcessLauncher(BasicLauncher):
     def refuse_missing_data(self, planned: Sequence[Planned]) -> None:
         """Raise DataError where not one of the jobs that are left has its data."""
         left = [job.overrides for job, _ in planned if not is_done(job)]
-        missing_data.refuse([self._config_of(overrides) for overrides in left])
+        data_preflight.refuse([self._config_of(overrides) for overrides in left])
 
     def plan(self, number: int, overrides: list[str], varying: str) -> Planned:
         """A job with its folder, as Hydra would find it, and the command to run it alone."""
@@ -113,10 +114,10 @@ class InProcessLauncher(BasicLauncher):
         before = HydraConfig.instance().cfg
         try:
             HydraConfig.instance().set_config(config)  # some values are read from it
-            digest = names.digest_of(config)
+            digest = job_names.digest_of(config)
             sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-            usual = sweep["subdir"] == names.JOB  # whose digest need not be taken again
-            subdir = names.name_with(config, digest) if usual else config.hydra.sweep.subdir
+            usual = sweep["subdir"] == job_names.JOB  # whose digest need not be taken again
+            subdir = job_names.name_with(config, digest) if usual else config.hydra.sweep.subdir
             folder = Path(str(config.hydra.sweep.dir)) / str(subdir)
         finally:
             HydraConfig.instance().cfg = before

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.wholeness import read_json
-from fcnexp.whole_files import write_atomically
+from fcnexp.reporting.record_checks import read_json
+from fcnexp.system.atomic import write_atomically
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
 RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch gives again

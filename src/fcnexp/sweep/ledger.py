@@ -20,10 +20,10 @@ from filelock import FileLock, Timeout
 
 from fcnexp import __version__
 from fcnexp.errors import DataError, UserError
+from fcnexp.reporting.record_checks import is_job, read_json
 from fcnexp.reporting.records import JOB, read_result
-from fcnexp.reporting.wholeness import is_job, read_json
-from fcnexp.resources import let_through
-from fcnexp.whole_files import write_atomically
+from fcnexp.system.atomic import write_atomically
+from fcnexp.system.os_errors import let_through
 
 LOCK = "job.lock"
 START = "start.lock"  # held by what has started a job's process, which may not hold the other yet

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from fcnexp import machine
 from fcnexp.reporting.tables import percent
 from fcnexp.sweep import ledger
 from fcnexp.sweep.job import (
@@ -27,6 +26,7 @@ from fcnexp.sweep.job import (
     note,
     place_of,
 )
+from fcnexp.system import this_process
 
 JOB = "FCNEXP_JOB"  # environment: this process is that one of a launch, by number
 CODES = {"failed": 1, "elsewhere": 75, "skipped": 76}  # exit code of such a process, by outcome
@@ -114,7 +114,7 @@ class Processes:
         return self._ending(job, process.pid, code)
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
-        threads = str(max(1, machine.cores() // self.n_jobs))
+        threads = str(max(1, this_process.cores() // self.n_jobs))
         defaults = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": threads}
         return defaults | os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
 

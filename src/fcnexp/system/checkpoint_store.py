@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from fcnexp.resources import let_through
-from fcnexp.whole_files import write_atomically
+from fcnexp.system.atomic import write_atomically
+from fcnexp.system.os_errors import let_through
 
 SUMS = "SHA256SUMS"
 

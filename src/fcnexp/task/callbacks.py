@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
-from fcnexp.machine import rank
+from fcnexp.system.this_process import rank
 from fcnexp.task.cost import Cost
 from fcnexp.task.saving import BestScore, LastCheckpoint
 from fcnexp.task.stopping import StopBehindStep

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from fcnexp.errors import ConfigError
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.masking import mask
+from fcnexp.task.monitors import FiniteLoss, Stopwatch
 from fcnexp.task.scores import SegmentationScores, scores_of
 from fcnexp.task.trimap import TrimapScores
-from fcnexp.task.watching import FiniteLoss, Stopwatch
 
 
 class InputRecipe(Protocol):

@@ -10,8 +10,8 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
-from fcnexp import checkpoint_files
 from fcnexp.paths import BEST, LAST, PREVIOUS
+from fcnexp.system import checkpoint_store
 from fcnexp.task.stopping import Asked
 
 
@@ -30,7 +30,7 @@ class WholeFiles(CheckpointIO):
         """Write one. Raises OSError; the file that was there then still is."""
         path = Path(path)
         before = PREVIOUS if path.name == LAST else None
-        checkpoint_files.store(path, lambda file: torch.save(checkpoint, file), before)
+        checkpoint_store.store(path, lambda file: torch.save(checkpoint, file), before)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcnexp.errors import ConfigError
-from fcnexp.tracking.facts import Facts, keep_id
+from fcnexp.tracking.run_ids import Facts, keep_id
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fcnexp.identity import digest
+from fcnexp.config.identity import digest
 from fcnexp.reporting.records import JOB
-from fcnexp.whole_files import write_atomically
+from fcnexp.system.atomic import write_atomically
 
 ID = "wandb_id.txt"  # in the run folder: the id of its W&B run
 LONGEST_TAG = 64  # characters that W&B takes

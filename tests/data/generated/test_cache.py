@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fcnexp.data.generated import written_once
+from fcnexp.data.generated.cache import written_once
 from fcnexp.errors import DataError
 
 MADE_FROM = {"seed": 1}

@@ -6,8 +6,8 @@ import scipy.io
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from fcnexp.data import rooms
-from fcnexp.data.furniture import (
+from fcnexp.data.generated import rooms
+from fcnexp.data.generated.furniture import (
     CEILING,
     CLASS_NAMES,
     DOOR,
@@ -18,9 +18,9 @@ from fcnexp.data.furniture import (
     WALL,
     draw_room,
 )
+from fcnexp.data.generated.raycast import intrinsics
+from fcnexp.data.generated.rooms import frame, write_rooms
 from fcnexp.data.hha import encode_hha
-from fcnexp.data.raycast import intrinsics
-from fcnexp.data.rooms import frame, write_rooms
 from fcnexp.data.splits import Rooms
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.labels import VOID

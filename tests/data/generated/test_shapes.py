@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnexp.data import shapes
+from fcnexp.data.generated import shapes
+from fcnexp.data.generated.shapes import CLASS_NAMES, scene, write_shapes
 from fcnexp.data.palette import voc_palette
-from fcnexp.data.shapes import CLASS_NAMES, scene, write_shapes
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.labels import VOID
 

@@ -6,12 +6,12 @@ from dense_nets import picture, randomise
 
 from fcnexp import build
 from fcnexp.build import network
-from fcnexp.config import compose_run
-from fcnexp.nn.dense import to_pixels
+from fcnexp.config.checks import compose_run
+from fcnexp.nn.dense.padding import Spare
+from fcnexp.nn.dense.rarefaction import rarefy
+from fcnexp.nn.dense.upsampling import to_pixels
+from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.pooling import MaxPool
-from fcnexp.nn.rarefy import rarefy
-from fcnexp.nn.trace import trace
-from fcnexp.nn.trim import Spare
 
 NETS = {
     "alexnet": ["backbone=alexnet", "head=linear"],

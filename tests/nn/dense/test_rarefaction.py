@@ -6,10 +6,10 @@ from dense_nets import Unpadded, picture, randomise, scorer
 
 from fcnexp import build
 from fcnexp.build import network
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
 from fcnexp.errors import ConfigError
-from fcnexp.nn.rarefy import rarefy
-from fcnexp.nn.trace import trace
+from fcnexp.nn.dense.rarefaction import rarefy
+from fcnexp.nn.inspection.trace import trace
 
 NARROW = {"tiny": ["backbone.widths=[4,4,6,6,8,8]"]}
 BACKBONES = ["tiny", "alexnet", "googlenet", "resnet18", "vgg16"]

@@ -6,10 +6,10 @@ from dense_nets import Unpadded, inside, picture, randomise, scorer
 
 from fcnexp.build import network
 from fcnexp.errors import ConfigError
+from fcnexp.nn.dense.rarefaction import rarefy
+from fcnexp.nn.dense.shift_and_stitch import Stitch, interlace, split
 from fcnexp.nn.geometry import IMAGE
-from fcnexp.nn.probe import bytes_of
-from fcnexp.nn.rarefy import rarefy
-from fcnexp.nn.shift import Stitch, interlace, split
+from fcnexp.nn.layer_probe import bytes_of
 from fcnexp.nn.streams import LateFusion
 
 SHARED = pytest.mark.parametrize("shared", [True, False], ids=["shared", "one by one"])

@@ -8,9 +8,9 @@ import torch
 from dense_nets import randomise
 
 from fcnexp import build
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
+from fcnexp.nn.dense.tiling import Tiling, tiling_of
 from fcnexp.nn.heads import LinearHead
-from fcnexp.nn.tiling import Tiling, tiling_of
 
 SMALL = "backbone.widths=[2,2,3,3,4,4]"
 NETS = {

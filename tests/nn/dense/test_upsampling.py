@@ -9,15 +9,15 @@ from fcnexp.build import network
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.backbones.base import Tap
 from fcnexp.nn.bilinear import bilinear_kernel
-from fcnexp.nn.caffe import load_blobs
-from fcnexp.nn.checkpoints import parent_weights
-from fcnexp.nn.dense import Interpolation, Upsampling
+from fcnexp.nn.dense.upsampling import Interpolation, Upsampling
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE, Grid
 from fcnexp.nn.layers import LocalResponseNorm
-from fcnexp.nn.original import blobs
 from fcnexp.nn.streams import LateFusion
+from fcnexp.nn.weights.caffe import load_blobs
+from fcnexp.nn.weights.caffe_names import blobs
+from fcnexp.nn.weights.checkpoints import parent_weights
 from fcnexp.task.optim import KINDS, parameter_groups
 
 NARROW = "backbone.widths=[4,4,6,6,8,8]"
@@ -213,7 +213,7 @@ def test_weights_go_from_fixed_to_learned_interpolations_and_not_back():
 
 
 def test_trained_interpolations_are_not_rarefied():
-    from fcnexp.nn.rarefy import rarefy
+    from fcnexp.nn.dense.rarefaction import rarefy
 
     with pytest.raises(ValueError, match="trained have no place in a rarefied net"):
         rarefy(network([NARROW, "dense=deconv_learned"]), 1)

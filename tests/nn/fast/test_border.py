@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from fcnexp.build import network
 from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
+from fcnexp.nn.dense.rarefaction import spread_trunk
 from fcnexp.nn.fast import border
 from fcnexp.nn.fast.border import template_length, trunk_maps
 from fcnexp.nn.fast.switches import plain
+from fcnexp.nn.layer_probe import cut
 from fcnexp.nn.pooling import MaxPool
-from fcnexp.nn.probe import cut
-from fcnexp.nn.rarefy import spread_trunk
 
 ALL = {2, 4, 8, 16, 32}
 WIDTHS = (4, 5, 6, 7, 8)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from fcnexp import build
-from fcnexp.config import check, compose_run
+from fcnexp.config.checks import check, compose_run
+from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.fast.switches import left_out, plain
-from fcnexp.nn.recompute import recompute_blocks
 
 NETS = {
     "tiny": ["backbone=tiny"],

@@ -4,7 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fcnexp.nn.arithmetic import Layer, derivation, feeds, formula, padding_of, padding_table
+from fcnexp.nn.inspection.arithmetic import (
+    Layer,
+    derivation,
+    feeds,
+    formula,
+    padding_of,
+    padding_table,
+)
 
 SHAPES = list(
     product(range(1, 7), range(1, 6), range(1, 5), range(3))

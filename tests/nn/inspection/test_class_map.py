@@ -6,8 +6,8 @@ from caffe_files import write_caffemodel
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
-from fcnexp.nn.class_map import class_map, load_classifier, whole_image
 from fcnexp.nn.geometry import Grid
+from fcnexp.nn.inspection.class_map import class_map, load_classifier, whole_image
 
 
 def photograph(height: int, width: int) -> torch.Tensor:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config import compose_run
-from fcnexp.nn.stages import stages
+from fcnexp.config.checks import compose_run
+from fcnexp.nn.inspection.fusion_stages import stages
 
 TINY = ("data=voc", "backbone=tiny", "backbone.widths=[4,4,6,6,8,8]")
 

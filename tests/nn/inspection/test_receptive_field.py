@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config import compose_run
-from fcnexp.nn.sight import SHARE, reach_of, sights
+from fcnexp.config.checks import compose_run
+from fcnexp.nn.inspection.receptive_field import SHARE, reach_of, sights
 
 VGG = ["pool3", "pool4", "pool5", "fc7"]
 

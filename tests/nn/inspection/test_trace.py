@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
+from fcnexp.explaining.map_table import derive_crops
 from fcnexp.nn.fast.switches import plain
-from fcnexp.nn.trace import trace
-from fcnexp.reporting.maps import derive_crops
+from fcnexp.nn.inspection.trace import trace
 
 BACKBONES = ("alexnet", "vgg16", "googlenet", "resnet18", "tiny")
 

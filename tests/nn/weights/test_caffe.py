@@ -11,7 +11,7 @@ from caffe_files import V1_FILE, V2_FILE, one_blob, save, shaped
 from places import SHARED
 
 from fcnexp.errors import WeightsError
-from fcnexp.nn.caffe import read_caffemodel
+from fcnexp.nn.weights.caffe import read_caffemodel
 
 GOOGLENET = SHARED / "data/weights/bvlc_googlenet.caffemodel"
 

@@ -7,7 +7,7 @@ from caffe_nets import NET, as_protobuf_reads, same_blobs, small_file
 from google.protobuf.message import DecodeError
 
 from fcnexp.errors import WeightsError
-from fcnexp.nn.caffe import read_caffemodel
+from fcnexp.nn.weights.caffe import read_caffemodel
 
 CUTS = 50
 

@@ -9,7 +9,7 @@ from bad_caffemodels import BAD_CONTENT, OTHER_CONTENT
 from caffe_files import V2_FILE, one_blob, save, shaped
 
 from fcnexp.errors import WeightsError
-from fcnexp.nn.caffe import MAX_FIELDS, read_caffemodel
+from fcnexp.nn.weights.caffe import MAX_FIELDS, read_caffemodel
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_CONTENT.values(), ids=BAD_CONTENT)

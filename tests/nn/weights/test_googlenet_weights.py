@@ -10,11 +10,11 @@ import torch
 from torchvision.transforms.v2 import functional as TF
 
 from fcnexp.data.files import read_rgb
-from fcnexp.nn import original
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
-from fcnexp.nn.caffe import read_caffemodel
 from fcnexp.nn.inputs import Colour
-from fcnexp.nn.surgery import load_blobs
+from fcnexp.nn.weights import caffe_names
+from fcnexp.nn.weights.caffe import read_caffemodel
+from fcnexp.nn.weights.surgery import load_blobs
 
 pytestmark = pytest.mark.real_data
 
@@ -63,6 +63,6 @@ def test_fcn_takes_the_trunk_and_leaves_the_classifier(shared_data):
 
     path = shared_data / "weights/bvlc_googlenet.caffemodel"
     net = network(["backbone=googlenet", "data=voc", "init=caffemodel", f"init.path={path}"])
-    bias = original.blobs(net)["inception_5b/1x1"][1].detach().numpy()
+    bias = caffe_names.blobs(net)["inception_5b/1x1"][1].detach().numpy()
     assert (bias == read_caffemodel(path)["inception_5b/1x1"][1]).all()
     assert all(not layer.weight.any() for layer in net.score_layers())

@@ -6,10 +6,10 @@ import torch
 
 from fcnexp.build import network
 from fcnexp.errors import WeightsError
-from fcnexp.nn import download
 from fcnexp.nn.backbones.base import PublishedWeights
-from fcnexp.nn.checkpoints import parent_weights
-from fcnexp.nn.original import blobs
+from fcnexp.nn.weights import download
+from fcnexp.nn.weights.caffe_names import blobs
+from fcnexp.nn.weights.checkpoints import parent_weights
 
 WEIGHTS = PublishedWeights(
     "net.bin", "http://weights.invalid/net.bin", "2c26b46b68ffc68ff99b", "sha256"
@@ -102,7 +102,7 @@ def fake_resnet18(folder) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("scores", "learns"), [("zeros", False), ("xavier", True)])
 def test_published_trunk_is_copied_and_scores_start_as_asked(tmp_path, monkeypatch, scores, learns):
     weights = fake_resnet18(tmp_path)
-    monkeypatch.setattr("fcnexp.nn.init.fetch", lambda *_: tmp_path / "resnet18.pth")
+    monkeypatch.setattr("fcnexp.nn.weights.init.fetch", lambda *_: tmp_path / "resnet18.pth")
     net = network(["backbone=resnet18", "init=imagenet", f"init.scores={scores}"])
     trunk = net.scorers()["rgb"].backbone.trunk
     assert torch.equal(trunk.layer3[1].conv2.weight, weights["layer3.1.conv2.weight"])
@@ -114,7 +114,7 @@ def test_published_trunk_is_copied_and_scores_start_as_asked(tmp_path, monkeypat
 
 def test_first_layer_of_a_published_trunk_is_widened_to_depth(tmp_path, monkeypatch):
     filters = fake_resnet18(tmp_path)["conv1.weight"]
-    monkeypatch.setattr("fcnexp.nn.init.fetch", lambda *_: tmp_path / "resnet18.pth")
+    monkeypatch.setattr("fcnexp.nn.weights.init.fetch", lambda *_: tmp_path / "resnet18.pth")
     torchvisions = ["modality.rgb.order=rgb"]
     net = network(
         ["backbone=resnet18", "modality=rgbd", "init=imagenet", "data=nyud", *torchvisions]

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config import compose_run
+from fcnexp.config.checks import compose_run
 from fcnexp.errors import WeightsError
-from fcnexp.nn.checkpoints import parent_weights
-from fcnexp.nn.init import scratch
+from fcnexp.nn.weights.checkpoints import parent_weights
+from fcnexp.nn.weights.init import scratch
 
 IMAGE = torch.rand(1, 3, 97, 131, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

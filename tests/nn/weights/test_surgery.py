@@ -6,8 +6,8 @@ from torch import nn
 
 from fcnexp.build import network
 from fcnexp.errors import WeightsError
-from fcnexp.nn import original
-from fcnexp.nn.surgery import load_blobs
+from fcnexp.nn.weights import caffe_names
+from fcnexp.nn.weights.surgery import load_blobs
 
 
 class TwoLayers(nn.Module):
@@ -105,7 +105,7 @@ def test_googlenet_takes_a_whole_caffemodel(tmp_path):
     trunk = network(["backbone=googlenet", "model=fcn32s"])
     blobs = {
         name: [np.random.default_rng(0).standard_normal(p.shape, dtype=np.float32) for p in tensors]
-        for name, tensors in original.blobs(trunk).items()
+        for name, tensors in caffe_names.blobs(trunk).items()
         if name != "score_fr"
     }
     assert len(blobs) == 57
@@ -113,7 +113,7 @@ def test_googlenet_takes_a_whole_caffemodel(tmp_path):
         path = tmp_path / f"{write.__name__}.caffemodel"
         write(path, blobs)
         net = network(["backbone=googlenet", "init=caffemodel", f"init.path={path}"])
-        weight = original.blobs(net)["inception_4d/5x5_reduce"][0].detach().numpy()
+        weight = caffe_names.blobs(net)["inception_4d/5x5_reduce"][0].detach().numpy()
         np.testing.assert_array_equal(weight, blobs["inception_4d/5x5_reduce"][0])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnexp.errors import DataError
-from fcnexp.whole_files import sync
+from fcnexp.system.atomic import sync
 
 
 def written_once(

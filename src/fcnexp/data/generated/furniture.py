@@ -11,8 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from fcnexp.data import textures
-from fcnexp.data.raycast import Ball, Body, Box, Camera, Hollow
+from fcnexp.data.generated import textures
+from fcnexp.data.generated.raycast import (
+    Ball,
+    Body,
+    Box,
+    Camera,
+    Hollow,
+)
 
 FLOOR, WALL, CEILING, RUG, PICTURE, DOOR, TABLE, CRATE, CABINET, BALL = range(10)
 CLASS_NAMES: tuple[str, ...] = (

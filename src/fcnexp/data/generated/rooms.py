@@ -10,13 +10,18 @@ import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
 
-from fcnexp.data import textures
-from fcnexp.data.furniture import Coat, Room, Sheet, draw_room
-from fcnexp.data.generated import written_once
-from fcnexp.data.raycast import Skin, cast, intrinsics
+from fcnexp.data.generated import textures
+from fcnexp.data.generated.cache import written_once
+from fcnexp.data.generated.furniture import (
+    Coat,
+    Room,
+    Sheet,
+    draw_room,
+)
+from fcnexp.data.generated.raycast import Skin, cast, intrinsics
 from fcnexp.errors import ConfigError
 from fcnexp.labels import VOID
-from fcnexp.machine import cores
+from fcnexp.system.this_process import cores
 
 VERSION = 1  # raise it with every change of the pixels, so that old folders are not reused
 SPLITS = ("train", "test")  # NYUD's; the position seeds the split's images: append only

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from torch import nn
 
 from fcnexp.nn.backbones.base import Tap
-from fcnexp.nn.dense import Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.fcn import SkipNet
+from fcnexp.nn.layer_probe import chain, output_size, picture
 from fcnexp.nn.pooling import MaxPool
-from fcnexp.nn.probe import chain, output_size, picture
 
 
 class Spare(NamedTuple):

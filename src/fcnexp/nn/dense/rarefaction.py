@@ -13,14 +13,14 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone, Tap
-from fcnexp.nn.dense import Scorer, Upsampling, to_pixels
+from fcnexp.nn.dense.padding import trim
+from fcnexp.nn.dense.upsampling import Scorer, Upsampling, to_pixels
 from fcnexp.nn.fcn import SkipNet
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import Grid
+from fcnexp.nn.layer_probe import steps
 from fcnexp.nn.pooling import MaxPool
-from fcnexp.nn.probe import steps
 from fcnexp.nn.streams import LateFusion, Network
-from fcnexp.nn.trim import trim
 
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fcnexp.nn.dense import Scorer, Upsampling
+from fcnexp.nn.dense.rarefaction import share
+from fcnexp.nn.dense.upsampling import Scorer, Upsampling
 from fcnexp.nn.fcn import SkipNet
 from fcnexp.nn.geometry import IMAGE, Grid
+from fcnexp.nn.layer_probe import bytes_of, output_size, steps
 from fcnexp.nn.pooling import MaxPool
-from fcnexp.nn.probe import bytes_of, output_size, steps
-from fcnexp.nn.rarefy import share
 from fcnexp.nn.streams import LateFusion
 
 

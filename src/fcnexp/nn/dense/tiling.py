@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fcnexp.nn.maps import Map
+from fcnexp.nn.inspection.feature_map import Map
+from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.streams import Network
-from fcnexp.nn.trace import trace
 
 OURS = {"fcnexp", "torch", "torchvision"}  # whose parts the tracing of maps knows
 LARGE = 2048  # pixels of a side at which maps have grown evenly for long, if they ever do

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
-from fcnexp.nn.caffe import read_caffemodel
-from fcnexp.nn.dense import Interpolation
+from fcnexp.nn.dense.upsampling import Interpolation
 from fcnexp.nn.geometry import Grid
 from fcnexp.nn.inputs import Colour
-from fcnexp.nn.surgery import load_blobs
+from fcnexp.nn.weights.caffe import read_caffemodel
+from fcnexp.nn.weights.surgery import load_blobs
 
 # As the BVLC zoo trained it. Source: its deploy.prototxt and readme.
 RECIPE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))

@@ -10,9 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE
-from fcnexp.nn.maps import Map
-from fcnexp.nn.original import names_by_id
+from fcnexp.nn.inspection.feature_map import Map
 from fcnexp.nn.streams import Network
+from fcnexp.nn.weights.caffe_names import names_by_id
 
 Step = Callable[["Watch", Any, tuple, dict], None]
 

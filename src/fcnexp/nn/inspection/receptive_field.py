@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from fcnexp.nn.geometry import Grid
-from fcnexp.nn.maps import Map
+from fcnexp.nn.inspection.feature_map import Map
+from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.streams import Network
-from fcnexp.nn.trace import trace
 
 COARSE = 8  # pixels: finer taps see little
 SHARE = 0.9  # of the gradient, that tells how far a cell looks in practice

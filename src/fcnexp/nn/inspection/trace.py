@@ -11,16 +11,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from fcnexp.nn.deconvnet import DeconvNet
-from fcnexp.nn.dense import Interpolation, Upsampling
+from fcnexp.nn.dense.shift_and_stitch import Stitch
+from fcnexp.nn.dense.upsampling import Interpolation, Upsampling
 from fcnexp.nn.fast.switches import WAYS, plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE
+from fcnexp.nn.inspection.feature_map import Map, Window
+from fcnexp.nn.inspection.function_tracer import (
+    Step,
+    Watch,
+    same,
+    shape,
+)
 from fcnexp.nn.layers import LocalResponseNorm
-from fcnexp.nn.maps import Map, Window
 from fcnexp.nn.pooling import MaxPool, Unpool
-from fcnexp.nn.shift import Stitch
 from fcnexp.nn.streams import LateFusion, Network
-from fcnexp.nn.watch import Step, Watch, same, shape
 
 
 def trace(net: Network, inputs: dict[str, Tensor], *, keep: bool = False) -> list[Map]:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnexp.errors import WeightsError
-from fcnexp.nn.surgery import load_blobs
-from fcnexp.resources import let_through
+from fcnexp.nn.weights.surgery import load_blobs
+from fcnexp.system.os_errors import let_through
 
 __all__ = ["load_blobs", "read_caffemodel"]
 

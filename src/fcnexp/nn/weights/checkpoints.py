@@ -8,10 +8,10 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from fcnexp import checkpoint_files
 from fcnexp.errors import OtherVersionError, WeightsError
-from fcnexp.nn.facts import refuse_misshapen, refuse_other_numbers
-from fcnexp.resources import let_through
+from fcnexp.nn.weights.checkpoint_checks import refuse_misshapen, refuse_other_numbers
+from fcnexp.system import checkpoint_store
+from fcnexp.system.os_errors import let_through
 
 KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
@@ -36,7 +36,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
         )
-    if not checkpoint_files.is_whole(path):
+    if not checkpoint_store.is_whole(path):
         raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
     if any(one.external_attr & FOLDER for one in index):  # torch gives what lies in memory for it
         raise WeightsError(f"{path}: damaged, a tensor of it is marked as a folder; fetch it again")

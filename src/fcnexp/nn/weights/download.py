@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.base import PublishedWeights
-from fcnexp.resources import let_through
-from fcnexp.whole_files import sync
+from fcnexp.system.atomic import sync
+from fcnexp.system.os_errors import let_through
 
 TIMEOUT = 15  # seconds without an answer
 BLOCK = 1 << 20  # bytes

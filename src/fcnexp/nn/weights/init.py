@@ -10,13 +10,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
-from fcnexp.nn.caffe import read_caffemodel
-from fcnexp.nn.checkpoints import load_weights, parent_weights, read_checkpoint
-from fcnexp.nn.download import fetch
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
-from fcnexp.nn.surgery import Transplant, load_blobs
+from fcnexp.nn.weights.caffe import read_caffemodel
+from fcnexp.nn.weights.checkpoints import load_weights, parent_weights, read_checkpoint
+from fcnexp.nn.weights.download import fetch
+from fcnexp.nn.weights.surgery import Transplant, load_blobs
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.layers import widen
-from fcnexp.nn.original import SUFFIX, Constant, blobs, constants, first_layers
+from fcnexp.nn.weights.caffe_names import (
+    SUFFIX,
+    Constant,
+    blobs,
+    constants,
+    first_layers,
+)
 
 
 @dataclass

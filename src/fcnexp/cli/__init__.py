@@ -1,0 +1,1 @@
+"""The command line: Hydra around each entry point, and messages for people."""

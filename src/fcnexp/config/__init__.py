@@ -1,0 +1,1 @@
+"""Configs: composed, checked, typed, and told apart."""

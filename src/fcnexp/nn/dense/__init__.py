@@ -1,0 +1,1 @@
+"""From coarse scores to one score per pixel."""

@@ -1,0 +1,1 @@
+"""Looking into a net: its maps, receptive fields and arithmetic."""

@@ -1,0 +1,1 @@
+"""Where a net's weights come from."""

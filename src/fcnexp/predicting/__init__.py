@@ -1,0 +1,1 @@
+"""Labelling pictures of any size in bounded memory."""

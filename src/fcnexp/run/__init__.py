@@ -1,0 +1,1 @@
+"""One run: its folder, stages, processes, Trainer and loggers."""

@@ -1,0 +1,1 @@
+"""The machine under a run: atomic files, OS errors, cores and ranks."""
