@@ -8,7 +8,7 @@ import numpy as np
 from fake_data import LABEL, animated, encoded, mat, palette_png, plain, png_bytes, sbd
 from PIL import Image
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 
 DAMAGED = "damaged or not an image .*; fetch it again"
 HTML = b"<html><body>404 not found</body></html>"

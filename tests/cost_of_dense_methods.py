@@ -1,6 +1,6 @@
 """Time and memory of every road from coarse to dense scores, side by side; not a test.
 
-python tests/cost_of_dense_methods.py [SIDE ...]  a table for each side, 224 and 500 if none is given
+python tests/cost_of_dense_methods.py [SIDE ...]  a table for each side; default 224 and 500
 
 Each road runs in a process of its own, one after another, on one random image. Naive is the
 fastest of some passes of the plain scorer times the number of shifts, 1024, on an image that is a

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.palette import save_indexed
-from fcnexp.labels import VOID
 
 ROWS, COLUMNS = np.indices((20, 24))  # of the NYUD images
 LABEL = np.array([[0, 1, 20], [VOID, 15, 0]], np.uint8)

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import UserError
 from fcnexp.evaluate import evaluate
 from fcnexp.system import this_process

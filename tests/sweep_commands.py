@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commands import TINY
 
-from fcnexp import paths
+from fcnexp.config.compose import PACKAGE
 
 TESTS = Path(__file__).parent
 FAULTY = ["regime.loss._target_=planted.FaultyLoss", "logger=csv", "trainer=cpu", "pictures=0"]
@@ -17,7 +17,7 @@ FAULTY = ["regime.loss._target_=planted.FaultyLoss", "logger=csv", "trainer=cpu"
 def start(*arguments: str, folder: Path, module: str = "fcnexp.train") -> subprocess.Popen:
     (folder / "planted").mkdir(exist_ok=True)
     own = {
-        "PYTHONPATH": os.pathsep.join([str(TESTS), str(paths.PACKAGE.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(PACKAGE.parent)]),
         "FCNEXP_CACHE": str(folder / "cache"),
         "PLANTED": str(folder / "planted"),
         "OMP_NUM_THREADS": "1",

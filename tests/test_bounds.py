@@ -9,10 +9,10 @@ from commands import fcnexp
 from PIL import Image
 from torch import Tensor
 
+from fcnexp import VOID
 from fcnexp.bounds import PROTOCOLS, shrink_and_enlarge
 from fcnexp.data.files import read_ids
 from fcnexp.data.seg11valid import seg11valid
-from fcnexp.labels import VOID
 from fcnexp.reporting.paper import UPPER_BOUNDS
 from fcnexp.task.scores import SegmentationScores
 

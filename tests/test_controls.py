@@ -7,11 +7,11 @@ import pytest
 import torch
 from commands import TINY, fcnexp
 
-from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp import VOID, build
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.data.collate import Batch, collate
 from fcnexp.data.sample import Sample
-from fcnexp.labels import VOID
 from fcnexp.reporting.paper import TABLE1
 from fcnexp.task.module import SegmentationTask
 from fcnexp.train import class_weights

@@ -16,17 +16,13 @@ from documents import PAGES, ROOT, blocks, commands, write_files
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from fcnexp import paths
+from fcnexp import VOID
 from fcnexp.cli import entry
 from fcnexp.config import schema
-from fcnexp.config.checks import (
-    check_targets,
-    compose_run,
-    to_plain,
-    typed,
-)
+from fcnexp.config.checks import check_targets
+from fcnexp.config.compose import compose_run, conf_dir
+from fcnexp.config.values import to_plain, typed
 from fcnexp.data.splits import Shapes
-from fcnexp.labels import VOID
 
 SCHEMAS = {
     name.removesuffix("Config").lower(): each
@@ -86,7 +82,7 @@ def first_choices(words: list[str], folder: Path) -> list[str]:
     while words:
         word, *words = words
         if word == "--config-dir":
-            places = [folder / words.pop(0), paths.conf_dir().parent]
+            places = [folder / words.pop(0), conf_dir().parent]
             searched = ",".join(f"file://{place}" for place in places)
             overrides.append(f"hydra.searchpath=[{searched}]")
         elif not word.startswith("-") and "=" in word:  # else it is a task, such as `check`

@@ -5,7 +5,8 @@ import torch
 from commands import TINY
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.run import trainers
 
 pytestmark = [

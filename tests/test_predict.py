@@ -14,7 +14,7 @@ from dense_nets import randomise
 from PIL import Image
 
 from fcnexp import build, predict
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.data.files import read_rgb
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import WAYS, taken

@@ -10,7 +10,8 @@ from commands import TINY, fcnexp
 from fake_data import nyud_tree, voc_tree
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.data.collate import collate
 from fcnexp.data.sample import Sample
 from fcnexp.run import trainers

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.run import trainers
 
 BASE = [

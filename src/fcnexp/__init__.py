@@ -1,3 +1,4 @@
 """fcnexp: replay and extend Fully Convolutional Networks for Semantic Segmentation."""
 
 __version__ = "0.1.0"
+VOID = 255  # the label that is no class: neither trained on nor scored

@@ -34,8 +34,8 @@ DEVICES = ("auto", "cpu", "cuda")
 
 def bench(cfg: DictConfig, folder: Path) -> None:
     """Measure what is asked for, part by part; what is done is on disk. Raises UserError."""
-    from fcnexp.config.checks import to_plain, typed
     from fcnexp.config.schema import BenchConfig
+    from fcnexp.config.values import to_plain, typed
 
     asked = BenchConfig(**to_plain(typed(cfg, BenchConfig)))
     wanted = check(asked)

@@ -36,8 +36,9 @@ CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 o
 
 def bounds(cfg: DictConfig, folder: Path) -> None:
     """Print the bounds beside the paper's and write result.json. Raises UserError."""
-    from fcnexp.config.checks import check_targets, to_plain, typed
+    from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import BoundsConfig
+    from fcnexp.config.values import to_plain, typed
     from fcnexp.reporting.records import RESULT
     from fcnexp.system.atomic import write_atomically
 
@@ -98,7 +99,7 @@ def shrink_and_enlarge(label: "Tensor", factor: int, protocol: str) -> "Tensor":
     """
     import torch
 
-    from fcnexp.labels import VOID
+    from fcnexp import VOID
 
     label = torch.where(label == VOID, 0, label)
     classes = label.unique()

@@ -10,7 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fcnexp.config.checks import check, compose_run, to_plain
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
+from fcnexp.config.values import to_plain
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone

@@ -21,8 +21,9 @@ FILE = "dashboard.json"
 def dashboard(cfg: DictConfig, folder: Path) -> None:
     """Show the dashboard, or send it. Raises UserError."""
     from fcnexp import build
-    from fcnexp.config.checks import check_targets, to_plain, typed
+    from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import DashboardConfig
+    from fcnexp.config.values import to_plain, typed
     from fcnexp.tracking.dashboard import as_json, sections, workspace
 
     cfg = typed(cfg, DashboardConfig)

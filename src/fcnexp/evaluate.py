@@ -18,13 +18,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import (
-        check_targets,
-        fast_ways,
-        to_plain,
-        typed,
-    )
+    from fcnexp.config.checks import check_targets, fast_ways
     from fcnexp.config.schema import EvaluateConfig
+    from fcnexp.config.values import to_plain, typed
     from fcnexp.run import ranks, run_folder
     from fcnexp.system import this_process
 

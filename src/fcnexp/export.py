@@ -14,8 +14,8 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
 
 def export(cfg: DictConfig, folder: Path) -> None:
     """Write the file, check it, and say how far it is from the net. Raises UserError."""
-    from fcnexp.config.checks import typed
     from fcnexp.config.schema import ExportConfig
+    from fcnexp.config.values import typed
 
     cfg = typed(cfg, ExportConfig)
     path = where_to(cfg, folder)

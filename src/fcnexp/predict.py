@@ -28,8 +28,9 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
     from PIL import Image
 
-    from fcnexp.config.checks import fast_ways, typed
+    from fcnexp.config.checks import fast_ways
     from fcnexp.config.schema import PredictConfig
+    from fcnexp.config.values import typed
     from fcnexp.predicting.memory import bytes_of_text, return_freed
 
     cfg = typed(cfg, PredictConfig)

@@ -27,8 +27,9 @@ TASKS = ("get", "check", "hha")
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
     """Do what the task says. Raises UserError."""
-    from fcnexp.config.checks import check_targets, to_plain, typed
+    from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import PrepareConfig
+    from fcnexp.config.values import to_plain, typed
 
     cfg = typed(cfg, PrepareConfig)
     check_targets(to_plain(cfg))

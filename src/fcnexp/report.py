@@ -61,7 +61,7 @@ def print_summary(summary: Summary) -> None:
 
 def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Folders, and options by name. Raises ConfigError."""
-    from fcnexp.config.checks import did_you_mean
+    from fcnexp.config.values import did_you_mean
 
     folders: list[str] = []
     options: dict[str, str] = {}

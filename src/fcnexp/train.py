@@ -23,7 +23,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     Raises UserError on a user's mistake.
     """
     from fcnexp.cli import entry
-    from fcnexp.config.checks import check, fast_ways, to_plain
+    from fcnexp.config.checks import check, fast_ways
+    from fcnexp.config.values import to_plain
     from fcnexp.reporting import run_header, tables
     from fcnexp.run import ranks, run_folder, staging
     from fcnexp.system import this_process

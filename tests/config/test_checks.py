@@ -2,15 +2,17 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
-from fcnexp import build, paths
+from fcnexp import build
 from fcnexp.config import checks
-from fcnexp.config.checks import check, compose_run, did_you_mean
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run, conf_dir
 from fcnexp.config.trust import refuse_foreign_code
+from fcnexp.config.values import did_you_mean
 from fcnexp.data.balance import RULES
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.task.masking import SIDES
 
-CONF = paths.conf_dir()
+CONF = conf_dir()
 GROUPS = sorted(
     path.name
     for path in CONF.iterdir()

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.config.identity import FREE, counted, digest
 from fcnexp.config.job_names import digest_of
 

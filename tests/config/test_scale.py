@@ -2,10 +2,11 @@
 
 import pytest
 
-from fcnexp import build, paths
+from fcnexp import build
 from fcnexp.config import checks
+from fcnexp.config.compose import conf_dir
 
-EXPERIMENTS = sorted(path.stem for path in (paths.conf_dir() / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 OWN_STEPS = {"shapes_deconvnet": 1500}  # of generated scenes at any scale
 DEPTH = ("rgbd", "hha", "color_d")  # in the names of those that take more than colour
 
@@ -58,6 +59,6 @@ def test_scale_chooses_how_jobs_are_started(scale, launcher):
     from hydra import compose, initialize_config_dir
 
     checks.offer_resolvers()
-    with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"scale={scale}"], return_hydra_config=True)
     assert cfg.hydra.launcher._target_ == f"hydra_plugins.fcnexp_launchers.{launcher}Launcher"

@@ -4,6 +4,7 @@ import torch
 from fake_data import own_tree, sbd_tree, voc_tree
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.balance import RULES, ClassCounts, class_weights, count_classes
 from fcnexp.data.folders import concatenate
 from fcnexp.data.own import Folder
@@ -11,7 +12,6 @@ from fcnexp.data.palette import save_indexed
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.voc import sbd_segmentation, voc_segmentation
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 
 LABELS = [[[0, 0, 0, 0], [0, 0, 1, VOID]], [[0, 2, 2, 2], [VOID, VOID, 1, 1]]]
 

@@ -7,10 +7,10 @@ from fake_data import COLUMNS, ROWS, nyud_tree, save_nyud_label
 from PIL import Image
 from scipy.sparse import csc_matrix
 
+from fcnexp import VOID
 from fcnexp.data.nyud import CLASS_NAMES, nyud_segmentation
 from fcnexp.data.splits import Nyud
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 
 ALL = ("rgb", "depth", "hha")
 

@@ -6,10 +6,10 @@ import torch
 from fake_data import LABEL, own_tree
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.own import Folder, read_mask, shared_out
 from fcnexp.data.palette import ClassesFile, indices_of_colours, save_indexed
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 
 COLOURS = {0: (0, 0, 0), 1: (128, 64, 128), VOID: (224, 224, 192)}
 ROAD = ClassesFile(("background", "road"), COLOURS)

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from fcnexp import VOID
 from fcnexp.data.collate import collate
 from fcnexp.data.sample import Sample
 from fcnexp.data.transforms import Augment
-from fcnexp.labels import VOID
 
 
 def coded(height: int, width: int) -> Sample:

@@ -7,12 +7,12 @@ import torch
 from fake_data import LABEL, sbd_tree, voc_tree
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.files import read_ids, read_label_png, read_rgb
 from fcnexp.data.palette import save_indexed, voc_palette
 from fcnexp.data.splits import Voc, VocSbd
 from fcnexp.data.voc import CLASS_NAMES, sbd_segmentation, voc_segmentation
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 
 
 def test_palette_is_vocs():

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import ExportError
 from fcnexp.exporting import formats
 from fcnexp.exporting.checking import compare

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import ConfigError
 from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.weights.caffe_names import blobs, constants, counts

@@ -7,7 +7,7 @@ from dense_nets import randomise
 
 from fcnexp import build
 from fcnexp.build import network
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import ConfigError
 from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.weights.caffe import load_blobs

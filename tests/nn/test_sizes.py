@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.streams import Network
 

@@ -116,7 +116,7 @@ def test_missing_and_unequal_inputs_are_named():
 
 def test_modality_that_the_data_lacks_is_refused():
     from fcnexp import build
-    from fcnexp.config.checks import compose_run
+    from fcnexp.config.compose import compose_run
 
     with pytest.raises(ConfigError, match="modality takes rgb, hha, but .* choose data=nyud"):
         build.dry_run(compose_run(["data=voc", "modality=rgb_hha"]))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from properties import holds
 
+from fcnexp import VOID
 from fcnexp.data.collate import collate
 from fcnexp.data.datamodule import OwnShare
 from fcnexp.data.files import read_label_png
@@ -17,7 +18,6 @@ from fcnexp.data.palette import indices_of_colours, save_indexed, voc_palette
 from fcnexp.data.sample import Sample
 from fcnexp.data.sampling import Dealt, EndlessShuffle, ReleaseDraws
 from fcnexp.data.transforms import Augment
-from fcnexp.labels import VOID
 
 BLOCK = 7  # pixels: no class is narrower, so that none is lost when an image is halved
 COLOUR = 40  # of class 1; class k has k times that

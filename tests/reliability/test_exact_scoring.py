@@ -14,8 +14,8 @@ from commands import TINY, fcnexp
 from fake_data import LABEL
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.palette import save_indexed
-from fcnexp.labels import VOID
 
 LENGTHS = range(10)
 CLASSES = 5

@@ -17,7 +17,7 @@ from commands import TINY, Done, fcnexp
 from machine_faults import closed, limited, memory_in_use, open_files, small_disk
 from PIL import Image
 
-from fcnexp import paths
+from fcnexp.config.compose import PACKAGE
 from fcnexp.task.losses import PixelLoss
 
 TRAIN = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
@@ -235,7 +235,7 @@ def test_no_shared_memory(how, tmp_path):
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", mounted, "sh", *command],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(paths.PACKAGE.parent), "FCNEXP_CACHE": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent), "FCNEXP_CACHE": str(tmp_path)},
         capture_output=True,
         text=True,
     )

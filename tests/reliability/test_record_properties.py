@@ -13,9 +13,10 @@ import torch
 from hypothesis import strategies as st
 from properties import holds
 
-from fcnexp.config.checks import compose_run, to_plain
+from fcnexp import VOID
+from fcnexp.config.compose import compose_run
 from fcnexp.config.identity import FREE, ROOTS, digest
-from fcnexp.labels import VOID
+from fcnexp.config.values import to_plain
 from fcnexp.system.atomic import write_atomically
 from fcnexp.task.scores import SegmentationScores
 from fcnexp.task.trimap import TrimapScores

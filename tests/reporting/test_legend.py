@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.reporting.legend import GAP, legend
 from fcnexp.reporting.pictures import sheet
 

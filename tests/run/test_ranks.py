@@ -13,7 +13,8 @@ import train_in_float64
 from commands import fcnexp
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import ConfigError
 from fcnexp.run import trainers
 from fcnexp.run.ranks import divided

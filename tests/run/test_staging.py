@@ -9,7 +9,8 @@ import torch
 from commands import TINY, fcnexp
 from places import SHARED
 
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import ConfigError
 from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.run.run_folder import differences, finished

@@ -7,7 +7,8 @@ import torch
 from commands import fcnexp
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.config.identity import digest
 from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.run import trainers

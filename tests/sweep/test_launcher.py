@@ -206,11 +206,10 @@ def test_config_composed_from_files_read_once_is_the_same(tmp_path):
     from hydra._internal.utils import create_config_search_path
     from hydra.types import RunMode
 
-    from fcnexp import paths
-    from fcnexp.config.checks import offer_resolvers
+    from fcnexp.config.compose import conf_dir, offer_resolvers
 
     offer_resolvers()
-    path = create_config_search_path(str(paths.conf_dir()))
+    path = create_config_search_path(str(conf_dir()))
     once, anew = ConfigLoaderImpl(path), ConfigLoaderImpl(path)
     once.repository = launcher.FilesReadOnce(once.repository)
     jobs = [["seed=1"], ["seed=2", "model=fcn32s"], ["experiment=voc_fcn8s"], ["seed=3"]]

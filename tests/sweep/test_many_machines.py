@@ -5,7 +5,7 @@ from commands import TINY, fcnexp
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from fcnexp import paths
+from fcnexp.config.compose import conf_dir
 
 SLURM = ["-m", "hydra/launcher=slurm", "seed=0,1", "hydra.sweep.dir=out"]
 
@@ -30,7 +30,7 @@ def test_dry_run_checks_the_jobs_here(no_srun, tmp_path):
 
 
 def test_slurm_gets_a_process_and_a_gpu_for_each_device():
-    file = OmegaConf.load(paths.conf_dir() / "hydra/launcher/slurm.yaml")
+    file = OmegaConf.load(conf_dir() / "hydra/launcher/slurm.yaml")
     launcher = OmegaConf.create({"hydra": {"launcher": file}, "trainer": {"devices": 3}}).hydra
     assert launcher.launcher.tasks_per_node == launcher.launcher.gpus_per_node == 3
 

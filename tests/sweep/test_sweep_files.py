@@ -13,11 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fcnexp import build, paths
+from fcnexp import build
 from fcnexp.config import checks, identity
+from fcnexp.config.compose import conf_dir
 from fcnexp.reporting.paper import TABLE1, published
 
-HOME = paths.conf_dir().parent / "sweeps"
+HOME = conf_dir().parent / "sweeps"
 SCALES = ("full", "small")
 SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in test_bounds.py
 
@@ -25,7 +26,7 @@ SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in 
 def jobs(name: str, *typed: str) -> list[list[str]]:
     """Overrides of each job, as Hydra's sweeper makes them from the file and the command line."""
     checks.offer_resolvers()
-    with initialize_config_dir(str(paths.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"sweeps={name}", *typed], return_hydra_config=True)
     assert cfg.hydra.mode == RunMode.MULTIRUN
     params = [f"{key}={values}" for key, values in cfg.hydra.sweeper.params.items()]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.optim import parameter_groups
 

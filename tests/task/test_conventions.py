@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 
 # Class 1 is absent, 2 is predicted only, 3 is never found; 0 has 6 of 8 right, and IU 6 / 10.

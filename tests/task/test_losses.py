@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.task.losses import REDUCTIONS, PixelLoss
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.task.four_scores import mean_iu_of_present, scores_of
 from fcnexp.task.scores import SegmentationScores
 

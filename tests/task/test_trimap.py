@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.task.trimap import TrimapScores, boundary_distance
 
 

@@ -5,9 +5,9 @@ import yaml
 from commands import fcnexp
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from fcnexp import paths
+from fcnexp.config.compose import conf_dir
 
-FILES = sorted((paths.conf_dir().parent / "sweeps/wandb").glob("*.yaml"))
+FILES = sorted((conf_dir().parent / "sweeps/wandb").glob("*.yaml"))
 
 
 def typed(sweep: dict, last: bool) -> list[str]:

@@ -8,8 +8,8 @@ from commands import TINY, fcnexp
 from PIL import Image
 from wandb_file import runs_below
 
+from fcnexp import VOID
 from fcnexp.data.generated.shapes import CLASS_NAMES
-from fcnexp.labels import VOID
 
 
 def test_keys_are_these(run, result):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.tracking.panels import Panel, Panels, errors, of_one_size, shrunk
 
 

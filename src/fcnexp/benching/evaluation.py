@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Subset
 
+from fcnexp import VOID
 from fcnexp.benching import nets, plain_loop
 from fcnexp.benching.infer import BASES
 from fcnexp.benching.measure import interleaved
@@ -15,7 +16,6 @@ from fcnexp.benching.photographs import Photographs, photographs, write_list
 from fcnexp.benching.tables import Row, Table
 from fcnexp.benching.train_candidates import our_task
 from fcnexp.config.schema import BenchConfig
-from fcnexp.labels import VOID
 
 TURNS = 3  # among which the photographs are dealt out, so that there is more than one sample
 WARM_UP = 2  # photographs
@@ -78,7 +78,8 @@ def our_validation(
 ) -> Callable[[list[int]], float]:
     """Scores photographs by number, as `evaluate` does, and returns the mean IU."""
     from fcnexp import build
-    from fcnexp.config.checks import compose_run, fast_ways
+    from fcnexp.config.checks import fast_ways
+    from fcnexp.config.compose import compose_run
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.run import trainers
     from fcnexp.task.module import SegmentationTask

@@ -43,7 +43,7 @@ def base() -> str:
 def input_recipe() -> Any:
     """From bytes to the input of VGG16."""
     from fcnexp import build
-    from fcnexp.config.checks import compose_run
+    from fcnexp.config.compose import compose_run
 
     return build.part(compose_run(["experiment=voc_fcn8s", "init=scratch"]), "modality")
 

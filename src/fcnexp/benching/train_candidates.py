@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fcnexp import VOID
 from fcnexp.benching import nets, peer
 from fcnexp.benching.measure import now
 from fcnexp.benching.nets import Candidate
-from fcnexp.labels import VOID
 
 RATE, MOMENTUM, DECAY = 1e-14, 0.99, 5e-4  # of voc_fcn8s
 PHASES = ("forward", "backward", "optimiser")
@@ -96,7 +96,8 @@ def our_task(model: str, channels: int) -> Any:
 def task_of(overrides: Sequence[str]) -> Any:
     """The task that `train` would build with these overrides."""
     from fcnexp import build
-    from fcnexp.config.checks import check, compose_run
+    from fcnexp.config.checks import check
+    from fcnexp.config.compose import compose_run
 
     cfg = check(compose_run(list(overrides)))
     return build.build_task(cfg, build.part(cfg, "data"))

@@ -20,16 +20,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import paths
-from fcnexp.config.checks import (
-    compose_run,
-    did_you_mean,
-    key_paths,
-    offer_resolvers,
-    plain_message,
-)
+from fcnexp.config.compose import compose_run, conf_dir, offer_resolvers
 from fcnexp.config.secrets import refuse_secrets, withhold_secrets
 from fcnexp.config.trust import refuse_foreign_code
+from fcnexp.config.values import did_you_mean, key_paths, plain_message
 from fcnexp.errors import ConfigError, UserError
 from fcnexp.sweep.ledger import LOCK, is_held
 from fcnexp.system import os_errors
@@ -78,9 +72,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
                 remove_if_empty(folder, f"{settings.job.name}.log")
 
     try:
-        hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name=config_name)(
-            job
-        )()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
     except Exception as error:
         if str(error) in NO_TRIALS:
             error = ConfigError(
@@ -215,7 +207,7 @@ def explain(error: Exception, config_name: str) -> str:
     if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         if extra := EXTRAS.get(found[2]):
             return f"{found[1]}={found[2]}: not installed; pip install -e '.[{extra}]'"
-        homes = (paths.conf_dir(), paths.conf_dir().parent)  # the latter holds `sweeps`
+        homes = (conf_dir(), conf_dir().parent)  # the latter holds `sweeps`
         options = sorted(p.stem for home in homes for p in (home / found[1]).glob("*.yaml"))
         near = did_you_mean(found[2], options)
         return f"{found[1]}={found[2]}: no such option{near}; there are {', '.join(options)}"

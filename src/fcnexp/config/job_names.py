@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp.config import identity
-from fcnexp.config.checks import typed
 from fcnexp.config.schema import RunConfig
+from fcnexp.config.values import typed
 from fcnexp.errors import ConfigError
 
 JOB = "${fcnexp.job:}"  # as conf/train.yaml has it

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from fcnexp import paths
+from fcnexp.config.compose import conf_dir
 from fcnexp.errors import WeightsError
 
 GROUPS = ("modality", "backbone", "head", "model", "dense", "data")  # what checkpoints remember
@@ -40,7 +40,7 @@ def refuse_foreign_code(node: Any, source: str) -> None:
 @functools.cache
 def _parts() -> frozenset[str]:
     """Every `_target_` of ours in the groups that checkpoints remember."""
-    files = (file for group in GROUPS for file in (paths.conf_dir() / group).glob("*.yaml"))
+    files = (file for group in GROUPS for file in (conf_dir() / group).glob("*.yaml"))
     return frozenset(t for file in files for t in TARGET.findall(file.read_text(encoding="utf-8")))
 
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fcnexp import VOID
 from fcnexp.data.sample import Samples
-from fcnexp.labels import VOID
 
 RULES = ("inverse", "median")
 

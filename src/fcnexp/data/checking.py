@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fcnexp import VOID
 from fcnexp.data.sample import Samples
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 
 
 class Checked(NamedTuple):

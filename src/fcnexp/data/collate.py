@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from fcnexp import VOID
 from fcnexp.data.sample import Sample
-from fcnexp.labels import VOID
 
 
 class Batch(NamedTuple):

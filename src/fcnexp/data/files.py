@@ -8,10 +8,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from fcnexp import VOID
 from fcnexp.data.mat import UnlikeSbdError, field_of_struct
 from fcnexp.data.mat_tags import refuse_unsound
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 from fcnexp.system.os_errors import let_through
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from fcnexp import VOID
 from fcnexp.data.files import (
     SUFFIXES,
     check_label,
@@ -27,7 +28,6 @@ from fcnexp.data.palette import ClassesFile, indices_of_colours, read_classes
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 from fcnexp.system.os_errors import let_through
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.errors import DataError
-from fcnexp.labels import VOID
 from fcnexp.system.os_errors import let_through
 
 _WRITE = "write `classes: [background, road]`, in the order of the masks' indices"

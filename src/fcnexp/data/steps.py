@@ -8,8 +8,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as TF
 
+from fcnexp import VOID
 from fcnexp.data.sample import Sample
-from fcnexp.labels import VOID
 
 
 def joint(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.reporting.pictures import colour
 from fcnexp.system.atomic import whole
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from fcnexp import VOID
 from fcnexp.data.sample import Sample
-from fcnexp.labels import VOID
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
 from fcnexp.reporting.legend import GAP, WHITE, label_colours, legend
 from fcnexp.system.atomic import whole

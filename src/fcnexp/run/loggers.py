@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fcnexp.cli import entry
-from fcnexp.config.checks import to_plain
+from fcnexp.config.values import to_plain
 from fcnexp.system import this_process
 from fcnexp.system.atomic import write_atomically
 from fcnexp.tracking import panels, tables

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcnexp.config.checks import to_plain
 from fcnexp.config.identity import counted
+from fcnexp.config.values import to_plain
 from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
-from fcnexp.paths import LAST, PREVIOUS
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
 from fcnexp.sweep import ledger
 from fcnexp.system import this_process
+from fcnexp.system.checkpoint_store import LAST, PREVIOUS
 from fcnexp.system.os_errors import let_through
 
 

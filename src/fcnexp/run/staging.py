@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
-from fcnexp.paths import LAST
+from fcnexp.system.checkpoint_store import LAST
 
 
 class Stage(NamedTuple):

@@ -70,7 +70,7 @@ COMMANDS = {"status": status, "resume": resume, "clean": clean}
 
 def read_arguments(arguments: Sequence[str]) -> tuple[str, Path]:
     """The command and its folder. Raises ConfigError."""
-    from fcnexp.config.checks import did_you_mean
+    from fcnexp.config.values import did_you_mean
 
     if len(arguments) != 2:
         raise ConfigError(

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from fcnexp.config.checks import offer_resolvers
+from fcnexp.config.compose import offer_resolvers
 from fcnexp.config.secrets import withhold_secrets
 from fcnexp.sweep import launches
 

@@ -14,8 +14,8 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fcnexp import paths
 from fcnexp.config import job_names
+from fcnexp.config.compose import conf_dir
 from fcnexp.errors import ConfigError
 from fcnexp.sweep import data_preflight
 from fcnexp.sweep.gpus import hand_out
@@ -178,7 +178,7 @@ def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[
     for source in config.hydra.runtime.config_sources:
         if source.provider == "command-line":
             where += ["--config-dir", source.path]
-        elif source.provider == "main" and Path(source.path) != paths.conf_dir():
+        elif source.provider == "main" and Path(source.path) != conf_dir():
             where += ["--config-path", source.path]
     if config.hydra.job.config_name != "train":
         where += ["--config-name", config.hydra.job.config_name]

@@ -16,6 +16,9 @@ from fcnexp.system.atomic import write_atomically
 from fcnexp.system.os_errors import let_through
 
 SUMS = "SHA256SUMS"
+LAST = "last.ckpt"  # the weights as they were stored last, in a run's folder `checkpoints`
+PREVIOUS = "previous.ckpt"  # those before
+BEST = "best.ckpt"  # with keep_best=true: those of the highest mean IU
 
 
 class _Hashed:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 
 REDUCTIONS = ("mean", "sum", "image_means")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 
 SIDES = ("foreground", "background", "shape")  # what can be masked
 BACKGROUND = 0

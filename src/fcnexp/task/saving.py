@@ -10,8 +10,8 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
-from fcnexp.paths import BEST, LAST, PREVIOUS
 from fcnexp.system import checkpoint_store
+from fcnexp.system.checkpoint_store import BEST, LAST, PREVIOUS
 from fcnexp.task.stopping import Asked
 
 

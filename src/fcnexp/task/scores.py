@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.task.four_scores import scores_of
 
 

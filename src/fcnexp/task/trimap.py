@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torchmetrics import Metric
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 
 
 class TrimapScores(Metric):

@@ -8,7 +8,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from fcnexp.labels import VOID
+from fcnexp import VOID
 from fcnexp.reporting.pictures import as_picture
 from fcnexp.task.cost import logged_step
 

@@ -6,6 +6,7 @@ import scipy.io
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from fcnexp import VOID
 from fcnexp.data.generated import rooms
 from fcnexp.data.generated.furniture import (
     CEILING,
@@ -23,7 +24,6 @@ from fcnexp.data.generated.rooms import frame, write_rooms
 from fcnexp.data.hha import encode_hha
 from fcnexp.data.splits import Rooms
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.labels import VOID
 
 SIZE = (48, 64)
 ALL = ("rgb", "depth", "hha")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.generated import shapes
 from fcnexp.data.generated.shapes import CLASS_NAMES, scene, write_shapes
 from fcnexp.data.palette import voc_palette
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.labels import VOID
 
 SIDE = (64, 80)
 

@@ -6,7 +6,7 @@ from dense_nets import picture, randomise
 
 from fcnexp import build
 from fcnexp.build import network
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.nn.dense.padding import Spare
 from fcnexp.nn.dense.rarefaction import rarefy
 from fcnexp.nn.dense.upsampling import to_pixels

@@ -6,7 +6,7 @@ from dense_nets import Unpadded, picture, randomise, scorer
 
 from fcnexp import build
 from fcnexp.build import network
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import ConfigError
 from fcnexp.nn.dense.rarefaction import rarefy
 from fcnexp.nn.inspection.trace import trace

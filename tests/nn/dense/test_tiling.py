@@ -8,7 +8,7 @@ import torch
 from dense_nets import randomise
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.nn.dense.tiling import Tiling, tiling_of
 from fcnexp.nn.heads import LinearHead
 

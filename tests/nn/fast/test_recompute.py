@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fcnexp import build
-from fcnexp.config.checks import check, compose_run
+from fcnexp.config.checks import check
+from fcnexp.config.compose import compose_run
 from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.fast.switches import left_out, plain
 

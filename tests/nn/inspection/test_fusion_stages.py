@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.nn.inspection.fusion_stages import stages
 
 TINY = ("data=voc", "backbone=tiny", "backbone.widths=[4,4,6,6,8,8]")

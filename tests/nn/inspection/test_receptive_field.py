@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.nn.inspection.receptive_field import SHARE, reach_of, sights
 
 VGG = ["pool3", "pool4", "pool5", "fc7"]

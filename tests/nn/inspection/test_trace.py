@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.explaining.map_table import derive_crops
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inspection.trace import trace

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fcnexp import build
-from fcnexp.config.checks import compose_run
+from fcnexp.config.compose import compose_run
 from fcnexp.errors import WeightsError
 from fcnexp.nn.weights.checkpoints import parent_weights
 from fcnexp.nn.weights.init import scratch

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.generated import textures
 from fcnexp.data.generated.cache import written_once
 from fcnexp.data.generated.furniture import (
@@ -20,7 +21,6 @@ from fcnexp.data.generated.furniture import (
 )
 from fcnexp.data.generated.raycast import Skin, cast, intrinsics
 from fcnexp.errors import ConfigError
-from fcnexp.labels import VOID
 from fcnexp.system.this_process import cores
 
 VERSION = 1  # raise it with every change of the pixels, so that old folders are not reused

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
 
+from fcnexp import VOID
 from fcnexp.data.generated import textures
 from fcnexp.data.generated.cache import written_once
 from fcnexp.data.palette import save_indexed
 from fcnexp.errors import ConfigError
-from fcnexp.labels import VOID
 
 CLASS_NAMES: tuple[str, ...] = (
     "background",

@@ -1,0 +1,66 @@
+"""Composing a config from conf/, and the resolvers that conf/ uses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from fcnexp.config import job_names
+from fcnexp.system import this_process
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def conf_dir() -> Path:
+    """Folder of the config groups: inside an installed wheel, or beside `src` in a checkout."""
+    packed = PACKAGE / "conf"
+    return packed if packed.is_dir() else PACKAGE.parents[1] / "conf"
+
+
+def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
+    """The config that these overrides give, as on the command line. Raises Hydra's errors."""
+    GlobalHydra.instance().clear()
+    offer_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose(config_name, overrides=overrides, return_hydra_config=True)
+    with open_dict(cfg), read_write(cfg):
+        if cfg.get("paper") is not None:
+            OmegaConf.resolve(cfg.paper)  # it may name a choice, and those are told below `hydra`
+        del cfg["hydra"]
+    return cfg
+
+
+def offer_resolvers() -> None:
+    """Let configs ask for what they cannot hold.
+
+    fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
+    the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
+    fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
+    many jobs this machine can do at a time on one core each, at most 8.
+    """
+    home = str(conf_dir().parent)
+    resolvers: dict[str, Callable[..., Any]] = {
+        "home": lambda: home,
+        "choice": _choice,
+        "scaled": _scaled,
+        "sweep": job_names.sweep_name,
+        "job": job_names.job_name,
+        "cores": lambda: min(8, this_process.cores()),
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+
+
+def _choice(group: str, *, _root_: DictConfig) -> str | None:
+    hydra = _root_.get("hydra")
+    if hydra is None and HydraConfig.initialized():
+        hydra = HydraConfig.get()  # a job's own config does not have it
+    return None if hydra is None else str(hydra.runtime.choices.get(group))
+
+
+def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
+    return small if _root_.get("scale") == "small" else full
