@@ -43,7 +43,7 @@ def test_walls(path):
     here = str(path.relative_to(PACKAGE).with_suffix(""))
     if place in ("data", "nn", "task"):
         others = [f"fcnexp.{layer}" for layer in ("data", "nn", "task") if layer != place]
-        assert not uses(path, *others, "fcnexp.build", "fcnexp.config.checks", "fcnexp.reporting")
+        assert not uses(path, *others, "fcnexp.build", "fcnexp.config", "fcnexp.reporting")
     if uses(path, "hydra", "omegaconf"):
         assert place in (
             "config",

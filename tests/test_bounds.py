@@ -13,7 +13,7 @@ from fcnexp import VOID
 from fcnexp.bounds import PROTOCOLS, shrink_and_enlarge
 from fcnexp.data.files import read_ids
 from fcnexp.data.seg11valid import seg11valid
-from fcnexp.reporting.paper import UPPER_BOUNDS
+from fcnexp.papers.published import UPPER_BOUNDS
 from fcnexp.task.scores import SegmentationScores
 
 # On the 736 labels of seg11valid, percent; `bilinear` is the one that gives the paper's row.

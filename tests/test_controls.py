@@ -12,7 +12,7 @@ from fcnexp.config.checks import check
 from fcnexp.config.compose import compose_run
 from fcnexp.data.collate import Batch, collate
 from fcnexp.data.sample import Sample
-from fcnexp.reporting.paper import TABLE1
+from fcnexp.papers.published import TABLE1
 from fcnexp.task.module import SegmentationTask
 from fcnexp.train import class_weights
 

@@ -13,14 +13,13 @@ from commands import fcnexp
 from dense_nets import randomise
 from PIL import Image
 
-from fcnexp import build, predict
+from fcnexp import build, predict, restore
 from fcnexp.config.compose import compose_run
 from fcnexp.data.files import read_rgb
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import WAYS, taken
 from fcnexp.predicting import windows
 from fcnexp.predicting.memory import bytes_of_text
-from fcnexp.run import restore
 
 NET = ["model=fcn8s", "data=shapes"]
 SMALL = ["backbone=tiny", "backbone.widths=[2,2,3,3,4,4]"]

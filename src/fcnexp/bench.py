@@ -129,12 +129,12 @@ def choose_device(name: str) -> "torch.device":
 
 def main() -> None:
     """Entry point: a part may come as the first word."""
-    from fcnexp.cli import entry
+    from fcnexp.cli import entry, messages
 
     if len(sys.argv) > 1 and sys.argv[1] in PARTS:
         sys.argv[1] = f"part={sys.argv[1]}"
     elif len(sys.argv) > 1 and sys.argv[1].isalpha():
-        entry.fail(ConfigError(f"{sys.argv[1]}: the first word is one of {', '.join(PARTS)}"))
+        messages.fail(ConfigError(f"{sys.argv[1]}: the first word is one of {', '.join(PARTS)}"))
     entry.run(bench, "bench")
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
-from fcnexp.reporting.paper import UPPER_BOUNDS
+from fcnexp.papers.published import UPPER_BOUNDS
 
 if TYPE_CHECKING:  # torch, which --help need not wait for
     from torch import Tensor

@@ -81,12 +81,12 @@ def print_sections(sections: Mapping[str, Sequence["Drawn"]], title: str) -> Non
 
 def main() -> None:
     """Entry point: `preview` or `publish` comes as the first word."""
-    from fcnexp.cli import entry
+    from fcnexp.cli import entry, messages
 
     if len(sys.argv) > 1 and sys.argv[1] in TASKS:
         sys.argv[1] = f"task={sys.argv[1]}"
     elif len(sys.argv) > 1 and sys.argv[1].isalpha():
-        entry.fail(ConfigError(f"{sys.argv[1]}: the first word is {' or '.join(TASKS)}"))
+        messages.fail(ConfigError(f"{sys.argv[1]}: the first word is {' or '.join(TASKS)}"))
     entry.run(dashboard, "dashboard")
 
 

@@ -47,12 +47,12 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     # Slow to import: not for --help, nor for a mistake.
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from fcnexp import build
+    from fcnexp import build, restore
     from fcnexp.config.checks import fast_ways
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables, trimap
-    from fcnexp.run import restore, trainers
+    from fcnexp.run import trainers
     from fcnexp.run.determinism import deterministic
     from fcnexp.system import this_process
     from fcnexp.task.trimap import TrimapScores

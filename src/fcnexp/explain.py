@@ -52,7 +52,7 @@ def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
     from fcnexp.nn.fcn import SkipNet
     from fcnexp.nn.inspection.trace import trace
     from fcnexp.nn.weights.caffe_names import counts
-    from fcnexp.reporting.paper import TABLE1
+    from fcnexp.papers.published import TABLE1
 
     net, inputs = build.on_meta(cfg, build.outputs_of(build.part(cfg, "data")), size)
     maps = trace(net, inputs)
@@ -83,12 +83,11 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
 
 def explain_figure(cfg: DictConfig, folder: Path) -> None:
     """Draw one figure on a photograph, and print what is in it. Raises UserError."""
-    from fcnexp import build
+    from fcnexp import build, restore
     from fcnexp.data.files import read_rgb
     from fcnexp.explaining import figures
     from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.predict import make_folder
-    from fcnexp.run import restore
 
     figure = build.part(cfg, "figure")
     if cfg.image is None:
@@ -152,12 +151,12 @@ def refuse_other_fields(fields: Iterable[str], source: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp.cli import entry
+    from fcnexp.cli import entry, messages
 
     for argument in sys.argv[1:]:
         if argument.startswith("--figure"):
             name = argument.removeprefix("--figure").lstrip("=") or "|".join(FIGURES)
-            entry.fail(ConfigError(f"{argument}: without dashes, figure={name} image=PHOTO"))
+            messages.fail(ConfigError(f"{argument}: without dashes, figure={name} image=PHOTO"))
     entry.run(explain, "explain")
 
 

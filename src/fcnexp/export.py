@@ -20,10 +20,10 @@ def export(cfg: DictConfig, folder: Path) -> None:
     cfg = typed(cfg, ExportConfig)
     path = where_to(cfg, folder)
 
+    from fcnexp import restore  # slow to import, and mistakes should not wait for it
     from fcnexp.exporting import formats
     from fcnexp.exporting.stored import AsStored
     from fcnexp.nn.weights.checkpoints import read_checkpoint
-    from fcnexp.run import restore  # slow to import, and mistakes should not wait for it
 
     stored = read_checkpoint(cfg.checkpoint)
     net, recipe = restore.net_of(stored, cfg.checkpoint)

@@ -101,9 +101,9 @@ def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Label
     assert checkpoint is not None
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
+    from fcnexp import restore
     from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.predicting.windows import NetLabeller
-    from fcnexp.run import restore
 
     stored = read_checkpoint(checkpoint, mapped=True)
     net, recipe = restore.net_of(stored, checkpoint)

@@ -83,7 +83,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
 
 def main() -> None:
     """Entry point."""
-    from fcnexp.cli import entry
+    from fcnexp.cli import messages
 
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
@@ -92,7 +92,7 @@ def main() -> None:
         folders, options = read_arguments(sys.argv[1:])
         report(folders, options.get("output"), options.get("without"))
     except Exception as error:
-        entry.fail_or_raise(error, "report")
+        messages.fail_or_raise(error, "report")
 
 
 def _targets(output: Path) -> list[Path]:

@@ -51,5 +51,5 @@ def _build(facts: dict[str, Any], stored: dict[str, Any], path: str) -> tuple[Ne
         net, recipe = build_net(cfg, facts["outputs"])
     refuse_other_net(net, stored, path)
     if facts["recipe"] != recipe.facts():
-        raise WeightsError(f"{path}: damaged, its fcnexp.recipe is not of its fcnexp.config.checks")
+        raise WeightsError(f"{path}: damaged, its fcnexp.recipe is not of its fcnexp.config")
     return build_net(cfg, facts["outputs"])

@@ -22,7 +22,6 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp.cli import entry
     from fcnexp.config.checks import check, fast_ways
     from fcnexp.config.values import to_plain
     from fcnexp.reporting import run_header, tables
@@ -51,7 +50,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
     if len(trainings) > 1 and this_process.rank() == 0:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
-    told = entry.what_was_typed()
+    told = what_was_typed()
     run_header.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
     record: dict[str, Any] = {}
     for number, stage in enumerate(trainings, start=1):
@@ -169,7 +168,6 @@ def conclude(
 
     Of several processes the first does; the others return the scores alone.
     """
-    from fcnexp.cli import entry
     from fcnexp.reporting import pictures, result, tables
     from fcnexp.run import trainers
     from fcnexp.sweep import launches
@@ -195,7 +193,7 @@ def conclude(
         "best": trainers.callback(trainer, BestScore).state_dict(),
         **cost_facts(trainer),
         "command": shlex.join(launches.typed()),
-        **entry.what_was_typed(),
+        **what_was_typed(),
     }
     record = result.write_result(folder, task.matrix, task.class_names, facts)
     logs.log_result(record, task.matrix, trainer.global_step)

@@ -4,7 +4,7 @@ import torch
 
 from fcnexp.benching import nets
 from fcnexp.benching.fast_paths import TAKEN, left_out
-from fcnexp.benching.infer import passes
+from fcnexp.benching.nets import passes
 from fcnexp.benching.train_candidates import learners
 from fcnexp.nn.fast import packed, winograd
 from fcnexp.nn.fast.switches import WAYS, taken

@@ -20,6 +20,8 @@ from hypothesis.stateful import (
 from made_up_runs import write_run
 
 from fcnexp.reporting.records import JOB, RESULT
+from fcnexp.run import locks
+from fcnexp.run.locks import FolderError
 from fcnexp.sweep import job, ledger
 
 JOBS = 3
@@ -92,7 +94,7 @@ class Sweep(RuleBasedStateMachine):
     def begin(self, which: int) -> None:
         """A process takes the job, if none has it, and begins if it is not done."""
         self.steps["begin"] += 1
-        claim = ledger.claim(self.folder(which))
+        claim = locks.claim(self.folder(which))
         mine = claim.__enter__()
         assert mine == (which not in self.claims)
         if not mine or ledger.result_of(self.folder(which), f"d{which}") is not None:
@@ -176,7 +178,7 @@ class Sweep(RuleBasedStateMachine):
         if self.known[which].record != "whole":
             assert ledger.result_of(self.folder(which), "other") is None
             return
-        with pytest.raises(ledger.LedgerError, match=f"job{which}: holds another job"):
+        with pytest.raises(FolderError, match=f"job{which}: holds another job"):
             ledger.result_of(self.folder(which), "other")
 
     @invariant()
@@ -184,7 +186,7 @@ class Sweep(RuleBasedStateMachine):
         there = []
         for which, known in enumerate(self.known):
             folder, held = self.folder(which), which in self.claims
-            assert ledger.is_held(folder) == held
+            assert locks.is_held(folder) == held
             assert ledger.state_of(folder) == known.told(held)
             record = ledger.read(folder)
             assert (record is not None) == (known.record == "whole")

@@ -11,6 +11,7 @@ import torch
 from commands import fcnexp
 from made_up_jobs import calls, records, seeds, sweep
 
+from fcnexp.run import locks
 from fcnexp.sweep import job, launches, ledger
 
 FAULTY = {1: "bug", 2: "mistake", 3: "exit", 4: "memory", 5: "disk"}
@@ -99,7 +100,7 @@ def test_folder_of_another_job_is_not_taken_for_this_one(tmp_path):
 def test_job_that_runs_elsewhere_is_left_to_it(tmp_path):
     sweep("seed=0,1", folder=tmp_path, faults={1: "bug"})
     (folder,) = (tmp_path / "out").glob("*_seed1_*")
-    with ledger.claim(folder):
+    with locks.claim(folder):
         ledger.begin(folder, folder.name[-10:], 1, ["seed=1"])
         done = sweep("seed=0,1", folder=tmp_path)
     assert not seeds(tmp_path) and "skipped, it runs on" in done.stdout
@@ -109,7 +110,7 @@ def test_job_that_runs_elsewhere_is_left_to_it(tmp_path):
 def test_job_whose_process_was_killed_runs_again(tmp_path):
     sweep("seed=0", folder=tmp_path, faults={0: "bug"})
     (folder,) = (tmp_path / "out").glob("*_seed0_*")
-    with ledger.claim(folder):
+    with locks.claim(folder):
         ledger.begin(folder, folder.name[-10:], 0, ["seed=0"])
     assert ledger.state_of(folder) == "stale"
     assert sweep("seed=0", folder=tmp_path).returncode == 0 and seeds(tmp_path) == [0]

@@ -10,12 +10,14 @@ import threading
 import pytest
 from made_up_runs import write_run
 
+from fcnexp.run import locks
+from fcnexp.run.locks import FolderError
 from fcnexp.sweep import job, ledger
 
 
 def finished(folder, **changes):
     write_run(folder, **changes)
-    with ledger.claim(folder):
+    with locks.claim(folder):
         ledger.end(folder, ledger.begin(folder, "d1", 0, ["seed=0"]))
     return folder
 
@@ -23,8 +25,9 @@ def finished(folder, **changes):
 HOLD = """
 import os, sys, time
 from pathlib import Path
+from fcnexp.run import locks
 from fcnexp.sweep import job, ledger
-with ledger.claim(Path(sys.argv[1])) as mine:
+with locks.claim(Path(sys.argv[1])) as mine:
     if mine:
         ledger.begin(Path(sys.argv[1]), "d1", 0, ["seed=0"])
     if os.fork() == 0:  # as processes that read images do, which outlive a killed parent
@@ -50,8 +53,8 @@ def held(tmp_path):
 
 def test_job_of_a_living_process_is_not_given_away(held):
     folder, _ = held
-    assert ledger.is_held(folder) and ledger.state_of(folder) == "running"
-    with ledger.claim(folder) as mine:
+    assert locks.is_held(folder) and ledger.state_of(folder) == "running"
+    with locks.claim(folder) as mine:
         assert not mine
     assert not ledger.remove(folder) and folder.is_dir()
 
@@ -61,16 +64,16 @@ def test_job_of_a_killed_process_is_stale_though_a_child_of_it_lives(held):
     process.kill()
     process.wait()
     assert ledger.state_of(folder) == "stale"
-    with ledger.claim(folder) as mine:
-        assert mine and ledger.is_held(folder)
-    assert not ledger.is_held(folder)
+    with locks.claim(folder) as mine:
+        assert mine and locks.is_held(folder)
+    assert not locks.is_held(folder)
 
 
 def test_somebody_who_looks_does_not_keep_a_worker_away(tmp_path):
     locked, go = threading.Event(), threading.Event()
 
     def look():
-        with ledger.claim(tmp_path):
+        with locks.claim(tmp_path):
             locked.set()
             go.wait()
 
@@ -78,7 +81,7 @@ def test_somebody_who_looks_does_not_keep_a_worker_away(tmp_path):
     looking.start()
     locked.wait()
     threading.Timer(ledger.PATIENCE / 4, go.set).start()
-    with ledger.claim(tmp_path) as mine:
+    with locks.claim(tmp_path) as mine:
         assert mine
     looking.join()
 
@@ -114,15 +117,15 @@ def test_half_a_record_is_stale(tmp_path):
 
 def test_folder_of_another_job_is_refused(tmp_path):
     folder = finished(tmp_path / "job")
-    with pytest.raises(ledger.LedgerError, match=r"holds another job \(seed=0\); leave hydra"):
+    with pytest.raises(FolderError, match=r"holds another job \(seed=0\); leave hydra"):
         ledger.result_of(folder, "d2")
 
 
 def test_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(ledger.LedgerError, match="file/job: cannot be locked .* choose a folder"),
-        ledger.claim(tmp_path / "file/job"),
+        pytest.raises(FolderError, match="file/job: cannot be locked .* choose a folder"),
+        locks.claim(tmp_path / "file/job"),
     ):
         pass
 
@@ -141,7 +144,7 @@ def test_only_failed_and_stale_jobs_are_removed(tmp_path):
 
 def test_job_whose_process_has_only_been_started_is_not_removed(tmp_path):
     ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 0, []), {"type": "", "message": ""})
-    with ledger.claim(tmp_path, ledger.START) as mine:
+    with locks.claim(tmp_path, locks.START) as mine:
         assert mine and not ledger.remove(tmp_path)
     assert ledger.remove(tmp_path)
 

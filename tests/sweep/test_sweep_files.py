@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from fcnexp import build
 from fcnexp.config import checks, identity
 from fcnexp.config.compose import conf_dir
-from fcnexp.reporting.paper import TABLE1, published
+from fcnexp.papers.published import TABLE1, published
 
 HOME = conf_dir().parent / "sweeps"
 SCALES = ("full", "small")

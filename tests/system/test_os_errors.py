@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fcnexp.cli import entry
+from fcnexp.cli import messages
 from fcnexp.system import os_errors
 from fcnexp.system.os_errors import ANY, in_words, let_through
 
@@ -89,7 +89,7 @@ def test_of_two_files_the_one_that_is_written_is_named():
     ids=repr,
 )
 def test_what_may_be_a_bug_stays_one(error):
-    assert in_words(error, ANY) is None and entry.message_of(error, "train") is None
+    assert in_words(error, ANY) is None and messages.message_of(error, "train") is None
     let_through(error)
 
 
@@ -111,6 +111,6 @@ def test_fault_under_another_exception_is_found(tmp_path):
 def test_every_entry_point_says_what_to_type(tmp_path):
     error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x")
     for name, command in os_errors.COMMANDS.items():
-        told = entry.message_of(error, name, tmp_path)
+        told = messages.message_of(error, name, tmp_path)
         assert command.elsewhere in told and "; then give the same command again" in told
-        assert command.less in entry.message_of(MemoryError(), name, tmp_path)
+        assert command.less in messages.message_of(MemoryError(), name, tmp_path)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from fcnexp.benching import nets
-from fcnexp.benching.infer import passes, words
+from fcnexp.benching.infer import words
 from fcnexp.benching.measure import faster, now
+from fcnexp.benching.nets import passes
 from fcnexp.benching.tables import Row, Table
 from fcnexp.benching.train_candidates import learners
 from fcnexp.config.schema import BenchConfig

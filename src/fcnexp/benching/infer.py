@@ -1,6 +1,6 @@
 """Part `infer`: scores of an image, 500x500 and sizes as VOC has them, one at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fcnexp.benching import nets, work
 from fcnexp.benching.measure import difference, interleaved
-from fcnexp.benching.nets import Candidate
+from fcnexp.benching.nets import Candidate, passes
 from fcnexp.benching.peak import peak
 from fcnexp.benching.tables import Row, Table
 from fcnexp.config.schema import BenchConfig
@@ -68,19 +68,6 @@ def one_table(
         add_memory(asked, device, "infer", case.measured, sizes, rows)
     title = f"{model}, VGG16, {words(sizes)}: scoring, one image at a time"
     return Table(title, rows, BASES, notes=notes(flop, peaks, len(sizes)))
-
-
-def passes(one: Candidate, sizes: Sequence[Sequence[int]]) -> Callable[[], None]:
-    """What scores one image of each size, as its users would."""
-    device = next(one.net.parameters()).device
-    images = [one.place(nets.image(size, seed).to(device)) for seed, size in enumerate(sizes)]
-
-    def run() -> None:
-        with torch.inference_mode(), one.around():
-            for image in images:
-                one.score(image)
-
-    return run
 
 
 @torch.inference_mode()

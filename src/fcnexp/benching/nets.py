@@ -144,3 +144,16 @@ def image(size: Sequence[int], seed: int = 0) -> Tensor:
     coarse = torch.rand(1, 3, 6, 6, generator=generator)
     blobs = nn.functional.interpolate(coarse, tuple(size), mode="bicubic").clamp(0, 1)
     return (256 * blobs - 128) + 10 * torch.randn(1, 3, *size, generator=generator)
+
+
+def passes(one: Candidate, sizes: Sequence[Sequence[int]]) -> Callable[[], None]:
+    """A function that scores one image of each size, as a user of the candidate would."""
+    device = next(one.net.parameters()).device
+    images = [one.place(image(size, seed).to(device)) for seed, size in enumerate(sizes)]
+
+    def run() -> None:
+        with torch.inference_mode(), one.around():
+            for each in images:
+                one.score(each)
+
+    return run

@@ -53,8 +53,7 @@ def measure(
             for inputs in steps:
                 one.step(*inputs)
     else:
-        from fcnexp.benching.infer import passes
-        from fcnexp.benching.nets import build, candidate
+        from fcnexp.benching.nets import build, candidate, passes
 
         run = passes(candidate(name, build(name.partition(", ")[0], model, channels), place), sizes)
         for _ in range(PASSES):

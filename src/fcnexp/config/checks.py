@@ -12,7 +12,7 @@ from fcnexp.config.schema import RunConfig
 from fcnexp.config.values import did_you_mean, to_plain, typed
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
-from fcnexp.reporting.paper import published
+from fcnexp.papers.published import published
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4

@@ -64,3 +64,18 @@ def _choice(group: str, *, _root_: DictConfig) -> str | None:
 
 def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
     return small if _root_.get("scale") == "small" else full
+
+
+def what_was_typed() -> dict[str, Any]:
+    """What this run was told, for its record: by whatever way, and not what follows from it.
+
+    choices: option by group, null where there is none. typed: keys, of a sweep's jobs as well.
+    """
+    settings = HydraConfig.get()
+    choices = {
+        group: option
+        for group, option in sorted(settings.runtime.choices.items())
+        if "/" not in group and group not in ("sweeps", "recipe")
+    }
+    keys = [override.partition("=")[0].lstrip("+~") for override in settings.overrides.task]
+    return {"choices": choices, "typed": keys}

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fcnexp.reporting.paper import NetFacts
+from fcnexp.papers.published import NetFacts
 
 FULL = 130  # columns of a terminal on which all is shown
 FUSED = ("sum", "maximum")

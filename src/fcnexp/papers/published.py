@@ -12,7 +12,7 @@ from fcnexp.errors import ConfigError
 
 SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
 STATUSES = ("verified", "recalled")
-FILE = Path(__file__).with_name("paper.yaml")
+FILE = Path(__file__).with_name("published.yaml")
 
 
 class NetFacts(NamedTuple):
@@ -44,7 +44,7 @@ UPPER_BOUNDS = {128: 50.9, 64: 73.3, 32: 86.1, 16: 92.8, 8: 96.4, 4: 98.5}
 class Published(NamedTuple):
     """One published row.
 
-    table: its key in paper.yaml, None where a config gives the figures itself. scores: percent, by
+    table: its key in published.yaml, None if a config gives the figures itself. scores: percent, by
     our names, those that are printed; none in a row that the paper lacks, such as FCN-4s. status:
     `verified`, seen in a copy of the source (`read_in`), or `recalled`, from memory, with a
     `confidence`. data, split: on which data sets (last names of `_target_`) and which images of
@@ -70,7 +70,7 @@ class Published(NamedTuple):
 def published(node: Mapping[str, Any] | None) -> Published | None:
     """The figures that a config's `paper` names, or gives; None without one.
 
-    node: `{table, row}`, of paper.yaml, where case and punctuation do not matter (fcn32s_fixed is
+    node: `{table, row}`, of published.yaml, whatever their case and punctuation (fcn32s_fixed is
     FCN-32s-fixed), or a row of your own, `{source, row, miou, ...}` in
     percent, verified unless it has another `status`. Raises ConfigError.
     """
@@ -89,7 +89,7 @@ def published(node: Mapping[str, Any] | None) -> Published | None:
 
 
 def published_table(table: str) -> dict[str, Published]:
-    """All rows of a table of paper.yaml, by name, as the source orders them. Raises ConfigError."""
+    """All rows of a table of published.yaml, by name, in the source's order. Raises ConfigError."""
     tables = _tables()
     if table not in tables:
         raise ConfigError(f"paper.table={table}: there are {', '.join(tables)}")

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.paper import SCORES, Published, published
+from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting.records import Run
 from fcnexp.reporting.setting_diff import identity, what_tells_apart
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnexp.errors import ConfigError
-from fcnexp.reporting.paper import published
+from fcnexp.papers.published import published
 
 MOST_NODES = 100_000  # of a config; ours have some hundred. A few lines of YAML can name billions
 STATES = ("running", "done", "failed", "stopped")  # of a job

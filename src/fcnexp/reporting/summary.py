@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
+from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting import curves
 from fcnexp.reporting.comparison import Row, compare
 from fcnexp.reporting.confusion import read_confusion
 from fcnexp.reporting.costs import in_words
-from fcnexp.reporting.paper import SCORES, Published, published
 from fcnexp.reporting.records import Job, Run, read_runs
 from fcnexp.reporting.tables import NAMES, OTHERS, percent
 from fcnexp.reporting.targets import beside, not_ours, orders, why_not_comparable

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fcnexp.papers.published import SCORES
 from fcnexp.reporting.costs import COSTS, cost_cells
-from fcnexp.reporting.paper import SCORES
 from fcnexp.reporting.summary import (
     BESIDE,
     UNITS,

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fcnexp.reporting.paper import published
+from fcnexp.papers.published import published
 
 NAMES = {
     "pixel_acc": "pixel accuracy",

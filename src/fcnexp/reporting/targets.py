@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from fcnexp.papers.published import Published, comparable, published_table
 from fcnexp.reporting.comparison import Row
-from fcnexp.reporting.paper import Published, comparable, published_table
 
 TOLERANCE = 1.0  # points: how far independent replays of PAMI's nets lie from the release, at most
 GENERATED = ("Shapes", "Rooms")  # what makes scenes, of fcnexp.data.splits

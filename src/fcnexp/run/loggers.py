@@ -16,7 +16,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fcnexp.cli import entry
+from fcnexp.config.compose import what_was_typed
 from fcnexp.config.values import to_plain
 from fcnexp.system import this_process
 from fcnexp.system.atomic import write_atomically
@@ -125,7 +125,7 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
     if cfg.logger.wandb is None:
         yield Loggers(loggers, None, config)
         return
-    choices = entry.what_was_typed()["choices"] if HydraConfig.initialized() else {}
+    choices = what_was_typed()["choices"] if HydraConfig.initialized() else {}
     facts = facts_of(config, choices, folder, goes_on=goes_on)
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
         careful = [CarefulLogger(run)] if run is not None else []

@@ -15,7 +15,7 @@ from fcnexp.config.identity import counted
 from fcnexp.config.values import to_plain
 from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
-from fcnexp.sweep import ledger
+from fcnexp.run import locks
 from fcnexp.system import this_process
 from fcnexp.system.checkpoint_store import LAST, PREVIOUS
 from fcnexp.system.os_errors import let_through
@@ -32,12 +32,12 @@ class Stopped(NamedTuple):
 def held(folder: Path) -> Iterator[None]:
     """Keep others from working in a run's folder meanwhile. Raises ConfigError where one is at it.
 
-    Of the processes of a run the first holds it. Raises LedgerError where it cannot be locked.
+    Of the processes of a run the first holds it. Raises FolderError where it cannot be locked.
     """
     if this_process.rank():
         yield
         return
-    with ledger.claim(folder) as mine:  # as a sweep holds its jobs, which this may be one of
+    with locks.claim(folder) as mine:  # as a sweep holds its jobs, which this may be one of
         if not mine:
             raise ConfigError(
                 f"hydra.run.dir={folder}: another process is at work there; wait for it, or choose "

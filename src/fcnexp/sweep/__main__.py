@@ -88,7 +88,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[str, Path]:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp.cli import entry
+    from fcnexp.cli import messages
 
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
@@ -97,7 +97,7 @@ def main() -> None:
         name, folder = read_arguments(sys.argv[1:])
         code = COMMANDS[name](folder)
     except Exception as error:
-        entry.fail_or_raise(error, "sweep")
+        messages.fail_or_raise(error, "sweep")
     raise SystemExit(code)
 
 

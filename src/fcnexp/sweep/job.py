@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from fcnexp.cli import entry
 from fcnexp.errors import ConfigError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
+from fcnexp.run import locks
+from fcnexp.run.locks import FolderError
 from fcnexp.sweep import launches, ledger
 
 STOPPED = 143  # exit code of a training that SIGTERM has ended, behind a step
@@ -50,11 +51,11 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
     """Do a job unless it is done or another process is at it, and write down what came of it.
 
     What its task raises fails this job only, but for what ends the sweep: Ctrl-C and SIGTERM.
-    Raises LedgerError where the folder cannot be used.
+    Raises FolderError where the folder cannot be used.
     """
     ending = done_before(job)
     if ending is None:
-        with ledger.claim(job.folder) as mine:
+        with locks.claim(job.folder) as mine:
             ending = done_before(job)  # a moment ago
             if ending is None and not mine:
                 print(f"skipped, it runs {place_of(job.folder)}: {job}")
@@ -72,14 +73,14 @@ def is_done(job: Job) -> bool:
     """Whether there is nothing to do for a job; one whose folder is another's is not done."""
     try:
         return ledger.result_of(job.folder, job.digest) is not None
-    except ledger.LedgerError:
+    except FolderError:
         return False
 
 
 def done_before(job: Job) -> Ending | None:
     """The ending of a job that is done, which is printed; None where there is something to do.
 
-    Imports no torch. Raises LedgerError where the folder is another job's.
+    Imports no torch. Raises FolderError where the folder is another job's.
     """
     result = ledger.result_of(job.folder, job.digest)
     if result is None:
@@ -137,9 +138,9 @@ def bury(
 
     pid: of that process, where it is known: what it has written of its own failure stays. stopped:
     it was ended from outside before it could write. Returns why the job is not done, too. Raises
-    LedgerError, and OSError where nothing can be written.
+    FolderError, and OSError where nothing can be written.
     """
-    with ledger.claim(job.folder) as mine:
+    with locks.claim(job.folder) as mine:
         if not mine:
             return Ending("elsewhere"), None
         if (result := ledger.result_of(job.folder, job.digest)) is not None:
@@ -206,7 +207,9 @@ def describe(error: BaseException, folder: Path) -> Failure:
     kind, trace = type(error).__name__, None
     if is_stop(error):
         message = "stopped from outside; the same command goes on with it"
-    elif told := entry.message_of(error, "train", folder, "the same command goes on with this job"):
+    elif told := messages.message_of(
+        error, "train", folder, "the same command goes on with this job"
+    ):
         message = told
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"

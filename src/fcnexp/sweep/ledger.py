@@ -5,7 +5,6 @@ kernel frees that lock when the process ends, in whatever way, so a job that is 
 nobody holds its lock is stale.
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,24 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from fcnexp import __version__
-from fcnexp.errors import DataError, UserError
+from fcnexp.errors import DataError
 from fcnexp.reporting.record_checks import is_job, read_json
 from fcnexp.reporting.records import JOB, read_result
+from fcnexp.run.locks import START, FolderError, claim, is_held
 from fcnexp.system.atomic import write_atomically
 from fcnexp.system.os_errors import let_through
 
-LOCK = "job.lock"
-START = "start.lock"  # held by what has started a job's process, which may not hold the other yet
 STATES = ("done", "stopped", "failed", "stale", "running", "not started")
-# Seconds to try for a lock: `is_held` takes it for a moment, which is no reason to skip a job.
-PATIENCE, PAUSE = 0.2, 0.02
-
-
-class LedgerError(UserError):
-    """A sweep's folder cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +87,13 @@ def state_of(folder: Path) -> str:
 def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
     """The result of a job that is done, else None.
 
-    Raises LedgerError where the folder is that of a job with another digest.
+    Raises FolderError where the folder is that of a job with another digest.
     """
     record = read(folder)
     if record is None:
         return None
     if digest is not None and record.digest != digest:
-        raise LedgerError(
+        raise FolderError(
             f"{folder}: holds another job ({' '.join(record.overrides)}); leave "
             "hydra.sweep.subdir as it is, or choose another hydra.sweep.dir"
         )
@@ -113,40 +103,6 @@ def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
         return read_result(folder)
     except (FileNotFoundError, DataError):
         return None
-
-
-@contextlib.contextmanager
-def claim(folder: Path, name: str = LOCK) -> Iterator[bool]:
-    """Hold a job's lock of that name; gives False where another process has it.
-
-    Processes forked meanwhile do not hold it. Raises LedgerError where it cannot be locked.
-    """
-    lock = FileLock(folder / name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=PATIENCE, poll_interval=PAUSE)
-    except Timeout:
-        pass
-    except OSError as error:
-        raise LedgerError(
-            f"{folder}: cannot be locked ({error.strerror}); choose a folder that you may write "
-            "to, on a file system with locks"
-        ) from None
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()
-
-
-def is_held(folder: Path, name: str = LOCK) -> bool:
-    """Whether a process works on this job now; with START, whether one was started that may."""
-    if not (folder / name).exists():
-        return False
-    try:
-        with FileLock(folder / name, timeout=0):
-            return False
-    except OSError:  # Timeout is one; so is a folder of somebody else's, of which nothing is known
-        return True
 
 
 def begin(folder: Path, digest: str, number: int, overrides: Sequence[str]) -> Record:

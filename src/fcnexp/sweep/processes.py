@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from fcnexp.reporting.tables import percent
+from fcnexp.run import locks
+from fcnexp.run.locks import FolderError
 from fcnexp.sweep import ledger
 from fcnexp.sweep.job import (
     Ending,
@@ -68,7 +70,7 @@ class Processes:
         if ending is None:
             try:
                 ending = self._without_process(job) or self._on_a_gpu(job, command)
-            except (OSError, ledger.LedgerError) as error:  # a full disk, a file for a folder
+            except (OSError, FolderError) as error:  # a full disk, a file for a folder
                 self._say(line_of_end(job, describe(error, job.folder)), sys.stderr)
                 ending = Ending("failed")
         note(job, ending.outcome)
@@ -83,7 +85,7 @@ class Processes:
 
     def _without_process(self, job: Job) -> Ending | None:
         """What needs none: a job that runs elsewhere, or is not wanted any more."""
-        if ledger.is_held(job.folder):
+        if locks.is_held(job.folder):
             self._say(f"#{job.number} skipped, it runs {place_of(job.folder)}: {job}")
             return Ending("elsewhere")
         if self.stopping or (self.fail_fast and has_failed()):
@@ -92,7 +94,7 @@ class Processes:
 
     def _in_process(self, job: Job, command: list[str], gpu: str | None) -> Ending:
         job.folder.mkdir(parents=True, exist_ok=True)
-        starting = ledger.claim(job.folder, ledger.START)
+        starting = locks.claim(job.folder, locks.START)
         with (job.folder / OUTPUT).open("ab") as output, starting:
             with self.lock:
                 if self.stopping:

@@ -16,7 +16,7 @@ from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
 
 from fcnexp.errors import ConfigError, UserError
-from fcnexp.sweep import ledger
+from fcnexp.run import locks
 from fcnexp.sweep.job import Ending, Job, bury, describe, done_before, line_of_end, note
 from fcnexp.sweep.launcher import InProcessLauncher, job_return
 
@@ -140,5 +140,5 @@ def _wait(job: Job, queued: Any) -> Ending:
 def _let_it_save(job: Job) -> None:
     """Wait until the process of a lost job is gone."""
     end = time.monotonic() + GRACE
-    while ledger.is_held(job.folder) and time.monotonic() < end:
+    while locks.is_held(job.folder) and time.monotonic() < end:
         time.sleep(0.2)

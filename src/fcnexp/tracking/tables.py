@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fcnexp.reporting.paper import SCORES, comparable, published
+from fcnexp.papers.published import SCORES, comparable, published
 
 CLASSES, CONFUSION, PICTURE, PAPER = (
     *("val/classes", "val/confusion", "val/confusion_picture"),
