@@ -23,6 +23,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     Raises UserError on a user's mistake.
     """
     from fcnexp.config.checks import check, fast_ways
+    from fcnexp.config.compose import what_was_typed
     from fcnexp.config.values import to_plain
     from fcnexp.reporting import run_header, tables
     from fcnexp.run import ranks, run_folder, staging
@@ -168,6 +169,7 @@ def conclude(
 
     Of several processes the first does; the others return the scores alone.
     """
+    from fcnexp.config.compose import what_was_typed
     from fcnexp.reporting import pictures, result, tables
     from fcnexp.run import trainers
     from fcnexp.sweep import launches

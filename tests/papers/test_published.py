@@ -4,14 +4,7 @@ import pytest
 import yaml
 
 from fcnexp.errors import ConfigError
-from fcnexp.papers.published import (
-    SCORES,
-    _plain,
-    _tables,
-    comparable,
-    published,
-    published_table,
-)
+from fcnexp.papers.published import SCORES, _plain, _tables, comparable, published, published_table
 
 SEG11 = {"data": {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11valid"}}
 

@@ -12,12 +12,7 @@ from properties import holds
 
 from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
-from fcnexp.nn.inspection.arithmetic import (
-    PADDINGS,
-    Layer,
-    formula,
-    padding_of,
-)
+from fcnexp.nn.inspection.arithmetic import PADDINGS, Layer, formula, padding_of
 from fcnexp.nn.pooling import MaxPool
 
 SIDE = 500  # pixels along the axis: more than any of these chains sees

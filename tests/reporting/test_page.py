@@ -5,13 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from made_up_runs import (
-    write_confusion,
-    write_job,
-    write_metrics,
-    write_pictures,
-    write_run,
-)
+from made_up_runs import write_confusion, write_job, write_metrics, write_pictures, write_run
 
 from fcnexp.reporting.page import page
 from fcnexp.reporting.summary import read_summary

@@ -11,12 +11,7 @@ from torch import Tensor
 from fcnexp.data.files import check_label, read_label_png, read_lines
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.explaining import drawings
-from fcnexp.nn.inspection.class_map import (
-    LEAST,
-    class_map,
-    load_classifier,
-    whole_image,
-)
+from fcnexp.nn.inspection.class_map import LEAST, class_map, load_classifier, whole_image
 from fcnexp.nn.inspection.fusion_stages import stages
 from fcnexp.nn.inspection.receptive_field import SHARE, sights
 from fcnexp.nn.streams import Network

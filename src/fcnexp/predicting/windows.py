@@ -13,12 +13,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from fcnexp.errors import ConfigError
-from fcnexp.nn.dense.tiling import (
-    Piece,
-    Tiling,
-    on_meta,
-    tiling_of,
-)
+from fcnexp.nn.dense.tiling import Piece, Tiling, on_meta, tiling_of
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.inspection.memory_estimate import footprint

@@ -8,12 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.record_checks import (
-    is_job,
-    is_result,
-    read_json,
-    trouble_of_config,
-)
+from fcnexp.reporting.record_checks import is_job, is_result, read_json, trouble_of_config
 from fcnexp.system.os_errors import let_through
 
 RESULT = "result.json"

@@ -14,12 +14,7 @@ from fcnexp.reporting.confusion import CONFUSION
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.system.atomic import whole, write_atomically
 from fcnexp.task.conventions import CONVENTIONS, by_convention
-from fcnexp.task.four_scores import (
-    class_accuracy,
-    class_iu,
-    mean_iu_of_present,
-    scores_of,
-)
+from fcnexp.task.four_scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
 
 
 def write_config(folder: Path, text: str) -> None:

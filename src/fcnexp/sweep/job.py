@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
+from fcnexp.cli.messages import message_of
 from fcnexp.errors import ConfigError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
@@ -207,9 +208,7 @@ def describe(error: BaseException, folder: Path) -> Failure:
     kind, trace = type(error).__name__, None
     if is_stop(error):
         message = "stopped from outside; the same command goes on with it"
-    elif told := messages.message_of(
-        error, "train", folder, "the same command goes on with this job"
-    ):
+    elif told := message_of(error, "train", folder, "the same command goes on with this job"):
         message = told
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"

@@ -1,14 +1,7 @@
 import numpy as np
 import pytest
 
-from fcnexp.data.generated.raycast import (
-    Ball,
-    Box,
-    Camera,
-    Hollow,
-    cast,
-    intrinsics,
-)
+from fcnexp.data.generated.raycast import Ball, Box, Camera, Hollow, cast, intrinsics
 
 AHEAD = np.array([[0.0], [1.0], [0.0]])
 

@@ -12,13 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from fcnexp.data.generated import textures
-from fcnexp.data.generated.raycast import (
-    Ball,
-    Body,
-    Box,
-    Camera,
-    Hollow,
-)
+from fcnexp.data.generated.raycast import Ball, Body, Box, Camera, Hollow
 
 FLOOR, WALL, CEILING, RUG, PICTURE, DOOR, TABLE, CRATE, CABINET, BALL = range(10)
 CLASS_NAMES: tuple[str, ...] = (

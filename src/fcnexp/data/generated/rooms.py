@@ -13,12 +13,7 @@ from PIL import Image
 from fcnexp import VOID
 from fcnexp.data.generated import textures
 from fcnexp.data.generated.cache import written_once
-from fcnexp.data.generated.furniture import (
-    Coat,
-    Room,
-    Sheet,
-    draw_room,
-)
+from fcnexp.data.generated.furniture import Coat, Room, Sheet, draw_room
 from fcnexp.data.generated.raycast import Skin, cast, intrinsics
 from fcnexp.errors import ConfigError
 from fcnexp.system.this_process import cores

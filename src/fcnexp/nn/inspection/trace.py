@@ -17,12 +17,7 @@ from fcnexp.nn.fast.switches import WAYS, plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.inspection.feature_map import Map, Window
-from fcnexp.nn.inspection.function_tracer import (
-    Step,
-    Watch,
-    same,
-    shape,
-)
+from fcnexp.nn.inspection.function_tracer import Step, Watch, same, shape
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.pooling import MaxPool, Unpool
 from fcnexp.nn.streams import LateFusion, Network

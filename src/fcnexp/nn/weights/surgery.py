@@ -8,13 +8,7 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.layers import widen
-from fcnexp.nn.weights.caffe_names import (
-    SUFFIX,
-    Constant,
-    blobs,
-    constants,
-    first_layers,
-)
+from fcnexp.nn.weights.caffe_names import SUFFIX, Constant, blobs, constants, first_layers
 
 
 @dataclass
