@@ -101,7 +101,7 @@ def test_scale_is_drawn(tmp_path, cache, without_peer):
         (["part=[]"], "part=[]: name one or more of infer"),
         (["infer", "nets=[fcn4s]"], "nets=['fcn4s']: allowed are fcn8s, fcn16s, fcn32s"),
         (["infer", "device=tpu"], "device=tpu: allowed are auto, cpu, cuda"),
-        (["infer", "rounds=0"], "rounds=0: it counts from 1"),
+        (["infer", "rounds=0"], "rounds=0: must be 1 or more"),
         (["infer", "size=[5]"], "size=[5]: height and width in pixels, say [500,500]"),
         (["infer", "sizes=[]"], "sizes=[]: name at least one"),
         (["infer", "round=3"], "round: no such key (did you mean rounds?)"),

@@ -120,7 +120,7 @@ MISTAKES = {
     f"{LAST} trimap=[3,2]": "trimap=[3, 2]: widths in pixels, 1 or more, each above the one before",
     f"{LAST} trimap=[0]": "trimap=[0]: widths in pixels",
     f"{LAST} trimap=[]": "trimap=[]: widths in pixels",
-    f"{LAST} workers=-1": "workers=-1: it counts from 0",
+    f"{LAST} workers=-1": "workers=-1: must be 0 or more",
     f"{LAST} trimap=7": "trimap: a list, in brackets, say trimap=[1,2]",
     f"{LAST} hydra.run.dir=out": "there already (result.json); choose another folder, or remove",
 }

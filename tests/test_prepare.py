@@ -142,7 +142,7 @@ def test_hha_leaves_out_what_the_raw_depth_misses(tmp_path):
         (["hha", "depth=x", "intrinsics=[1,2,3,4]"], "depth=x: no PNG files there"),
         (["data=voc", "data.root=x", "archive=none.tar"], "archive=none.tar: cannot be read"),
         (["task=fly"], "task=fly: allowed are get, check, hha"),
-        (["workers=-1"], "workers=-1: it counts from 0"),
+        (["workers=-1"], "workers=-1: must be 0 or more"),
     ],
 )
 def test_mistake_gives_one_line(tmp_path, arguments, message):

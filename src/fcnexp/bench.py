@@ -88,7 +88,7 @@ def check(asked: "BenchConfig") -> list[str]:
     counts |= {"steps": asked.steps, "threads": 1 if asked.threads is None else asked.threads}
     for key, value in counts.items():
         if value < 1:
-            raise ConfigError(f"{key}={value}: it counts from 1")
+            raise ConfigError(f"{key}={value}: must be 1 or more")
     for key in ("nets", "sizes", "sides", "batches", "workers"):
         if not getattr(asked, key):
             raise ConfigError(f"{key}=[]: name at least one")

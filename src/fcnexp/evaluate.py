@@ -18,7 +18,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import check_targets, fast_ways
+    from fcnexp.config.checks import check_targets, check_trainer, fast_ways
     from fcnexp.config.schema import EvaluateConfig
     from fcnexp.config.values import to_plain, typed
     from fcnexp.run import ranks, run_folder
@@ -31,7 +31,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     widths = check_widths(cfg.trimap)
     for key in ("workers", "pictures"):
         if cfg[key] < 0:
-            raise ConfigError(f"{key}={cfg[key]}: it counts from 0")
+            raise ConfigError(f"{key}={cfg[key]}: must be 0 or more")
+    check_trainer(cfg.trainer)
     with fast_ways(cfg):
         pass  # it refuses what it does not know
     ranks.attend()

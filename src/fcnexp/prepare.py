@@ -36,7 +36,7 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
     if cfg.task not in TASKS:
         raise ConfigError(f"task={cfg.task}: allowed are {', '.join(TASKS)}")
     if cfg.workers < 0:
-        raise ConfigError(f"workers={cfg.workers}: it counts from 0")
+        raise ConfigError(f"workers={cfg.workers}: must be 0 or more")
     {"get": get, "check": check, "hha": encode_folder}[cfg.task](cfg, folder)
 
 

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from fcnexp.build import build_net
 from fcnexp.config.checks import check_targets
+from fcnexp.config.moved_parts import renamed
 from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.inputs import InputRecipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # Lightning
 def net_of(stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
     """The net of a checkpoint, in eval mode, and its input recipe. Raises WeightsError."""
     facts = stored["fcnexp"]
+    facts["config"] = renamed(facts["config"])
     refuse_foreign_code(facts["config"], path)
     try:
         check_targets(facts["config"])

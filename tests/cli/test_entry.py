@@ -155,7 +155,7 @@ MISTAKES = {
     "missing folder": (["data=voc", "data.root=nowhere"], "data.root=nowhere: no such folder"),
     "misspelt experiment": (["experiment=fcn"], "experiment=fcn: no such option"),
     "null group": (["modality=null"], "a group cannot be null"),
-    "number below": (["regime.steps=-1"], "regime.steps=-1: it counts from 0"),
+    "number below": (["regime.steps=-1"], "regime.steps=-1: must be 0 or more"),
     "key of another option": (["head.channels=5"], "head.channels: no such key"),
     "order of skips": (["model.skips=[8]"], "model: skips=[8]: each fusion doubles the map"),
     "missing value": (["init=caffemodel"], "init.path: required, and not given"),

@@ -30,7 +30,7 @@ MISTAKES = {
     ("train", "model=typo"): "model=typo: no such option; there are ",
     ("train", "regime.lrr=1"): "regime.lrr: no such key (did you mean regime.lr?)",
     ("train", "seed=x"): "seed: Value 'x'",
-    ("train", "workers=-1"): "workers=-1: it counts from 0",
+    ("train", "workers=-1"): "workers=-1: must be 0 or more",
     ("train", "regime.lr=5"): "regime.lr=5: a rate",
     ("train", "regime.loss.keep=2"): "regime.loss.keep=2",
     ("train", "regime.multipliers.bias=3"): "regime.multipliers.bias=3: a pair",

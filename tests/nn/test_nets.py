@@ -6,8 +6,7 @@ import torch
 
 from fcnexp.build import network
 from fcnexp.errors import ConfigError
-from fcnexp.nn.bilinear import bilinear_kernel
-from fcnexp.nn.dense.upsampling import Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling, bilinear_kernel
 from fcnexp.nn.geometry import IMAGE, Grid
 
 BACKBONES = ("tiny", "alexnet", "googlenet", "resnet18", "vgg16")

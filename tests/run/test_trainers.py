@@ -32,8 +32,8 @@ def test_short_precisions_mean_the_long_ones(given, precision):
     ("override", "message"),
     [
         ("trainer.precision=fp8", "precision=fp8: allowed are auto, 32-true, .*, bf16 for bf16-m"),
-        ("trainer.devices=0", "trainer.devices=0: it counts from 1"),
-        ("trainer.threads=0", "trainer.threads=0: it counts from 1"),
+        ("trainer.devices=0", "trainer.devices=0: must be 1 or more"),
+        ("trainer.threads=0", "trainer.threads=0: must be 1 or more"),
         ("trainer.compile=fast", "trainer.compile=fast: allowed are false, true, and reduce-ove"),
         ("trainer.compile=reduce-overhead", "CUDA graphs want a GPU"),
     ],

@@ -18,6 +18,21 @@ KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
 MOST = 1.0  # of any rate
 MOST_SEED = 2**32 - 1
+ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")  # no float16: a loss summed over pixels overflows it
+SHORT = {"bf16": "bf16-mixed", "32": "32-true"}
+GRAPHS = "reduce-overhead"  # torch.compile's mode that records a step's kernels in a CUDA graph
+COMPILE = (False, True, GRAPHS)
+# What our own parts allow, by node, class and key. They check it themselves, but only after torch
+# is imported.
+ALLOWED = {
+    ("regime.loss", "PixelLoss", "reduction"): ("mean", "sum", "image_means"),
+    ("model", "SkipNet", "fusion"): ("sum", "max"),
+    ("model", "SkipNet", "trained"): ("all", "scores"),
+    ("dense", "Deconvolution", "learned"): ("none", "skips", "all"),
+    ("dense", "Deconvolution", "edges"): (None, "zeros", "repeat"),
+}
+SAMPLINGS = ("shuffle", "with_replacement")  # as in fcnexp.data.datamodule
 BALANCES = ("inverse", "median")  # as in fcnexp.data.balance
 SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 
@@ -37,16 +52,26 @@ def fast_ways(cfg: DictConfig) -> Iterator[None]:
 def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     """The config with its values typed as the schema says, after all checks that need no data.
 
-    Raises ConfigError naming the key, what it holds, and what is allowed.
+    Raises ConfigError naming the key, its value, and what is allowed.
+    """
+    cfg = check_values(cfg, schema)
+    check_targets(to_plain(cfg))
+    return cfg
+
+
+def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
+    """The config with its values typed as the schema says, after all checks that need no torch.
+
+    Raises ConfigError naming the key, its value, and what is allowed.
     """
     cfg = typed(cfg, schema)
-    plain = to_plain(cfg)
+    to_plain(cfg)  # every required key has a value
     counts = {f"regime.{key}": 1 for key in ("score_every", "batch_size", "accumulate")}
     others = {"regime.steps": 0, "workers": 0, "pictures": 0, "seed": 0}
     for key, least in (counts | others).items():
         value = OmegaConf.select(cfg, key)
         if value < least:
-            raise ConfigError(f"{key}={value}: it counts from {least}")
+            raise ConfigError(f"{key}={value}: must be {least} or more")
     if cfg.seed > MOST_SEED:
         raise ConfigError(f"seed={cfg.seed}: at most {MOST_SEED}, which NumPy takes")
     if cfg.resume != "auto" and not isinstance(cfg.resume, bool):
@@ -54,6 +79,8 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_multipliers(cfg.regime.multipliers)
     check_rate(cfg.regime)
     check_loss(cfg.regime.loss)
+    check_words(cfg)
+    check_trainer(cfg.trainer)
     with fast_ways(cfg):
         pass  # it refuses what it does not know
     published(cfg.paper and to_plain(cfg.paper))
@@ -62,8 +89,35 @@ def check(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
             raise ConfigError(
                 f"masking.{when}={side}: allowed are {', '.join(SIDES)}, or null for nothing"
             )
-    check_targets(plain)  # last, since it imports the parts, and torch with them: seconds
     return cfg
+
+
+def check_words(cfg: DictConfig) -> None:
+    """Raise ConfigError if a key of one of our parts holds a word that the part does not know."""
+    refuse_unknown("regime.sampling", cfg.regime.sampling, SAMPLINGS)
+    for (name, part, key), allowed in ALLOWED.items():
+        node = OmegaConf.select(cfg, name)
+        if key in node and str(node.get("_target_", "")).endswith(f".{part}"):
+            refuse_unknown(f"{name}.{key}", node[key], allowed)
+
+
+def check_trainer(choice: Any) -> None:
+    """Raise ConfigError if `trainer` holds a value that no machine knows."""
+    precision = SHORT.get(choice.precision, choice.precision)
+    refuse_unknown("trainer.accelerator", choice.accelerator, ACCELERATORS)
+    refuse_unknown("trainer.precision", precision, PRECISIONS, ", bf16 for bf16-mixed")
+    for key in ("devices", "threads"):
+        if choice[key] is not None and choice[key] < 1:
+            raise ConfigError(f"trainer.{key}={choice[key]}: must be 1 or more")
+    refuse_unknown("trainer.compile", choice.compile, COMPILE, f"; {GRAPHS} needs a GPU")
+
+
+def refuse_unknown(key: str, value: Any, allowed: Sequence[Any], also: str = "") -> None:
+    """Raise ConfigError if a value is none of those allowed, naming the nearest."""
+    if value not in allowed:
+        words = ["null" if word is None else str(word).lower() for word in allowed]
+        near = did_you_mean(str(value), words)
+        raise ConfigError(f"{key}={value}: allowed are {', '.join(words)}{also}{near}")
 
 
 def check_multipliers(multipliers: Any) -> None:

@@ -4,11 +4,12 @@ A run is known by these wherever it matters: whether a sweep has done a job befo
 may be continued, which runs of a comparison are the same row.
 """
 
-import copy
 import hashlib
 import json
 from pathlib import PurePath
 from typing import Any
+
+from fcnexp.config.moved_parts import FIRST, renamed
 
 # What changes no number: how a run is watched, what its figures are compared with, where downloaded
 # weights are kept. `scale` is the name of a bundle of settings, and these count themselves. Folders
@@ -45,7 +46,7 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
 
     Of a folder with data the last name stays: VOC2011 and VOC2012 have lists of the same names.
     """
-    kept = copy.deepcopy(config)
+    kept: dict[str, Any] = renamed(config, FIRST)
     data = kept.get("data")
     if isinstance(data, dict) and data.get("_target_") != OWN_FOLDER:
         for root in ROOTS:

@@ -41,7 +41,7 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
     steps, depth = cfg.init.steps, len(cfg.model.skips)
     factors = _factors(cfg.init.lr, depth)
     if steps is not None and (not isinstance(steps, int) or steps < 1):
-        raise ConfigError(f"init.steps={steps}: it counts from 1; null for as many as the last has")
+        raise ConfigError(f"init.steps={steps}: must be 1 or more; null takes the last stage's")
     found: list[Stage] = []
     for skips in range(depth + 1):
         stage = copy.deepcopy(cfg)

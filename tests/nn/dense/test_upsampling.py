@@ -8,8 +8,8 @@ from dense_nets import picture, randomise
 from fcnexp.build import network
 from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.backbones.base import Tap
-from fcnexp.nn.bilinear import bilinear_kernel
-from fcnexp.nn.dense.upsampling import Interpolation, Upsampling
+from fcnexp.nn.dense.interpolation import Interpolation
+from fcnexp.nn.dense.upsampling import Upsampling, bilinear_kernel
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE, Grid

@@ -1,4 +1,4 @@
-"""From coarse scores to one score per pixel: bilinear upsampling, lined up by geometry."""
+"""Bilinear upsampling of coarse scores by a transposed convolution, aligned by geometry."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,13 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcnexp.errors import ConfigError
-from fcnexp.nn.bilinear import bilinear_kernel, diagonal, linear_shares
 from fcnexp.nn.fast.switches import taken
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
 EDGES = ("zeros", "repeat")
-LEARNED = ("none", "skips", "all")
 
 
 class Scorer(Protocol):
@@ -138,109 +135,10 @@ Net = TypeVar("Net", bound=nn.Module)
 MakeUpsampling = Callable[[int, Grid, int, Grid], Upsampling]  # classes, coarse, factor, target
 
 
-class Deconvolution(nn.Module):
-    """Upsampling of coarse scores to the image in one step, cropped to it.
-
-    The crop is derived from where the scorer's cells lie: 19 pixels for FCN-32s, 27 for FCN-16s,
-    31 for FCN-8s, 18 for AlexNet.
-    learned: which interpolations are trained; of `none`, `skips` and `all` this is the last one.
-    """
-
-    def __init__(self, num_classes: int, scorer: Scorer, *, edges: str, learned: str) -> None:
-        super().__init__()
-        if learned not in LEARNED:
-            raise ValueError(f"learned={learned}: allowed are {', '.join(LEARNED)}")
-        self.upsampling = to_pixels(num_classes, scorer, edges=edges, learned=learned == "all")
-
-    def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of an image (N, C, H, W)."""
-        return self.upsampling(scorer(image), (0, 0), (image.shape[-2], image.shape[-1]))
-
-
 def to_pixels(num_classes: int, scorer: Scorer, *, edges: str, learned: bool) -> Upsampling:
     """Upsampling from a scorer's cells to the image's pixels."""
     grid = scorer.grid
     return Upsampling(num_classes, grid, int(grid.step), IMAGE, edges=edges, learned=learned)
-
-
-class Interpolation(nn.Module):
-    """Scores of each pixel by linear interpolation between the nearest cells along each axis.
-
-    grid: where the cells lie, anywhere. Beyond the outermost ones their scores are repeated.
-    """
-
-    def __init__(self, grid: Grid) -> None:
-        super().__init__()
-        self.grid = grid
-
-    def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Scores of pixels (N, K, *size) of those of cells (N, K, h, w)."""
-        with full_precision(scores):
-            scores = scores if scores.dtype == torch.float64 else scores.float()
-            rows = self._shares(size[0], scores.shape[-2], scores)
-            columns = self._shares(size[1], scores.shape[-1], scores)
-            return rows @ (scores @ columns.T)
-
-    def _shares(self, pixels: int, cells: int, like: Tensor) -> Tensor:
-        """Share of each cell in each pixel along one axis, (pixels, cells)."""
-        places = torch.arange(pixels, device=like.device, dtype=like.dtype)
-        return linear_shares(
-            ((places - self.grid.origin) / self.grid.step).clamp(0, cells - 1), cells
-        )
-
-
-class Bilinear(nn.Module):
-    """Bilinear interpolation of coarse scores, straight from where their cells lie.
-
-    It computes what a fixed transposed convolution does, for cells at any place.
-    """
-
-    def __init__(self, num_classes: int, scorer: Scorer) -> None:
-        super().__init__()
-        self.interpolation = Interpolation(scorer.grid)
-
-    def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of an image (N, C, H, W)."""
-        return self.interpolation(scorer(image), (image.shape[-2], image.shape[-1]))
-
-
-class LearnedDeconvolution(nn.Module):
-    """Upsampling by one transposed convolution that is trained, dense over classes, with bias.
-
-    It starts bilinear on the diagonal over classes. kernel, pad: the D2L exercise's 64 and 16,
-    for which the output begins at the image's first pixel by position in the array; by where the
-    cells lie it is half a cell (15.5 pixels) early, which training has to make up for.
-    Source: D2L, chapter "Fully Convolutional Networks" (PAPER.yaml, d2l_fcn_resnet18).
-    """
-
-    def __init__(self, num_classes: int, scorer: Scorer, *, kernel: int, pad: int) -> None:
-        super().__init__()
-        stride = int(scorer.grid.step)
-        if kernel - stride != 2 * pad:
-            fitting = 2 * stride - stride % 2
-            raise ValueError(
-                f"kernel={kernel}, pad={pad}: at stride {stride} the output is a whole multiple of "
-                f"the map where kernel - 2 * pad = {stride}; say kernel={fitting} "
-                f"pad={(fitting - stride) // 2}"
-            )
-        self.upscore = nn.ConvTranspose2d(num_classes, num_classes, kernel, stride, pad)
-        with torch.no_grad():
-            self.upscore.weight.copy_(diagonal(bilinear_kernel(kernel), num_classes))
-            assert self.upscore.bias is not None
-            self.upscore.bias.zero_()
-
-    def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of an image (N, C, H, W)."""
-        height, width = image.shape[-2:]
-        scores = scorer(image)
-        with full_precision(scores):
-            dense = self.upscore(scores if scores.dtype == torch.float64 else scores.float())
-        if dense.shape[-2] < height or dense.shape[-1] < width:
-            raise ConfigError(
-                f"dense=deconv_d2l gives {tuple(dense.shape[-2:])} pixels for an image of "
-                f"{(height, width)}: it is for backbones that pad each layer, such as resnet18"
-            )
-        return dense[..., :height, :width]
 
 
 def full_precision(scores: Tensor) -> AbstractContextManager:
@@ -257,3 +155,26 @@ def channels_last(net: Net) -> Net:
             kernel: Tensor = module.kernel
             module.kernel = kernel.flatten().view(kernel.shape)  # type: ignore[assignment]  # a buffer
     return net
+
+
+def bilinear_kernel(size: int) -> Tensor:
+    """Bilinear interpolation as a transposed convolution's kernel, (size, size), peak 1.
+
+    Source: sec. 3.3; the reference release's `surgery.py` fills the same values.
+    """
+    factor = (size + 1) // 2
+    ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / factor
+    return torch.outer(ramp, ramp)
+
+
+def diagonal(kernel: Tensor, num_classes: int) -> Tensor:
+    """A kernel (k, k) that each class has for itself, dense over classes: (K, K, k, k)."""
+    dense = torch.zeros(num_classes, num_classes, *kernel.shape)
+    dense[range(num_classes), range(num_classes)] = kernel
+    return dense
+
+
+def linear_shares(places: Tensor, cells: int) -> Tensor:
+    """Shares of cells 0, 1 ... in what lies at these places between them, (places, cells)."""
+    cell = torch.arange(cells, device=places.device, dtype=places.dtype)
+    return (1 - (places[:, None] - cell).abs()).clamp(min=0)

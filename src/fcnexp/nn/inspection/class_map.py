@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
-from fcnexp.nn.dense.upsampling import Interpolation
+from fcnexp.nn.dense.interpolation import Interpolation
 from fcnexp.nn.geometry import Grid
 from fcnexp.nn.inputs import Colour
 from fcnexp.nn.weights.caffe import read_caffemodel

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fcnexp.nn.dense.upsampling import Interpolation
+from fcnexp.nn.dense.interpolation import Interpolation
 from fcnexp.nn.fcn import SkipNet, pool_name
 from fcnexp.nn.geometry import Grid
 from fcnexp.nn.streams import LateFusion, Network, stack

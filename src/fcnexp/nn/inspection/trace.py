@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from fcnexp.nn.deconvnet import DeconvNet
+from fcnexp.nn.dense.interpolation import Interpolation
 from fcnexp.nn.dense.shift_and_stitch import Stitch
-from fcnexp.nn.dense.upsampling import Interpolation, Upsampling
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.fast.switches import WAYS, plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp.nn.deconvnet import DeconvNet
-from fcnexp.nn.dense.upsampling import Deconvolution, LearnedDeconvolution, Upsampling
+from fcnexp.nn.dense.deconvolution import Deconvolution, LearnedDeconvolution
+from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.streams import Network, Stream
 
 SUFFIX = {"rgb": "color"}  # of layer names in nets with several streams; else the field's name
