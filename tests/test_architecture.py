@@ -1,25 +1,51 @@
 """The walls of the design: who may import whom."""
 
 import ast
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fcnexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
+GROUND_FLOOR = 14  # modules beside the packages: entry points, build, restore, errors, __init__
 ENTRY_POINTS = (
-    "train",
-    "evaluate",
-    "predict",
-    "explain",
-    "prepare",
-    "bounds",
-    "report",
-    "cli",
-    "dashboard",
-    "export",
-    "bench",
+    *("train", "evaluate", "predict", "explain", "prepare", "bounds", "report", "dashboard"),
+    *("export", "bench"),
 )
+ALLOWED = {  # packages or modules, by what they may import; a package holds all of its modules
+    "hydra": ("config", "cli", "build", "restore", "run", "sweep", *ENTRY_POINTS),
+    "lightning": (
+        *("task/module", "task/callbacks", "task/cost", "task/saving", "task/stopping"),
+        *("data/datamodule", "tracking/panels", "run/loggers", "run/trainers"),
+        *("train", "evaluate"),
+    ),
+    "hydra.utils.instantiate": ("build",),
+    "fcnexp.benching": ("bench", "benching"),
+}
+ALLOWED["omegaconf"] = ALLOWED["hydra"]
+FORBIDDEN = {  # to packages or modules, what they may not import
+    "data": ("fcnexp.nn", "fcnexp.task"),
+    "nn": ("fcnexp.data", "fcnexp.task"),
+    "task": ("fcnexp.data", "fcnexp.nn"),
+    "reporting": ("lightning", "fcnexp.nn"),
+    "tracking": ("fcnexp.nn", "fcnexp.data", "fcnexp.sweep"),
+    "sweep": ("torch", "fcnexp.nn", "fcnexp.task", "fcnexp.data"),
+    "system": ("torch", "fcnexp.run", "fcnexp.config"),
+    "config": ("torch", "fcnexp.run", "fcnexp.data", "fcnexp.task", "fcnexp.reporting"),
+}
+for layer in ("data", "nn", "task"):
+    FORBIDDEN[layer] += ("fcnexp.config", "fcnexp.reporting", "fcnexp.run")
+for layer in FORBIDDEN:
+    FORBIDDEN[layer] += ("fcnexp.build", "fcnexp.cli") * (layer != "sweep")
+for module in ("ledger", "launches", "processes", "gpus"):  # they work without Hydra
+    FORBIDDEN[f"sweep/{module}"] = ("hydra", "omegaconf")
+
+
+def name_of(path: Path) -> str:
+    """The module in a file, as slashes have it: `nn/dense/tiling`."""
+    return str(path.relative_to(PACKAGE).with_suffix(""))
 
 
 def imports(path: Path) -> set[str]:
@@ -33,53 +59,65 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def uses(path: Path, *names: str) -> bool:
-    return any(m == n or m.startswith(n + ".") for m in imports(path) for n in names)
+def is_within(place: str, homes: Iterable[str]) -> bool:
+    return any(place == home or place.startswith(f"{home}/") for home in homes)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_walls(path):
-    place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    here = str(path.relative_to(PACKAGE).with_suffix(""))
-    if place in ("data", "nn", "task"):
-        others = [f"fcnexp.{layer}" for layer in ("data", "nn", "task") if layer != place]
-        assert not uses(path, *others, "fcnexp.build", "fcnexp.config", "fcnexp.reporting")
-    if uses(path, "hydra", "omegaconf"):
-        assert place in (
-            "config",
-            "schema",
-            "trust",
-            "confidential",
-            "restore",
-            "build",
-            "trainers",
-            "ranks",
-            "loggers",
-            "runs",
-            "staging",
-            "missing_data",
-            "sweep",
-            *ENTRY_POINTS,
-        )
-        assert here not in ("sweep/ledger", "sweep/launches", "sweep/processes", "sweep/gpus")
-    if place == "sweep":
-        assert not uses(path, "torch", "fcnexp.build", "fcnexp.nn", "fcnexp.task", "fcnexp.data")
-    if uses(path, "lightning"):
-        assert here in (
-            *("task/module", "task/callbacks", "task/cost", "task/saving", "task/stopping"),
-            *("data/datamodule", "tracking/panels", "loggers", "trainers", "train", "evaluate"),
-        )
-    if uses(path, "hydra.utils.instantiate"):
-        assert here == "build"
-    if place == "tracking":
-        assert not uses(path, "fcnexp.build", "fcnexp.nn", "fcnexp.data", "fcnexp.sweep")
-    if place in ("data", "nn", "task", "reporting", "sweep"):
-        assert not uses(path, "fcnexp.benching")
-    if place == "reporting":
-        assert not uses(path, "lightning", "fcnexp.nn", "fcnexp.build")
+    def uses(name: str) -> bool:
+        return any(module == name or module.startswith(f"{name}.") for module in imports(path))
+
+    here = name_of(path)
+    for name, homes in ALLOWED.items():
+        assert not uses(name) or is_within(here, homes), f"{here} imports {name}"
+    for home, names in FORBIDDEN.items():
+        if is_within(here, [home]):
+            assert not any(map(uses, names)), f"{here} imports one of {names}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def graph() -> dict[str, set[str]]:
+    """Modules of ours that each module imports."""
+    known = {f"fcnexp.{name_of(path).replace('/', '.')}": path for path in FILES}
+    found = {}
+    for module, path in known.items():
+        found[module] = {name for name in imports(path) if name in known and name != module}
+    return found
+
+
+def refuse_circles(edges: Mapping[str, set[str]]) -> None:
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_no_module_imports_itself_by_a_detour():
+    refuse_circles(graph())
+
+
+def test_no_package_imports_itself_by_a_detour():
+    def package(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    edges: dict[str, set[str]] = {}
+    for module, used in graph().items():
+        others = {package(name) for name in used} - {package(module)}
+        edges[package(module)] = edges.get(package(module), set()) | others
+    refuse_circles(edges)
+
+
+def test_ground_floor_is_small():
+    assert len(list(PACKAGE.glob("*.py"))) <= GROUND_FLOOR
+
+
+def test_every_package_says_what_it_holds_in_one_sentence():
+    for path in PACKAGE.rglob("__init__.py"):
+        text = ast.get_docstring(ast.parse(path.read_text()))
+        assert text and "\n" not in text, path
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_stay_readable_in_one_go(path):
     assert len(path.read_text().splitlines()) <= 300
 

@@ -1,7 +1,8 @@
 """Sweeps that were launched: `python -m fcnexp.sweep status|resume|clean DIR`.
 
 status  what became of each job below DIR; exit code 1 where one failed, was stopped, or is gone
-resume  give the commands again by which DIR was made; what is done is not done again
+resume  give the commands again by which DIR was made; what is done is not done again; one that
+        could run others' code is shown instead
 clean   remove the folders of failed and stale jobs, never of those that are done or running, nor
         of those that were stopped from outside: they go on from their checkpoints
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.sweep import launches, ledger, summary
+from fcnexp.sweep import launches, ledger, summary, untrusted
 
 
 def status(folder: Path) -> int:
@@ -42,12 +43,10 @@ def resume(folder: Path) -> int:
         )
     codes = []
     for typed, where in commands:
-        argv = typed[1:]
-        quoted = str(folder.resolve()).replace('"', '\\"')
-        command = [sys.executable, *argv, f'hydra.sweep.dir="{quoted}"']  # it may have been moved
-        print(shlex.join(["python", *argv]), flush=True)
+        command = [sys.executable, *typed[1:3], *untrusted.kept_in(folder, typed[3:])]
+        print(shlex.join(typed), flush=True)
         here = where if Path(where).is_dir() else os.getcwd()
-        environment = launches.resuming(typed, where)
+        environment = launches.resuming(typed, where) | untrusted.code_of(here)
         codes.append(subprocess.run(command, cwd=here, env=environment).returncode)
     return max(abs(code) for code in codes)
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from fcnexp.errors import DataError
 from fcnexp.reporting.record_checks import read_json
+from fcnexp.sweep import untrusted
 from fcnexp.system.atomic import write_atomically
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
@@ -143,17 +144,21 @@ def resuming(argv: Sequence[str], cwd: str) -> dict[str, str]:
 def commands(sweep: Path) -> list[tuple[list[str], str]]:
     """The commands of a sweep's launches, each once, oldest first: argv, and where it was given.
 
-    Raises DataError on one that would start another program.
+    Raises DataError on one that would start another program, or could run others' code.
     """
     found: dict[tuple[tuple[str, ...], str], None] = {}
     for file in sorted((sweep / FOLDER).glob("*.json")):
         try:
             stored = read_json(file)
-            found[tuple(stored["argv"]), stored["cwd"]] = None
-        except (OSError, ValueError, KeyError, TypeError):
+            argv, cwd = stored["argv"], stored["cwd"]
+        except (OSError, ValueError, KeyError):
             continue  # half a record: the launch was killed while writing it
-        if stored["argv"][: len(TRAIN)] != TRAIN:  # `resume` gives it again
-            raise DataError(f"{file}: its argv is no command of {' '.join(TRAIN)}; remove it")
+        words = isinstance(argv, list) and all(isinstance(word, str) for word in [*argv, cwd])
+        if not words or argv[: len(TRAIN)] != TRAIN:  # `resume` gives it again
+            shown = untrusted.printable(str(file))
+            raise DataError(f"{shown}: its argv is no command of {' '.join(TRAIN)}; remove it")
+        untrusted.refuse(file, argv[len(TRAIN) :], cwd)
+        found[tuple(argv), cwd] = None
     return [(list(argv), cwd) for argv, cwd in found]
 
 

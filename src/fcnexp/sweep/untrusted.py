@@ -1,0 +1,117 @@
+"""Commands found in a sweep's folder, which may come from anybody: what `resume` starts of them."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fcnexp.errors import DataError
+
+FLAGS = ("-m", "--multirun")
+FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp")  # whose files may name any code
+NAMES = ("--config-name", "-cn")
+OVERRIDE = re.compile(r"(?:~|\+{1,2})?(\w[\w/-]*)((?:\.[\w/-]+)*)(?:@[\w.:/-]*)?(=.*)?")
+# Below `hydra`. The rest starts programs: searchpath, callbacks, job.env_set, launcher.setup, ...
+HYDRA = re.compile(
+    r"mode|verbose|output_subdir|run\.dir|job\.name|sweep\.(dir|subdir|mode)|sweeper\.(direction|"
+    r"storage|study_name|n_trials|n_jobs|max_\w+|sampler\.[a-z]\w*)|launcher\.(n_jobs|gpus|backend|"
+    r"verbose|batch_size|pre_dispatch|partition|account|qos|constraint|exclude|comment|name|nodes|"
+    r"gres|array_parallelism|timeout_min|max_num_timeout|signal_delay_s|stderr_to_stdout|"
+    r"mem_gb|(cpus|gpus|tasks|mem)_per_\w+)"
+)
+TEXT = re.compile(r"\$\{(hydra:|oc\.env:|now:)?[\w.%-]+\}")  # others can make a node out of a text
+OTHER_FILE = re.compile(r"\.\.|(?<!\w)/")  # in an option's name: a file outside the config folders
+PLAIN = "options and plain values alone are started unread"
+APART = (
+    "a folder of configs can name any code; to be started unread, it must lie in the folder where "
+    "you type, the command must have been given there, and the sweep must be kept elsewhere in it"
+)
+
+
+def refuse(file: Path, argv: Sequence[str], where: str) -> None:
+    """Raise DataError if a command could run code that is neither fcnexp's nor in this folder.
+
+    file: launches/ID.json, which holds it. argv: after `python -m fcnexp.train`. where: it was
+    given.
+    """
+    sweep = file.parent.parent
+    if trouble := _trouble(argv, where, sweep):
+        safe = ["-P"] if "PYTHONSAFEPATH" in code_of(where) else []
+        typed = shlex.join(["python", *safe, "-m", "fcnexp.train", *kept_in(sweep, argv)])
+        also = " (without -P if you trust the code in its folder, too)" if safe else ""
+        raise DataError(
+            printable(f"{file}: {trouble}. Read its command; if you trust it, type it{also}, ")
+            + "and the sweep goes on; if you do not, remove the file:\n"
+            + printable(f"cd {shlex.quote(where)} && {typed}")
+        )
+
+
+def kept_in(sweep: Path, argv: Sequence[str]) -> list[str]:
+    """A command for a sweep in this folder, into which it may have been moved."""
+    quoted = str(sweep.resolve()).replace('"', '\\"')
+    places = [
+        place
+        for place, (before, word) in enumerate(zip(["", *argv], argv, strict=False), start=1)
+        if not word.startswith("-") and before not in FOLDERS + NAMES
+    ]
+    last = max(
+        places, default=len(argv)
+    )  # Hydra wants its overrides without an option between them
+    return [*argv[:last], f'hydra.sweep.dir="{quoted}"', *argv[last:]]
+
+
+def printable(text: str) -> str:
+    """A text without characters that a terminal obeys: they become escapes, as in Python."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def code_of(folder: str) -> dict[str, str]:
+    """Environment in which a Python started in a folder takes the code that this process takes."""
+    changed, here = {}, os.path.realpath(os.curdir)
+    if listed := os.environ.get("PYTHONPATH"):  # its relative paths are meant from here
+        changed["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, listed.split(os.pathsep)))
+    if os.path.realpath(folder) != here or here not in map(os.path.realpath, sys.path):
+        changed["PYTHONSAFEPATH"] = "1"  # `python -m` would look into the folder first
+    return changed
+
+
+def _trouble(argv: Sequence[str], where: str, sweep: Path) -> str:
+    if odd := [word for word in argv if not word.isprintable()]:
+        return f"{odd[0]}: it has characters that cannot be printed; {PLAIN}"
+    words = iter(argv)
+    for word in words:
+        flag, given, value = word.partition("=")
+        if flag in FOLDERS + NAMES:
+            value = value if given else next(words, "")
+            if flag in NAMES and not re.fullmatch(r"\w+", value):
+                return f"{flag} {value}: it may be any file; {PLAIN}"
+            if flag in FOLDERS and not _is_users(flag, value, where, sweep):
+                return f"{flag} {value}: {APART}"
+        elif word not in FLAGS and not _is_plain(word):
+            return f"{word}: it could run code that is not fcnexp's; {PLAIN}"
+    return ""
+
+
+def _is_plain(word: str) -> bool:
+    found = OVERRIDE.fullmatch(word)
+    if not found or "_target_" in word or "${" in TEXT.sub("", word):
+        return False
+    root, inner, value = found[1], found[2][1:], found[3] or ""
+    if root == "hydra":
+        return HYDRA.fullmatch(inner) is not None
+    return bool(inner) or not OTHER_FILE.search(value)  # an option's name, if it is a group
+
+
+def _is_users(flag: str, value: str, where: str, sweep: Path) -> bool:
+    """Whether a folder of configs lies in the present one, and has not come with the sweep."""
+    here, folder = Path.cwd(), Path(where, value).resolve()
+    if flag in ("--config-path", "-cp") and not Path(value).is_absolute():
+        return False  # relative to a file of the package
+    if not Path(where).is_absolute() or Path(where).resolve() != here or folder == here:
+        return False
+    if value.startswith("-") or not folder.is_relative_to(here):
+        return False
+    top = here / folder.relative_to(here).parts[0]
+    return not any(path.is_relative_to(top) for path in (sweep.absolute(), sweep.resolve()))
