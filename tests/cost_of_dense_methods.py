@@ -1,14 +1,14 @@
-"""Time and memory of every road from coarse to dense scores, side by side; not a test.
+"""Time and memory of every dense method, from coarse to dense scores; not a test.
 
-python tests/cost_of_dense_methods.py [SIDE ...]  a table for each side; default 224 and 500
+python tests/cost_of_dense_methods.py [SIDE ...]  prints a table per side; default 224 and 500
 
-Each road runs in a process of its own, one after another, on one random image. Naive is the
-fastest of some passes of the plain scorer times the number of shifts, 1024, on an image that is a
-cell of 32 pixels longer each way: a shift loses pixels otherwise, and dense.shared=false does so.
-For comparison, the same of passes on the image as it is.
-GiB is by how much the run raises the process's peak. `trunk` has one 1x1 scoring on the deepest
-map, `net` the published head of 4096 channels; both pad the image by 100 pixels where nothing
-else is said.
+Each method runs in its own process, one after another, on one random image. `naive` is the fastest
+of several passes of the plain scorer times 1024, the number of shifts, on an image that is one cell
+(32 pixels) longer per axis so that shifts lose no pixels, as dense.shared=false does. Passes on the
+unpadded image are listed for comparison.
+GiB is the increase of the process's peak memory. `trunk` has one 1x1 score layer on the deepest
+map, `net` the published head of 4096 channels; both pad the image by 100 pixels unless stated
+otherwise.
 """
 
 import json
@@ -28,7 +28,7 @@ NETS = {
     "VGG16 trunk": ["backbone=vgg16", "head=linear"],
     "VGG16 net": ["backbone=vgg16", "head=fc"],
 }
-ROADS = {
+METHODS = {
     "FCN-32s, deconvolution": ["model=fcn32s", "dense=deconv_fixed"],
     "FCN-8s, deconvolution": ["model=fcn8s", "dense=deconv_fixed"],
     "FCN-32s, bilinear": ["model=fcn32s", "dense=bilinear"],
@@ -38,32 +38,32 @@ ROADS = {
     "shift-and-stitch to 1": ["model=fcn32s", "dense=shift_and_stitch", "dense.stride=1"],
 }
 NAIVE = "shift-and-stitch, naive"
-SAME_SIZE = "1024 passes of the image as it is"
-PASSES = {NAIVE: 32, SAME_SIZE: 0}  # pixels by which their image is longer
+SAME_SIZE = "1024 passes on the unpadded image"
+PASSES = {NAIVE: 32, SAME_SIZE: 0}  # pixels added to each axis of the image
 PLAIN = "FCN-32s, deconvolution"
 
 
-def measure(net: str, road: str, side: int) -> dict[str, float]:
-    """Seconds of one image, the least of some runs, and GiB above what the weights take."""
-    overrides = [*NETS[net], *ROADS.get(road, ROADS[PLAIN])]
+def measure(net: str, method: str, side: int) -> dict[str, float]:
+    """Seconds for one image, the minimum over several runs, and GiB in addition to the weights."""
+    overrides = [*NETS[net], *METHODS.get(method, METHODS[PLAIN])]
     model = network([*overrides, "data=voc"])
-    side += PASSES.get(road, 0)
+    side += PASSES.get(method, 0)
     image = torch.randn(1, 3, side, side).contiguous(memory_format=torch.channels_last)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, begun = [], time.monotonic()
     with torch.inference_mode():
         while len(seconds) < 2 or (time.monotonic() - begun < 4 and len(seconds) < 20):
             start = time.monotonic()
-            model.net.scorer(image) if road in PASSES else model({"rgb": image})
+            model.net.scorer(image) if method in PASSES else model({"rgb": image})
             seconds.append(time.monotonic() - start)
             if seconds[0] > 60:
                 break
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": min(seconds) * (1024 if road in PASSES else 1), "gib": peak / 2**20}
+    return {"seconds": min(seconds) * (1024 if method in PASSES else 1), "gib": peak / 2**20}
 
 
 def main() -> None:
-    """Print the tables, or measure one road and print it as JSON."""
+    """Print the tables, or measure one method and print it as JSON."""
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))))
         return
@@ -71,19 +71,19 @@ def main() -> None:
     for side in [int(argument) for argument in sys.argv[1:]] or [224, 500]:
         for net in NETS:
             print(f"\n{net}, {side}x{side}")
-            print("| road | seconds | naive / this | GiB |\n|---|---|---|---|")
+            print("| method | seconds | naive / this | GiB |\n|---|---|---|---|")
             naive = 0.0
-            for road in [*PASSES, *ROADS]:
-                command = [sys.executable, __file__, "--one", net, road, str(side)]
+            for method in [*PASSES, *METHODS]:
+                command = [sys.executable, __file__, "--one", net, method, str(side)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
-                    print(f"| {road} | did not end: exit code {done.returncode} | | |", flush=True)
+                    print(f"| {method} | failed: exit code {done.returncode} | | |", flush=True)
                     continue
                 found = json.loads(done.stdout.splitlines()[-1])
                 naive = naive or found["seconds"]
                 ratio = naive / found["seconds"]
                 print(
-                    f"| {road} | {found['seconds']:.3g} | {ratio:.3g} | {found['gib']:.2f} |",
+                    f"| {method} | {found['seconds']:.3g} | {ratio:.3g} | {found['gib']:.2f} |",
                     flush=True,
                 )
 

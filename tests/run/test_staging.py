@@ -209,7 +209,7 @@ def test_differences_are_told_by_path():
     [
         (["deconv_learned", "dense.learned=all"], None),  # each stage's last kernel is a new one
         (["deconv_d2l"], "dense: kernel=64, pad=16: at stride 16 .* say kernel=32 pad=8"),
-        (["shift_and_stitch_8"], "dense: stride=8: the scorer's is 4, allowed are 1, 2, 4"),
+        (["shift_and_stitch_8"], "dense: stride=8: the scorer's stride is 4, allowed are 1, 2, 4"),
     ],
 )
 def test_every_stage_is_built_before_the_first_is_trained(dense, message, tmp_path):

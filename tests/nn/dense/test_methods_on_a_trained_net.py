@@ -1,4 +1,4 @@
-"""A trained net's pixels by another road, from the command line."""
+"""A trained net scored with another dense method, from the command line."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from commands import TINY, Done, fcnexp
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Holds `first`, a run."""
-    folder = tmp_path_factory.mktemp("roads")
+    """Folder that holds the run `first`."""
+    folder = tmp_path_factory.mktemp("methods")
     done = run(folder, "hydra.run.dir=first")
     assert done.returncode == 0, done.stderr
     return folder
@@ -21,17 +21,19 @@ def run(folder: Path, *arguments: str) -> Done:
     return fcnexp("train", *net, *arguments, folder=folder, cache=folder / "cache")
 
 
-@pytest.mark.parametrize("road", ["bilinear", "rarefaction", "shift_and_stitch", "deconv_learned"])
-def test_a_checkpoint_is_scored_by_another_road(road, folder):
-    """Trained as FCN-32s with fixed upsampling; nothing is trained anew."""
+@pytest.mark.parametrize(
+    "method", ["bilinear", "rarefaction", "shift_and_stitch", "deconv_learned"]
+)
+def test_a_checkpoint_is_scored_with_another_dense_method(method, folder):
+    """The checkpoint is an FCN-32s with fixed upsampling; no further training."""
     again = ["init=checkpoint", "init.path=first/checkpoints/last.ckpt", "regime.steps=0"]
-    stride = ["dense.stride=8"] if road in ("rarefaction", "shift_and_stitch") else []
-    done = run(folder, *again, f"dense={road}", *stride, f"hydra.run.dir={road}")
+    stride = ["dense.stride=8"] if method in ("rarefaction", "shift_and_stitch") else []
+    done = run(folder, *again, f"dense={method}", *stride, f"hydra.run.dir={method}")
     assert done.returncode == 0, done.stderr
     before, after = (
         np.loadtxt(folder / name / "confusion.csv", delimiter=",", skiprows=1, usecols=range(1, 9))
-        for name in ("first", road)
+        for name in ("first", method)
     )
     np.testing.assert_array_equal(after.sum(1), before.sum(1))  # every labelled pixel is scored
-    if road in ("bilinear", "deconv_learned"):  # before it learns: the same interpolation
+    if method in ("bilinear", "deconv_learned"):  # untrained: the same interpolation
         np.testing.assert_array_equal(after, before)

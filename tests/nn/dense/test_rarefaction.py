@@ -1,4 +1,4 @@
-"""Rarefied nets: the same filters, at more places."""
+"""Rarefied nets: the same filters applied at more positions."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ BACKBONES = ["tiny", "alexnet", "googlenet", "resnet18", "vgg16"]
 
 
 def coarse(backbone: str, *overrides: str):
-    """Float64 FCN-32s with random weights, its score layer on the deepest map."""
+    """Float64 FCN-32s with random weights and its score layer on the deepest map."""
     narrow = NARROW.get(backbone, [])
     return randomise(
         network([f"backbone={backbone}", "model=fcn32s", "head=linear", *narrow, *overrides])
@@ -28,7 +28,7 @@ def coarse(backbone: str, *overrides: str):
 )
 @torch.inference_mode()
 def test_cells_of_the_plain_net_keep_their_scores(backbone, stride):
-    """Exactly those, borders and rounding up included; the others lie between them."""
+    """Including borders and pools that round up; the new cells lie between them."""
     net = coarse(backbone).net.scorer
     image = picture(33, 70)
     plain, dense = net(image), rarefy(net, stride)(image)
@@ -57,13 +57,13 @@ def test_head_with_a_window_keeps_its_scores():
 
 @pytest.mark.parametrize("stride", [32, 64])
 @torch.inference_mode()
-def test_its_own_stride_is_the_identity(stride):
+def test_rarefying_to_the_nets_own_stride_is_the_identity(stride):
     net = coarse("alexnet")
     image = picture(80, 99)
     assert torch.equal(rarefy(net, stride)({"rgb": image}), net({"rgb": image}))
 
 
-def test_weights_are_shared_and_the_plain_net_stays_as_it_was():
+def test_weights_are_shared_and_the_plain_net_stays_unchanged():
     net = coarse("googlenet")
     image = {"rgb": picture(40, 40)}
     with torch.inference_mode():
@@ -80,22 +80,22 @@ def test_weights_are_shared_and_the_plain_net_stays_as_it_was():
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_receptive_field_and_parameters_stay(backbone):
-    """As `explain` tells them."""
-    told = []
+    """As reported by `explain`."""
+    reported = []
     for dense in ("deconv_fixed", "rarefaction"):
         overrides = [f"backbone={backbone}", "model=fcn32s", f"dense={dense}"]
         net, inputs = build.on_meta(compose_run(overrides), {"class": 8}, (65, 97))
         maps = trace(net, inputs)
         score = next(each for each in maps if each.name == "score_fr")
-        between = score.grid.origin % 1  # whole cells are trimmed, those before the image
-        told.append((score.receptive_field, between, sum(m.parameters for m in maps)))
+        fraction = score.grid.origin % 1  # trimming moves the origin by whole cells
+        reported.append((score.receptive_field, fraction, sum(m.parameters for m in maps)))
         assert score.grid.step == (32 if dense == "deconv_fixed" else 1)
-    assert told[0] == told[1]
+    assert reported[0] == reported[1]
 
 
 @torch.inference_mode()
-def test_fused_maps_are_summed_where_they_were_doubled():
-    """At stride 1 nothing is interpolated: the sum of three rarefied scorings, cell by cell."""
+def test_skips_of_a_rarefied_net_are_summed_without_interpolation():
+    """At stride 1 the scores are the cell-by-cell sum of three rarefied score maps."""
     net = randomise(network(["model=fcn8s", *NARROW["tiny"]])).double().net.scorer
     image = picture(40, 52)
     dense = rarefy(net, 1)
@@ -138,7 +138,7 @@ def test_other_strides_are_refused(stride, hint):
         network(["model=fcn32s", "dense=rarefaction", f"dense.stride={stride}"])
 
 
-ROADS = {
+METHODS = {
     "rarefaction": ["dense.stride=4"],
     "shift_and_stitch": ["dense.stride=4"],
     "shift_and_stitch one by one": ["dense.stride=8", "dense.shared=false"],
@@ -147,14 +147,14 @@ ROADS = {
 }
 
 
-@pytest.mark.parametrize("dense", ROADS)
+@pytest.mark.parametrize("dense", METHODS)
 @pytest.mark.parametrize("backbone", ["tiny", "alexnet", "googlenet", "resnet18"])
 @pytest.mark.parametrize("model", ["fcn32s", "fcn8s"])
 @torch.inference_mode()
-def test_every_road_ends_at_the_images_size(dense, backbone, model):
+def test_every_dense_method_returns_the_images_size(dense, backbone, model):
     narrow = [*NARROW.get(backbone, []), "head=linear", f"model={model}"]
-    road = [f"dense={dense.split()[0]}", *ROADS[dense]]
-    net = network([f"backbone={backbone}", *narrow, *road])
+    method = [f"dense={dense.split()[0]}", *METHODS[dense]]
+    net = network([f"backbone={backbone}", *narrow, *method])
     for size in ((1, 1), (2, 40), (33, 50)):
         scores = net({"rgb": torch.zeros(2, 3, *size)})
         assert scores.shape == (2, 8, *size) and scores.isfinite().all()
@@ -167,7 +167,7 @@ def test_shifts_of_an_image_smaller_than_fc6s_window():
     assert net({"rgb": torch.zeros(1, 3, 64, 64)}).shape == (1, 8, 64, 64)
 
 
-def test_trained_last_interpolations_are_not_rarefied():
+def test_nets_with_learned_last_upsampling_are_not_rarefied():
     net = network([*NARROW["tiny"], "dense=deconv_learned", "dense.learned=all"])
-    with pytest.raises(ValueError, match="interpolation that was trained has no place"):
+    with pytest.raises(ValueError, match="a net with learned upsampling cannot be rarefied"):
         rarefy(net, 1)

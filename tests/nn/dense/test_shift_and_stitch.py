@@ -1,4 +1,4 @@
-"""Shift-and-stitch equals rarefaction wherever both see the same pixels."""
+"""Shift-and-stitch equals rarefaction for cells whose receptive fields hold the same pixels."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def stitched(net, image, stride: int = 1, *, shared: bool, memory: float = 1):
 @pytest.mark.parametrize("factor", [2, 4, 8, 16, pytest.param(32, marks=pytest.mark.slow)])
 @torch.inference_mode()
 def test_equals_rarefaction_without_padding(factor, shared):
-    """Each cell of the rarefied net is defined in both: they are identical."""
+    """Every cell of the rarefied net also exists in the stitched map, with the same scores."""
     net = scorer(Unpadded(factor))
     field = 2 * net.grid.origin + 1  # no padding: the first cell's window begins at pixel 0
     image = picture(int(field) + factor + 5, int(field) + 2 * factor + 1)
@@ -56,7 +56,7 @@ PADDED = [  # backbone, receptive field of its deepest map, padding of the image
 @pytest.mark.parametrize(("backbone", "field", "pad", "side", "stride"), PADDED)
 @torch.inference_mode()
 def test_equals_rarefaction_inside_padded_nets(backbone, field, pad, side, stride, shared):
-    """Inside: where a cell's receptive field lies on the image and its first layer's padding."""
+    """Compared for cells whose receptive field lies on the image and the first layer's padding."""
     choice = [f"backbone={backbone}", "model=fcn32s", "head=linear"]
     choice += ["model.deepest=8"] if backbone == "googlenet" else []
     net = randomise(network(choice)).double().net.scorer
@@ -67,7 +67,7 @@ def test_equals_rarefaction_inside_padded_nets(backbone, field, pad, side, strid
     same = (..., cells, cells)
     torch.testing.assert_close(found[same], dense[same], rtol=1e-9, atol=1e-9)
     border = (found[..., : dense.shape[-2], : dense.shape[-1]] - dense).abs()
-    assert border.max() > 1e-6  # there each sees zeros of its own
+    assert border.max() > 1e-6  # at the border the two methods see different padding
 
 
 @SHARED
@@ -81,9 +81,9 @@ def test_the_scorers_own_cells_keep_its_scores(shared):
 
 
 @torch.inference_mode()
-def test_skips_go_through_shared_and_one_by_one_alike():
+def test_shared_and_one_by_one_agree_for_nets_with_skips():
     net = scorer(Unpadded(16), skips=(8, 4))
-    field = 2 * net.head.grid.origin + 1 + 2 * 16  # and one coarse cell more, to interpolate
+    field = 2 * net.head.grid.origin + 1 + 2 * 16  # plus one coarse cell for interpolation
     side = int(field) + 20
     image = picture(side, side)
     whole = stitched(net, image, shared=False)
@@ -96,7 +96,7 @@ def test_skips_go_through_shared_and_one_by_one_alike():
 @SHARED
 @torch.inference_mode()
 def test_each_score_lies_at_the_centre_of_its_receptive_field(shared):
-    """Lit pixel by pixel: the scores that a pixel moves lie evenly around it."""
+    """The scores that change with one pixel lie symmetrically around it."""
     net = scorer(Unpadded(4), classes=1)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -130,7 +130,7 @@ def test_late_fusion_is_stitched_stream_by_stream():
 
 @pytest.mark.parametrize(("memory", "passes"), [(1, 1 + 1), (3.5e-4, 1 + 6), (1e-9, 1 + 16)])
 @torch.inference_mode()
-def test_as_many_shifts_go_together_as_memory_allows(memory, passes):
+def test_batches_hold_as_many_shifts_as_fit_in_memory(memory, passes):
     net = scorer(Unpadded(4))
     image = picture(40, 40)
     size = bytes_of(net, torch.empty(1, 3, 44, 44, dtype=torch.float64, device="meta"))
@@ -147,7 +147,7 @@ def test_as_many_shifts_go_together_as_memory_allows(memory, passes):
 
 
 @SHARED
-def test_training_goes_through_all_shifts(shared):
+def test_gradients_flow_through_all_shifts(shared):
     net = scorer(Unpadded(2))
     image = picture(9, 8)
     names, tensors = zip(*net.named_parameters(), strict=True)
@@ -159,12 +159,12 @@ def test_training_goes_through_all_shifts(shared):
     assert torch.autograd.gradcheck(scores, tensors, fast_mode=True)
 
 
-@pytest.mark.parametrize("way", ["shared=true", "shared=false"])
-def test_running_statistics_are_the_images_own(way):
-    """One step of training leaves them as the plain net's does."""
+@pytest.mark.parametrize("shared", ["shared=true", "shared=false"])
+def test_shifts_do_not_update_running_statistics(shared):
+    """After one training step they equal the plain net's."""
     choice = ["backbone=tiny", "backbone.widths=[4,4,6,6,8,8]", "model=fcn32s"]
-    road = ["dense=shift_and_stitch", "dense.stride=16", f"dense.{way}"]
-    plain, net = (network([*choice, *extra]).double().train() for extra in ([], road))
+    method = ["dense=shift_and_stitch", "dense.stride=16", f"dense.{shared}"]
+    plain, net = (network([*choice, *extra]).double().train() for extra in ([], method))
     randomise(plain)
     net.load_state_dict(plain.state_dict())
     for each in (plain, net):
@@ -188,7 +188,7 @@ class Whole(torch.nn.Module):
 
 @SHARED
 def test_half_precision_goes_through_all_shifts(shared):
-    """Under autocast maps are bfloat16, weights are not; scores differ by their rounding."""
+    """Under autocast maps are bfloat16 and weights are not; scores differ by rounding only."""
     net = network(["backbone=tiny", "model=fcn32s"]).net.scorer
     randomise(net)
     image = torch.randn(1, 3, 64, 64)
@@ -210,8 +210,8 @@ def test_interlacing_undoes_splitting():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stride=3", r"dense: stride=3: the scorer's is 32, allowed are 1, 2, 4, 8, 16, 32"),
-        ("memory=0", r"dense: memory=0\.0?: GiB|dense: memory=0: GiB"),
+        ("stride=3", r"dense: stride=3: the scorer's stride is 32, allowed are 1, 2, 4, 8, 16, 32"),
+        ("memory=0", r"dense: memory=0(\.0)?: must be above 0, in GiB"),
     ],
 )
 def test_bad_values_are_refused(override, message):
@@ -219,6 +219,6 @@ def test_bad_values_are_refused(override, message):
         network(["model=fcn32s", "dense=shift_and_stitch", f"dense.{override}"])
 
 
-def test_stitched_cells_start_where_the_scorers_do():
+def test_stitched_grid_starts_at_the_scorers_first_cell():
     grid = Stitch(IMAGE.conv(7, 32, 0), 4, shared=True, memory=1).grid
     assert grid == (4, 3)

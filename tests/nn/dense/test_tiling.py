@@ -1,4 +1,4 @@
-"""A picture cut into windows gets the scores of the whole, in every pixel."""
+"""An image cut into windows gets its whole-image scores at every pixel."""
 
 from unittest import mock
 
@@ -55,7 +55,7 @@ NETS = {
 
 
 def net_and_channels(name: str):
-    """A float64 net with random weights, and the channels that it takes, by field."""
+    """A float64 net with random weights, and its input channels by field."""
     cfg = compose_run(NETS[name])
     net, recipe = build.build_net(cfg, {"class": 3})
     net = randomise(net).double().eval()
@@ -68,7 +68,7 @@ def picture(channels, *size):
 
 
 def in_windows(net, tiling: Tiling, inputs, *window: int) -> torch.Tensor:
-    """Scores of a picture, window by window."""
+    """Scores of an image, computed window by window."""
     height, width = next(iter(inputs.values())).shape[-2:]
     scores = None
     for row in tiling.pieces(height, window[0]):
@@ -93,11 +93,11 @@ MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in N
 
 
 @pytest.mark.parametrize("name", MARKED)
-def test_windows_score_every_pixel_as_the_whole_does(name):
+def test_windows_reproduce_the_whole_images_scores(name):
     net, channels = net_and_channels(name)
     tiling = tiling_of(net, channels)
     sizes = [(64, (45, 2 * tiling.least + 90)), (0, (tiling.least + 77, 33))]
-    # A net that adds 100 pixels on every side takes long even on a thin picture: once is enough.
+    # A net that pads by 100 pixels is slow even on a narrow image, so it is run on one size only.
     for more, size in sizes[: 1 if name.startswith(("alexnet", "vgg", "resnet")) else 2]:
         window = tiling.least + more
         inputs = picture(channels, *size)
@@ -109,8 +109,8 @@ def test_windows_score_every_pixel_as_the_whole_does(name):
 
 
 @pytest.mark.parametrize("name", ["tiny_32s", "tiny_8s", "bilinear", "deconv_d2l"])
-def test_margins_are_what_a_pixel_depends_on_and_no_more(name):
-    """By gradients, with means for maxima and positive weights, so that no dependence hides."""
+def test_margins_are_exactly_what_a_pixel_depends_on(name):
+    """By gradients, with mean pooling and positive weights, so that no dependence is hidden."""
     net, channels = net_and_channels(name)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -150,30 +150,30 @@ def test_pieces_cover_an_axis_once_and_keep_the_margins(length):
             assert piece.first < piece.last
             assert piece.begin == 0 or piece.begin <= piece.first - 11
             assert piece.end == length or piece.end >= piece.last + 14
-    with pytest.raises(ValueError, match="this net's windows have 48 pixels"):
+    with pytest.raises(ValueError, match="this net needs windows of 48 or more"):
         tiling.pieces(1000, 47)
 
 
-class Own(LinearHead):
-    """A head of somebody's own that sees what its layers see."""
+class Custom(LinearHead):
+    """A custom head that depends on nothing but its layers' windows."""
 
 
 class Context(LinearHead):
-    """One that looks at the whole image, by no layer that a trace could know."""
+    """A custom head that depends on the whole image, in a way that the trace cannot detect."""
 
     def forward(self, maps):
         return super().forward(maps + maps.mean((2, 3), keepdim=True))
 
 
 class Near(LinearHead):
-    """One that looks at a neighbouring cell, by no layer either."""
+    """A custom head that depends on a neighbouring cell, undetected by the trace."""
 
     def forward(self, maps):
         return super().forward(maps + maps.roll(1, 2))
 
 
 class Layered(LinearHead):
-    """As `Context`, but the mean goes through a layer: a map that never grows."""
+    """As `Context`, but the mean passes a convolution, so the trace finds a map of fixed size."""
 
     def forward(self, maps):
         mean = maps.mean((2, 3), keepdim=True)
@@ -181,11 +181,11 @@ class Layered(LinearHead):
         return super().forward(maps + torch.nn.functional.conv2d(mean, layer))
 
 
-HEADS = [(Own, True), (Context, False), (Near, False), (Layered, False)]
+HEADS = [(Custom, True), (Context, False), (Near, False), (Layered, False)]
 
 
 @pytest.mark.parametrize(("head", "cut"), HEADS)
-def test_parts_of_ones_own_are_cut_only_where_windows_agree(head, cut):
+def test_nets_with_custom_parts_are_tiled_only_if_windows_agree(head, cut):
     net, channels = net_and_channels("tiny_8s")
     ours = tiling_of(net, channels)
     net.net.scorer.head.__class__ = head

@@ -1,4 +1,4 @@
-"""Interpolation of scores: fixed, trained, and by places; all the same where they start."""
+"""Upsampling of scores, fixed, learned and by cell position: all three start out the same."""
 
 import pytest
 import torch
@@ -29,8 +29,8 @@ def random_net(*overrides: str):
 
 @pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
 def test_fixed_transposed_convolution_equals_torchs_resize(factor):
-    """In float32, even kernels, away from the border, where torch repeats the outermost cell."""
-    coarse = Grid(factor, (factor - 1) / 2)  # cells in the middle of their blocks, as torch has it
+    """In float32, for even kernels, except at the border, where torch repeats the last cell."""
+    coarse = Grid(factor, (factor - 1) / 2)  # cells in the middle of their blocks, as in torch
     scores = torch.randn(1, 3, 6, 7)
     size = (6 * factor, 7 * factor)
     layer = Upsampling(3, coarse, factor, IMAGE, edges="zeros", learned=False)
@@ -42,7 +42,7 @@ def test_fixed_transposed_convolution_equals_torchs_resize(factor):
 
 @pytest.mark.parametrize("factor", [2, 4, 32])
 def test_odd_kernels_equal_torchs_resize(factor):
-    """Cells on pixels, as AlexNet's and GoogLeNet's are: torch's `align_corners`."""
+    """Cells on pixels, as for AlexNet and GoogLeNet: torch's `align_corners`."""
     scores = torch.randn(1, 3, 6, 7)
     size = (5 * factor + 1, 6 * factor + 1)
     layer = Upsampling(3, Grid(factor), factor, IMAGE, edges="zeros", learned=False)
@@ -55,20 +55,20 @@ def test_odd_kernels_equal_torchs_resize(factor):
 @pytest.mark.parametrize("backbone", ["tiny", "alexnet", "googlenet", "resnet18"])
 @pytest.mark.parametrize("model", ["fcn32s", "fcn8s"])
 @torch.inference_mode()
-def test_interpolation_by_places_equals_the_fixed_kernel(backbone, model):
+def test_interpolation_by_position_equals_the_fixed_kernel(backbone, model):
     narrow = [NARROW] if backbone == "tiny" else []
     choice = [f"backbone={backbone}", f"model={model}", "head=linear", *narrow]
     fixed = randomise(network([*choice, "dense=deconv_fixed", "dense.edges=repeat"])).double()
     placed = randomise(network([*choice, "dense=bilinear"])).double()
     grid, image = placed.net.scorer.grid, picture(75, 66)
-    if backbone == "alexnet" and model == "fcn8s":  # its skips are cropped where edges are zeros
+    if backbone == "alexnet" and model == "fcn8s":  # with zero edges its skips are cropped
         fixed.net.scorer = placed.net.scorer
     expected = fixed.net.dense.upsampling(placed.net.scorer(image), (0, 0), (75, 66))
     torch.testing.assert_close(placed({"rgb": image}), expected)
     assert grid.step > 1
 
 
-WINDOWS = [  # factor, the first cell's place, edges, window of the target, its size
+WINDOWS = [  # factor, position of the first cell, edges, window of the target, its size
     (2, 0.5, "zeros", (0, 0), (9, 12)),
     (2, 0.5, "repeat", (1, 3), (14, 10)),
     (8, 3.5, "zeros", (0, 0), (40, 48)),
@@ -80,10 +80,12 @@ WINDOWS = [  # factor, the first cell's place, edges, window of the target, its 
 ]
 
 
-@pytest.mark.parametrize(("factor", "place", "edges", "first", "size"), WINDOWS)
-def test_interpolation_by_class_equals_the_one_over_all_pairs(factor, place, edges, first, size):
-    """Scores and their gradients: matrices, the convolution by class, the textbook's."""
-    layer = Upsampling(3, Grid(factor, place), factor, IMAGE, edges=edges, learned=False)
+@pytest.mark.parametrize(("factor", "origin", "edges", "first", "size"), WINDOWS)
+def test_fast_upsampling_equals_the_dense_transposed_convolution(
+    factor, origin, edges, first, size
+):
+    """Scores and gradients of the matrix product, the grouped and the dense convolution."""
+    layer = Upsampling(3, Grid(factor, origin), factor, IMAGE, edges=edges, learned=False)
     scores = torch.randn(2, 3, 5, 6, dtype=torch.float64)
     pull = torch.randn(2, 3, *size, dtype=torch.float64)
     found = []
@@ -98,7 +100,7 @@ def test_interpolation_by_class_equals_the_one_over_all_pairs(factor, place, edg
         torch.testing.assert_close(gradient, found[-1][1], rtol=1e-12, atol=1e-12)
 
 
-def test_interpolation_for_training_runs_no_transposed_convolution(monkeypatch):
+def test_fixed_upsampling_in_training_runs_no_transposed_convolution(monkeypatch):
     layer = Upsampling(3, Grid(8, 3.5), 8, IMAGE, edges="zeros", learned=False)
     scores = torch.randn(1, 3, 5, 6, requires_grad=True)
     monkeypatch.setattr(F, "conv_transpose2d", None)
@@ -107,7 +109,7 @@ def test_interpolation_for_training_runs_no_transposed_convolution(monkeypatch):
         layer(scores, (0, 0), (40, 48))
 
 
-def test_a_map_as_fine_as_the_target_is_moved_by_half_a_cell_at_most():
+def test_factor_1_shifts_a_map_by_at_most_half_a_cell():
     scores = torch.randn(1, 2, 5, 6)
     same = Upsampling(2, Grid(1, -2), 1, IMAGE, edges="repeat", learned=False)
     assert torch.equal(same(scores, (0, 0), (3, 4)), scores[..., 2:, 2:])
@@ -119,7 +121,7 @@ def test_a_map_as_fine_as_the_target_is_moved_by_half_a_cell_at_most():
 
 @pytest.mark.parametrize("learned", ["skips", "all"])
 def test_learned_interpolation_starts_at_the_fixed_one(learned):
-    """And then parts from it, in the kernels that are said to learn alone."""
+    """Training then changes exactly the kernels that `dense.learned` selects."""
     fixed = random_net("dense=deconv_fixed")
     net = network([NARROW, "dense=deconv_learned", f"dense.learned={learned}"])
     net.load_state_dict(fixed.state_dict(), strict=False)
@@ -147,8 +149,8 @@ def test_learned_kernels_are_in_one_parameter_group():
     assert any(p is kernel for p in weights)
 
 
-def test_a_files_kernels_fill_learned_ones_and_a_classifiers_leaves_them_bilinear():
-    """upscore2 and upscore_pool4 are blobs like any other where they are trained."""
+def test_learned_kernels_are_loaded_from_a_file_or_stay_bilinear_with_a_classifiers_file():
+    """If trained, upscore2 and upscore_pool4 are loaded like any other blob."""
     net = network(["backbone=alexnet", "head.channels=4", "dense=deconv_learned", "data=voc"])
     own = {n: [t.detach().numpy().copy() for t in tensors] for n, tensors in blobs(net).items()}
     assert own["upscore2"][0].shape[:2] == (21, 21)
@@ -165,7 +167,7 @@ def test_a_files_kernels_fill_learned_ones_and_a_classifiers_leaves_them_bilinea
     assert torch.equal(started, bilinear_kernel(size))
 
 
-def test_unknown_ways_to_learn_are_refused():
+def test_unknown_values_of_learned_are_refused():
     with pytest.raises(ConfigError, match="dense: learned=some: allowed are none, skips, all"):
         network([NARROW, "dense=deconv_learned", "dense.learned=some"])
 
@@ -181,13 +183,13 @@ def test_unknown_ways_to_learn_are_refused():
         ),
     ],
 )
-def test_interpolations_that_must_not_learn_are_refused(overrides, message):
+def test_learned_upsampling_is_refused_for_nets_that_cannot_train_it(overrides, message):
     narrow = [] if overrides[0].startswith("experiment") else [NARROW]
     with pytest.raises(ConfigError, match=message):
         network([*narrow, *overrides])
 
 
-def test_a_net_without_interpolations_to_learn_says_so(caplog):
+def test_a_net_without_upsampling_to_learn_logs_that(caplog):
     with caplog.at_level("INFO"):
         network([NARROW, "model=fcn32s_fixed", "dense=deconv_learned"])
     assert (
@@ -196,8 +198,8 @@ def test_a_net_without_interpolations_to_learn_says_so(caplog):
     )
 
 
-def test_weights_go_from_fixed_to_learned_interpolations_and_not_back():
-    """What was not trained starts bilinear; what was trained is not thrown away in silence."""
+def test_checkpoints_of_fixed_upsampling_load_into_learned_but_not_the_reverse():
+    """Untrained kernels start bilinear; trained kernels are never dropped silently."""
     learned = [NARROW, "dense=deconv_learned", "dense.learned=all"]
     fixed, net = random_net(), network(learned)
     stored = {"state_dict": {f"net.{n}": t for n, t in fixed.state_dict().items()}}
@@ -212,17 +214,17 @@ def test_weights_go_from_fixed_to_learned_interpolations_and_not_back():
         parent_weights(fixed, stored, "a.ckpt")
 
 
-def test_trained_interpolations_are_not_rarefied():
+def test_nets_with_learned_skip_upsampling_are_not_rarefied():
     from fcnexp.nn.dense.rarefaction import rarefy
 
-    with pytest.raises(ValueError, match="trained have no place in a rarefied net"):
+    with pytest.raises(ValueError, match="learned upsampling in its skips cannot be rarefied"):
         rarefy(network([NARROW, "dense=deconv_learned"]), 1)
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "alexnet"])
 @torch.inference_mode()
 def test_fusion_by_maximum(backbone):
-    """Cell by cell the larger of the doubled coarse scores and the tap's."""
+    """Each cell is the larger of the upsampled coarse score and the tap's score."""
     narrow = [NARROW] if backbone == "tiny" else ["head=linear"]
     net = randomise(network([f"backbone={backbone}", "model.fusion=max", *narrow]))
     added = network([f"backbone={backbone}", *narrow])
@@ -263,7 +265,7 @@ def test_gradient_of_the_learned_transposed_convolution_and_its_crop(edges):
     check(dense, torch.randn(1, 2, 2, 2), layer.kernel.detach() + 0.1)
 
 
-def test_gradient_of_the_interpolation_by_places():
+def test_gradient_of_the_interpolation_by_position():
     layer = Interpolation(Grid(4, 1.2))
     check(lambda scores: layer(scores, (9, 11)), torch.randn(1, 2, 3, 3))
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fcnexp.build import network
 from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
-from fcnexp.nn.dense.rarefaction import spread_trunk
+from fcnexp.nn.dense.rarefaction import rarefy_trunk
 from fcnexp.nn.fast import border
 from fcnexp.nn.fast.border import template_length, trunk_maps
 from fcnexp.nn.fast.switches import plain
@@ -93,7 +93,7 @@ def test_a_trunk_of_another_form_is_served_too(templates):
 def test_what_the_windows_do_not_know_is_computed_whole(templates):
     image = picture(40, 40)
     rarefied, narrow, watched = trunk(), trunk(pad=1), trunk()
-    spread_trunk(rarefied, 8)
+    rarefy_trunk(rarefied, 8)
     seen = []
     watched.conv2_1.register_forward_hook(lambda m, args, out: seen.append(out.shape))
     for net in (rarefied, narrow, watched):

@@ -1,4 +1,4 @@
-"""From coarse scores to the image in one transposed convolution, fixed or learned."""
+"""Upsampling of coarse scores to the image by one transposed convolution, fixed or learned."""
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,11 @@ LEARNED = ("none", "skips", "all")
 
 
 class Deconvolution(nn.Module):
-    """Upsampling of coarse scores to the image in one step, cropped to it.
+    """Upsampling of coarse scores to the image in one step, cropped to the image's size.
 
-    The crop is derived from where the scorer's cells lie: 19 pixels for FCN-32s, 27 for FCN-16s,
-    31 for FCN-8s, 18 for AlexNet.
-    learned: which interpolations are trained; of `none`, `skips` and `all` this is the last one.
+    The crop follows from the scorer's grid: 19 pixels for FCN-32s, 27 for FCN-16s, 31 for FCN-8s,
+    18 for AlexNet.
+    learned: upsampling layers to train, `none`, `skips` or `all`; only `all` includes this one.
     """
 
     def __init__(self, num_classes: int, scorer: Scorer, *, edges: str, learned: str) -> None:
@@ -35,11 +35,11 @@ class Deconvolution(nn.Module):
 
 
 class LearnedDeconvolution(nn.Module):
-    """Upsampling by one transposed convolution that is trained, dense over classes, with bias.
+    """Upsampling by one learned transposed convolution, dense over classes, with bias.
 
-    It starts bilinear on the diagonal over classes. kernel, pad: the D2L exercise's 64 and 16,
-    for which the output begins at the image's first pixel by position in the array; by where the
-    cells lie it is half a cell (15.5 pixels) early, which training has to make up for.
+    It starts as bilinear interpolation within each class. kernel, pad: the D2L exercise uses 64
+    and 16, which aligns the first output with the first pixel by array index; by geometry the
+    output is half a cell (15.5 pixels) early, which training has to compensate.
     Source: D2L, chapter "Fully Convolutional Networks" (PAPER.yaml, d2l_fcn_resnet18).
     """
 
@@ -49,9 +49,9 @@ class LearnedDeconvolution(nn.Module):
         if kernel - stride != 2 * pad:
             fitting = 2 * stride - stride % 2
             raise ValueError(
-                f"kernel={kernel}, pad={pad}: at stride {stride} the output is a whole multiple of "
-                f"the map where kernel - 2 * pad = {stride}; say kernel={fitting} "
-                f"pad={(fitting - stride) // 2}"
+                f"kernel={kernel}, pad={pad}: at stride {stride}, kernel - 2 * pad must be "
+                f"{stride} so that the output is {stride} times the map's size; "
+                f"try kernel={fitting} pad={(fitting - stride) // 2}"
             )
         self.upscore = nn.ConvTranspose2d(num_classes, num_classes, kernel, stride, pad)
         with torch.no_grad():
@@ -68,6 +68,6 @@ class LearnedDeconvolution(nn.Module):
         if dense.shape[-2] < height or dense.shape[-1] < width:
             raise ConfigError(
                 f"dense=deconv_d2l gives {tuple(dense.shape[-2:])} pixels for an image of "
-                f"{(height, width)}: it is for backbones that pad each layer, such as resnet18"
+                f"{(height, width)}; choose a backbone that pads each layer, such as resnet18"
             )
         return dense[..., :height, :width]

@@ -1,16 +1,17 @@
-"""From coarse scores to the image by interpolation between cells, wherever these lie."""
+"""Linear interpolation of coarse scores to pixels, for cells at any position."""
 
 import torch
 from torch import Tensor, nn
 
-from fcnexp.nn.dense.upsampling import Scorer, full_precision, linear_shares
+from fcnexp.nn.dense.upsampling import Scorer, full_precision, linear_weights
 from fcnexp.nn.geometry import Grid
 
 
 class Interpolation(nn.Module):
-    """Scores of each pixel by linear interpolation between the nearest cells along each axis.
+    """Linear interpolation of each pixel's scores between the nearest cells along each axis.
 
-    grid: where the cells lie, anywhere. Beyond the outermost ones their scores are repeated.
+    grid: cell positions, not necessarily aligned with pixels. Pixels beyond the outermost cells
+    repeat the scores of those cells.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -18,25 +19,24 @@ class Interpolation(nn.Module):
         self.grid = grid
 
     def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Scores of pixels (N, K, *size) of those of cells (N, K, h, w)."""
+        """Return pixel scores (N, K, *size) from cell scores (N, K, h, w)."""
         with full_precision(scores):
             scores = scores if scores.dtype == torch.float64 else scores.float()
-            rows = self._shares(size[0], scores.shape[-2], scores)
-            columns = self._shares(size[1], scores.shape[-1], scores)
+            rows = self._weights(size[0], scores.shape[-2], scores)
+            columns = self._weights(size[1], scores.shape[-1], scores)
             return rows @ (scores @ columns.T)
 
-    def _shares(self, pixels: int, cells: int, like: Tensor) -> Tensor:
-        """Share of each cell in each pixel along one axis, (pixels, cells)."""
-        places = torch.arange(pixels, device=like.device, dtype=like.dtype)
-        return linear_shares(
-            ((places - self.grid.origin) / self.grid.step).clamp(0, cells - 1), cells
-        )
+    def _weights(self, pixels: int, cells: int, like: Tensor) -> Tensor:
+        """Weight of each cell in each pixel along one axis, (pixels, cells)."""
+        pixel = torch.arange(pixels, device=like.device, dtype=like.dtype)
+        places = (pixel - self.grid.origin) / self.grid.step
+        return linear_weights(places.clamp(0, cells - 1), cells)
 
 
 class Bilinear(nn.Module):
-    """Bilinear interpolation of coarse scores, straight from where their cells lie.
+    """Bilinear interpolation of coarse scores to the image's pixels.
 
-    It computes what a fixed transposed convolution does, for cells at any place.
+    Equivalent to a fixed transposed convolution, but cells may lie anywhere.
     """
 
     def __init__(self, num_classes: int, scorer: Scorer) -> None:

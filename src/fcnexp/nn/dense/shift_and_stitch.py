@@ -1,7 +1,7 @@
 """Shift-and-stitch: scores of all shifts of an image, interlaced to a finer grid. Source: sec. 3.2.
 
-A scorer of stride f answers every f-th pixel. Moved by r pixels, it answers those r further on, so
-that f x f moves answer all, each at the centre of its own receptive field.
+A scorer of stride f scores every f-th pixel. Shifting the image by r pixels scores the pixels r
+further on, so f x f shifts score every pixel at the centre of its own receptive field.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fcnexp.nn.dense.rarefaction import share
+from fcnexp.nn.dense.rarefaction import copy_sharing_weights
 from fcnexp.nn.dense.upsampling import Scorer, Upsampling
 from fcnexp.nn.fcn import SkipNet
 from fcnexp.nn.geometry import IMAGE, Grid
@@ -23,14 +23,14 @@ from fcnexp.nn.streams import LateFusion
 
 
 class ShiftAndStitch(nn.Module):
-    """Scores of every `stride`-th pixel by shifting, interpolated where stride is above 1.
+    """Scores of every `stride`-th pixel by shifting, interpolated if stride is above 1.
 
-    What is moved in is 0, the mean colour. Beyond the outermost cells their scores are repeated.
-    shared: compute what shifts have in common once, by splitting maps at each stride into its
-        shifts instead of dropping them; else each shift runs through the whole scorer, as the
-        paper has it.
-    memory: GiB that the maps of one pass may take; as many shifts as fit go together.
-    Raises ValueError.
+    Shifted images are padded with 0, the mean colour. Scores are repeated beyond the outermost
+    cells.
+    shared: compute what shifts have in common once, by keeping the cells that a stride would drop
+        as extra batch entries; otherwise each shift runs through the whole scorer, as in the paper.
+    memory: GiB for the maps of one pass; sets how many shifts run in one batch.
+    Raises ValueError if stride, shared or memory does not suit the scorer.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ShiftAndStitch(nn.Module):
         super().__init__()
         self.stitch = Stitch(scorer.grid, stride, shared=shared, memory=memory)
         if shared and not all(isinstance(s, SkipNet) for s in _streams(scorer)):
-            raise ValueError("shared=true: a net that unpools cannot be split; say shared=false")
+            raise ValueError("shared=true does not support nets that unpool; try shared=false")
         grid = self.stitch.grid
         self.upsampling = Upsampling(
             num_classes, grid, int(grid.step), IMAGE, edges="repeat", learned=False
@@ -52,9 +52,9 @@ class ShiftAndStitch(nn.Module):
 
 
 class Stitch(nn.Module):
-    """Scores on a grid that is finer than a scorer's, by shifting; see `ShiftAndStitch`.
+    """Scores on a finer grid than the scorer's, by shifting; see `ShiftAndStitch`.
 
-    The scorer's own cells keep the scores that it gives on the image itself.
+    The scorer's own cells keep their scores of the unshifted image.
     """
 
     def __init__(self, coarse: Grid, stride: int, *, shared: bool, memory: float) -> None:
@@ -63,17 +63,17 @@ class Stitch(nn.Module):
         if not 1 <= stride <= step or step % stride:
             divisors = [s for s in range(1, step + 1) if step % s == 0]
             raise ValueError(
-                f"stride={stride}: the scorer's is {step}, allowed are "
+                f"stride={stride}: the scorer's stride is {step}, allowed are "
                 f"{', '.join(map(str, divisors))}"
             )
         if memory <= 0:
-            raise ValueError(f"memory={memory}: GiB for the maps of a pass, above 0")
+            raise ValueError(f"memory={memory}: must be above 0, in GiB for the maps of one pass")
         self.step, self.stride, self.shared, self.memory = step, stride, shared, memory
         self.grid = Grid(stride, coarse.origin)
-        self.words = f"{(step // stride) ** 2} shifts, interlaced; their cost is not counted"
+        self.description = f"{(step // stride) ** 2} shifts, interlaced; their cost is not counted"
 
     def forward(self, plain: Tensor, scorer: Scorer, image: Tensor) -> Tensor:
-        """(N, K, m h, m w), m = step / stride, of the scorer's plain scores (N, K, h, w)."""
+        """Scores (N, K, m h, m w), m = step / stride; plain: unshifted scores (N, K, h, w)."""
         if self.stride == self.step:
             return plain
         shifted = self._split if self.shared else self._one_by_one
@@ -85,16 +85,16 @@ class Stitch(nn.Module):
         return dense
 
     def _one_by_one(self, scorer: Scorer, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """Every shift through the whole scorer.
+        """Run every shift through the whole scorer.
 
-        All are brought to one size, so that they go together: the image's and one cell more of the
-        trunk's deepest map. By as much each begins before the image, less its shift: so skips meet
-        the cells that they meet on the image itself. What lies before its first cell is dropped.
+        All shifts are padded to one size so that they can form batches: the image plus one cell of
+        the trunk's deepest map. Each starts that cell minus its shift before the image, so skips
+        line up as on the unshifted image. Cells before the image's first cell are dropped.
         """
         deepest = int(max(t.grid.step for s in _streams(scorer) for t in s.backbone.taps.values()))
         leads = [deepest - r for r in range(0, self.step, self.stride)]
         first, (height, width) = deepest // self.step, size
-        longer = self._longer(scorer, image, deepest, (first + height, first + width))
+        longer = self._padding(scorer, image, deepest, (first + height, first + width))
         images = [
             F.pad(image, (left, longer - left, top, longer - top))
             for top, left in product(leads, leads)
@@ -107,11 +107,11 @@ class Stitch(nn.Module):
         ]
         return interlace(torch.cat(scores), len(leads))
 
-    def _longer(self, scorer: Scorer, image: Tensor, deepest: int, cells: tuple[int, int]) -> int:
-        """By how much an image has to be longer, lest the scorer gives fewer cells than these.
+    def _padding(self, scorer: Scorer, image: Tensor, deepest: int, cells: tuple[int, int]) -> int:
+        """Number of pixels to add to each side of an image to get at least `cells` scores.
 
-        By one step of the deepest map; by more where the image is smaller than a window, so that
-        growing it gives no cell at first.
+        One step of the deepest map, or more if the image is smaller than a window, so that adding
+        one step gives no further cell.
         """
         longer = deepest
         while True:
@@ -122,13 +122,13 @@ class Stitch(nn.Module):
             longer += deepest
 
     def _batches(self, images: list[Tensor], scorer: Scorer) -> Iterator[list[Tensor]]:
-        """Images, as many at once as memory allows."""
+        """Yield batches of as many images as fit in memory."""
         together = self._fit(bytes_of(scorer, images[0]))  # type: ignore[arg-type]  # a Module
         for start in range(0, len(images), together):
             yield images[start : start + together]
 
     def _split(self, scorer: Scorer, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """Every shift at once; the image ends one step later, so that the last cells see all."""
+        """Run all shifts in one pass, on an image padded by one step for the last cells."""
         image = F.pad(image, (0, self.step - 1, 0, self.step - 1))
         streams = _streams(scorer)
         parts = image.split(scorer.channels, dim=1) if isinstance(scorer, LateFusion) else [image]
@@ -136,7 +136,7 @@ class Stitch(nn.Module):
         return torch.stack(dense).mean(0)
 
     def _split_one(self, scorer: SkipNet, image: Tensor) -> Tensor:
-        trunk: Any = share(scorer.backbone)  # type: ignore[type-var]  # a Module
+        trunk: Any = copy_sharing_weights(scorer.backbone)  # type: ignore[type-var]  # a Module
         splits = _split_at_strides(trunk, self.step, self.stride)
         taps = _run(trunk, trunk, image)
         used = {stride: taps[stride] for stride in (max(taps), *map(int, scorer.skips))}
@@ -152,12 +152,12 @@ class Stitch(nn.Module):
         return dense
 
     def _fit(self, size: int) -> int:
-        """How many of this size fit into memory, at least one."""
+        """Number of items of this size, in bytes, that fit in memory; at least 1."""
         return max(1, int(self.memory * 2**30 / size))
 
 
 def interlace(parts: Tensor, factor: int) -> Tensor:
-    """(factor^2 N, K, h, w) to (N, K, factor h, factor w): each part fills its own cells.
+    """Interlace factor^2 score maps per image, (factor^2 N, K, h, w) to (N, K, factor h, factor w).
 
     Part `factor * row + column` of an image starts in that row and column.
     """
@@ -165,7 +165,7 @@ def interlace(parts: Tensor, factor: int) -> Tensor:
 
 
 def split(maps: Tensor, factor: int) -> Tensor:
-    """Undo `interlace`: (N, C, h, w) to (factor^2 N, C, h', w'), filled up by 0 behind."""
+    """Undo `interlace`: (N, C, h, w) to (factor^2 N, C, h', w'), zero-padded at the end."""
     height, width = maps.shape[-2:]
     maps = F.pad(maps, (0, -width % factor, 0, -height % factor))
     shifts = product(range(factor), range(factor))
@@ -173,7 +173,7 @@ def split(maps: Tensor, factor: int) -> Tensor:
 
 
 def _split_at_strides(trunk: nn.Module, step: int, stride: int) -> list[int]:
-    """Let a trunk keep all cells from `stride` to `step`, as shifts; returns the factors."""
+    """Make a trunk keep all cells from `stride` to `step`, as shifts; return the factors."""
     factors = {}
     for layer, (taken, given) in steps(trunk).items():  # type: ignore[arg-type]  # a Backbone
         if taken == given or given <= stride or taken >= step:
@@ -185,19 +185,22 @@ def _split_at_strides(trunk: nn.Module, step: int, stride: int) -> list[int]:
         elif isinstance(layer, nn.Conv2d):
             layer.stride = (kept, kept)
         else:
-            raise ValueError(f"shared=true: {type(layer).__name__} has a stride; say shared=false")
+            raise ValueError(
+                f"shared=true does not support {type(layer).__name__}, which has a stride; "
+                "try shared=false"
+            )
         layer.register_forward_hook(lambda _, args, out, factor=factor: split(out, factor))
     return [factors[taken] for taken in sorted(factors)]
 
 
 def _run(net: nn.Module, score: Callable[[Any], Any], inputs: Any) -> Any:
-    """What a net, or a part of it, makes of its inputs, for shifts beside the image itself.
+    """Run a net, or a part of it, on shifts of an image.
 
-    Batch normalisation's running statistics are the image's own: shifts do not count again. For
-    training, maps are computed anew on the way back instead of being kept.
+    Shifts do not update batch normalisation's running statistics. In training, maps are recomputed
+    in the backward pass instead of being kept (gradient checkpointing).
     """
 
-    def quietly(inputs: Any) -> Any:
+    def without_statistics(inputs: Any) -> Any:
         norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
@@ -208,11 +211,9 @@ def _run(net: nn.Module, score: Callable[[Any], Any], inputs: Any) -> Any:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
 
-    return (
-        checkpoint(quietly, inputs, use_reentrant=False)
-        if torch.is_grad_enabled()
-        else quietly(inputs)
-    )
+    if torch.is_grad_enabled():
+        return checkpoint(without_statistics, inputs, use_reentrant=False)
+    return without_statistics(inputs)
 
 
 def _streams(scorer: Scorer) -> list[SkipNet]:

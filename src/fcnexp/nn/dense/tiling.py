@@ -1,9 +1,8 @@
-"""Cutting a picture into windows so that every pixel gets the scores that the whole would give it.
+"""Cutting of an image into windows such that every pixel keeps its whole-image scores.
 
-A window that begins at a multiple of the net's stride has its cells where the whole picture's are,
-roundings and paddings included. Where a window ends inside the picture, the pixels whose scores
-depend on what lies beyond are dropped; where it ends with the picture, none are. So kept scores are
-the whole picture's, but for rounding.
+A window that begins at a multiple of the net's stride has its cells where the whole image has them,
+including rounding and padding. If a window ends inside the image, pixels whose scores depend on
+what lies beyond it are dropped. The kept scores equal the whole image's up to float rounding.
 """
 
 import copy
@@ -16,17 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fcnexp.nn.inspection.feature_map import Map
+from fcnexp.nn.inspection.function_tracer import Map
 from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.streams import Network
 
-OURS = {"fcnexp", "torch", "torchvision"}  # whose parts the tracing of maps knows
-LARGE = 2048  # pixels of a side at which maps have grown evenly for long, if they ever do
-NEAR = 1e-9  # of the range of scores: by less, float64's rounding sets two ways of adding apart
+TRACEABLE = {"fcnexp", "torch", "torchvision"}  # packages whose modules `trace` understands
+LARGE = 2048  # pixels: at this side every map already grows in proportion to the image
+TOLERANCE = 1e-9  # of the range of scores; float64 rounding errors are smaller
 
 
 class Piece(NamedTuple):
-    """A window of a picture along one axis, [begin, end), and what it scores, [first, last)."""
+    """Window of an image along one axis, [begin, end), and the pixels it scores, [first, last)."""
 
     begin: int
     end: int
@@ -35,18 +34,18 @@ class Piece(NamedTuple):
 
     @property
     def inner(self) -> slice:
-        """What it scores, counted from where it begins."""
+        """The scored pixels, relative to the window's start."""
         return slice(self.first - self.begin, self.last - self.begin)
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Where windows may lie. Plain values, in pixels, alike along both axes.
+    """Constraints on windows, in pixels, the same along both axes.
 
-    stride: windows begin at multiples of it, since all maps of the net do.
-    before, after: how far before and behind a pixel what its scores depend on may lie.
-    least: length of a window, a multiple of stride, from which maps grow evenly and a pixel is
-        kept; a picture that is no longer is not cut.
+    stride: windows begin at multiples of it, so that the cells of all maps line up.
+    before, after: distances before and after a pixel that its scores may depend on.
+    least: smallest length of a window, a multiple of stride. From there on maps grow evenly and
+        each window scores at least one pixel; an image of at most this length is not cut.
     """
 
     stride: int
@@ -55,17 +54,17 @@ class Tiling:
     least: int
 
     def pieces(self, length: int, window: int) -> list[Piece]:
-        """Windows that together score an axis of this length, none longer than `window`.
+        """Windows of about equal length, at most `window`, that together score an axis.
 
-        window: at least `least`, else ValueError. Of several they are about equally long.
+        length: of the axis. Raises ValueError if the axis must be cut and window is below `least`.
         """
         if length <= window:
             return [Piece(0, length, 0, length)]
         if window < self.least:
-            raise ValueError(f"window={window}: this net's windows have {self.least} pixels")
+            raise ValueError(f"window={window}: this net needs windows of {self.least} or more")
         window -= window % self.stride
         found = self._cut(length, window)
-        while window > self.least:  # as few windows, each as short as can be
+        while window > self.least:  # the shortest windows that do not increase their number
             shorter = self._cut(length, window - self.stride)
             if len(shorter) > len(found):
                 break
@@ -77,7 +76,7 @@ class Tiling:
         first = 0
         while first < length:
             begin = max(0, floor((first - self.before) / self.stride) * self.stride)
-            # The last window is as long as the others: a short one may have no even maps.
+            # The last window is as long as the others: maps of a short one may not grow evenly.
             begin = min(begin, ceil((length - window) / self.stride) * self.stride)
             end = min(begin + window, length)
             last = length if end == length else end - self.after
@@ -87,11 +86,11 @@ class Tiling:
 
 
 def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling | None:
-    """Where windows of a net's inputs may lie, derived from its maps as `explain` tells them.
+    """Return the constraints on windows of a net's inputs, derived from its traced maps.
 
-    channels: of each field in network space. None where a part of somebody's own sees farther than
-    its layers tell, such as a head that takes the mean over the whole image. With no such part
-    the net computes nothing.
+    channels: of each field in network space. Returns None if the net cannot be tiled because a
+    part depends on the whole image, such as a custom head that averages over it. Only nets with
+    custom modules are run on data, to check the result.
     """
     twin, dtype = on_meta(net), next(net.parameters()).dtype
 
@@ -100,33 +99,33 @@ def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling | None:
         with torch.inference_mode(), torch.device("meta"):
             return trace(twin, {name: torch.empty(s, dtype=dtype) for name, s in sizes.items()})
 
-    seen = maps(LARGE)
-    stride = lcm(*(int(m.grid.step) for m in seen))
-    last = seen[-1]
+    traced = maps(LARGE)
+    stride = lcm(*(int(m.grid.step) for m in traced))
+    last = traced[-1]
     before, after = ceil(last.radius - last.grid.origin), ceil(last.radius + last.grid.origin)
     large = ceil(LARGE / stride) * stride
     if not _grow_evenly(maps(large), maps(large + stride), stride):
-        return None  # a map of one size, such as a mean's: no window begins where its cells do
+        return None  # a map has a fixed size, such as a global mean
     even = stride
     while not _grow_evenly(maps(even), maps(even + stride), stride):
         even += stride
     least = max(even, before + after + stride)
     tiling = Tiling(stride, before, after, (ceil(least / stride) + 1) * stride)
-    homes = {type(module).__module__.partition(".")[0] for module in net.modules()}
-    return tiling if homes <= OURS or _holds(net, channels, tiling) else None
+    packages = {type(module).__module__.partition(".")[0] for module in net.modules()}
+    return tiling if packages <= TRACEABLE or _is_exact(net, channels, tiling) else None
 
 
-def _holds(net: Network, channels: Mapping[str, int], tiling: Tiling) -> bool:
-    """Whether windows of two narrow made-up pictures, brighter towards an end, get their scores.
+def _is_exact(net: Network, channels: Mapping[str, int], tiling: Tiling) -> bool:
+    """True if tiling leaves the scores of two narrow generated images unchanged.
 
-    The net is float64 for so long, since what is seen from afar may count for little.
+    Computed in float64, since distant pixels may contribute little to a score.
     """
     dtype = next(net.parameters()).dtype
     length = tiling.least + tiling.before + tiling.after
     try:
         net.double()
         return all(
-            _same(net, _picture(channels, size), tiling)
+            _scores_match(net, _generated_inputs(channels, size), tiling)
             for size in ((length, tiling.stride), (tiling.stride, length))
         )
     finally:
@@ -134,35 +133,36 @@ def _holds(net: Network, channels: Mapping[str, int], tiling: Tiling) -> bool:
 
 
 @torch.inference_mode()
-def _same(net: Network, picture: dict[str, Tensor], tiling: Tiling) -> bool:
-    """Whether the smallest windows of a picture (1, C, H, W), by field, get its scores."""
+def _scores_match(net: Network, inputs: dict[str, Tensor], tiling: Tiling) -> bool:
+    """True if the smallest windows of inputs (1, C, H, W), by field, score as the whole does."""
     device = next(net.parameters()).device
-    picture = {name: x.to(device) for name, x in picture.items()}
-    whole = net(picture)
+    inputs = {name: x.to(device) for name, x in inputs.items()}
+    whole = net(inputs)
     height, width = whole.shape[-2:]
     for row in tiling.pieces(height, tiling.least):
         for column in tiling.pieces(width, tiling.least):
             window = slice(row.begin, row.end), slice(column.begin, column.end)
-            found = net({name: x[..., *window] for name, x in picture.items()})
+            found = net({name: x[..., *window] for name, x in inputs.items()})
             kept = whole[..., row.first : row.last, column.first : column.last]
-            apart = (found[..., row.inner, column.inner] - kept).abs().max()
-            if apart > NEAR * (whole.max() - whole.min()):
+            error = (found[..., row.inner, column.inner] - kept).abs().max()
+            if error > TOLERANCE * (whole.max() - whole.min()):
                 return False
     return True
 
 
-def _picture(channels: Mapping[str, int], size: tuple[int, int]) -> dict[str, Tensor]:
-    made = torch.Generator().manual_seed(0)
+def _generated_inputs(channels: Mapping[str, int], size: tuple[int, int]) -> dict[str, Tensor]:
+    """Noise on a ramp along the longer axis, so that a mean over the image would differ."""
+    generator = torch.Generator().manual_seed(0)
     ramp = torch.linspace(-100, 100, max(size), dtype=torch.float64)
     ramp = ramp[:, None] if size[0] > size[1] else ramp
     return {
-        name: ramp + 30 * torch.randn(1, c, *size, generator=made, dtype=torch.float64)
+        name: ramp + 30 * torch.randn(1, c, *size, generator=generator, dtype=torch.float64)
         for name, c in channels.items()
     }
 
 
 def on_meta(net: Network) -> Network:
-    """A copy of a net that holds no numbers: it runs shapes."""
+    """Copy a net to the meta device: it computes shapes only."""
     known: dict[int, object] = {
         id(t): nn.Parameter(t.detach().to("meta"), requires_grad=False)
         if isinstance(t, nn.Parameter)
@@ -173,7 +173,7 @@ def on_meta(net: Network) -> Network:
 
 
 def _grow_evenly(small: list[Map], large: list[Map], by: int) -> bool:
-    """Whether each map has grown by the cells that lie on `by` pixels: no smallest size rules."""
+    """True if every map has grown in proportion to the image, which has grown by `by` pixels."""
     return len(small) == len(large) and all(
         b.shape[1] - a.shape[1] == by / a.grid.step for a, b in zip(small, large, strict=True)
     )

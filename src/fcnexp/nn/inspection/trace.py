@@ -14,7 +14,7 @@ from fcnexp.nn.deconvnet import DeconvNet
 from fcnexp.nn.dense.interpolation import Interpolation
 from fcnexp.nn.dense.shift_and_stitch import Stitch
 from fcnexp.nn.dense.upsampling import Upsampling
-from fcnexp.nn.fast.switches import WAYS, plain
+from fcnexp.nn.fast.switches import FAST_PATHS, plain
 from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE
 from fcnexp.nn.inspection.feature_map import Map, Window
@@ -33,7 +33,7 @@ def trace(net: Network, inputs: dict[str, Tensor], *, keep: bool = False) -> lis
     for name, x in inputs.items():
         watch.enter(name, x)
     # As the nets' own files say; but a kernel over pairs of classes would be one without a name.
-    with plain(set(WAYS) - {"upsampling"}), watch.hooks(), watch:
+    with plain(set(FAST_PATHS) - {"upsampling"}), watch.hooks(), watch:
         net(inputs)
     return watch.maps
 
@@ -159,7 +159,7 @@ def _interpolation(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None
 def _stitch(watch: Watch, out: Tensor, args: tuple, kwargs: dict) -> None:
     source, stitch = watch.map(args[0]), args[-1]
     assert source is not None
-    _add_like(watch, out, source, name="stitched", kind=stitch.words, grid=stitch.grid)
+    _add_like(watch, out, source, name="stitched", kind=stitch.description, grid=stitch.grid)
 
 
 def _add_like(watch: Watch, out: Tensor, source: Map, **changes: Any) -> None:
