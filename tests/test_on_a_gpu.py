@@ -66,7 +66,7 @@ def test_a_pass_does_not_wait_for_the_gpu(tmp_path):
             task.finite.watch(task.loss(scores, there.label), 0, there.names, pixels)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        task.finite.look()
+        task.finite.check()
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

@@ -28,7 +28,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     from fcnexp.reporting import run_header, tables
     from fcnexp.run import ranks, run_folder, staging
     from fcnexp.system import this_process
-    from fcnexp.tracking.usable import refuse_unusable
+    from fcnexp.tracking.run import refuse_unusable
 
     cfg = check(cfg)
     ranks.follow(cfg)
@@ -119,7 +119,7 @@ def fit(
     from fcnexp.run.determinism import deterministic
     from fcnexp.system import this_process
     from fcnexp.task.saving import LastCheckpoint
-    from fcnexp.task.stopping import Asked, StopBehindStep
+    from fcnexp.task.stopping import StopAfterStep, StopRequested
 
     cfg, folder = stage.cfg, stage.folder
     try:
@@ -138,8 +138,8 @@ def fit(
             if task.scored_step != trainer.global_step:
                 trainer.validate(task, data, verbose=False)
         trainers.callback(trainer, LastCheckpoint).save(trainer)
-        if late := trainers.callback(trainer, StopBehindStep).asked:
-            raise Asked(late)
+        if late := trainers.callback(trainer, StopAfterStep).requested:
+            raise StopRequested(late)
     except SIGTERMException as stop:
         # Lightning's own code is 0, as if all were well; of any but the first it wants no other.
         step = trainers.callback(trainer, LastCheckpoint).step or (stopped and stopped.step)

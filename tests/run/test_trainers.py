@@ -112,7 +112,7 @@ class LateLoss(FiniteLoss):
     """As on a GPU: what a loss is, is known when it is looked at."""
 
     def watch(self, loss, step, names, pixels):
-        self.look()
+        self.check()
         self.pending = Pending(loss, None, step, names, pixels)
 
 
@@ -122,7 +122,7 @@ def test_bad_loss_is_told_with_its_own_step_and_images():
         with pytest.raises(TrainingError, match="loss is nan at step 7, on b, c: lower regime.lr"):
             watch.watch(torch.tensor(float("nan")), 7, ["b", "c"], 1)
             watch.watch(torch.tensor(1.0), 8, ["d"], 1)
-        watch.look()  # told once
+        watch.check()  # told once
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def last_good(folder: Path) -> str:
 def say_stopped(stop: SystemExit, folder: Path, step: int | None) -> int:
     """Tell how a training goes on that a signal has stopped; returns the process's exit code.
 
-    stop: Lightning's, or `task.stopping.Asked`. step: of its last checkpoint, if it has any. In a
+    stop: Lightning's, or `task.stopping.StopRequested`. step: of its last checkpoint, if any. In a
     Slurm job that is told of its end, the job is queued again.
     """
     number = getattr(stop, "signal", signal.SIGTERM)

@@ -24,7 +24,7 @@ from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.run.ranks import divided
 from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
-from fcnexp.task.saving import WholeFiles
+from fcnexp.task.saving import AtomicCheckpointIO
 
 T = TypeVar("T", bound=Callback)
 
@@ -38,7 +38,7 @@ def build_trainer(
     regime, accumulate = cfg.regime, divided(cfg).accumulate
     passes = regime.steps * accumulate
     settings = machine(cfg)
-    settings["plugins"] += [WholeFiles(read_checkpoint)]
+    settings["plugins"] += [AtomicCheckpointIO(read_checkpoint)]
     return L.Trainer(
         **settings,
         default_root_dir=folder,

@@ -1,4 +1,4 @@
-"""What happens around training: progress that people can read, and all the rest together."""
+"""Progress output of a training, and the list of all its callbacks."""
 
 import logging
 import sys
@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from fcnexp.system.this_process import rank
 from fcnexp.task.cost import Cost
 from fcnexp.task.saving import BestScore, LastCheckpoint
-from fcnexp.task.stopping import StopBehindStep
+from fcnexp.task.stopping import StopAfterStep
 
 log = logging.getLogger(__name__)
 
 
 class ScoreLines(Callback):
-    """One line at each scoring: step, loss, mean IU, seconds since the start."""
+    """Print a line at each scoring: step, loss, mean IU, seconds since the start."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -36,50 +36,50 @@ class ScoreLines(Callback):
         )
         bar = trainer.progress_bar_callback
         if bar is not None:
-            bar.print(line)  # above the bar, not through it
+            bar.print(line)  # above the bar
         else:
             log.info(line)
 
 
 class Bar(TQDMProgressBar):
-    """One bar for the whole training, and one for each scoring."""
+    """One progress bar for the whole training, and one for each scoring."""
 
     validation_description = "scoring"
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Name the bar: there are no epochs, the sampler has no end."""
+        """Label the bar `training`: the sampler is endless, so there are no epochs to count."""
         super().on_train_epoch_start(trainer, *_)
         self.train_progress_bar.set_description("training")
 
     def on_exception(self, *_: Any) -> None:
-        """Close the bars, so that what is said of it stands on lines of its own."""
+        """Close the bars, so that the error message starts on a new line."""
         for bar in (self._val_progress_bar, self._train_progress_bar):
             if bar is not None:
                 bar.close()
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """The loss, and the last mean IU."""
+        """Return the loss and the last mean IU."""
         shown = {"loss": trainer.callback_metrics.get("train/loss")}
         shown["mean IU"] = trainer.callback_metrics.get("val/miou")
         return {name: f"{float(value):.3f}" for name, value in shown.items() if value is not None}
 
 
 def on_terminal() -> bool:
-    """Whether somebody is watching: bars are for a terminal, lines for a log."""
+    """Return True if this is rank 0 and stderr is a terminal: only then are bars drawn."""
     return rank() == 0 and sys.stderr.isatty()
 
 
 def progress_bars() -> list[Callback]:
-    """A bar on a terminal, nothing in a log."""
+    """Return a progress bar if stderr is a terminal, else nothing."""
     return [Bar()] if on_terminal() else []
 
 
 def training_callbacks(folder: Path, *, keep_best: bool) -> list[Callback]:
-    """What is saved and told, what the training cost, and how it is stopped.
+    """Return the callbacks that save, report, measure cost and handle stop signals.
 
     keep_best: also write the checkpoint of the scoring with the highest mean IU.
     """
     checkpoints = folder / "checkpoints"
     best = BestScore(checkpoints if keep_best else None)
-    # The last one holds what the best knows: Lightning calls it last.
-    return [best, LastCheckpoint(checkpoints), ScoreLines(), Cost(), StopBehindStep()]
+    # Lightning runs LastCheckpoint (a `Checkpoint`) last, so last.ckpt holds the best score so far.
+    return [best, LastCheckpoint(checkpoints), ScoreLines(), Cost(), StopAfterStep()]

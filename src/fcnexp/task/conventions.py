@@ -1,9 +1,10 @@
-"""One confusion matrix, scored as other tools score it.
+"""Scores of one confusion matrix by the conventions of other tools.
 
-They differ in what becomes of a class that the truth, or truth and prediction, do not have. Each
-rule was read in the file named beside it, and is told here in our words.
+Tools differ in how they count a class that is absent from the ground truth, or from both ground
+truth and prediction. Each rule was read in the source file named next to it.
 
-Not here: torchmetrics' `segmentation.MeanIoU`, a mean over images, which no one matrix can give.
+torchmetrics' `segmentation.MeanIoU` is missing: it averages over images, which one matrix cannot
+give.
 """
 
 import math
@@ -14,17 +15,17 @@ from torch import Tensor
 
 from fcnexp.task.four_scores import class_accuracy, class_iu
 
-DROPPED = None  # in place of a value: the class does not count
+DROPPED = None  # instead of a value: the class is left out of the mean
 
 
 class Convention(NamedTuple):
-    """How a tool averages over classes. DROPPED: such a class is left out of the mean.
+    """Rule by which a tool averages over classes; DROPPED leaves a class out of the mean.
 
-    source: where that was read.
-    absent: IU of a class that is neither in the truth nor predicted; NaN makes the mean NaN.
-    predicted: IU of one that is predicted but not in the truth.
-    accuracy: of such a class, in the mean accuracy.
-    has_mean_acc: whether the tool gives a mean accuracy.
+    source: file that the rule was read in.
+    absent: IU of a class that is neither in the ground truth nor predicted; NaN makes the mean NaN.
+    predicted: IU of a class that is predicted but not in the ground truth.
+    accuracy: accuracy of such a class, in the mean accuracy.
+    has_mean_acc: True if the tool reports a mean accuracy.
     """
 
     source: str
@@ -34,22 +35,22 @@ class Convention(NamedTuple):
     has_mean_acc: bool = True
 
     def words(self) -> dict[str, str]:
-        """What the classes count as that the truth does not have, for people.
+        """Values that classes missing from the ground truth count as, for display.
 
-        `in both`: in mean IU and in mean accuracy, from which others leave them out.
+        `in both` means in mean IU and in mean accuracy; other tools drop them from the latter.
         """
         also = " in both" if self.accuracy is not DROPPED else ""
-        return {"absent": _said(self.absent), "predicted_only": _said(self.predicted) + also}
+        return {"absent": _shown(self.absent), "predicted_only": _shown(self.predicted) + also}
 
 
 CONVENTIONS = {
     "release": Convention("fcn.berkeleyvision.org score.py"),
-    # It counts each image in float32, and rounds to two digits of a percent.
+    # mmseg counts each image in float32 and rounds percentages to two digits.
     "mmseg": Convention("mmsegmentation mmseg/evaluation/metrics/iou_metric.py, nan_to_num=None"),
     "torchvision": Convention(
         "torchvision references/segmentation/utils.py, ConfusionMatrix",
         absent=math.nan,
-        has_mean_acc=False,  # it lists the classes' accuracies
+        has_mean_acc=False,  # it lists accuracies by class
     ),
     "detectron2": Convention(
         "detectron2 detectron2/evaluation/sem_seg_evaluation.py", predicted=DROPPED
@@ -72,10 +73,10 @@ CONVENTIONS = {
 
 
 def by_convention(matrix: Tensor) -> dict[str, dict[str, float | None]]:
-    """`miou`, `pixel_acc` and `mean_acc` of the whole set by convention, fractions in float64.
+    """Return `miou`, `pixel_acc` and `mean_acc` of the whole set by convention, in [0, 1].
 
-    matrix: int64 (K, K), rows truth. None: the tool gives no such score. NaN: nothing was counted,
-    or the tool says NaN.
+    matrix: int64 (K, K), rows ground truth; scores are computed in float64. A score is None if the
+    tool does not report it, NaN if nothing was counted or the tool reports NaN.
     """
     exact = matrix.cpu().double()
     truth = exact.sum(1) > 0
@@ -95,13 +96,13 @@ def by_convention(matrix: Tensor) -> dict[str, dict[str, float | None]]:
 
 
 def _mean(values: Tensor, truth: Tensor, others: list[tuple[Tensor, float | None]]) -> float:
-    """Mean of the values where the truth has the class, and of what a rule puts elsewhere."""
+    """Mean over the classes in the ground truth, and over the values that a rule gives others."""
     counted = [values[truth]]
     counted += [torch.full_like(values[where], v) for where, v in others if v is not DROPPED]
     return float(torch.cat(counted).mean())
 
 
-def _said(value: float | None) -> str:
+def _shown(value: float | None) -> str:
     if value is DROPPED:
         return "dropped"
     return "NaN" if math.isnan(value) else f"{value:g}"

@@ -1,4 +1,4 @@
-"""What a run takes: its speed, its memory, and the rates it learns at, logged as it goes."""
+"""Cost of a run: speed, peak memory and learning rates, logged during training."""
 
 import resource
 import sys
@@ -13,33 +13,33 @@ from torch.optim import Optimizer
 
 
 class Cost(Callback):
-    """Counts what a run takes, which `cost_facts` tells, and logs it every `log_every_n_steps`.
+    """Measures the cost of a run for `cost_facts` and logs it every `log_every_n_steps` steps.
 
-    Logged: `lr/GROUP` of each parameter group, `cost/images_per_second` since it was logged last,
-    scorings left out, and `cost/peak_memory`, see `peak_memory`.
+    Logged: `lr/GROUP` of each parameter group; `cost/images_per_second` since the last log entry,
+    without scorings; and `cost/peak_memory`, see `peak_memory`.
     """
 
     def __init__(self) -> None:
         self.images = 0
-        self.seconds = 0.0  # of training, without the scorings in between
+        self.seconds = 0.0  # of training, without scorings
         self.since: float | None = None
-        self.rates: dict[str, float] = {}  # of a step that is to be logged
-        self.logged = (0, 0.0)  # images and seconds when it was logged last
+        self.rates: dict[str, float] = {}  # of the step to be logged
+        self.logged = (0, 0.0)  # images and seconds at the last log entry
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Forget the memory of what ran before on this GPU."""
+        """Reset the GPU's peak, so that earlier work in this process does not count."""
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Go on with the clock, unless it is running."""
+        """Start the clock if it is stopped."""
         if self.since is None:
             self.since = time.monotonic()
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Keep the rates of a step that is to be logged; the schedule changes them after it."""
+        """Keep the rates of a step to be logged, before the schedule changes them."""
         if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set late
             self.rates = {
                 f"lr/{group['name'].replace(' ', '_')}": float(group["lr"])
@@ -61,7 +61,7 @@ class Cost(Callback):
             seconds = self.seconds + (time.monotonic() - self.since if self.since else 0)
             if seconds > self.logged[1]:
                 speed = (self.images - self.logged[0]) / (seconds - self.logged[1])
-                speed *= trainer.world_size  # each process has as many
+                speed *= trainer.world_size  # each process trains on as many images
                 values["cost/images_per_second"] = round(speed, 2)
             log_now(trainer, values)
             self.rates, self.logged = {}, (self.images, seconds)
@@ -87,24 +87,24 @@ def log_now(trainer: L.Trainer, values: dict[str, Any]) -> None:
 
 
 def logged_step(trainer: L.Trainer) -> int:
-    """The step that Lightning logs at just now: done ones, but for that under way."""
-    return trainer.fit_loop.epoch_loop._batches_that_stepped  # as Lightning's own monitors have it
+    """Return Lightning's current logging step: finished steps, without the one in progress."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped  # as in Lightning's own monitors
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: on a GPU what torch allocated for this run, else of the process since it began."""
+    """Return peak bytes: allocated by torch for this run on a GPU, else of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage counts by
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def cost_facts(trainer: L.Trainer) -> dict[str, Any]:
-    """What a run took, for its record; None where nothing was measured.
+    """Return the cost of a run for its record; None for values that were not measured.
 
     images_per_second: of training, from reading to the optimiser's step. ms_per_image: median over
     the images of the last scoring, see `SegmentationTask.scoring_seconds`. peak_memory: bytes, see
-    there. parameters: of the net, fixed ones included.
+    `peak_memory`. parameters: of the net, including fixed ones.
     """
     cost = next(each for each in trainer.callbacks if isinstance(each, Cost))  # type: ignore[attr-defined]  # set late
     task: Any = trainer.lightning_module

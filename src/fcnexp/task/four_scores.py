@@ -1,4 +1,4 @@
-"""The paper's four scores of a confusion matrix. Needs no torchmetrics, which is slow to import."""
+"""The paper's four scores of a confusion matrix, without torchmetrics, which imports slowly."""
 
 from torch import Tensor
 
@@ -6,9 +6,10 @@ from torch import Tensor
 def scores_of(matrix: Tensor) -> dict[str, float]:
     """Pixel accuracy, mean class accuracy, mean IU and frequency-weighted IU, in [0, 1].
 
-    matrix: int64 (K, K), rows truth. Computed in float64 by the release's convention: a class that
-    is neither in the truth nor predicted drops out of the mean IU; one that is predicted but not in
-    the truth counts as IU 0, and drops out of the mean accuracy. NaN where nothing was counted.
+    matrix: int64 (K, K), rows ground truth. Computed in float64 by the release's convention: a
+    class that is neither in the ground truth nor predicted is dropped from the mean IU; a class
+    that is predicted but not in the ground truth counts as IU 0 and is dropped from the mean
+    accuracy. NaN if nothing was counted.
     """
     hits, truth, _ = _counts(matrix)
     iu = class_iu(matrix)
@@ -22,23 +23,24 @@ def scores_of(matrix: Tensor) -> dict[str, float]:
 
 
 def mean_iu_of_present(matrix: Tensor) -> float:
-    """Mean IU over the classes that are in the truth, whatever is predicted, in [0, 1]."""
+    """Mean IU over the classes in the ground truth, in [0, 1]."""
     return float(class_iu(matrix)[matrix.sum(1).cpu() > 0].mean())
 
 
 def class_iu(matrix: Tensor) -> Tensor:
-    """Intersection over union of each class, float64 (K,); NaN where truth and prediction lack it.
+    """Intersection over union of each class, float64 (K,).
 
-    matrix: int64 (K, K), rows truth.
+    NaN for a class that is neither in the ground truth nor predicted. matrix: int64 (K, K), rows
+    ground truth.
     """
     hits, truth, predicted = _counts(matrix)
     return hits / (truth + predicted - hits)
 
 
 def class_accuracy(matrix: Tensor) -> Tensor:
-    """Share of each class's pixels that are predicted right, float64 (K,); NaN where it is absent.
+    """Fraction of each class's pixels that are predicted correctly, float64 (K,).
 
-    matrix: int64 (K, K), rows truth.
+    NaN for a class that is not in the ground truth. matrix: int64 (K, K), rows ground truth.
     """
     hits, truth, _ = _counts(matrix)
     return hits / truth

@@ -1,7 +1,7 @@
-"""Hiding one side of an image from the net, foreground or background, by its label.
+"""Masking of an image's foreground or background by its label.
 
-What a net reaches then says how much it draws from the object and how much from its surroundings.
-Source: PAMI, the table of masking.
+The scores show how much a net relies on the object and how much on its context. Source: PAMI, the
+table of masking.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ BACKGROUND = 0
 def mask(
     inputs: dict[str, Tensor], label: Tensor, side: str, filling: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Network input of which only the other side can be seen; the masked one is 0, the mean colour.
+    """Return network input with one side of the image masked, set to 0, the mean colour.
 
-    inputs: network input (N, C, H, W) by field. label: uint8 (N, H, W). side: `foreground`, all
-    classes but 0; `background`, class 0; `shape`, both, where the foreground becomes `filling()`,
-    inputs of the same shapes. What the paper's row "Shape" was filled with is not known to us.
-    Void is 0 whatever the side: it runs along the objects' edges and would outline what is masked.
+    inputs: network input (N, C, H, W) by field. label: uint8 (N, H, W). side: what is masked:
+    `foreground`, all classes except 0; `background`, class 0; or `shape`, both, with `filling()`,
+    inputs of the same shapes, in the foreground. The paper does not say what its row "Shape" is
+    filled with. Void is always 0: it runs along object edges and would outline the masked side.
     """
     objects = (label != BACKGROUND) & (label != VOID)
     if side == "shape":

@@ -1,4 +1,4 @@
-"""The one LightningModule: any net, any regime, the paper's four scores."""
+"""LightningModule that trains any net with any regime and computes the paper's four scores."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -19,24 +19,24 @@ from fcnexp.task.trimap import TrimapScores
 
 
 class InputRecipe(Protocol):
-    """Turns a batch's bytes into a net's input, and can say how."""
+    """Converts a batch's stored bytes to network input, and describes the conversion."""
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """How each field becomes network input, by name."""
+        """Conversion of each field, by name."""
         ...
 
     def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
-        """Network input of a padded batch, by field."""
+        """Return the network input of a padded batch, by field."""
         ...
 
     def facts(self) -> dict[str, object]:
-        """The recipe as plain values."""
+        """Return the recipe as plain values."""
         ...
 
 
 class PaddedBatch(Protocol):
-    """What a batch must offer; see `data.collate.Batch`."""
+    """Attributes that a batch must have; see `data.collate.Batch`."""
 
     fields: dict[str, Tensor]
     label: Tensor
@@ -45,18 +45,18 @@ class PaddedBatch(Protocol):
 
 
 class SegmentationTask(L.LightningModule):
-    """Trains a net to label every pixel and scores it.
+    """Trains a net to label every pixel, and scores it.
 
-    net: inputs by field, in network space, to scores (N, K, H, W).
-    recipe: from the batch's bytes to network space; it is stored in every checkpoint.
-    groups: the optimiser's parameter groups; optimizer: from these to an optimiser;
-    schedule: from optimiser and number of steps to a scheduler that is stepped after every step.
-    facts: plain values stored in checkpoints, enough to build the net anew.
-    seed: what dropout and the loss draw follows from it and the pass; see `on_train_batch_start`.
-    passes_per_step: of this process. passes_whole: of several processes each has passes of its own,
-        else they share each pass.
-    masking: what is hidden from the net by the label in `train` and in `test`: a side that
-        `task.masking.mask` knows, or None; None for neither.
+    net: maps inputs by field, in network space, to scores (N, K, H, W).
+    recipe: converts the batch's bytes to network space; stored in every checkpoint.
+    groups: the optimiser's parameter groups. optimizer: makes an optimiser of them.
+    schedule: makes, of optimiser and number of steps, a scheduler that is stepped at every step.
+    facts: plain values stored in checkpoints, enough to rebuild the net.
+    seed: determines, with the pass, the draws of dropout and loss; see `on_train_batch_start`.
+    passes_per_step: of this process. passes_whole: True if each process runs separate passes, False
+        if all processes share each pass.
+    masking: side of the image to mask by its label, see `task.masking.mask`, or None, in `train`
+        and in `test`; None for neither.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class SegmentationTask(L.LightningModule):
         self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
         self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
-        self.trimap: TrimapScores | None = None  # counts beside the whole set's, where one is set
-        self.bands: Tensor | None = None  # what it counted in the last scoring, of all processes
+        self.trimap: TrimapScores | None = None  # if set, counts bands along boundaries, too
+        self.bands: Tensor | None = None  # the trimap's matrices, last scoring, all processes
         self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
         self.kept: dict[str, Tensor] = {}
-        self.nondeterministic: list[str] = []  # operations that were, where that is watched
+        self.nondeterministic: list[str] = []  # nondeterministic operations found, if monitored
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -100,12 +100,12 @@ class SegmentationTask(L.LightningModule):
         label: Tensor | None = None,
         side: str | None = None,
     ) -> Tensor:
-        """Scores (N, K, H, W) of a padded batch's fields as stored, (N, C, H, W) by name.
+        """Return scores (N, K, H, W) of a padded batch's fields as stored, (N, C, H, W) by name.
 
-        side: what is masked, by label (N, H, W); None for nothing.
-        Images of different sizes go through the net one by one: beyond an image a padded batch
-        holds zeros only until the first layer has added its bias, so that an image's scores, and
-        the gradient, would depend on its neighbours'. With batch normalisation they do in any case.
+        side: side to mask by the label (N, H, W); None for nothing.
+        Images of different sizes go through the net one by one: the padding is zero only until the
+        first layer adds its bias, so that an image's scores and gradient would depend on the size
+        of its neighbours. With batch normalisation they depend on them in any case.
         """
         inputs = self.recipe.apply(fields, sizes)
         if side is not None:
@@ -117,41 +117,42 @@ class SegmentationTask(L.LightningModule):
         scores = []
         for i, (h, w) in enumerate(sizes.tolist()):
             one = self.net({name: x[i : i + 1, :, :h, :w] for name, x in inputs.items()})
-            scores.append(F.pad(one, (0, width - w, 0, height - h)))  # the label is void there
+            scores.append(F.pad(one, (0, width - w, 0, height - h)))  # the padding's label is void
         return torch.cat(scores)
 
     def _white(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
-        """Network input of the stored value 255 everywhere: white, or what lies 0.255 m away."""
+        """Network input of the stored value 255 everywhere: white, or a depth of 0.255 m."""
         white = {name: torch.full_like(stored, 255) for name, stored in fields.items()}
         return self.recipe.apply(white, sizes)
 
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of one batch."""
         assert self.loss is not None
         side = self.masking["train"]
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         loss = self.loss(scores, batch.label)
-        # Of a loss of one's own nobody knows what it adds up: no more than all pixels.
+        # A custom loss adds up an unknown number of pixels, at most all of them.
         count = self.loss.pixels if isinstance(self.loss, PixelLoss) else torch.numel
         self.finite.watch(loss, self.global_step, batch.names, count(batch.label))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 
     def on_validation_start(self) -> None:
-        """Forget how long the scoring before took. Raises TrainingError if the last loss is bad."""
-        self.finite.look()
+        """Reset times and kept predictions. Raises TrainingError if the last loss is not finite."""
+        self.finite.check()
         self.stopwatch, self.kept = Stopwatch(), {}
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
-        """Count one batch; returns its predictions, uint8 (N, H, W), for who shows them."""
+        """Count one batch; returns its predictions, uint8 (N, H, W)."""
         side = self.masking["test"]
         start = self.stopwatch.begin(self.device)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
         prediction = best_class(scores, axis=1)
         self.stopwatch.end(start, len(batch.names))
-        for place in (i for i, name in enumerate(batch.names) if name in self.keep):
-            height, width = batch.sizes[place].tolist()
-            self.kept[batch.names[place]] = prediction[place, :height, :width].cpu()
+        for i, name in enumerate(batch.names):
+            if name in self.keep:
+                height, width = batch.sizes[i].tolist()
+                self.kept[name] = prediction[i, :height, :width].cpu()
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
@@ -159,9 +160,9 @@ class SegmentationTask(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""
-        with self.scores.sync_context():  # within it, the matrix is that of all processes
+        with self.scores.sync_context():  # within it, the matrix holds all processes' counts
             self.matrix = self.scores.matrix.cpu().clone()
-        if self.trimap is not None:  # not later: off their GPUs processes cannot add up
+        if self.trimap is not None:  # now: NCCL cannot sum once Lightning moved it to the CPU
             self.bands = self.trimap.compute().cpu()
             self.trimap.reset()
         scores = scores_of(self.matrix)
@@ -170,38 +171,39 @@ class SegmentationTask(L.LightningModule):
         self.scores.reset()
 
     def scoring_seconds(self) -> list[float]:
-        """Seconds per image of the last scoring, one at a time.
+        """Return seconds per image of the last scoring, one value per image.
 
-        From the stored bytes on the device to the label map there: neither reading nor counting.
+        Measured from the stored bytes on the device to the label map on the device, without reading
+        and counting.
         """
         return self.stopwatch.seconds()
 
     def on_train_batch_start(self, batch: PaddedBatch, batch_idx: int) -> None:
-        """Make all that is drawn a function of seed and pass, so that a run can be continued.
+        """Seed the generator from seed and pass, so that a resumed run draws the same numbers.
 
-        Dropout and a sampled loss draw: in a pass that is one process's alone the same as if there
-        were no others.
+        Dropout and a sampled loss draw. If passes are not shared, the draws of a pass do not depend
+        on the number of processes.
         """
         rank, processes = self.trainer.global_rank, self.trainer.world_size
         number = [batch_idx * processes + rank] if self.passes_whole else [batch_idx, rank]
         state = int(np.random.SeedSequence([self.seed, 1, *number]).generate_state(1)[0])
-        if self.device.type == "cpu":  # torch.manual_seed writes down who calls, for GPUs to come
+        if self.device.type == "cpu":  # torch.manual_seed also stores a traceback for CUDA
             torch.default_generator.manual_seed(state)
         else:
             torch.manual_seed(state)
 
     def prediction_of(self, name: str, fields: dict[str, Tensor], label: Tensor | None) -> Tensor:
-        """Prediction of one image, uint8 (H, W): the last scoring's if it was kept, else anew."""
+        """Return the prediction of one image, uint8 (H, W), from the last scoring if kept there."""
         return self.kept[name] if name in self.kept else self.label_image(fields, label)[0]
 
     @torch.inference_mode()
     def label_image(
         self, fields: dict[str, Tensor], label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
+        """Return prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
 
-        fields: as stored, each (C, H, W), by name. label: uint8 (H, W), by which it is masked as in
-        `test`; without one nothing is. Call in eval mode.
+        fields: as stored, each (C, H, W), by name. label: uint8 (H, W), for masking as in `test`;
+        None: no masking. Call in eval mode.
         """
         batch = {name: fields[name][None].to(self.device) for name in self.recipe.fields}
         sizes = torch.tensor([next(iter(batch.values())).shape[-2:]])
@@ -217,12 +219,12 @@ class SegmentationTask(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of all gradients together. Lightning's own refuses fused optimisers."""
+        """Clip the joint norm of all gradients. Lightning's own refuses fused optimisers."""
         if gradient_clip_val is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
-        """The regime's optimiser and schedule. Raises ConfigError where they refuse a value."""
+        """Return the regime's optimiser and schedule. Raises ConfigError if they refuse a value."""
         assert self.optimizer_factory and self.schedule_factory and self.groups
         try:
             optimizer = self.optimizer_factory(self.groups)
@@ -237,15 +239,15 @@ class SegmentationTask(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `evaluate` and `predict` need to rebuild the net.
 
-        Raises TrainingError where the last loss was not finite: the weights are spoilt.
+        Raises TrainingError if the last loss was not finite, as the weights are then useless.
         """
-        self.finite.look()
+        self.finite.check()
         checkpoint["fcnexp"] = self.facts
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue at the first pass of the next step: a half accumulated gradient is lost.
+        """Resume at the first pass of the next step, as a half accumulated gradient is not stored.
 
-        Lightning stores its own count of passes, which may stand in the middle of a step.
+        The count of passes that Lightning stores may be in the middle of a step.
         """
         done = checkpoint["global_step"] * self.passes_per_step
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
@@ -255,5 +257,5 @@ class SegmentationTask(L.LightningModule):
 
 def best_class(scores: Tensor, axis: int) -> Tensor:
     """Index of the highest score along the axis of the classes, uint8; the first of equal ones."""
-    # `argmax` gives the same, and takes ten times as long where each class is a map of its own.
+    # `argmax` returns the same, but takes ten times as long on contiguous (K, H, W) scores.
     return scores.max(axis).indices.to(torch.uint8)

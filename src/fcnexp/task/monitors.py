@@ -1,4 +1,4 @@
-"""What is watched while a device works, without making it wait: the loss, and the time it takes."""
+"""Monitors of loss and time that do not make the device wait."""
 
 import time
 from collections.abc import Sequence
@@ -10,28 +10,28 @@ from torch import Tensor
 
 from fcnexp.errors import TrainingError
 
-# Of one pixel. Its scores would be that far apart: for no class of a net that learns they are.
+# Loss per pixel. Scores would have to be that far apart, which a converging net's never are.
 EXPLODED = 1e4
 
 
 class FiniteLoss:
     """Stops a training whose loss is not finite, or has exploded.
 
-    On a CPU at once. On a GPU the loss is fetched while the pass goes on, and looked at before the
-    next one, as asking for it would keep the GPU idle: by then its gradient may be in the weights.
-    So `look` is to be called before weights are stored or scored, too.
+    On a CPU the loss is checked immediately. On a GPU it is copied asynchronously and checked
+    before the next pass, since waiting for it would leave the GPU idle; its gradient may then be in
+    the weights already. So call `check` before weights are stored or scored, too.
     """
 
     def __init__(self) -> None:
         self.pending: Pending | None = None
 
     def watch(self, loss: Tensor, step: int, names: Sequence[str], pixels: float) -> None:
-        """Take the loss (scalar) of a pass. Raises TrainingError if it, or the one before, is bad.
+        """Take the loss (scalar) of a pass. Raises TrainingError if it or the previous one is bad.
 
-        step: optimiser's steps done; names: of the pass's images; pixels: how many the loss is the
-        sum of, 1 for a mean.
+        step: number of optimiser steps done. names: of the pass's images. pixels: number of pixels
+        whose losses are added up, 1 for a mean.
         """
-        self.look()
+        self.check()
         event = None
         if loss.device.type == "cuda":
             loss = loss.detach().to("cpu", non_blocking=True)
@@ -39,10 +39,10 @@ class FiniteLoss:
             event.record()
         self.pending = Pending(loss.detach(), event, step, list(names), pixels)
         if event is None:
-            self.look()
+            self.check()
 
-    def look(self) -> None:
-        """Look at a loss that was not looked at yet. Raises TrainingError."""
+    def check(self) -> None:
+        """Check the pending loss, if any. Raises TrainingError."""
         if self.pending is None:
             return
         given, self.pending = self.pending, None
@@ -50,15 +50,15 @@ class FiniteLoss:
             given.event.synchronize()
         loss = float(given.loss)
         if not abs(loss) <= EXPLODED * given.pixels:  # nor is NaN
-            told = f", above {EXPLODED:g} a pixel," if isfinite(loss) else ""
+            limit = f", above {EXPLODED:g} a pixel," if isfinite(loss) else ""
             raise TrainingError(
-                f"loss is {loss:g}{told} at step {given.step}, on {', '.join(given.names)}: "
+                f"loss is {loss:g}{limit} at step {given.step}, on {', '.join(given.names)}: "
                 "lower regime.lr, or set regime.clip"
             )
 
 
 class Pending(NamedTuple):
-    """A loss that nobody has looked at. event: when it is here; see `FiniteLoss.watch`."""
+    """A loss not checked yet. event: marks the end of its copy to the CPU; None on a CPU."""
 
     loss: Tensor
     event: torch.cuda.Event | None
@@ -68,10 +68,10 @@ class Pending(NamedTuple):
 
 
 class Stopwatch:
-    """Seconds that pieces of work take on a device, which is not stopped for it.
+    """Measures the seconds that pieces of work take on a device, without synchronising it.
 
-    On a GPU it marks the stream of work where a piece begins and ends, and reads the marks when it
-    is asked: what lies between is the piece alone, unless the GPU had to wait for it.
+    On a GPU it records an event at the start and the end of each piece and reads them in `seconds`;
+    the span includes time in which the GPU waits for the CPU.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Stopwatch:
         self.done: list[float] = []
 
     def begin(self, device: torch.device) -> "float | torch.cuda.Event":
-        """The mark at which a piece of work begins."""
+        """Return the mark at which a piece of work begins."""
         if device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
@@ -87,7 +87,7 @@ class Stopwatch:
         return event
 
     def end(self, start: "float | torch.cuda.Event", parts: int) -> None:
-        """Count what was done since that mark, as so many equal parts."""
+        """Record the time since that mark, as that of `parts` equal parts."""
         if isinstance(start, float):
             self.done.append((time.perf_counter() - start) / parts)
             return
@@ -96,7 +96,7 @@ class Stopwatch:
         self.marks.append((start, event, parts))
 
     def seconds(self) -> list[float]:
-        """Of each part, in order. On a GPU it waits until the last piece is done."""
+        """Return the seconds of each piece, per part, in order; a GPU is synchronised."""
         for start, end, parts in self.marks:
             end.synchronize()
             self.done.append(start.elapsed_time(end) / 1000 / parts)

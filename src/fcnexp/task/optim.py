@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
-KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # what multipliers are set for
+KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # each has its own multipliers
 
 
 def parameter_groups(
@@ -21,12 +21,12 @@ def parameter_groups(
     multipliers: Mapping[str, Sequence[float]],
     new_lr: float,
 ) -> list[dict[str, object]]:
-    """Groups for an optimiser, with Caffe's multipliers of rate and decay.
+    """Return an optimiser's parameter groups, with Caffe's multipliers of rate and decay.
 
-    multipliers: by kind (`KINDS`), the pair lr_mult, decay_mult; the release has (1, 1) for weights
-    and (2, 0) for biases. scores: layers that score classes, whose blobs are kinds of their own.
-    new: parameters that were in no file of weights; they learn `new_lr` times as fast. Every
-    trainable parameter is in exactly one group; empty groups are left out.
+    multipliers: the pair lr_mult, decay_mult by kind (`KINDS`); the release has (1, 1) for weights
+    and (2, 0) for biases. scores: layers that score classes; their weights and biases are separate
+    kinds. new: parameters that were not in the weights file; their rate is `new_lr` times as high.
+    Every trainable parameter is in exactly one group; empty groups are left out.
     """
     fresh = {id(tensor) for tensor in new}
     scoring = {id(p) for layer in scores for p in layer.parameters()}
@@ -56,24 +56,25 @@ def parameter_groups(
 
 
 def constant(optimizer: Optimizer, steps: int) -> LambdaLR:
-    """The same rate throughout, as in the papers. `steps` is not used."""
+    """Return a schedule with a constant rate, as in the papers. `steps` is not used."""
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
 def step(optimizer: Optimizer, steps: int, *, every: int, gamma: float) -> LambdaLR:
-    """Rate times `gamma` after each `every` steps, as Caffe's policy of this name.
+    """Return a schedule that multiplies the rate by `gamma` every `every` steps, as Caffe's `step`.
 
-    `steps` is not used. Raises ValueError where every is below 1 or gamma is not above 0.
+    `steps` is not used. Raises ValueError if every is below 1 or gamma is not above 0.
     """
     if every < 1 or gamma <= 0:
         raise ValueError(
-            f"schedule.every={every}, schedule.gamma={gamma}: steps from 1 on, and a factor above 0"
+            f"schedule.every={every}, schedule.gamma={gamma}: every must be 1 or more, and gamma "
+            "above 0"
         )
     return LambdaLR(optimizer, lambda done: gamma ** (done // every))
 
 
 def polynomial(optimizer: Optimizer, steps: int, *, power: float, warmup: int) -> LambdaLR:
-    """Rate falls as `(1 - step / steps) ** power`, after a linear rise over `warmup` steps."""
+    """Return a schedule `(1 - step / steps) ** power`, with a linear warm-up of `warmup` steps."""
 
     def factor(step: int) -> float:
         return min(1.0, (step + 1) / (warmup + 1)) * max(0.0, 1 - step / steps) ** power
@@ -82,12 +83,14 @@ def polynomial(optimizer: Optimizer, steps: int, *, power: float, warmup: int) -
 
 
 def one_cycle(optimizer: Optimizer, steps: int, *, rise: float) -> LambdaLR:
-    """Half a cosine up over the first `rise` share of the steps, half a cosine down to 0 after.
+    """Return a schedule that rises and falls as a half cosine each, ending at 0.
 
-    Raises ValueError where rise is not in [0, 1).
+    rise: fraction of the steps in which the rate rises. Raises ValueError if it is not in [0, 1).
     """
     if not 0 <= rise < 1:
-        raise ValueError(f"schedule.rise={rise}: a share of the steps, 0 or more and below 1")
+        raise ValueError(
+            f"schedule.rise={rise}: must be a fraction of the steps, 0 or more and below 1"
+        )
 
     def factor(step: int) -> float:
         peak = rise * steps

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: when they are written, and how."""
+"""Callbacks that write a training's checkpoints, atomically."""
 
 from collections.abc import Callable
 from math import isnan
@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from fcnexp.system import checkpoint_store
 from fcnexp.system.checkpoint_store import BEST, LAST, PREVIOUS
-from fcnexp.task.stopping import Asked
+from fcnexp.task.stopping import StopRequested
 
 
-class WholeFiles(CheckpointIO):
-    """Writes them whole or not at all; see `checkpoint_files`. Behind the last is the one before.
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes checkpoints atomically, see `checkpoint_store`, and keeps the one before the last.
 
-    read: reads one, and runs no code that may be in it.
+    read: loads a file without running code that it may contain.
     """
 
     def __init__(self, read: Callable[[Path], dict[str, Any]]) -> None:
@@ -27,7 +27,7 @@ class WholeFiles(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write one. Raises OSError; the file that was there then still is."""
+        """Write a checkpoint. Raises OSError, and then keeps the file that was there before."""
         path = Path(path)
         before = PREVIOUS if path.name == LAST else None
         checkpoint_store.store(path, lambda file: torch.save(checkpoint, file), before)
@@ -35,49 +35,49 @@ class WholeFiles(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read one, to the CPU, from where Lightning moves it. Raises what `read` does."""
+        """Read a checkpoint to the CPU; Lightning moves it on. Raises what `read` raises."""
         return self.read(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove one."""
+        """Remove a checkpoint if it exists."""
         Path(path).unlink(missing_ok=True)
 
 
 class LastCheckpoint(Checkpoint):
-    """`last.ckpt`, written anew at each scoring, and when training is stopped behind a step.
+    """Writes `last.ckpt` at each scoring, and when training is stopped after a step.
 
-    Any other exception may come in the middle of a step, when batch normalisation has seen images
-    of which the weights know nothing: whatever went on from there would end elsewhere.
+    Not at other exceptions: they may come in the middle of a step, when batch normalisation has
+    seen images that the weights have not, and a run resumed from there would end differently.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LAST
-        self.step: int | None = None  # of the file
+        self.step: int | None = None  # of the file on disk
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write it, unless it is there. Raises OSError."""
+        """Write the checkpoint unless this step's is on disk. Raises OSError."""
         if self.step != trainer.global_step:
             trainer.save_checkpoint(self.path, weights_only=False)
             self.step = trainer.global_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write it."""
+        """Write the checkpoint."""
         if trainer.state.fn == "fit":
             self.save(trainer)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Write it where somebody has asked for the end."""
-        if isinstance(exception, Asked) and trainer.global_step:
+        """Write the checkpoint if a signal stopped the training."""
+        if isinstance(exception, StopRequested) and trainer.global_step:
             self.save(trainer)
 
 
 class BestScore(Callback):
-    """Keeps in mind at which scoring the mean IU was highest, the first time if it came again.
+    """Remembers the step with the highest mean IU, the first of equal ones.
 
-    folder: gets the weights of that step, as `best.ckpt`; None for no file.
-    It survives a stop: what it knows is in each checkpoint.
+    folder: where the weights of that step are written, as `best.ckpt`; None for no file.
+    Each checkpoint stores step and score, so that a resumed run still has them.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -86,7 +86,7 @@ class BestScore(Callback):
         self.miou: float | None = None
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Compare, and write the file."""
+        """Compare with the best score so far, and write the file if this one is higher."""
         miou = float(trainer.callback_metrics["val/miou"])
         if isnan(miou) or (self.miou is not None and miou <= self.miou):
             return
@@ -95,9 +95,9 @@ class BestScore(Callback):
             trainer.save_checkpoint(self.folder / BEST, weights_only=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Step and score."""
+        """Return step and score."""
         return {"step": self.step, "miou": self.miou}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them over."""
+        """Restore step and score."""
         self.step, self.miou = state_dict["step"], state_dict["miou"]

@@ -1,4 +1,4 @@
-"""The confusion matrix of a whole set."""
+"""Confusion matrix of a whole set, as a torchmetrics metric."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from fcnexp.task.four_scores import scores_of
 
 
 class SegmentationScores(Metric):
-    """Confusion matrix of all pixels seen, int64 (K, K): rows truth, columns prediction.
+    """Confusion matrix of all pixels seen, int64 (K, K): rows ground truth, columns prediction.
 
-    Counts stay integers to the end, so they are exact for any number of images and processes.
-    Void pixels are not counted. Source: sec. 5; the release's `score.py`.
+    Counts stay integers, so they are exact for any number of images and processes. Void pixels are
+    not counted. Source: sec. 5; the release's `score.py`.
     """
 
     higher_is_better = True
@@ -28,13 +28,13 @@ class SegmentationScores(Metric):
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Count one batch: class indices (N, H, W), any integer type; label with VOID.
 
-        Raises ValueError on a value that is no class.
+        Raises ValueError if a value is not a class.
         """
         classes = self.num_classes
         _refuse_outside("label", label, VOID)
         _refuse_outside("prediction", prediction, classes - 1)
-        # Void gets a row of its own, left out below: cheaper than picking the other pixels out.
-        # Cells in as few bytes as hold them, since the time goes into moving them.
+        # Void gets a row, dropped below: cheaper than selecting the other pixels.
+        # The smallest type that holds a cell's number, since memory traffic takes the time.
         cell = torch.int16 if (VOID + 1) * classes <= 2**15 else torch.int32
         cells = torch.add(prediction.flatten().to(cell), label.flatten().to(cell), alpha=classes)
         counts = torch.bincount(cells, minlength=(VOID + 1) * classes).view(-1, classes)
@@ -43,12 +43,12 @@ class SegmentationScores(Metric):
         self.matrix += counts[:classes]
 
     def compute(self) -> dict[str, float]:
-        """The four scores as fractions, see `scores_of`."""
+        """Return the four scores as fractions, see `scores_of`."""
         return scores_of(self.matrix)
 
 
 def _refuse_outside(what: str, values: Tensor, largest: int) -> None:
-    """Raise ValueError where a value is not one of 0 to `largest`."""
+    """Raise ValueError if a value is not in 0..`largest`."""
     if not values.numel() or (values.dtype == torch.uint8 and largest == VOID):
         return
     low, high = (int(value) for value in values.aminmax())

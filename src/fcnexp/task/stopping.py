@@ -1,4 +1,4 @@
-"""Ending a training from outside: behind a step, in all of its processes, with what it has."""
+"""Stopping a training by a signal: after a step, in all processes, with a checkpoint."""
 
 import logging
 import os
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 SLURM_JOB = "SLURM_JOB_ID"  # environment of a job
 
 
-class Asked(SIGTERMException):
-    """The end that a signal has asked for. signal: its number."""
+class StopRequested(SIGTERMException):
+    """Raised to stop a training on request. signal: number of the signal that requested it."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -28,77 +28,77 @@ class Asked(SIGTERMException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell calls a process that this signal has ended."""
+        """Exit code that a shell reports for a process killed by this signal."""
         return 128 + self.signal
 
 
-class StopBehindStep(Callback):
-    """Lets SIGTERM and Ctrl-C end a training where it can go on exactly: before its next step.
+class StopAfterStep(Callback):
+    """Stops a training on SIGTERM or Ctrl-C before its next step, so that it can resume exactly.
 
-    In the middle of one, half of the weights may be new, batch normalisation has seen images of
-    which they know nothing, and accumulated gradients are not stored; a scoring is finished, since
-    a run that is gone on with would leave it out. Who asks twice is served at once: nothing is
-    saved then. In a Slurm job SIGUSR1, by which `sbatch --signal` tells of its end, does the same.
+    In the middle of a step, some weights may be updated and others not, batch normalisation has
+    seen images that the weights have not, and accumulated gradients are not stored. A scoring is
+    finished, since a resumed run would skip it. A second signal stops the process immediately,
+    without saving. In a Slurm job SIGUSR1, which `sbatch --signal` sends before the time limit,
+    does the same as SIGTERM.
 
-    Of several processes the first is told, and tells the others; these are deaf. Lightning would
-    tell them within the handler, wherever they are, and what they exchange just then is mixed up.
+    Only rank 0 listens, and broadcasts the request; other ranks ignore the signals. Lightning would
+    broadcast within the handler, possibly in the middle of another collective operation.
     """
 
     def __init__(self) -> None:
-        self.asked = 0  # number of the signal
-        self.say: Callable[[str], None] = log.info
+        self.requested = 0  # number of the signal
+        self.report: Callable[[str], None] = log.info
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen, once Lightning does."""
+        """Install the handlers, after Lightning's own."""
         self._listen(trainer)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stop, in all processes, if the first was asked to. Raises Asked."""
+        """Stop all processes if rank 0 received a signal. Raises StopRequested."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._stop_if_asked(trainer)
+            self._stop_if_requested(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop behind the last step, too, as a scoring may follow. Raises Asked."""
-        self._stop_if_asked(trainer)
+        """Stop after the last step, too, as a scoring may follow. Raises StopRequested."""
+        self._stop_if_requested(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen, where it is the scoring behind the training."""
+        """Install the handlers if this is the scoring after the training."""
         if trainer.state.fn == "validate":
             self._listen(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop behind that scoring. Raises Asked."""
+        """Stop after that scoring. Raises StopRequested."""
         if trainer.state.fn == "validate":
-            self._stop_if_asked(trainer)
+            self._stop_if_requested(trainer)
 
     def _listen(self, trainer: L.Trainer) -> None:
-        """Have signals handled here, until Lightning brings back all handlers at its end."""
+        """Install signal handlers; Lightning restores the previous ones when it ends."""
         if threading.current_thread() is not threading.main_thread():
-            return  # Python lets no other set handlers, nor does Lightning
+            return  # Python allows handlers in the main thread only
         if trainer.progress_bar_callback is not None:
-            self.say = trainer.progress_bar_callback.print  # above the bar, not through it
-        heard = [signal.SIGTERM, signal.SIGINT]
+            self.report = trainer.progress_bar_callback.print  # above the bar
+        signals = [signal.SIGTERM, signal.SIGINT]
         if SLURM_JOB in os.environ and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
-            heard.append(signal.SIGUSR1)
-        handler = self._ask if trainer.is_global_zero else signal.SIG_IGN
-        for each in heard:
+            signals.append(signal.SIGUSR1)
+        handler = self._request if trainer.is_global_zero else signal.SIG_IGN
+        for each in signals:
             signal.signal(each, handler)
 
-    def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        asked = self.asked
+    def _stop_if_requested(self, trainer: L.Trainer) -> None:
+        number = self.requested
         if trainer.world_size > 1:
-            told = torch.tensor(asked, device=trainer.strategy.root_device)
-            torch.distributed.broadcast(told, src=0)
-            asked = int(told)
-        if asked:
-            raise Asked(asked)
+            shared = torch.tensor(number, device=trainer.strategy.root_device)
+            torch.distributed.broadcast(shared, src=0)
+            number = int(shared)
+        if number:
+            raise StopRequested(number)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        self.asked = number
-        line = f"{signal.Signals(number).name}: stops behind this step, and saves"
-        with suppress(RuntimeError):  # just now something else is being written
-            self.say(line)
+        self.requested = number
+        with suppress(RuntimeError):  # raised if the signal interrupts another write
+            self.report(f"{signal.Signals(number).name}: finishing this step, then saving")

@@ -1,9 +1,10 @@
-"""Scores near the boundaries between classes only: in a band around them, the trimap.
+"""Scores in a band around the boundaries between classes, the trimap.
 
-A pixel's distance is that to the nearest pixel which the truth gives another label, void included:
-VOC draws a rim of void along objects, and the band begins on both sides of it. Void pixels are not
-scored, and the image's border is no boundary. Source: Kohli, Ladicky, Torr 2009, "Robust higher
-order potentials for enforcing label consistency"; DeepLab plots mean IU so (Chen et al. 2015).
+A pixel's distance is the distance to the nearest pixel with a different ground-truth label,
+including void: VOC labels have a rim of void around objects, and the band starts on both sides of
+it. Void pixels are not scored, and the image's border is not a boundary. Source: Kohli, Ladicky,
+Torr 2009, "Robust higher order potentials for enforcing label consistency"; Chen et al. 2015
+(DeepLab) plot mean IU over the band's width.
 """
 
 import numpy as np
@@ -16,10 +17,10 @@ from fcnexp import VOID
 
 
 class TrimapScores(Metric):
-    """Confusion matrices of the pixels within some distances of a boundary.
+    """Confusion matrices of the pixels within several distances of a boundary.
 
-    widths: pixels, in increasing order. matrices: int64 (W, K, K), rows truth; each holds the
-    pixels of those before it, too.
+    widths: of the W bands, in pixels, increasing. matrices: int64 (W, K, K), rows ground truth;
+    each includes the pixels of the narrower bands.
     """
 
     higher_is_better = True
@@ -36,7 +37,8 @@ class TrimapScores(Metric):
         """Count one batch: class indices (N, H, W), any integer type; label with VOID."""
         classes = self.num_classes
         for truth, guess in zip(label.cpu().numpy(), prediction.cpu().numpy(), strict=True):
-            band = np.searchsorted(self.widths, boundary_distance(truth))  # first that holds it
+            # Index of the narrowest band that contains each pixel.
+            band = np.searchsorted(self.widths, boundary_distance(truth))
             near = (band < len(self.widths)) & (truth != VOID)
             cells = (band[near] * classes + truth[near]) * classes + guess[near]
             counts = np.bincount(cells, minlength=self.matrices.numel())
@@ -44,15 +46,15 @@ class TrimapScores(Metric):
             self.matrices += rings.cumsum(0).to(self.matrices.device)
 
     def compute(self) -> Tensor:
-        """The matrices."""
+        """Return the matrices."""
         return self.matrices
 
 
 def boundary_distance(label: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the nearest one of another label, float64 (H, W), in pixels.
+    """Distance of each pixel to the nearest one with another label, float64 (H, W), in pixels.
 
-    label: (H, W), any integers. Exact, between the pixels' centres, so that a neighbour is at 1;
-    infinite where there is one label only.
+    label: (H, W), any integers. Distances are exact, between pixel centres, so that adjacent pixels
+    are 1 apart; infinite if the map has a single label.
     """
     distance = np.full(label.shape, np.inf)
     values = np.unique(label)
