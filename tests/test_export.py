@@ -1,4 +1,4 @@
-"""`python -m fcnexp.export`, and its files in the hands of those who have no fcnexp."""
+"""`python -m fcnexp.export`, and its files used without fcnexp."""
 
 import json
 import os
@@ -23,29 +23,29 @@ from fcnexp.predicting.onnx_net import OnnxNet
 from fcnexp.predicting.windows import label_picture
 
 CHECKPOINT = "checkpoint=out/checkpoints/last.ckpt"
-# The lines of docs/PREDICT.md, on the files that are made here.
+# The code blocks of docs/PREDICT.md, with the paths of this test's files.
 PLAIN, PROGRAM, TENSORS = (
     block.text.replace("pets.", "files/fcn.").replace("photo.jpg", "photos/wide.png")
     for block in blocks(ROOT / "docs/PREDICT.md")
     if block.language == "python"
 )
-NEAR = 1e-4  # of the largest score: as far as a file's scores may be from the net's
+NEAR = 1e-4  # of the largest score: allowed difference between a file's scores and the net's
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """Folder of a small finished run in `out/`, its net as `fcn.onnx`, and `photos/`."""
+    """Folder with a small finished run in `out/`, its net as `fcn.onnx`, and `photos/`."""
     folder = tmp_path_factory.mktemp("run")
     done = command(folder, "train", *TINY, "model=fcn8s", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     done = command(folder, "export", CHECKPOINT, "output=files/fcn.onnx", "labels=true")
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert len(done.stdout.splitlines()) < 10, done.stdout  # none of the exporter's own steps
+    assert len(done.stdout.splitlines()) < 10, done.stdout  # without the exporter's own output
     (folder / "stdout.txt").write_text(done.stdout)
     made = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for name, size in (("wide.png", (50, 83)), ("thin.png", (65, 7)), ("dot.png", (1, 1))):
-        coarse = made.integers(0, 256, (3, 4, 3), dtype=np.uint8)  # plain regions, as things have
+        coarse = made.integers(0, 256, (3, 4, 3), dtype=np.uint8)  # smooth regions, as in photos
         Image.fromarray(coarse).resize(size[::-1]).save(folder / "photos" / name)
     return folder
 
@@ -54,26 +54,26 @@ def command(folder: Path, name: str, *arguments: str):
     return fcnexp(name, *arguments, folder=folder, cache=folder / "cache")
 
 
-def test_export_says_how_near_it_is_and_what_goes_in_and_out(run):
+def test_export_prints_the_difference_the_inputs_and_the_outputs(run):
     text = (run / "stdout.txt").read_text()
     assert "files/fcn.onnx: scores differ from the net's by" in text and "1x1 to 261x289" in text
     assert "takes rgb: uint8 (N, 3, H, W), RGB" in text
     assert "gives scores: float32 (N, 8, H, W); labels: uint8 (N, H, W)" in text
     assert [path.name for path in (run / "files").iterdir()] == ["fcn.onnx"]
-    assert len(text.splitlines()) == 3  # and not what the exporter did
+    assert len(text.splitlines()) == 3  # without the exporter's own output
 
 
-def test_file_tells_of_its_net(run):
+def test_file_describes_its_net(run):
     model = onnx.load(run / "files/fcn.onnx")
     onnx.checker.check_model(model)
-    told = json.loads({p.key: p.value for p in model.metadata_props}["fcnexp"])
+    facts = json.loads({p.key: p.value for p in model.metadata_props}["fcnexp"])
     stored = torch.load(run / "out/checkpoints/last.ckpt", weights_only=True)["fcnexp"]
-    assert told["class_names"] == stored["class_names"] and told["recipe"] == json.loads(
+    assert facts["class_names"] == stored["class_names"] and facts["recipe"] == json.loads(
         json.dumps(stored["recipe"])
     )
-    assert (told["model"], told["backbone"], told["skips"]) == ("SkipNet", "Tiny", [16, 8])
-    assert told["checkpoint"]["name"] == "last.ckpt" and len(told["checkpoint"]["sha256"]) == 64
-    assert "data" not in told["config"]  # it names folders of one machine
+    assert (facts["model"], facts["backbone"], facts["skips"]) == ("SkipNet", "Tiny", [16, 8])
+    assert facts["checkpoint"]["name"] == "last.ckpt" and len(facts["checkpoint"]["sha256"]) == 64
+    assert "data" not in facts["config"]  # it names folders of one machine
     sides = {
         one.name: [d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim]
         for one in (*model.graph.input, *model.graph.output)
@@ -86,7 +86,7 @@ def test_file_tells_of_its_net(run):
 
 
 def predicted(folder: Path, source: str, output: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Label and scores of each photograph, by name."""
+    """Label and scores of each image, by name."""
     kept = ["input=photos", f"output={output}", "save_scores=true", "overlay=false"]
     done = command(folder, "predict", source, *kept)
     assert done.returncode == 0, done.stderr
@@ -100,14 +100,14 @@ def predicted(folder: Path, source: str, output: str) -> dict[str, tuple[np.ndar
 
 
 def assert_same_labels(label: np.ndarray, expected: np.ndarray, scores: np.ndarray) -> None:
-    """The same labels wherever the two best scores are not as near as a file's may be off."""
+    """Assert equal labels wherever the two best scores differ by more than the allowed error."""
     second, best = np.sort(scores, axis=0)[-2:]
     clear = best - second > NEAR * np.abs(scores).max()
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(label[clear], expected[clear])
 
 
-def test_predict_gives_from_the_file_what_it_gives_from_the_checkpoint(run):
+def test_predict_gives_the_same_from_the_file_as_from_the_checkpoint(run):
     ours = predicted(run, CHECKPOINT, "ours")
     theirs = predicted(run, "onnx=files/fcn.onnx", "theirs")
     assert set(ours) == set(theirs) == {"wide", "thin", "dot"}
@@ -146,14 +146,11 @@ def test_real_photographs_get_the_checkpoints_labels(run, shared_data, tmp_path)
         assert_same_labels(theirs[name][0], label, scores)
 
 
-# The lines of docs/ by which the other two formats are used.
-
-
 @pytest.mark.parametrize(
     ("form", "file", "lines"),
     [("state_dict", "fcn.pt", TENSORS), ("torch_export", "fcn.pt2", PROGRAM)],
 )
-def test_lines_of_the_docs_use_the_other_formats(form, file, lines, run, monkeypatch):
+def test_code_of_the_docs_uses_the_other_formats(form, file, lines, run, monkeypatch):
     done = command(run, "export", CHECKPOINT, f"format={form}", f"output=files/{file}")
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(run)
@@ -171,12 +168,12 @@ def test_lines_of_the_docs_use_the_other_formats(form, file, lines, run, monkeyp
     ("arguments", "text"),
     [
         (["format=tflite"], "format=tflite: allowed are onnx, torch_export, state_dict"),
-        (["output=files/fcn.onnx"], "there is one; choose another, or overwrite=true"),
-        (["output=files/fcn.pt2"], "ends in .onnx; say output=files/fcn.onnx"),
-        (["output=files"], "say output=files/fcn.onnx"),
-        (["format=state_dict", "labels=true"], "labels=false, or format=onnx"),
+        (["output=files/fcn.onnx"], "this file exists; choose another, or set overwrite=true"),
+        (["output=files/fcn.pt2"], "must end in .onnx; try output=files/fcn.onnx"),
+        (["output=files"], "try output=files/fcn.onnx"),
+        (["format=state_dict", "labels=true"], "try labels=false or format=onnx"),
         (["checkpoint=none.ckpt"], "none.ckpt: no such checkpoint"),
-        (["output=stdout.txt/new.onnx"], "output=stdout.txt: no folder can be made there"),
+        (["output=stdout.txt/new.onnx"], "output=stdout.txt: cannot create this folder"),
     ],
 )
 def test_mistakes_in_an_export_give_one_line(arguments, text, run):
@@ -211,13 +208,13 @@ def cut_short(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "checkpoint: required, and not given; add checkpoint="),
-        ([CHECKPOINT, "onnx=files/fcn.onnx"], "two nets were given; leave one of them out"),
+        ([], "checkpoint: required, but not given; add checkpoint="),
+        ([CHECKPOINT, "onnx=files/fcn.onnx"], "two nets were given; remove one of them"),
         (["onnx=none.onnx"], "no such file; python -m fcnexp.export checkpoint=... writes one"),
-        ([not_ours], "an ONNX file, but not of fcnexp"),
+        ([not_ours], "not an ONNX file of fcnexp"),
         ([cut_short], "onnxruntime cannot read it"),
         ([tensors_alone], "fcn_alone.pt: a state dict of python -m fcnexp.export"),
-        (["onnx=files/fcn.onnx", "device=cuda"], "this onnxruntime has no CUDAExecutionProvider"),
+        (["onnx=files/fcn.onnx", "device=cuda"], "onnxruntime has no CUDAExecutionProvider"),
     ],
 )
 def test_mistakes_in_a_prediction_give_one_line(arguments, text, run, monkeypatch):
@@ -228,10 +225,10 @@ def test_mistakes_in_a_prediction_give_one_line(arguments, text, run, monkeypatc
     assert not (run / "nothing").exists()
 
 
-def test_images_smaller_than_the_file_takes_are_named(run):
+def test_images_smaller_than_the_file_allows_are_refused(run):
     net = OnnxNet(run / "files/fcn.onnx", "cpu")
-    net.least_side = 8  # as GoogLeNet's, whose poolings need more than a pixel
-    with pytest.raises(Exception, match=r"65x7 pixels: .* takes 8 and more"):
+    net.least_side = 8  # as for GoogLeNet, whose poolings need more than a pixel
+    with pytest.raises(Exception, match=r"65x7 pixels: .* needs 8 or more"):
         net.scores({"rgb": torch.zeros(3, 7, 65, dtype=torch.uint8)})
 
 
@@ -240,7 +237,7 @@ def test_file_that_differs_from_the_net_is_not_left_behind(run, monkeypatch, tmp
     program = SimpleNamespace(
         model=onnx_ir.load(whole), save=lambda part, **_: part.write_bytes(whole.read_bytes())
     )
-    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: program)  # it takes its time
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: program)  # the real one is slow
 
     def wrong(path):
         return lambda fields: [1.001 * maps for maps in true(path)(fields)]
@@ -258,7 +255,7 @@ def test_file_that_differs_from_the_net_is_not_left_behind(run, monkeypatch, tmp
         ("onnxruntime", "predict", ["onnx=files/fcn.onnx", "input=photos", "output=nothing"]),
     ],
 )
-def test_missing_extra_is_named_in_one_sentence(module, name, arguments, run):
+def test_missing_extra_is_named_in_one_line(module, name, arguments, run):
     block = f"import sys; sys.modules['{module}'] = None; from fcnexp.{name} import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", block, *arguments], cwd=run, capture_output=True, text=True
@@ -268,15 +265,15 @@ def test_missing_extra_is_named_in_one_sentence(module, name, arguments, run):
     assert not (run / "new.onnx").exists()
 
 
-def test_file_with_half_of_the_facts_is_refused(run):
+def test_file_with_incomplete_metadata_is_refused(run):
     model = onnx.load(run / "files/fcn.onnx")
     model.metadata_props[0].value = json.dumps({"class_names": ["a"]})
     onnx.save(model, run / "half.onnx")
-    with pytest.raises(WeightsError, match="does not say what it takes"):
+    with pytest.raises(WeightsError, match="does not describe its inputs"):
         OnnxNet(run / "half.onnx", "cpu")
 
 
-def test_windows_of_the_file_give_what_the_whole_picture_gives(run, monkeypatch):
+def test_windows_of_an_onnx_net_give_the_scores_of_the_complete_image(run, monkeypatch):
     net = OnnxNet(run / "files/fcn.onnx", "cpu")
     rgb = torch.randint(0, 256, (3, 61, 2 * net.tiling.least + 50), dtype=torch.uint8)
     whole = net.scores({"rgb": rgb})
@@ -288,13 +285,13 @@ def test_windows_of_the_file_give_what_the_whole_picture_gives(run, monkeypatch)
         OnnxNet, "scores", lambda self, x, true=OnnxNet.scores: seen.append(x) or true(self, x)
     )
     label = label_picture(net, {"rgb": rgb}, None, scores=(run / "s.npy", tuple(whole.shape)))
-    assert len(seen) > 2  # windows, none of them the whole
+    assert len(seen) > 2  # windows
     pieces = torch.from_numpy(np.load(run / "s.npy"))
     torch.testing.assert_close(pieces, whole, atol=NEAR * float(whole.abs().max()), rtol=0)
     assert_same_labels(label, whole.argmax(0).numpy(), whole.numpy())
 
 
-def test_onnx_file_is_told_of_memory_what_the_checkpoint_takes(run):
+def test_onnx_file_stores_the_memory_that_the_checkpoint_takes(run):
     mine = labeller_of(str(run / CHECKPOINT.partition("=")[2]), None, "cpu")
     net = OnnxNet(run / "files/fcn.onnx", "cpu")
     for size in ((64, 64), (400, 300), (700, 1100)):

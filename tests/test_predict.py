@@ -1,4 +1,4 @@
-"""`predict` as people use it: what it takes and writes, and what it says of mistakes."""
+"""`predict` from the command line: inputs, results and error messages."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from fcnexp import build, predict, restore
 from fcnexp.config.compose import compose_run
 from fcnexp.data.files import read_rgb
 from fcnexp.errors import ConfigError
-from fcnexp.nn.fast.switches import WAYS, taken
+from fcnexp.nn.fast.switches import FAST_PATHS, enabled
 from fcnexp.predicting import windows
 from fcnexp.predicting.memory import bytes_of_text
 
@@ -38,7 +38,7 @@ def write_checkpoint(path: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a checkpoint, net.ckpt, and two photographs."""
+    """A folder with a checkpoint, net.ckpt, and two images."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("predict")
     write_checkpoint(folder / "net.ckpt", *SMALL)
@@ -55,7 +55,7 @@ def run(folder: Path, *arguments: str, checkpoint="net.ckpt", **changes):
     return fcnexp("predict", *typed, *arguments, folder=folder, cache=folder / "cache", **changes)
 
 
-def test_a_folder_gives_all_that_is_asked_for(place):
+def test_a_folder_gives_every_requested_result(place):
     done = run(place, "input=photos", "output=all", "beside=true", "save_scores=true")
     assert done.returncode == 0, done.stderr
     endings = (".png", "_overlay.png", "_beside.png", ".npy")
@@ -64,14 +64,14 @@ def test_a_folder_gives_all_that_is_asked_for(place):
     label = np.asarray(Image.open(place / "all/a.png"))
     assert label.shape == (40, 60)
     np.testing.assert_array_equal(np.load(place / "all/a.npy").argmax(0), label)
-    told = json.loads((place / "all/shares.json").read_text())["pictures"]["a"]
-    assert (told["width"], told["height"]) == (60, 40)
+    facts = json.loads((place / "all/shares.json").read_text())["pictures"]["a"]
+    assert (facts["width"], facts["height"]) == (60, 40)
     index, count = np.unique(label, return_counts=True)
-    assert sorted(told["pixels"].values()) == sorted(count.tolist())
-    assert sum(told["shares"].values()) == pytest.approx(1) and len(told["shares"]) == len(index)
+    assert sorted(facts["pixels"].values()) == sorted(count.tolist())
+    assert sum(facts["shares"].values()) == pytest.approx(1) and len(facts["shares"]) == len(index)
 
 
-def test_scores_are_those_of_the_task(place):
+def test_scores_equal_those_of_the_task(place):
     stored = torch.load(place / "net.ckpt", weights_only=True)
     task = restore.task_of(stored, "net.ckpt")
     rgb = read_rgb(place / "photos/a.jpg")
@@ -81,7 +81,7 @@ def test_scores_are_those_of_the_task(place):
     np.testing.assert_array_equal(windows.label_picture(mine, {"rgb": rgb}, None), label)
 
 
-def test_a_list_on_the_standard_input_is_done_but_for_what_is_missing(place):
+def test_a_list_on_standard_input_is_labelled_except_for_missing_files(place):
     lines = io.StringIO("photos/a.jpg\n\n photos/gone.jpg \nphotos/b.png\n")
     with mock.patch.object(sys, "stdin", lines):
         done = run(place, "input=-", "output=listed", "overlay=false")
@@ -90,8 +90,8 @@ def test_a_list_on_the_standard_input_is_done_but_for_what_is_missing(place):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photographs_are_turned_upright(place, orientation):
-    """A dark picture, light in the corner that is stored where the note says that it belongs."""
+def test_exif_orientation_is_applied(place, orientation):
+    """A dark image with a bright corner, stored as its EXIF orientation says."""
     upright = np.zeros((24, 40, 3), np.uint8)
     upright[:8, :8] = 255
     stored = {
@@ -115,7 +115,7 @@ def test_photographs_are_turned_upright(place, orientation):
         assert Image.open(place / f"turned/{path.stem}{ending}.png").size == (40, 24)
 
 
-def test_rgbd_nets_take_the_other_fields_from_folders(place):
+def test_rgbd_nets_read_the_other_fields_from_folders(place):
     write_checkpoint(place / "rgbd.ckpt", *SMALL, "modality=rgb_hha", "data=rooms")
     Image.new("RGB", (60, 40), (9, 80, 200)).save(place / "a.png")
     (place / "hha").mkdir()
@@ -124,40 +124,40 @@ def test_rgbd_nets_take_the_other_fields_from_folders(place):
     done = run(place, *arguments, "fields.hha=hha", checkpoint="rgbd.ckpt")
     assert done.returncode == 0, done.stderr
     done = run(place, *arguments, checkpoint="rgbd.ckpt")
-    assert done.returncode == 1 and "say fields.hha=FOLDER" in done.stderr
+    assert done.returncode == 1 and "set fields.hha=FOLDER" in done.stderr
     done = run(place, "input=photos", "output=rgbd", "fields.hha=hha", checkpoint="rgbd.ckpt")
-    assert done.returncode == 1 and "b.png: no hha of photos/b.png" in done.stderr
+    assert done.returncode == 1 and "b.png: not found; photos/b.png needs its hha" in done.stderr
     Image.new("RGB", (60, 41)).save(place / "hha/b.png")
     done = run(place, "input=photos/b.png", "fields.hha=hha", checkpoint="rgbd.ckpt")
     assert done.returncode == 1 and "is 60x41, but photos/b.png is 21x33" in done.stderr
     done = run(place, "input=photos", "fields.hha=hha")
-    assert done.returncode == 1 and "this net takes rgb; leave it out" in done.stderr
+    assert done.returncode == 1 and "this net takes rgb; remove it" in done.stderr
 
 
 MISTAKES = {
-    "no checkpoint": (["input=photos"], None, "checkpoint: required, and not given"),
+    "no checkpoint": (["input=photos"], None, "checkpoint: required, but not given"),
     "missing": (["input=photos"], "none.ckpt", "none.ckpt: no such checkpoint"),
     "foreign": (["input=photos"], "photos/a.jpg", "photos/a.jpg: damaged, or not a checkpoint"),
-    "no input": ([], "net.ckpt", "input: required, and not given"),
-    "empty folder": (["input=empty"], "net.ckpt", "input=empty: no photographs there"),
-    "nowhere": (["input=gone/x.jpg"], "net.ckpt", "input=gone/x.jpg: no photographs there"),
+    "no input": ([], "net.ckpt", "input: required, but not given"),
+    "empty folder": (["input=empty"], "net.ckpt", "input=empty: no images found"),
+    "nowhere": (["input=gone/x.jpg"], "net.ckpt", "input=gone/x.jpg: no images found"),
     "broken": (["input=broken.jpg"], "net.ckpt", "broken.jpg: damaged or not an image"),
-    "no folder": (["input=photos", "output=net.ckpt/x"], "net.ckpt", "no folder can be made there"),
+    "no folder": (["input=photos", "output=net.ckpt/x"], "net.ckpt", "cannot create this folder"),
     "device": (["input=photos", "device=tpu"], "net.ckpt", "device=tpu: allowed are cpu and cuda"),
-    "memory": (["input=photos", "memory=2XB"], "net.ckpt", "memory=2XB: a number of bytes, or"),
+    "memory": (["input=photos", "memory=2XB"], "net.ckpt", "memory=2XB: must be a number of bytes"),
     "no memory": (
         ["input=photos", "memory=1MB"],
         "net.ckpt",
-        "smallest windows of 448; say memory=",
+        "smallest windows of 448; try memory=",
     ),
-    "exported": (["input=photos"], "fcn.onnx", "an exported file; say onnx=fcn.onnx"),
-    "pipe": (["input=-"], "net.ckpt", "the standard input is empty"),
-    "same name": (["input='same/*'"], "net.ckpt", "a.png is the result of"),
+    "exported": (["input=photos"], "fcn.onnx", "this is an exported file; try onnx=fcn.onnx"),
+    "pipe": (["input=-"], "net.ckpt", "standard input is empty"),
+    "same name": (["input='same/*'"], "net.ckpt", "a.png is already the result of"),
 }
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_in_one_sentence(place, name):
+def test_a_mistake_gives_one_line(place, name):
     arguments, checkpoint, words = MISTAKES[name]
     (place / "empty").mkdir(exist_ok=True)
     (place / "same").mkdir(exist_ok=True)
@@ -170,8 +170,8 @@ def test_a_mistake_is_told_in_one_sentence(place, name):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
-def test_a_picture_of_more_pixels_than_pillow_likes_is_labelled(place, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # from twice as many on it refuses
+def test_an_image_larger_than_pillows_limit_is_labelled(place, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as many
     done = run(place, "input=photos/a.jpg", "output=many")
     assert done.returncode == 0 and not done.stderr, done.stderr
 
@@ -180,17 +180,17 @@ def test_a_picture_of_more_pixels_than_pillow_likes_is_labelled(place, monkeypat
     ("text", "size"),
     [("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("800MB", 8 * 10**8), ("123", 123)],
 )
-def test_memory_as_people_write_it(text, size):
+def test_memory_is_read_with_and_without_units(text, size):
     assert bytes_of_text(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "2 G B", "1e9", "9" * 400])
-def test_memory_that_means_nothing_is_refused(text):
-    with pytest.raises(ConfigError, match="say memory=2GB"):
+def test_invalid_memory_is_refused(text):
+    with pytest.raises(ConfigError, match="try memory=2GB"):
         bytes_of_text(text)
 
 
-def test_under_a_limit_no_fast_way_keeps_weights_twice():
+def test_a_memory_limit_switches_off_fast_paths_that_store_weights_twice():
     seen = []
 
     class Seeing:
@@ -200,7 +200,7 @@ def test_under_a_limit_no_fast_way_keeps_weights_twice():
             return 0
 
         def scores(self, fields: dict[str, torch.Tensor]) -> torch.Tensor:
-            seen.append({way for way in WAYS if not taken(way)})
+            seen.append({way for way in FAST_PATHS if not enabled(way)})
             return torch.zeros(2, *fields["rgb"].shape[1:])
 
     for memory in (None, 10**12):

@@ -1,6 +1,6 @@
 """Score a checkpoint: `python -m fcnexp.evaluate checkpoint=RUN/checkpoints/last.ckpt`.
 
-Or a finished run's confusion matrix anew, by other tools' conventions, without its data:
+Or rescore a finished run's confusion matrix by the conventions of other tools, without its data:
 `python -m fcnexp.evaluate run=RUN`.
 """
 
@@ -14,7 +14,7 @@ from fcnexp.errors import ConfigError, DataError
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> float | None:
-    """Score one checkpoint on a data set's validation half, or a run; returns the mean IU.
+    """Score a checkpoint on a validation set, or rescore a run; returns the mean IU.
 
     Raises UserError on a user's mistake.
     """
@@ -34,7 +34,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
             raise ConfigError(f"{key}={cfg[key]}: must be 0 or more")
     check_trainer(cfg.trainer)
     with fast_ways(cfg):
-        pass  # it refuses what it does not know
+        pass  # raises ConfigError on an unknown fast path
     ranks.attend()
     check_targets(plain)
     with run_folder.held(folder):
@@ -45,7 +45,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
 def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | None:
     """Score the checkpoint and write the record; returns the mean IU. widths: of the trimap."""
-    # Slow to import: not for --help, nor for a mistake.
+    # Slow imports, so not at the top: --help and mistakes do not need them.
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from fcnexp import build, restore
@@ -77,8 +77,8 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
         with fast_ways(cfg), deterministic(cfg.trainer.deterministic):
             trainer.validate(task, data, verbose=False)
     except SIGTERMException:
-        print("stopped by SIGTERM; nothing was scored")
-        raise SystemExit(143) from None  # Lightning's own is 0
+        print("stopped by SIGTERM; no scores were written")
+        raise SystemExit(143) from None  # Lightning's own exit code is 0
     if this_process.rank():
         return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
     task.eval()
@@ -94,7 +94,8 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     }
     if task.bands is not None:
         bands = trimap.write_trimap(folder, widths, task.bands, task.matrix)
-    record = result.write_result(folder, task.matrix, task.class_names, facts)  # when all is there
+    # Written last: result.json marks the record as complete.
+    record = result.write_result(folder, task.matrix, task.class_names, facts)
     tables.print_result(record)
     if task.bands is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
@@ -113,12 +114,14 @@ def rescore(cfg: DictConfig) -> float:
     if not OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("run and checkpoint: give one of them; run=FOLDER only reads its matrix")
     if cfg.trimap is not None:
-        raise ConfigError("trimap: a matrix knows no places; give checkpoint=FILE instead of run")
+        raise ConfigError(
+            "trimap: a confusion matrix holds no positions; give checkpoint=FILE instead of run"
+        )
     confusion = read_confusion([Path(cfg.run)])
     if confusion is None:
         raise DataError(
             f"run={cfg.run}: no readable {CONFUSION} there; give a folder that train or evaluate "
-            "wrote, say outputs/train/DATE"
+            "wrote, such as outputs/train/DATE"
         )
     scores = result.plain_scores(torch.tensor(confusion.counts), tuple(confusion.names))
     tables.print_result(scores)
@@ -126,11 +129,11 @@ def rescore(cfg: DictConfig) -> float:
 
 
 def check_widths(widths: list[int] | None) -> tuple[int, ...]:
-    """Widths of the trimap, in pixels; () for none. Raises ConfigError."""
+    """Return the widths of the trimap, in pixels; () for none. Raises ConfigError."""
     given = tuple(widths or ())
     if widths is not None and (not given or given[0] < 1 or list(given) != sorted(set(given))):
         raise ConfigError(
-            f"trimap={list(given)}: widths in pixels, 1 or more, each above the one before, say "
+            f"trimap={list(given)}: must be increasing widths in pixels, 1 or more, such as "
             "[1,2,3,5,10,20,40]; null for none"
         )
     return given

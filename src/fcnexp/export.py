@@ -1,4 +1,4 @@
-"""A net for other programs: `python -m fcnexp.export checkpoint=... output=fcn.onnx`."""
+"""Export a net for other programs: `python -m fcnexp.export checkpoint=... output=fcn.onnx`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,14 +13,14 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
 
 
 def export(cfg: DictConfig, folder: Path) -> None:
-    """Write the file, check it, and say how far it is from the net. Raises UserError."""
+    """Write the file, check it, and report how much it differs from the net. Raises UserError."""
     from fcnexp.config.schema import ExportConfig
     from fcnexp.config.values import typed
 
     cfg = typed(cfg, ExportConfig)
-    path = where_to(cfg, folder)
+    path = output_path(cfg, folder)
 
-    from fcnexp import restore  # slow to import, and mistakes should not wait for it
+    from fcnexp import restore  # slow to import, so only after the checks
     from fcnexp.exporting import formats
     from fcnexp.exporting.stored import AsStored
     from fcnexp.nn.weights.checkpoints import read_checkpoint
@@ -29,26 +29,26 @@ def export(cfg: DictConfig, folder: Path) -> None:
     net, recipe = restore.net_of(stored, cfg.checkpoint)
     if cfg.labels and len(net.outputs) > 1:
         raise ConfigError(
-            f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}) "
-            "side by side, whose labels are not one map; labels=false"
+            f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}), "
+            "whose labels do not fit in one map; try labels=false"
         )
     source = {"name": Path(cfg.checkpoint).name, "sha256": digest(Path(cfg.checkpoint))}
     facts = formats.facts_of(net, recipe, stored["fcnexp"], source)
     if cfg.format == "state_dict":
         formats.write_state_dict(path, net, facts)
-        told = "plain tensors; weights_only=True reads them"
+        report = "plain tensors; torch.load reads them with weights_only=True"
     else:
         write = formats.write_onnx if cfg.format == "onnx" else formats.write_program
-        told = write(path, AsStored(net, recipe, labels=cfg.labels), facts)
-    print(f"{path}: {told}")
+        report = write(path, AsStored(net, recipe, labels=cfg.labels), facts)
+    print(f"{path}: {report}")
     for name, kind in facts["takes"].items():
         print(f"  takes {name}: {kind}")
     labels = "; labels: uint8 (N, H, W)" if cfg.labels else ""
     print(f"  gives scores: float32 (N, {sum(net.outputs.values())}, H, W){labels}")
 
 
-def where_to(cfg: DictConfig, folder: Path) -> Path:
-    """The file to write. Raises UserError where it cannot be, or choices do not go together."""
+def output_path(cfg: DictConfig, folder: Path) -> Path:
+    """Return the file to write. Raises UserError if it is not possible or options conflict."""
     if cfg.format not in SUFFIXES:
         raise ConfigError(f"format={cfg.format}: allowed are {', '.join(SUFFIXES)}")
     missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
@@ -57,18 +57,20 @@ def where_to(cfg: DictConfig, folder: Path) -> Path:
             f"format=onnx: {', '.join(missing)} is not installed; pip install -e '.[export]'"
         )
     if cfg.labels and cfg.format == "state_dict":
-        raise ConfigError("labels=true: tensors alone give no labels; labels=false, or format=onnx")
+        raise ConfigError(
+            "labels=true: a state dict cannot compute labels; try labels=false or format=onnx"
+        )
     suffix = SUFFIXES[cfg.format]
     path = folder / (Path(cfg.checkpoint).stem + suffix)
     if cfg.output is not None:
         path = Path(cfg.output).expanduser()
     if path.suffix != suffix:
         raise ConfigError(
-            f"output={path}: a file of format={cfg.format} ends in {suffix}; say "
+            f"output={path}: a file of format={cfg.format} must end in {suffix}; try "
             f"output={path / 'fcn' if path.is_dir() else path.with_suffix('')}{suffix}"
         )
     if path.exists() and not cfg.overwrite:
-        raise ConfigError(f"output={path}: there is one; choose another, or overwrite=true")
+        raise ConfigError(f"output={path}: this file exists; choose another, or set overwrite=true")
     make_folder(path.parent)
     return path
 

@@ -1,4 +1,4 @@
-"""Label photographs: `python -m fcnexp.predict checkpoint=... input=photos`."""
+"""Label images: `python -m fcnexp.predict checkpoint=... input=photos`."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from fcnexp.errors import ConfigError, DataError, UserError
 from fcnexp.predicting.images import (
     SHARES,
     field_folders,
-    find_photographs,
+    find_images,
     read_fields,
     refuse_overwriting,
 )
@@ -21,11 +21,11 @@ from fcnexp.system.atomic import whole, write_atomically
 if TYPE_CHECKING:
     from fcnexp.predicting.windows import Labeller
 
-FEW = 10  # photographs up to which each has its line
+FEW = 10  # images up to which each gets a line of output
 
 
 def predict(cfg: DictConfig, folder: Path) -> None:
-    """Write a palette PNG per photograph, and what else is asked for. Raises UserError."""
+    """Write a palette PNG per image, and the optional results. Raises UserError."""
     from PIL import Image
 
     from fcnexp.config.checks import fast_ways
@@ -37,70 +37,72 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     memory = None if cfg.memory is None else bytes_of_text(cfg.memory)
     if memory is not None:
         return_freed()
-    Image.MAX_IMAGE_PIXELS = None  # Pillow takes 180 million for an attack; `memory` is the limit
+    Image.MAX_IMAGE_PIXELS = None  # Pillow refuses 180 million pixels; here `memory` is the limit
     output = Path(cfg.output).expanduser() if cfg.output else folder
-    photographs = find_photographs(cfg.input)
+    images = find_images(cfg.input)
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
-    refuse_overwriting(photographs, output, [ending for ending, asked in endings.items() if asked])
+    refuse_overwriting(images, output, [ending for ending, wanted in endings.items() if wanted])
     with fast_ways(cfg):
-        _label_all(cfg, photographs, output, memory)
+        _label_all(cfg, images, output, memory)
 
 
-def _label_all(cfg: DictConfig, photographs: list[Path], output: Path, memory: int | None) -> None:
-    """Label photographs, one after the other. Raises DataError naming those that are bad."""
+def _label_all(cfg: DictConfig, images: list[Path], output: Path, memory: int | None) -> None:
+    """Label the images one by one. Raises DataError that names those that failed."""
     from rich.progress import track
 
     labeller = labeller_of(cfg.checkpoint, cfg.onnx, cfg.device)
     folders = field_folders(dict(cfg.fields), labeller.fields)
     make_folder(output)
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     failed: list[UserError] = []
-    bar = sys.stderr.isatty() and len(photographs) > 1
-    for path in track(photographs, "labelling", disable=not bar):
+    bar = sys.stderr.isatty() and len(images) > 1
+    for path in track(images, "labelling", disable=not bar):
         try:
-            told[path.stem] = label_one(labeller, path, folders, output, cfg, memory)
-        except UserError as error:  # one bad file must not cost the others
+            facts[path.stem] = label_one(labeller, path, folders, output, cfg, memory)
+        except UserError as error:  # the other images are still labelled
             failed.append(error)
             continue
-        if not bar and len(photographs) <= FEW:
-            print(f"{path.name}: {in_words(told[path.stem]['shares'])}")
-    if told:
+        if not bar and len(images) <= FEW:
+            print(f"{path.name}: {largest_fractions(facts[path.stem]['shares'])}")
+    if facts:
         kind = "checkpoint" if cfg.onnx is None else "onnx"
         known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]))}
         classes = list(labeller.class_names)
-        text = json.dumps(known | {"classes": classes, "pictures": told}, indent=1)
+        text = json.dumps(known | {"classes": classes, "pictures": facts}, indent=1)
         write_atomically(output / SHARES, text)
     names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
-    print(f"{len(told)} labelled in {output}; pixel values: {names}")
+    print(f"{len(facts)} labelled in {output}; pixel values: {names}")
     if failed:
         raise DataError("; ".join(str(error) for error in failed))
 
 
 def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Labeller":
-    """What labels pictures: a checkpoint's net, or an exported file's. Raises UserError."""
+    """Return the net of a checkpoint or an exported file as a labeller. Raises UserError."""
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"device={device}: allowed are cpu and cuda")
     if checkpoint is None and onnx is None:
         raise ConfigError(
-            "checkpoint: required, and not given; add checkpoint=RUN/checkpoints/last.ckpt, or "
+            "checkpoint: required, but not given; add checkpoint=RUN/checkpoints/last.ckpt, or "
             "onnx=FILE of python -m fcnexp.export"
         )
     if checkpoint is not None and onnx is not None:
         raise ConfigError(
-            f"checkpoint={checkpoint} and onnx={onnx}: two nets were given; leave one of them out"
+            f"checkpoint={checkpoint} and onnx={onnx}: two nets were given; remove one of them"
         )
     if str(checkpoint).endswith(".onnx"):
-        raise ConfigError(f"checkpoint={checkpoint}: an exported file; say onnx={checkpoint}")
+        raise ConfigError(
+            f"checkpoint={checkpoint}: this is an exported file; try onnx={checkpoint}"
+        )
     if onnx is not None:
         from fcnexp.predicting.onnx_net import OnnxNet
 
         return OnnxNet(onnx, device)
-    import torch  # slow to import, and not needed to answer --help
+    import torch  # slow to import, and not needed for --help
 
     assert checkpoint is not None
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: torch sees no GPU here; device=cpu")
+        raise ConfigError("device=cuda: torch finds no GPU on this machine; try device=cpu")
     from fcnexp import restore
     from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.predicting.windows import NetLabeller
@@ -118,16 +120,16 @@ def label_one(
     cfg: DictConfig,
     memory: int | None,
 ) -> dict[str, Any]:
-    """Write NAME.png and what else is asked for; returns size, pixels and shares of classes.
+    """Write NAME.png and the optional results; returns size, and pixels and fractions by class.
 
-    Raises DataError where a file is no picture, ConfigError where memory does not do.
+    Raises DataError if a file is not an image, ConfigError if memory is too small.
     """
     import numpy as np
 
     from fcnexp.data.files import read_size
     from fcnexp.data.palette import save_indexed
     from fcnexp.predicting.windows import label_picture, refuse_too_little
-    from fcnexp.reporting.overlays import beside, laid_over
+    from fcnexp.reporting.overlays import full_overlay, side_by_side
 
     refuse_too_little(labeller, path, read_size(path), memory)
     fields = read_fields(path, folders)
@@ -146,9 +148,9 @@ def label_one(
     shares = {i: float(counts[i] / label.size) for i in order}
     if cfg.overlay:
         with whole(output / f"{path.stem}_overlay.png") as part:
-            laid_over(rgb, label).save(part)
+            full_overlay(rgb, label).save(part)
     if cfg.beside:
-        page = beside(rgb, label, shares, labeller.class_names)
+        page = side_by_side(rgb, label, shares, labeller.class_names)
         with whole(output / f"{path.stem}_beside.png") as part:
             page.save(part)
     names = labeller.class_names
@@ -162,23 +164,23 @@ def label_one(
 
 
 def make_folder(output: Path) -> None:
-    """Make the results' folder. Raises ConfigError where that cannot be."""
+    """Create the folder of the results. Raises ConfigError if that fails."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"output={output}: no folder can be made there ({error.strerror}); choose another"
+            f"output={output}: cannot create this folder ({error.strerror}); choose another"
         ) from None
 
 
-def in_words(shares: dict[str, float]) -> str:
-    """The largest shares, for a line."""
-    first = [f"{name} {100 * share:.1f} %" for name, share in list(shares.items())[:4]]
-    return ", ".join([*first, *(["..."] if len(shares) > len(first) else [])])
+def largest_fractions(fractions: dict[str, float]) -> str:
+    """Format the first four fractions as percentages, for a line of output."""
+    first = [f"{name} {100 * share:.1f} %" for name, share in list(fractions.items())[:4]]
+    return ", ".join([*first, *(["..."] if len(fractions) > len(first) else [])])
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, in hexadecimal."""
     with path.expanduser().open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

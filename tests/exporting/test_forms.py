@@ -47,7 +47,7 @@ FACTS = {"class_names": ["a"], "takes": {}}
 
 
 def stored_net(overrides: list[str], *, labels: bool = False) -> AsStored:
-    """A net with its recipe and scores that are not zero, its normalisations not the identity."""
+    """A net with its recipe, nonzero scores, and normalisations that are not the identity."""
     cfg = check(compose_run(overrides))
     net, recipe = build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
     build.first_weights(cfg, net)
@@ -61,7 +61,7 @@ def stored_net(overrides: list[str], *, labels: bool = False) -> AsStored:
 
 
 def by_hand(net: AsStored, fields: tuple[torch.Tensor, ...]) -> np.ndarray:
-    """Scores by the road of training: the recipe on a batch, then the net."""
+    """Scores computed as in training: the recipe on a batch, then the net."""
     named = dict(zip(net.recipe.fields, fields, strict=True))
     sizes = torch.tensor([fields[0].shape[-2:]] * len(fields[0]))
     with torch.inference_mode():
@@ -75,7 +75,7 @@ def assert_near(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def sizes_for(least: int) -> list[tuple[int, int, int]]:
-    """Batches and sizes that neither the export nor its own check has seen."""
+    """Batch, height, width that differ from those of the export and its own check."""
     return [(1, least, least), (3, least + 44, least + 17), (1, 97, 230)]
 
 
@@ -87,8 +87,8 @@ def test_onnxruntime_gives_the_nets_scores_at_any_size(form, tmp_path):
     print(form, formats.write_onnx(path, net, FACTS))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_inputs()] == list(net.recipe.fields)
-    told = json.loads(session.get_modelmeta().custom_metadata_map["fcnexp"])
-    for size in sizes_for(told["least_side"]):
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["fcnexp"])
+    for size in sizes_for(facts["least_side"]):
         fields = made_up(net.recipe, *size)
         arrays = {n: f.numpy() for n, f in zip(net.recipe.fields, fields, strict=True)}
         assert_near(session.run(["scores"], arrays)[0], by_hand(net, fields))
@@ -100,16 +100,16 @@ def test_program_gives_the_nets_scores_at_any_size(form, tmp_path):
     net = stored_net(FORMS[form])
     path = tmp_path / "net.pt2"
     print(form, formats.write_program(path, net, FACTS))
-    told = {"fcnexp": ""}
-    program = torch.export.load(path, extra_files=told).module(check_guards=False)
-    for size in sizes_for(json.loads(told["fcnexp"])["least_side"]):
+    facts = {"fcnexp": ""}
+    program = torch.export.load(path, extra_files=facts).module(check_guards=False)
+    for size in sizes_for(json.loads(facts["fcnexp"])["least_side"]):
         fields = made_up(net.recipe, *size)
         assert_near(program(*fields).numpy(), by_hand(net, fields))
 
 
 @pytest.mark.parametrize("write", [formats.write_onnx, formats.write_program])
 @pytest.mark.parametrize("shared", ["true", "false"])
-def test_shift_and_stitch_is_refused_with_another_choice(write, shared, tmp_path):
+def test_shift_and_stitch_is_refused_and_an_alternative_is_named(write, shared, tmp_path):
     net = stored_net([NARROW, "model=fcn32s", "dense=shift_and_stitch", f"dense.shared={shared}"])
     with pytest.raises(ExportError, match="dense=rarefaction init=checkpoint"):
         write(tmp_path / "net.onnx", net, FACTS)
@@ -119,7 +119,7 @@ def test_shift_and_stitch_is_refused_with_another_choice(write, shared, tmp_path
 def test_weights_beyond_onnxs_limit_are_refused(tmp_path):
     with torch.device("meta"):
         net = stored_net([NARROW, "model=fcn32s", "init=scratch"])
-        net.net.register_buffer("more", torch.zeros(2**29))  # 2 GiB that take no memory
+        net.net.register_buffer("more", torch.zeros(2**29))  # 2 GiB on the meta device
     with pytest.raises(ExportError, match=r"weights of 2.0 GiB.*format=torch_export"):
         formats.write_onnx(tmp_path / "net.onnx", net, FACTS)
 
@@ -132,12 +132,12 @@ def test_weights_beyond_onnxs_limit_are_refused(tmp_path):
             "scores differ from the net's by 2.0e-04",
         ),
         (lambda scores, labels: [scores * float("nan"), labels], "by nan"),
-        (lambda scores, labels: [scores, labels ^ 1], "its labels are not its scores'"),
-        (lambda scores, labels: [scores[..., :-1], labels], r"gave .*64\).* where .*65\).* is due"),
-        (lambda scores, labels: 1 / 0, "does not run: division by zero"),
+        (lambda scores, labels: [scores, labels ^ 1], "its labels are not the argmax of its"),
+        (lambda scores, labels: [scores[..., :-1], labels], r"gave .*64\).* instead of .*65\)"),
+        (lambda scores, labels: 1 / 0, r"fails at \(.*\): division by zero"),
     ],
 )
-def test_check_finds_what_is_wrong_with_a_file(fault, text):
+def test_compare_finds_faults_in_a_file(fault, text):
     net = stored_net([NARROW, "model=fcn32s"], labels=True).requires_grad_(False)
     with pytest.raises(ExportError, match=f"x.onnx: not written; .*{text}"):
         compare(net, lambda fields: fault(*net(*fields)), 1, "x.onnx")
@@ -147,8 +147,8 @@ def test_check_finds_what_is_wrong_with_a_file(fault, text):
 @pytest.mark.parametrize(
     ("size", "holds"), [((1, 1), False), ((2, 9), False), ((3, 3), True), ((3, 2), False)]
 )
-def test_a_pooling_tells_whether_a_map_holds_a_window(size, holds):
+def test_finds_is_true_if_a_map_holds_a_window_of_the_pooling(size, holds):
     from fcnexp.nn.pooling import MaxPool
 
-    pool = MaxPool(4, 2)  # one cell may hang over
+    pool = MaxPool(4, 2)  # a window may extend one cell beyond the map
     assert pool.finds(size) == holds

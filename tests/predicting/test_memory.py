@@ -1,4 +1,4 @@
-"""A large picture in little memory: the process stays under the limit, the labels are the same."""
+"""Large images in little memory: the process stays under the limit and the labels are the same."""
 
 import re
 import resource
@@ -16,8 +16,7 @@ from fcnexp import predict
 from fcnexp.data.files import read_rgb
 from fcnexp.predicting.memory import bytes_of_text
 
-# What a child took at most is told only once it has ended, and of all children together; so a
-# process of its own runs the command and tells.
+# RUSAGE_CHILDREN covers all finished children, so an extra process runs the command and reports.
 PEAK = """
 import resource, subprocess, sys
 done = subprocess.run([sys.executable, "-m", "fcnexp.predict", *sys.argv[1:]])
@@ -32,7 +31,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def write_picture(path: Path, width: int, height: int) -> None:
-    """Blotches of all sizes, so that a net sees something at every scale."""
+    """Write an image with structure at every scale."""
     rng = np.random.default_rng(0)
     small = Image.fromarray(rng.integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8))
     fine = rng.integers(-30, 30, (height, width, 1))
@@ -41,13 +40,13 @@ def write_picture(path: Path, width: int, height: int) -> None:
 
 
 def check(folder: Path, *, memory: str | None) -> None:
-    """The least memory that predict names, or the given, does, and changes no label."""
+    """Check that `memory`, by default the least that predict names, suffices without new labels."""
     arguments = ["checkpoint=net.ckpt", "input=big.png", "output=out"]
     arguments += ["beside=true", "save_scores=true"]
     if memory is None:
         done = run(folder, *arguments, "memory=1MB")
         assert done.returncode == 1
-        found = re.search(r"say memory=(\d+)MB", done.stderr)
+        found = re.search(r"try memory=(\d+)MB", done.stderr)
         assert found, done.stderr
         memory = f"{found[1]}MB"
     done = run(folder, *arguments, f"memory={memory}")
@@ -57,17 +56,18 @@ def check(folder: Path, *, memory: str | None) -> None:
     assert peak <= limit, f"{peak / 1e6:.0f} MB of {memory}"
     labeller = predict.labeller_of(str(folder / "net.ckpt"), None, "cpu")
     rgb = read_rgb(folder / "big.png")
-    assert labeller.bytes_of(*rgb.shape[1:]) > limit / 2, "whole it would not have gone beyond"
+    assert labeller.bytes_of(*rgb.shape[1:]) > limit / 2, "the limit does not require windows"
     whole = labeller.scores({"rgb": rgb})
     found = torch.from_numpy(np.load(folder / "out/big.npy"))
-    assert (found - whole).abs().max() < 1e-4 * whole.abs().max()  # kernels round by their shape
+    # Rounding depends on the shape of the input.
+    assert (found - whole).abs().max() < 1e-4 * whole.abs().max()
     cut = torch.from_numpy(np.array(Image.open(folder / "out/big.png")))
-    # Where two classes tie but for rounding, either may win.
+    # Either class may win if two tie up to rounding.
     assert (whole.argmax(0) != cut).float().mean() < 1e-5
 
 
 @pytest.mark.skipif(not hasattr(resource, "RUSAGE_CHILDREN"), reason="needs POSIX")
-def test_the_least_memory_named_is_enough_and_changes_no_label(tmp_path):
+def test_the_least_memory_named_is_enough_and_labels_stay_the_same(tmp_path):
     torch.manual_seed(0)
     write_checkpoint(tmp_path / "net.ckpt", "backbone=tiny", "backbone.widths=[32,8,8,8,8,8]")
     write_picture(tmp_path / "big.png", 1500, 1200)

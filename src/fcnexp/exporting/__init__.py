@@ -1,1 +1,1 @@
-"""Nets as files that other programs run."""
+"""Export of nets to files that other programs run."""

@@ -1,4 +1,4 @@
-"""Whether a written net gives what the net itself gives, at sizes that it was not traced at."""
+"""Comparison of an exported net with the net itself, at sizes that it was not traced at."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +12,15 @@ from fcnexp.system.os_errors import let_through
 
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
-# Batch, height, width: odd ones, one pixel, whole strides, and more than a 7x7 window at stride 32.
+# Batch, height, width: odd sizes, one pixel, multiples of strides, and more than 7x32 pixels (fc6).
 SIZES = ((1, 33, 65), (2, 70, 47), (1, 1, 1), (1, 7, 65), (1, 64, 64), (1, 261, 289))
 TOLERANCE = 1e-4  # of the largest score
 
 
 def compare(net: AsStored, run: Run, least: int, name: str) -> str:
-    """Say how far a file's scores lie from the net's. Raises ExportError where that is too far.
+    """Report how much a file's scores differ from the net's. Raises ExportError if too much.
 
-    least: pixels that an image has to have along each axis.
+    least: smallest side of an image, in pixels.
     """
     worst = 0.0
     sizes = list(dict.fromkeys((n, max(h, least), max(w, least)) for n, h, w in SIZES))
@@ -34,10 +34,12 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
         except Exception as error:  # onnxruntime and torch raise many types
             let_through(error)
             first = str(error).splitlines()[0]
-            raise ExportError(f"{name}: not written; at {size} it does not run: {first}") from error
+            raise ExportError(f"{name}: not written; it fails at {size}: {first}") from error
         shapes = [[tuple(maps.shape) for maps in side] for side in (expected, found)]
         if shapes[0] != shapes[1]:
-            raise ExportError(f"{name}: not written; it gave {shapes[1]} where {shapes[0]} is due")
+            raise ExportError(
+                f"{name}: not written; it gave shapes {shapes[1]} instead of {shapes[0]}"
+            )
         scores, others = expected[0], found[0]
         off = float((scores - others).abs().max() / scores.abs().max().clamp(min=1e-30))
         if not off <= TOLERANCE:
@@ -47,16 +49,18 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
             )
         for labels in found[1:]:
             if not torch.equal(labels, others.argmax(1).to(torch.uint8)):
-                raise ExportError(f"{name}: not written; at {size} its labels are not its scores'")
+                raise ExportError(
+                    f"{name}: not written; at {size} its labels are not the argmax of its scores"
+                )
         worst = max(worst, off)
     return (
-        f"scores differ from the net's by {worst:.1e} of the largest at most, at "
+        f"scores differ from the net's by at most {worst:.1e} of the largest, at "
         f"{len(sizes)} sizes from {least}x{least} to {sizes[-1][1]}x{sizes[-1][2]}"
     )
 
 
 def onnx_runner(path: Path) -> Run:
-    """An ONNX file in onnxruntime, on the CPU."""
+    """Return a function that runs an ONNX file in onnxruntime, on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -70,8 +74,8 @@ def onnx_runner(path: Path) -> Run:
 
 
 def program_runner(path: Path) -> Run:
-    """A program of torch.export, read from its file."""
-    # Its guards are those of the size that it was traced at, not of those that it is right for.
+    """Return a function that runs a torch.export program, read from its file."""
+    # The guards come from the traced size; the program holds for more sizes.
     program = torch.export.load(path).module(check_guards=False)
 
     def run(fields: tuple[Tensor, ...]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Writing a net to a file: ONNX, a program of torch.export, or plain tensors."""
+"""Export of a net to ONNX, to a torch.export program, or to a plain state dict."""
 
 import json
 from collections.abc import Iterator
@@ -19,27 +19,27 @@ from fcnexp.predicting.windows import NetLabeller
 from fcnexp.system.atomic import whole
 from fcnexp.system.os_errors import let_through
 
-KEY = "fcnexp"  # of the facts in a file's metadata
+KEY = "fcnexp"  # key of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format
 MEASURED = (512, 2048)  # sides of the images whose maps are counted
-TRACED = (2, 101, 114)  # batch and size of the example: not alike, and no multiples of a stride
+TRACED = (2, 101, 114)  # batch, height, width of the example: all different, not stride multiples
 
 
 def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
-    """Write an ONNX file of a net, checked in onnxruntime; returns how far the two differ.
+    """Write an ONNX file, checked in onnxruntime; returns a report of the largest difference.
 
-    Batch, height and width are free. Raises ExportError, and leaves no file then.
+    Batch, height and width are dynamic. Raises ExportError, without leaving a file.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
     if weights >= LARGEST:
         raise ExportError(
-            f"format=onnx: weights of {weights / 2**30:.1f} GiB, and an ONNX file holds 2; choose "
-            "format=torch_export"
+            f"format=onnx: weights of {weights / 2**30:.1f} GiB exceed the 2 GiB of an ONNX file; "
+            "try format=torch_export"
         )
     _prepare(net, "onnx")
     axes = tuple({0: "batch", 2: "height", 3: "width"} for _ in net.recipe.fields)
     outputs = ["scores", "labels"] if net.labels else ["scores"]
-    with _told("onnx"), torch.no_grad():
+    with _one_line_errors("onnx"), torch.no_grad():
         program = torch.onnx.export(
             net,
             made_up(net.recipe, *TRACED),
@@ -49,9 +49,9 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
             verbose=False,
         )
     assert program is not None
-    import onnx_ir  # which comes with onnxscript
+    import onnx_ir  # installed with onnxscript
 
-    for value in program.model.graph.outputs:  # torch tells them as formulas of the inputs'
+    for value in program.model.graph.outputs:  # torch names sides by formulas of the inputs'
         assert value.shape is not None
         value.shape = onnx_ir.Shape(["batch", *value.shape[1:-2], "height", "width"])
     sizes = sizes_of(net)
@@ -62,36 +62,35 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
 
 
 def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
-    """Write a program of torch.export, read again and checked; returns how far the two differ.
+    """Write a torch.export program, read back and checked; returns a report as `write_onnx` does.
 
-    Batch, height and width are free. Raises ExportError, and leaves no file then.
+    Batch, height and width are dynamic. Raises ExportError, without leaving a file.
     """
     _prepare(net, "torch_export")
     free = torch.export.Dim.AUTO
     axes = tuple({0: free, 2: free, 3: free} for _ in net.recipe.fields)
-    with _told("torch_export"), torch.no_grad():
+    with _one_line_errors("torch_export"), torch.no_grad():
         example = made_up(net.recipe, *TRACED)
         program = torch.export.export(net, example, dynamic_shapes=(axes,))
     sizes = sizes_of(net)
     with _finished(path) as part:
-        told = json.dumps({**facts, **sizes})
-        torch.export.save(program, part, extra_files={KEY: told})
+        torch.export.save(program, part, extra_files={KEY: json.dumps({**facts, **sizes})})
         return compare(net, program_runner(part), sizes["least_side"], str(path))
 
 
 def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
-    """Write a net's tensors under its own names, with the facts, as plain values."""
+    """Write a net's state dict, with the facts as plain values."""
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    with _finished(path) as part, part.open("wb") as file:  # whose errors say why, torch's do not
+    with _finished(path) as part, part.open("wb") as file:  # its errors give a reason, torch's none
         torch.save({"state_dict": tensors, **facts}, file)
 
 
 def facts_of(
     net: Network, recipe: InputRecipe, known: dict[str, Any], source: dict[str, str]
 ) -> dict[str, Any]:
-    """What a file tells of its net, as plain values.
+    """Return the metadata of a net, as plain values.
 
-    known: a checkpoint's facts; source: name and digest of the checkpoint.
+    known: a checkpoint's facts. source: name and digest of the checkpoint.
     """
     from fcnexp import __version__
 
@@ -112,11 +111,11 @@ def facts_of(
 
 
 def sizes_of(net: AsStored) -> dict[str, Any]:
-    """What a file tells of the images that its net takes, in pixels and bytes.
+    """Return the metadata on image sizes, in pixels, and memory, in bytes.
 
-    least_side: see there. tiling: where windows of a large image may lie; null: nowhere.
-    memory: what the maps of an image take at most, `fixed`, `per_side` of height plus width (of
-    what a net pads), and `per_pixel`.
+    least_side: see `least_side`. tiling: grid that windows of a large image must be aligned to;
+    null if it cannot be cut. memory: upper bound for an image's maps: `fixed`, `per_side` times
+    height plus width (from padding), and `per_pixel`.
     """
     labeller = NetLabeller(net.net, net.recipe, ())
     short, long = MEASURED
@@ -137,21 +136,21 @@ def sizes_of(net: AsStored) -> dict[str, Any]:
 
 
 def _prepare(net: AsStored, form: str) -> None:
-    """Bring a net into the shape in which it is traced. Raises ExportError where it cannot be."""
+    """Prepare a net for tracing. Raises ExportError if it cannot be traced."""
     if isinstance(net.net.net.dense, ShiftAndStitch):
         raise ExportError(
-            f"format={form}: dense=shift_and_stitch runs its net once for every shift, as many "
-            "together as memory holds, which no graph of fixed steps can do; train with "
-            "dense=rarefaction init=checkpoint init.path=... regime.steps=0 to have the same "
-            "weights as a net that gives such scores in one run, and export that one's checkpoint"
+            f"format={form}: dense=shift_and_stitch runs its net once per shift, in batches that "
+            "depend on free memory, which a fixed graph cannot do; train with dense=rarefaction "
+            "init=checkpoint init.path=... regime.steps=0 to get a net with the same weights and "
+            "scores in one pass, and export its checkpoint"
         )
-    # With another layout of memory, and with gradients, a trace holds for fewer sizes.
+    # With channels_last weights or gradients a trace holds for fewer sizes.
     net.eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
 @contextmanager
-def _told(form: str) -> Iterator[None]:
-    """Tell of an error of torch's exporter in one line; it raises many types."""
+def _one_line_errors(form: str) -> Iterator[None]:
+    """Turn an error of torch's exporter, of any type, into an ExportError of one line."""
     try:
         yield
     except Exception as error:
@@ -164,7 +163,7 @@ def _told(form: str) -> Iterator[None]:
 
 @contextmanager
 def _finished(path: Path) -> Iterator[Path]:
-    """A place to write to, which becomes the file when all has gone well, and else is removed."""
+    """Yield a temporary path, renamed to `path` at the end, or removed if an error is raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part:
         yield part

@@ -1,4 +1,4 @@
-"""A net that takes fields as they are stored, so that nobody can feed it wrongly."""
+"""Nets that take fields as stored, with the input recipe inside."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.pooling import MaxPool
 from fcnexp.nn.streams import Network
 
-KINDS = {  # of each field: what a file says that it takes
+KINDS = {  # dtype, shape and content of each field
     "rgb": "uint8 (N, 3, H, W), RGB",
     "hha": "uint8 (N, 3, H, W), disparity, height, angle",
     "depth": "int32 (N, 1, H, W), millimetres, 0 where missing",
@@ -16,17 +16,14 @@ FARTHEST = 9000  # mm: about the largest depth of NYUDv2's rooms
 
 
 class AsStored(nn.Module):
-    """A net with its input recipe inside.
-
-    labels: give the label map, too.
-    """
+    """Net with its input recipe inside. labels: also return the label map."""
 
     def __init__(self, net: Network, recipe: InputRecipe, *, labels: bool) -> None:
         super().__init__()
         self.net, self.recipe, self.labels = net, recipe, labels
 
     def forward(self, *fields: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Scores, float32 (N, K, H, W), and, where asked for, labels, uint8 (N, H, W).
+        """Return scores, float32 (N, K, H, W), and if `labels` the labels, uint8 (N, H, W).
 
         fields: as stored, see `KINDS`, in the recipe's order.
         """
@@ -36,9 +33,9 @@ class AsStored(nn.Module):
 
 
 def least_side(net: AsStored) -> int:
-    """Pixels that an image has to have along each axis, lest a pooling finds no window in its map.
+    """Smallest side, in pixels, of an image whose maps hold at least one window of each pooling.
 
-    The net itself pads such maps; a graph, which has no branches, does not.
+    The net itself pads smaller maps; an exported graph, which has no branches, cannot.
     """
     short: list[MaxPool] = []
 
@@ -62,7 +59,7 @@ def least_side(net: AsStored) -> int:
 
 
 def made_up(recipe: InputRecipe, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
-    """Random fields as stored, in the recipe's order; the same each time for a size."""
+    """Random fields as stored, in the recipe's order; deterministic for a given size."""
     generator = torch.Generator().manual_seed(0)
 
     def field(name: str) -> Tensor:

@@ -1,1 +1,1 @@
-"""Labelling pictures of any size in bounded memory."""
+"""Labelling images of any size in bounded memory."""

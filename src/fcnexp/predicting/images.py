@@ -1,4 +1,4 @@
-"""Which photographs `predict` labels, their other fields, and where results go."""
+"""Input images of `predict`, their other fields, and the names of its results."""
 
 import sys
 from collections.abc import Collection, Mapping
@@ -15,10 +15,10 @@ STDIN = "-"
 SHARES = "shares.json"
 
 
-def find_photographs(source: str) -> list[Path]:
-    """Photographs that a file, folder, pattern, or a list on the standard input names.
+def find_images(source: str) -> list[Path]:
+    """Images named by a file, a folder, a pattern, or a list on standard input.
 
-    In order of name, or of the list, which may name what is missing. Raises ConfigError where
+    Sorted by name, or in the order of the list, which may name missing files. Raises ConfigError if
     there are none.
     """
     from fcnexp.data.files import SUFFIXES
@@ -35,48 +35,48 @@ def find_photographs(source: str) -> list[Path]:
         found = [Path(name) for name in names if Path(name).is_file()]
     if not found:
         raise ConfigError(
-            f"input={source}: no photographs there; give a file, a folder, a quoted pattern, say "
-            f"'photos/*.jpg', or - for a list on the standard input (of a folder these are taken: "
-            f"{' '.join(SUFFIXES)})"
+            f"input={source}: no images found; give a file, a folder, a quoted pattern such as "
+            f"'photos/*.jpg', or - to read a list from standard input (suffixes read from a "
+            f"folder: {' '.join(SUFFIXES)})"
         )
     return sorted(found)
 
 
 def _listed() -> list[Path]:
-    """Paths on the standard input, one a line; blank lines are skipped."""
+    """Paths read from standard input, one per line; blank lines are skipped."""
     lines = [line.strip() for line in sys.stdin]
     found = [Path(line).expanduser() for line in lines if line]
     if not found:
         raise ConfigError(
-            "input=-: the standard input is empty; give one path a line, as in "
+            "input=-: standard input is empty; give one path per line, as in "
             "ls photos/*.jpg | python -m fcnexp.predict input=- ..."
         )
     return found
 
 
-def refuse_overwriting(photographs: list[Path], output: Path, endings: Collection[str]) -> None:
-    """Raise ConfigError where a result would replace a photograph or another's result.
+def refuse_overwriting(images: list[Path], output: Path, endings: Collection[str]) -> None:
+    """Raise ConfigError if a result would overwrite an image or the result of another image.
 
-    endings: what follows a photograph's name in the names of its results.
+    endings: appended to an image's name to give the names of its results.
     """
     written: dict[Path, Path] = {}
-    taken = {path.resolve() for path in photographs}
-    for path in photographs:
+    taken = {path.resolve() for path in images}
+    for path in images:
         for name in (path.stem + ending for ending in endings):
             target = (output / name).resolve()
             if target in taken:
                 raise ConfigError(
-                    f"output={output}: {name} would replace a photograph; choose another"
+                    f"output={output}: {name} would overwrite an input image; choose another folder"
                 )
             if target in written:
                 raise ConfigError(
-                    f"{path}: {name} is the result of {written[target]} already; rename one"
+                    f"{path}: {name} is already the result of {written[target]}; rename one of them"
                 )
             written[target] = path
 
 
 def field_folders(given: Mapping[str, str | None], taken: Collection[str]) -> dict[str, Path]:
-    """Folder of each field that a net takes beside colour. Raises ConfigError.
+    """Folder of each field that a net takes in addition to colour. Raises ConfigError.
 
     given: folders by field, as typed. taken: fields of the net.
     """
@@ -84,15 +84,15 @@ def field_folders(given: Mapping[str, str | None], taken: Collection[str]) -> di
     for name in folders:
         if name not in taken:
             raise ConfigError(
-                f"fields.{name}={folders[name]}: this net takes {', '.join(taken)}; leave it out"
+                f"fields.{name}={folders[name]}: this net takes {', '.join(taken)}; remove it"
             )
     for name in taken:
         if name == "rgb":
             continue
         if name not in folders:
             raise ConfigError(
-                f"fields.{name}: this net takes {', '.join(taken)}; say fields.{name}=FOLDER, with "
-                "a PNG for each photograph, of the same name and size"
+                f"fields.{name}: this net takes {', '.join(taken)}; set fields.{name}=FOLDER, with "
+                "a PNG of the same name and size for each image"
             )
         if not folders[name].is_dir():
             raise ConfigError(f"fields.{name}={folders[name]}: no such folder")
@@ -100,9 +100,9 @@ def field_folders(given: Mapping[str, str | None], taken: Collection[str]) -> di
 
 
 def read_fields(path: Path, folders: Mapping[str, Path]) -> dict[str, "Tensor"]:
-    """A photograph, upright, and its other fields, as stored, each (C, H, W), by name.
+    """Read an image, upright, and its other fields, as stored, each (C, H, W), by name.
 
-    Raises DataError where one is missing, unreadable, or of another size.
+    Raises DataError if one is missing, unreadable, or of a different size.
     """
     from fcnexp.data.files import check_sizes, read_depth, read_hha, read_rgb
 
@@ -112,7 +112,7 @@ def read_fields(path: Path, folders: Mapping[str, Path]) -> dict[str, "Tensor"]:
     for name, folder in folders.items():
         other = folder / f"{path.stem}.png"
         if not other.is_file():
-            raise DataError(f"{other}: no {name} of {path}; it goes by the photograph's name")
+            raise DataError(f"{other}: not found; {path} needs its {name} under this name")
         fields[name] = readers[name](other)
         sizes[other] = tuple(fields[name].shape[-2:])
     check_sizes(sizes)

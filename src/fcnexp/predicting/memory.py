@@ -1,4 +1,4 @@
-"""How much memory a process takes and may take."""
+"""Memory that a process holds, and that it may still take."""
 
 import ctypes
 import math
@@ -12,7 +12,7 @@ UNITS = {
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
 }
 M_MMAP_THRESHOLD, BLOCK = -3, 2**20  # glibc's malloc.h; bytes
-_GROUP_LIMITS = (  # of a container or a Slurm job: limit and use, by version of control groups
+_GROUP_LIMITS = (  # of a container or a Slurm job: limit and usage, cgroup v2 and v1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     (
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -22,31 +22,32 @@ _GROUP_LIMITS = (  # of a container or a Slurm job: limit and use, by version of
 
 
 def bytes_of_text(text: str) -> int:
-    """Bytes that a text such as 2GB, 1.5GiB, 800 MB or 2000000000 means. Raises ConfigError."""
+    """Return the bytes of a text such as 2GB, 1.5GiB, 800 MB or 2000000000. Raises ConfigError."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", text.strip().lower())
     size = float(found[1]) * UNITS.get(found[2], 0) if found else 0
     if not 1 <= size < math.inf:
         raise ConfigError(
-            f"memory={text}: a number of bytes, or one with a unit: KB, MB, GB (powers of 1000), "
-            "KiB, MiB, GiB (of 1024); say memory=2GB, or memory=null for what is free"
+            f"memory={text}: must be a number of bytes, or a number with a unit: KB, MB, GB "
+            "(powers of 1000), KiB, MiB, GiB (of 1024); try memory=2GB, or memory=null to use what "
+            "is free"
         )
     return int(size)
 
 
 def megabytes(size: float) -> str:
-    """A number of bytes as it can be typed, rounded up: 1234 MB is 1234MB."""
+    """Format a number of bytes as it can be typed, such as 1234MB, rounded up."""
     return f"{-int(-size // 10**6)}MB"
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now, libraries included."""
+    """Return the bytes of memory that this process holds now, including libraries."""
     import psutil
 
     return psutil.Process().memory_info().rss
 
 
 def free() -> int:
-    """Bytes that this process could still get from the machine, and from its container if any."""
+    """Return the bytes that this process can still get from the machine and its container."""
     import psutil
 
     left = psutil.virtual_memory().available
@@ -59,12 +60,12 @@ def free() -> int:
 
 
 def return_freed() -> None:
-    """Let what is freed go back to the machine at once, where the C library can (glibc).
+    """Make glibc return freed memory to the system immediately; other C libraries are left alone.
 
-    It raises by itself the size up to which it keeps blocks, and holds hundreds of MB in pieces
-    too small for the next map: GoogLeNet's peak was 710 MB above the start, and is 450 so.
+    By default glibc raises the size up to which it keeps blocks, and holds hundreds of MB in pieces
+    too small for the next map: GoogLeNet's peak was 710 MB above the start, and is now 450 MB.
     """
     try:
         ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, BLOCK)
-    except (OSError, AttributeError):  # another system: only the limit is less exact
+    except (OSError, AttributeError):  # not glibc: the limit is less exact
         return

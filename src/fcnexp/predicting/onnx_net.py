@@ -1,4 +1,4 @@
-"""A net that `export` wrote, run by onnxruntime: it labels images as a checkpoint's net does."""
+"""Nets that `export` wrote, run by onnxruntime in place of a checkpoint's net."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
 from fcnexp.nn.dense.tiling import Tiling
 from fcnexp.system.os_errors import let_through
 
-MORE = 1.1  # onnxruntime was seen to take 0.73 to 0.86 of what is told for torch
+MORE = 1.1  # margin; onnxruntime took 0.73 to 0.86 of the memory stored in the file, torch's
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -22,9 +22,9 @@ class OnnxNet:
     """The net of an ONNX file; a `Labeller`.
 
     path: a file of `python -m fcnexp.export`; device: `cpu` or `cuda`.
-    class_names: in the order of the scores. fields: names of what it takes. facts: all that the
-    file tells of its net. Raises ExportError where onnxruntime is not installed, ConfigError where
-    it has no such device, WeightsError where the file is missing, damaged or not one of ours.
+    class_names: in the order of the scores. fields: names of its inputs. facts: the file's
+    metadata. Raises ExportError if onnxruntime is not installed, ConfigError if it does not support
+    the device, WeightsError if the file is missing, damaged or not written by fcnexp.
     """
 
     def __init__(self, path: str | Path, device: str) -> None:
@@ -36,8 +36,8 @@ class OnnxNet:
 
         if PROVIDERS[device] not in onnxruntime.get_available_providers():
             raise ConfigError(
-                f"device={device}: this onnxruntime has no {PROVIDERS[device]}; pip install "
-                "onnxruntime-gpu instead of onnxruntime, or device=cpu"
+                f"device={device}: the installed onnxruntime has no {PROVIDERS[device]}; pip "
+                "install onnxruntime-gpu instead of onnxruntime, or set device=cpu"
             )
         file = Path(path).expanduser()
         if not file.is_file():
@@ -59,38 +59,38 @@ class OnnxNet:
 
     @property
     def tiling(self) -> Tiling | None:
-        """Where windows may lie."""
-        told = self.facts["tiling"]
-        return told and Tiling(**told)
+        """Grid that windows must be aligned to."""
+        tiling = self.facts["tiling"]
+        return tiling and Tiling(**tiling)
 
     @property
     def device(self) -> torch.device:
-        """Where images and scores are: onnxruntime brings them to its own device and back."""
+        """Device of images and scores; onnxruntime copies them to its own device and back."""
         return torch.device("cpu")
 
     def scores(self, fields: Mapping[str, Tensor]) -> Tensor:
-        """Scores float32 (K, H, W) of fields as stored, each (C, H, W).
+        """Return scores float32 (K, H, W) of fields as stored, each (C, H, W).
 
-        Raises DataError where they are too small.
+        Raises DataError if they are too small.
         """
         height, width = fields[self.fields[0]].shape[-2:]
         if min(height, width) < self.least_side:
             raise DataError(
-                f"{width}x{height} pixels: this net's ONNX file takes {self.least_side} and more "
-                "along each axis; predict checkpoint=... takes any"
+                f"{width}x{height} pixels: this net's ONNX file needs {self.least_side} or more "
+                "along each axis; predict checkpoint=... takes images of any size"
             )
         arrays = {name: np.ascontiguousarray(fields[name][None].numpy()) for name in self.fields}
         return torch.from_numpy(self.session.run(["scores"], arrays)[0][0])
 
     def bytes_of(self, height: int, width: int) -> int:
-        """Memory that scoring a window of this size takes at most."""
+        """Return the most bytes that scoring a window of this size takes."""
         memory = self.facts["memory"]
         maps = memory["per_side"] * (height + width) + memory["per_pixel"] * height * width
         return int(MORE * (memory["fixed"] + maps))
 
 
 def _options() -> Any:
-    """No memory is kept from one image to the next: what is free decides on the next window."""
+    """Session options that keep no memory between images, as free memory sizes the next window."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -99,7 +99,7 @@ def _options() -> Any:
 
 
 def _facts_in(session: Any, path: str | Path) -> dict[str, Any]:
-    """What `export` wrote beside the graph. Raises WeightsError."""
+    """Read the metadata that `export` wrote. Raises WeightsError if it is incomplete."""
     try:
         facts = json.loads(session.get_modelmeta().custom_metadata_map["fcnexp"])
         return {
@@ -110,6 +110,6 @@ def _facts_in(session: Any, path: str | Path) -> dict[str, Any]:
         }
     except (KeyError, TypeError, ValueError):
         raise WeightsError(
-            f"onnx={path}: an ONNX file, but not of fcnexp: it does not say what it takes; python "
-            "-m fcnexp.export checkpoint=... writes one that does"
+            f"onnx={path}: not an ONNX file of fcnexp: it does not describe its inputs; python -m "
+            "fcnexp.export checkpoint=... writes one that does"
         ) from None

@@ -1,4 +1,4 @@
-"""Labels of a picture of any size in bounded memory, window by window."""
+"""Labels of an image of any size in bounded memory, window by window."""
 
 import gc
 import os
@@ -20,19 +20,19 @@ from fcnexp.nn.inspection.memory_estimate import footprint
 from fcnexp.nn.streams import Network
 from fcnexp.predicting.memory import free, megabytes, resident
 
-SHARE = 0.6  # of what is free is taken where no limit is given: others want memory, too
-SLACK = 100 * 10**6  # bytes that the allocator keeps of what was freed (seen: up to 100 MB)
-MORE = 1.1  # measured over modelled memory of a window, at most
-UNCUT = "which this net takes whole only: a part of it looks at more than its layers tell"
-KEEPING = ("packed", "winograd")  # fast ways that hold weights twice: a limit is for maps
-PICTURE = 12  # bytes per pixel at most for reading a photograph, or for writing an overlay
+SHARE = 0.6  # fraction of the free memory used without a limit, as other programs need some
+SLACK = 100 * 10**6  # bytes that the allocator keeps after they are freed (at most, measured)
+MORE = 1.1  # largest ratio of measured to modelled memory of a window
+NOT_TILED = "and this net cannot score windows: its scores depend on more than its layers show"
+KEEPING = ("packed", "winograd")  # fast paths that store weights twice, switched off by a limit
+PICTURE = 12  # most bytes per pixel that reading an image or writing an overlay takes
 
 
 class Labeller(Protocol):
-    """What scores a picture, or a window of it.
+    """Scores an image or a window of it.
 
-    fields: what it takes, by name. tiling: where windows may lie; None where it takes whole
-    pictures only.
+    fields: names of its inputs. tiling: grid that windows must be aligned to; None if it can only
+    score complete images.
     """
 
     class_names: tuple[str, ...]
@@ -40,20 +40,20 @@ class Labeller(Protocol):
 
     @property
     def tiling(self) -> Tiling | None:
-        """Where windows may lie."""
+        """Grid that windows must be aligned to."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where scores are computed."""
+        """Device of the scores."""
         ...
 
     def scores(self, fields: Mapping[str, Tensor]) -> Tensor:
-        """Scores float32 (K, H, W), on the device, of fields as stored, each (C, H, W)."""
+        """Return scores float32 (K, H, W), on the device, of fields as stored, each (C, H, W)."""
         ...
 
     def bytes_of(self, height: int, width: int) -> int:
-        """Memory that scoring a window of this size and finding its best class takes at most."""
+        """Return the most bytes that scoring a window of this size and its argmax take."""
         ...
 
 
@@ -67,17 +67,17 @@ class NetLabeller:
 
     @cached_property
     def tiling(self) -> Tiling | None:
-        """Where windows may lie, as the net's maps tell."""
+        """Grid that windows must be aligned to, derived from the net's maps."""
         return tiling_of(self.net, {name: f.channels for name, f in self.recipe.fields.items()})
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.net.parameters()).device
 
     @torch.inference_mode()
     def scores(self, fields: Mapping[str, Tensor]) -> Tensor:
-        """Scores float32 (K, H, W), on the device, of fields as stored, each (C, H, W)."""
+        """Return scores float32 (K, H, W), on the device, of fields as stored, each (C, H, W)."""
         return _run(
             self.net, self.recipe, {n: fields[n][None].to(self.device) for n in self.fields}
         )
@@ -105,18 +105,18 @@ def label_picture(
     memory: int | None,
     scores: tuple[Path, tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
-    """Best class of each pixel, uint8 (H, W).
+    """Return the best class of each pixel, uint8 (H, W).
 
-    fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU what torch
-    may take there; None: what is free, with a share for others. scores: a .npy file, float32, to
-    write them to, and its shape (K, H, W). Raises ConfigError where no window fits.
+    fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU those of
+    torch; None: a fraction of what is free. scores: .npy file to write the float32 scores to, and
+    their shape (K, H, W). Raises ConfigError if no window fits.
     """
     height, width = next(iter(fields.values())).shape[-2:]
     label = np.empty((height, width), np.uint8)
     rows, columns = windows(labeller, (height, width), memory)
     if scores is not None:
         open_memmap(scores[0], "w+", np.float32, scores[1])
-        _take_room(scores[0])
+        _reserve_disk(scores[0])
     for row in rows:
         for column in columns:
             window = slice(row.begin, row.end), slice(column.begin, column.end)
@@ -126,14 +126,14 @@ def label_picture(
             place = slice(row.first, row.last), slice(column.first, column.last)
             label[place] = kept.max(0).indices.to("cpu", torch.uint8).numpy()
             if scores is not None:
-                # Opened anew each time: what is mapped counts as this process's memory.
+                # Reopened each time, as mapped pages count as memory of this process.
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()
-            del found, kept  # before the next window's maps come
+            del found, kept  # before the next window's maps are allocated
     return label
 
 
-def _take_room(path: Path) -> None:
-    """Have the disk set a file's size aside: to write where it has none kills the process."""
+def _reserve_disk(path: Path) -> None:
+    """Reserve a file's size on disk, as writing to a mapped file on a full disk is a SIGBUS."""
     if hasattr(os, "posix_fallocate"):  # macOS has none
         with path.open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -142,9 +142,9 @@ def _take_room(path: Path) -> None:
 def windows(
     labeller: Labeller, size: tuple[int, int], memory: int | None
 ) -> tuple[list[Piece], list[Piece]]:
-    """Rows and columns of the largest windows whose maps fit; see `label_picture`.
+    """Return rows and columns of the largest windows whose maps fit; see `label_picture`.
 
-    Raises ConfigError where not even the smallest do.
+    Raises ConfigError if not even the smallest fit.
     """
     height, width = size
     space = room(labeller.device, memory)
@@ -167,7 +167,7 @@ def windows(
 
 
 def room(device: torch.device, memory: int | None) -> int:
-    """Bytes that a window's maps may take on a device now."""
+    """Return the bytes that a window's maps may take on a device now."""
     if device.type == "cuda":
         if memory is None:
             return int(SHARE * torch.cuda.mem_get_info(device)[0])
@@ -179,30 +179,30 @@ def room(device: torch.device, memory: int | None) -> int:
 def refuse_too_little(
     labeller: Labeller, path: Path, size: tuple[int, int], memory: int | None
 ) -> None:
-    """Raise ConfigError, saying what would do, where a photograph cannot be labelled in memory.
+    """Raise ConfigError, naming a sufficient limit, if memory is too small to label an image.
 
-    size: its height and width, which are known before it is read.
+    size: the image's height and width, known before its pixels are read.
     """
     if memory is None or labeller.device.type != "cpu":
         return
     height, width = size
     least = labeller.tiling.least if labeller.tiling else max(size)
     maps = labeller.bytes_of(min(least, height), min(least, width))
-    # It is held as read, with its labels, beside a window's maps; alone when it is read or written.
+    # Reading or writing takes PICTURE bytes per pixel; scoring holds image (3) and label (1), too.
     needed = resident() + SLACK + max(PICTURE * height * width, 4 * height * width + maps)
     if needed > memory:
-        enough = megabytes(1.02 * needed)  # what libraries hold differs a little by the run
-        cut = f"even in this net's smallest windows of {least}" if labeller.tiling else UNCUT
+        enough = megabytes(1.02 * needed)  # libraries' memory differs a little between runs
+        cut = f"even in this net's smallest windows of {least}" if labeller.tiling else NOT_TILED
         raise ConfigError(
             f"memory={megabytes(memory)}: too little for {path}, {width}x{height} pixels, {cut}; "
-            f"say memory={enough}"
+            f"try memory={enough}"
         )
 
 
 def _too_little(memory: int | None, missing: int, least: tuple[int, int]) -> str:
-    """What to say where so many bytes are missing for the smallest window."""
-    window = f"this net's smallest window, {least[1]}x{least[0]} pixels, "
+    """Error message if `missing` bytes are needed for the smallest window, `least` pixels."""
+    window = f"this net's smallest window, {least[1]}x{least[0]} pixels"
     if memory is None:
-        return f"{window}takes {megabytes(missing)} more than is free; end other programs"
+        return f"{window}, takes {megabytes(missing)} more than is free; close other programs"
     needed = megabytes(memory + missing)
-    return f"memory={megabytes(memory)}: too little for {window}say memory={needed}"
+    return f"memory={megabytes(memory)}: too little for {window}; try memory={needed}"
