@@ -107,7 +107,7 @@ def test_predict_never_replaces_a_photograph(run):
     before = (photos / "a.png").read_bytes()
     arguments = ["checkpoint=out/checkpoints/last.ckpt", "input=mine", "output=mine"]
     done = fcnexp("predict", *arguments, folder=run, cache=run / "cache")
-    assert done.returncode == 1 and "a.png would replace a photograph" in done.stderr
+    assert done.returncode == 1 and "a.png would overwrite an input image" in done.stderr
     assert (photos / "a.png").read_bytes() == before
 
 
@@ -142,7 +142,7 @@ def test_init_checkpoint_continues_from_the_weights(run):
         folder=run,
         cache=run / "cache",
     )
-    assert other.returncode == 1 and "last.ckpt: of another net; size mismatch" in other.stderr
+    assert other.returncode == 1 and "last.ckpt: from a different net; size mismatch" in other.stderr
 
 
 MISTAKES = {
@@ -158,7 +158,7 @@ MISTAKES = {
     "number below": (["regime.steps=-1"], "regime.steps=-1: must be 0 or more"),
     "key of another option": (["head.channels=5"], "head.channels: no such key"),
     "order of skips": (["model.skips=[8]"], "model: skips=[8]: each fusion doubles the map"),
-    "missing value": (["init=caffemodel"], "init.path: required, and not given"),
+    "missing value": (["init=caffemodel"], "init.path: required, but not given"),
     "missing file": (
         ["backbone=googlenet", "init=caffemodel", "init.path=gone.caffemodel"],
         "gone.caffemodel",

@@ -27,7 +27,7 @@ HELP = [
     "report",
 ]
 MISTAKES = {
-    ("train", "model=typo"): "model=typo: no such option; there are ",
+    ("train", "model=typo"): "model=typo: no such option; choose one of ",
     ("train", "regime.lrr=1"): "regime.lrr: no such key (did you mean regime.lr?)",
     ("train", "seed=x"): "seed: Value 'x'",
     ("train", "workers=-1"): "workers=-1: must be 0 or more",
@@ -35,8 +35,8 @@ MISTAKES = {
     ("train", "regime.loss.keep=2"): "regime.loss.keep=2",
     ("train", "regime.multipliers.bias=3"): "regime.multipliers.bias=3: a pair",
     ("train", "masking.train=left"): "masking.train=left: allowed are ",
-    ("evaluate",): "checkpoint: required, and not given",
-    ("predict",): "input: required, and not given",
+    ("evaluate",): "checkpoint: required, but not given",
+    ("predict",): "input: required, but not given",
     ("bounds", "protocol=x"): "protocol=x: there are bilinear, area, nearest",
     ("report",): "no folder given",
     ("report", "gone"): "gone: no such folder",

@@ -91,20 +91,20 @@ def test_backbone_brings_its_head_unless_another_is_asked_for():
         ("regime.steps=abc", r"regime.steps: Value 'abc' .* could not be converted to Integer"),
         ("regime.steps=-1", "regime.steps=-1: must be 0 or more"),
         ("workers=-1", "workers=-1: must be 0 or more"),
-        ("init=caffemodel", r"init.path: required, and not given; add init.path="),
+        ("init=caffemodel", r"init.path: required, but not given; add init.path="),
         ("backbone._target_=fcnexp.nn.vgg.VGG", r"backbone._target_=.*cannot be imported"),
         ("+colour=1", r"colour"),
         ("regime.multipliers.bias=[1]", r"regime.multipliers.bias=\[1\]: a pair"),
         ("regime.multipliers.bias=[1,-1]", r"regime.multipliers.bias=\[1, -1\]: a pair"),
-        ("+regime.multipliers.biases=[1,1]", "regime.multipliers.biases: no such kind; there are"),
+        ("+regime.multipliers.biases=[1,1]", "regime.multipliers.biases: no such kind; choose one of"),
         ("regime.loss.keep=0", "regime.loss.keep=0: the probability .* above 0 and at most 1"),
         ("regime.loss.keep=1.5", "regime.loss.keep=1.5: the probability"),
         ("regime.loss.keep=most", "regime.loss.keep=most: the probability"),
-        ("regime.loss.cell=0", "regime.loss.cell=0: pixels, 1 or more; 1 for single pixels"),
+        ("regime.loss.cell=0", "regime.loss.cell=0: must be 1 pixel or more; 1 for single pixels"),
         ("regime.loss.cell=1.5", "regime.loss.cell=1.5: pixels"),
         ("regime.loss.balance=mean", "regime.loss.balance=mean: allowed are inverse, median, a li"),
         ("regime.loss.balance=2", "regime.loss.balance=2: allowed are inverse"),
-        ("regime.loss.balance=[1,-1]", r"regime.loss.balance=\[1, -1\]: weights are numbers, 0 or"),
+        ("regime.loss.balance=[1,-1]", r"regime.loss.balance=\[1, -1\]: weights must be numbers, 0 or"),
         ("regime.loss.balance=[0,0]", r"regime.loss.balance=\[0, 0\]: .* not all 0"),
         ("masking.train=back", "masking.train=back: allowed are foreground, background, shape, or"),
         ("masking.test=all", "masking.test=all: allowed are"),
@@ -172,7 +172,7 @@ def test_part_that_refuses_its_value_names_the_group(overrides, message):
     "target", ["os.system", "fcnexp.nn.weights.download.os.system", "builtins.eval"]
 )
 def test_stored_config_cannot_call_other_code(target):
-    with pytest.raises(WeightsError, match=f"last.ckpt: it wants to call {target}"):
+    with pytest.raises(WeightsError, match=f"last.ckpt: its config would call {target}"):
         refuse_foreign_code({"model": {"a": {"_target_": target}}}, "last.ckpt")
 
 

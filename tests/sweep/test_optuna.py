@@ -42,7 +42,7 @@ def test_search_without_a_trial_that_is_done_says_so(tmp_path):
         kept = f"hydra.sweeper.storage={storage}"
         done = fcnexp("train", *command, kept, folder=tmp_path, cache=tmp_path)
         assert done.returncode == 1 and "Traceback" not in done.stderr
-        assert "no trial of the study came to its end" in done.stderr
+        assert "no trial of the study has finished" in done.stderr
 
 
 def test_dry_run_of_a_search_checks_a_trial_and_leaves_nothing(tmp_path):

@@ -181,12 +181,12 @@ def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
 @pytest.mark.parametrize(
     ("command", "argument", "message"),
     [
-        ("train", "+sweep=table3", "a sweep is chosen by sweeps=table3"),
-        ("train", "sweep=table3", "a sweep is chosen by sweeps=table3"),
-        ("train", "+sweeps=table3", "a sweep is chosen by sweeps=table3"),
-        ("train", "sweeps=table3,masking", "one sweep a command; give the others after it"),
-        ("train", "sweeps=bounds", "it is a sweep of python -m fcnexp.bounds sweeps=bounds"),
-        ("bounds", "sweeps=table3", "it is a sweep of python -m fcnexp.train sweeps=table3"),
+        ("train", "+sweep=table3", "to choose a sweep, write sweeps=table3"),
+        ("train", "sweep=table3", "to choose a sweep, write sweeps=table3"),
+        ("train", "+sweeps=table3", "to choose a sweep, write sweeps=table3"),
+        ("train", "sweeps=table3,masking", "only one sweep per command; run the others separately"),
+        ("train", "sweeps=bounds", "this sweep runs as python -m fcnexp.bounds sweeps=bounds"),
+        ("bounds", "sweeps=table3", "this sweep runs as python -m fcnexp.train sweeps=table3"),
     ],
 )
 def test_sweep_written_in_another_way_is_set_right(command, argument, message, tmp_path):

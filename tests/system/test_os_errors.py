@@ -112,5 +112,5 @@ def test_every_entry_point_says_what_to_type(tmp_path):
     error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x")
     for name, command in os_errors.COMMANDS.items():
         told = messages.message_of(error, name, tmp_path)
-        assert command.elsewhere in told and "; then give the same command again" in told
+        assert command.elsewhere in told and "; then run the same command again" in told
         assert command.less in messages.message_of(MemoryError(), name, tmp_path)

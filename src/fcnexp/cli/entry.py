@@ -1,4 +1,4 @@
-"""Running an entry point: Hydra around it, one clear line where the user made a mistake."""
+"""Run an entry point under Hydra, and answer a user's mistake with one clear line."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.errors import ConfigError
 from fcnexp.run.locks import LOCK, is_held
 
-# Optuna's, when it looks for the best of no trials: kept in memory, and in a file.
+# Optuna's errors when a study has no completed trial: in memory, and in a file.
 NO_TRIALS = ("No trials are completed yet.", "Record does not exist.")
 
 
@@ -59,7 +59,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
             print("stopped by Ctrl-C", file=sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
-            with suppress(OSError):  # of a machine that can do no more, which was told of
+            with suppress(OSError):  # a full or failing disk has been reported by now
                 remove_if_empty(folder, f"{settings.job.name}.log")
 
     try:
@@ -67,36 +67,36 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     except Exception as error:
         if str(error) in NO_TRIALS:
             error = ConfigError(
-                "hydra/sweeper: no trial of the study came to its end, so none is best"
+                "hydra/sweeper: no trial of the study has finished, so there is no best one"
             )
         elif isinstance(error, ValueError) and "Config group override must be" in str(error):
             empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
             error = ConfigError(
-                f"{' '.join(empty)}: a group cannot be null: leave it out, or name an option"
+                f"{' '.join(empty)}: a group cannot be null; leave it out, or name an option"
             )
         fail_or_raise(error, config_name)
 
 
 def refuse_wrong_sweep(arguments: list[str], config_name: str) -> None:
-    """End with one line where `sweeps` is written in a way that Hydra would take for another."""
+    """Exit with one line if `sweeps` is written in a way that Hydra would misread."""
     for argument in arguments:
         key, given, names = argument.partition("=")
         if not given or key.lstrip("+") not in ("sweep", "sweeps"):
             continue
         home = {"bounds": "bounds"}.get(names, "train")
         if key != "sweeps":
-            fail(ConfigError(f"{argument}: a sweep is chosen by sweeps={names}"))
+            fail(ConfigError(f"{argument}: to choose a sweep, write sweeps={names}"))
         if "," in names:
-            fail(ConfigError(f"{argument}: one sweep a command; give the others after it"))
+            fail(ConfigError(f"{argument}: only one sweep per command; run the others separately"))
         if home != config_name:
-            fail(ConfigError(f"{argument}: it is a sweep of python -m fcnexp.{home} {argument}"))
+            fail(ConfigError(f"{argument}: this sweep runs as python -m fcnexp.{home} {argument}"))
 
 
 def offer_data_of_checkpoint(arguments: list[str]) -> None:
-    """Make the `data` that a checkpoint was scored on an option of that group.
+    """Register the `data` node stored in a checkpoint as an option of the `data` group.
 
-    So `data.val_split=...` changes the stored choice, and `data=voc` replaces it. Without a
-    readable checkpoint on the command line the option is empty, and the run tells what is wrong.
+    `data.val_split=...` then changes the stored choice, and `data=voc` replaces it. Without a
+    readable checkpoint on the command line the option is empty, and the run reports the problem.
     """
     node: dict = {}
     try:
@@ -115,9 +115,9 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
 
 
 def remove_if_empty(folder: Path, log_file: str) -> None:
-    """Remove a run folder that holds nothing but, perhaps, this job's log and lock.
+    """Remove a run folder that holds at most this job's log and lock.
 
-    Not where another process is at work in it, which has written nothing yet.
+    A folder in which another process works is kept, even if that has written nothing yet.
     """
     traces = {log_file, LOCK}
     if not folder.is_dir() or is_held(folder):
@@ -129,9 +129,9 @@ def remove_if_empty(folder: Path, log_file: str) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep from the terminal what a user of fcnexp can do nothing about."""
+    """Silence messages of libraries that a user of fcnexp can do nothing about."""
     os.environ.setdefault("WANDB_SILENT", "true")
-    logging.raiseExceptions = False  # of a log, on a full disk
+    logging.raiseExceptions = False  # a full disk must not print a traceback per log line
     os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # its version is our pin
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -1,4 +1,4 @@
-"""Checks of a config that name the key that is wrong, before data or a GPU is touched."""
+"""Checks of a config that name the wrong key before data or a GPU is touched."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")  # no float16: a loss summed over
 SHORT = {"bf16": "bf16-mixed", "32": "32-true"}
 GRAPHS = "reduce-overhead"  # torch.compile's mode that records a step's kernels in a CUDA graph
 COMPILE = (False, True, GRAPHS)
-# What our own parts allow, by node, class and key. They check it themselves, but only after torch
-# is imported.
+# Values that our own parts allow, by node, class and key. The parts check them as well, but only
+# once torch is imported.
 ALLOWED = {
     ("regime.loss", "PixelLoss", "reduction"): ("mean", "sum", "image_means"),
     ("model", "SkipNet", "fusion"): ("sum", "max"),
@@ -39,7 +39,7 @@ SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 
 @contextmanager
 def fast_ways(cfg: DictConfig) -> Iterator[None]:
-    """Leave out the fast ways that `plain` names while this lasts. Raises ConfigError."""
+    """Switch off the fast paths that `plain` names inside the block. Raises ConfigError."""
     ways = [cfg.plain] if isinstance(cfg.plain, str) else list(cfg.plain or ())
     with ExitStack() as stack:
         try:
@@ -73,7 +73,7 @@ def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
         if value < least:
             raise ConfigError(f"{key}={value}: must be {least} or more")
     if cfg.seed > MOST_SEED:
-        raise ConfigError(f"seed={cfg.seed}: at most {MOST_SEED}, which NumPy takes")
+        raise ConfigError(f"seed={cfg.seed}: must be at most {MOST_SEED}, NumPy's limit")
     if cfg.resume != "auto" and not isinstance(cfg.resume, bool):
         raise ConfigError(f"resume={cfg.resume}: allowed are auto, true, false")
     check_multipliers(cfg.regime.multipliers)
@@ -82,7 +82,7 @@ def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_words(cfg)
     check_trainer(cfg.trainer)
     with fast_ways(cfg):
-        pass  # it refuses what it does not know
+        pass  # raises if it does not know a name
     published(cfg.paper and to_plain(cfg.paper))
     for when, side in cfg.masking.items():
         if side is not None and side not in SIDES:
@@ -121,60 +121,60 @@ def refuse_unknown(key: str, value: Any, allowed: Sequence[Any], also: str = "")
 
 
 def check_multipliers(multipliers: Any) -> None:
-    """Raise ConfigError where a kind of parameter is unknown or has no pair of multipliers."""
+    """Raise ConfigError if a kind of parameter is unknown or has no pair of multipliers."""
     for kind, pair in multipliers.items():
         if kind not in KINDS:
             raise ConfigError(
-                f"regime.multipliers.{kind}: no such kind; there are {', '.join(KINDS)}"
+                f"regime.multipliers.{kind}: no such kind; choose one of {', '.join(KINDS)}"
             )
         numbers = to_plain(OmegaConf.create({"": pair}))[""]
         if not (
             isinstance(numbers, list) and len(numbers) == 2 and all(_is_rate(n) for n in numbers)
         ):
             raise ConfigError(
-                f"regime.multipliers.{kind}={numbers}: a pair, of the rate and of the decay, both "
-                "0 or more, say [2, 0]"
+                f"regime.multipliers.{kind}={numbers}: must be a pair, for rate and decay, both 0 "
+                "or more, such as [2, 0]"
             )
     if missing := [kind for kind in KINDS if kind not in multipliers]:
-        raise ConfigError(f"regime.multipliers.{missing[0]}: required, and not given")
+        raise ConfigError(f"regime.multipliers.{missing[0]}: required, but not given")
 
 
 def check_rate(regime: Any) -> None:
-    """Raise ConfigError where a rate of plain SGD fits the other way of adding up the loss.
+    """Raise ConfigError if a learning rate of plain SGD does not suit the loss's reduction.
 
-    Summed over the 1e5 pixels of an image the loss is 1e5 times the mean, and so is the step.
+    A loss summed over the 1e5 pixels of an image is 1e5 times the mean, and so is the step.
     """
     if not 0 <= regime.lr <= MOST:
-        raise ConfigError(f"regime.lr={regime.lr:g}: a rate, 0 or more and at most {MOST:g}")
+        raise ConfigError(f"regime.lr={regime.lr:g}: must lie between 0 and {MOST:g}")
     if not str(regime.optimizer.get("_target_", "")).endswith(".SGD"):
-        return  # Adam's step does not depend on the size of the loss
+        return  # Adam's step does not depend on the scale of the loss
     if regime.loss.get("reduction") == "sum" and regime.lr > MOST_ON_A_SUM:
         raise ConfigError(
-            f"regime.lr={regime.lr:g} with the loss summed over pixels: some 1e5 times as much as "
-            "on their mean, which diverges; regime=heavy has 1e-10, and regime=accum takes the "
-            "mean at 1e-3 to 5e-5"
+            f"regime.lr={regime.lr:g}: diverges with the loss summed over pixels, which is some "
+            "1e5 times their mean; regime=heavy uses 1e-10, and regime=accum takes the mean at "
+            "1e-3 to 5e-5"
         )
     if regime.loss.get("reduction") != "sum" and 0 < regime.lr < LEAST_ON_A_MEAN:
         raise ConfigError(
-            f"regime.lr={regime.lr:g} with the loss averaged over pixels: nothing would be "
-            "learned; such rates are for the summed loss of regime=heavy; accum has 1e-3 to 5e-5"
+            f"regime.lr={regime.lr:g}: too small to learn with the loss averaged over pixels; such "
+            "rates suit the summed loss of regime=heavy; regime=accum uses 1e-3 to 5e-5"
         )
 
 
 def check_loss(loss: Any) -> None:
-    """Raise ConfigError where the loss is sampled or balanced in a way there is not.
+    """Raise ConfigError if the loss is sampled or balanced in an unknown way.
 
-    A loss of your own need not have these keys.
+    A custom loss need not have these keys.
     """
     keep, cell, balance = loss.get("keep", 1), loss.get("cell", 1), loss.get("balance")
     if not (_is_rate(keep) and 0 < keep <= 1):
         raise ConfigError(
-            f"regime.loss.keep={keep}: the probability that a cell counts, above 0 and at most 1, "
-            "say 0.25; 1 for all"
+            f"regime.loss.keep={keep}: must be the probability that a cell counts, above 0 and at "
+            "most 1, such as 0.25; 1 counts all"
         )
     if type(cell) is not int or cell < 1:
         raise ConfigError(
-            f"regime.loss.cell={cell}: pixels, 1 or more; 1 for single pixels, 32 for FCN-32s"
+            f"regime.loss.cell={cell}: must be 1 pixel or more; 1 for single pixels, 32 for FCN-32s"
         )
     if balance is None or balance in BALANCES:
         return
@@ -185,12 +185,15 @@ def check_loss(loss: Any) -> None:
         )
     if not all(map(_is_rate, balance)) or not any(balance):
         raise ConfigError(
-            f"regime.loss.balance={balance}: weights are numbers, 0 or more, and not all 0"
+            f"regime.loss.balance={balance}: weights must be numbers, 0 or more, and not all 0"
         )
 
 
 def check_targets(node: Any, path: str = "") -> None:
-    """Raise ConfigError where a `_target_` does not exist or does not take one of its keys."""
+    """Raise ConfigError if a `_target_` does not exist or does not take one of its keys.
+
+    Imports the parts, and torch with them, which takes seconds.
+    """
     for name, target, keys in _targets(node, path):
         try:
             part = get_object(target)

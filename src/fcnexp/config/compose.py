@@ -16,31 +16,31 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def conf_dir() -> Path:
-    """Folder of the config groups: inside an installed wheel, or beside `src` in a checkout."""
+    """Folder of the config groups: inside an installed wheel, or next to `src` in a checkout."""
     packed = PACKAGE / "conf"
     return packed if packed.is_dir() else PACKAGE.parents[1] / "conf"
 
 
 def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
-    """The config that these overrides give, as on the command line. Raises Hydra's errors."""
+    """Compose the config that these overrides give on the command line. Raises Hydra's errors."""
     GlobalHydra.instance().clear()
     offer_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose(config_name, overrides=overrides, return_hydra_config=True)
     with open_dict(cfg), read_write(cfg):
         if cfg.get("paper") is not None:
-            OmegaConf.resolve(cfg.paper)  # it may name a choice, and those are told below `hydra`
+            OmegaConf.resolve(cfg.paper)  # it may refer to a choice, which is stored in `hydra`
         del cfg["hydra"]
     return cfg
 
 
 def offer_resolvers() -> None:
-    """Let configs ask for what they cannot hold.
+    """Register the resolvers that conf/ uses.
 
-    fcnexp.home: the folder of `sweeps`, whose files are options of that group. fcnexp.choice:GROUP,
-    the option chosen of a group. fcnexp.scaled:A,B is A, or B where `scale` is `small`.
-    fcnexp.sweep, fcnexp.job: the folders in which a sweep and its jobs are kept. fcnexp.cores: how
-    many jobs this machine can do at a time on one core each, at most 8.
+    fcnexp.home: folder that holds `sweeps`. fcnexp.choice:GROUP: the option chosen of a group.
+    fcnexp.scaled:A,B: A, or B if `scale` is `small`. fcnexp.sweep, fcnexp.job: folder names of a
+    sweep and of its jobs. fcnexp.cores: number of jobs that this machine can run in parallel on
+    one core each, at most 8.
     """
     home = str(conf_dir().parent)
     resolvers: dict[str, Callable[..., Any]] = {
@@ -58,7 +58,7 @@ def offer_resolvers() -> None:
 def _choice(group: str, *, _root_: DictConfig) -> str | None:
     hydra = _root_.get("hydra")
     if hydra is None and HydraConfig.initialized():
-        hydra = HydraConfig.get()  # a job's own config does not have it
+        hydra = HydraConfig.get()  # a job's own config has no `hydra` node
     return None if hydra is None else str(hydra.runtime.choices.get(group))
 
 
@@ -67,9 +67,9 @@ def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
 
 
 def what_was_typed() -> dict[str, Any]:
-    """What this run was told, for its record: by whatever way, and not what follows from it.
+    """Choices and keys given for this run, by command line or sweep, for its record.
 
-    choices: option by group, null where there is none. typed: keys, of a sweep's jobs as well.
+    choices: option by group, None if the group has none. typed: dotted keys.
     """
     settings = HydraConfig.get()
     choices = {

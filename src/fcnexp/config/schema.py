@@ -1,4 +1,4 @@
-"""What each command's config holds: its table of contents, with types. Defaults live in conf/."""
+"""Schema of each command's config: keys and types. Defaults live in conf/."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ class Regime:
 
 @dataclass
 class TrainerChoice:
-    """The machine; see conf/trainer."""
+    """Devices and number format; see conf/trainer."""
 
     accelerator: str = MISSING
     devices: int = MISSING
@@ -124,7 +124,7 @@ class PrepareConfig:
 
 @dataclass
 class Masking:
-    """What is hidden from the net in training and in test; see conf/masking."""
+    """Which part of an image is hidden from the net in training and testing; see conf/masking."""
 
     train: str | None = MISSING
     test: str | None = MISSING
@@ -160,7 +160,7 @@ class RunConfig:
 
 @dataclass
 class ExplainConfig(RunConfig):
-    """What `explain` reads: a run's config, and what to show; see conf/explain.yaml."""
+    """Everything `explain` reads: a run's config, and what to show; see conf/explain.yaml."""
 
     layer: dict[str, Any] | None = MISSING
     figure: dict[str, Any] | None = MISSING
@@ -169,7 +169,7 @@ class ExplainConfig(RunConfig):
     output: str | None = MISSING
     size: list[int] = MISSING
     crops: bool = MISSING
-    # What only a training reads has values, since an experiment may set it.
+    # Keys that only training reads have defaults here, since an experiment may set them.
     masking: Masking = field(default_factory=lambda: Masking(train=None, test=None))
     seed: int = 0
     workers: int = 0

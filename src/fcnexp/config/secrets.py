@@ -1,4 +1,4 @@
-"""Keeping secrets out of configs, which are written to records, logs, reports and W&B."""
+"""Keep secrets out of configs, which are written to records, logs, reports and W&B."""
 
 import os
 import re
@@ -17,11 +17,13 @@ SECRET = re.compile(  # names; neither `tokenizer` nor `keys`
 )
 PAIR = re.compile(r"""(\w+)['"]?\s*:[\s\[]*('[^']*'|"[^"]*"|[^,{}\[\]]+)""")  # within a value
 SHORTEST = 12  # characters; shorter values of such names are flags or words, not secrets
-INSTEAD = "what is typed is written to records and logs; W&B's key: `wandb login`, or WANDB_API_KEY"
+INSTEAD = (
+    "overrides are written to records and logs; for W&B's key, use `wandb login` or WANDB_API_KEY"
+)
 
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
-    """Raise ConfigError where a command line holds a secret, naming its key but not its value."""
+    """Raise ConfigError if a command line holds a secret, naming its key but not its value."""
     held = {
         name: value
         for name, value in os.environ.items()
@@ -31,20 +33,20 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
         key, given, value = argument.partition("=")
         for name in (name for name, secret in held.items() if secret in argument):
             where = key if given and held[name] in value else "an argument"
-            raise ConfigError(f"{where}: holds the value of {name}; leave it out: {INSTEAD}")
+            raise ConfigError(f"{where}: holds the value of {name}; remove it: {INSTEAD}")
         if any(SECRET.search(name) for name in re.findall(r"oc\.env:\s*(\w+)", argument)):
-            raise ConfigError(f"{argument}: a secret is no part of a config: {INSTEAD}")
+            raise ConfigError(f"{argument}: secrets do not belong in a config: {INSTEAD}")
         key = key.lstrip("+~")
         last = re.split(r"[.@/]", key)[-1]
         for name, inner in [(last, value), *PAIR.findall(value)]:
             if SECRET.search(name) and _may_be_secret(inner):
                 where = key if name == last else f"{key}: {name}"
-                raise ConfigError(f"{where}: a secret is no part of a config: {INSTEAD}")
+                raise ConfigError(f"{where}: secrets do not belong in a config: {INSTEAD}")
 
 
 def _may_be_secret(value: str) -> bool:
-    """Whether one of the values typed is long enough and no number."""
-    quoted = value[:1] in ("'", '"')  # a comma in it separates nothing
+    """True if one of the values is long enough and not a number."""
+    quoted = value[:1] in ("'", '"')  # a comma inside quotes does not separate values
     values = [each.strip(" '\"[]") for each in ([value] if quoted else value.split(","))]
     return any(len(each) >= SHORTEST and not _is_number(each) for each in values)
 
@@ -58,15 +60,15 @@ def _is_number(value: str) -> bool:
 
 
 def withhold_secrets() -> None:
-    """Let no config of this process ask the environment for a secret.
+    """Keep configs of this process from reading secrets from the environment.
 
-    For command lines, which write their configs down; what a program does with its own is its own.
+    Only command lines call this, since they write their configs to disk.
     """
     OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
 def environment(name: str, *default: Any) -> str | None:
-    """What `${oc.env:NAME,DEFAULT}` stands for. Raises ConfigError where that may be a secret."""
+    """Value of `${oc.env:NAME,DEFAULT}`. Raises ConfigError if it may be a secret."""
     if SECRET.search(name):
-        raise ConfigError(f"${{oc.env:{name}}}: a secret is no part of a config: {INSTEAD}")
+        raise ConfigError(f"${{oc.env:{name}}}: secrets do not belong in a config: {INSTEAD}")
     return oc.env(name, *default)

@@ -11,7 +11,7 @@ from fcnexp.errors import ConfigError
 
 
 def typed(cfg: DictConfig, schema: type) -> DictConfig:
-    """The config with its values converted to the schema's types (`no` to False, "3" to 3).
+    """Convert a config's values to the schema's types (`no` to False, "3" to 3).
 
     Raises ConfigError naming a key that the schema lacks or whose value does not fit.
     """
@@ -21,7 +21,7 @@ def typed(cfg: DictConfig, schema: type) -> DictConfig:
         if key not in known:
             raise ConfigError(f"{key}: no such key{did_you_mean(key, known)}")
         if value is None and "None" not in str(known[key].type):
-            raise ConfigError(f"{key}=null: it cannot be left out")
+            raise ConfigError(f"{key}=null: required, so it cannot be null")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
     except OmegaConfBaseException as error:
@@ -31,7 +31,7 @@ def typed(cfg: DictConfig, schema: type) -> DictConfig:
 
 
 def to_plain(cfg: DictConfig) -> Any:
-    """The config as plain containers, interpolations resolved.
+    """Config as plain containers, with interpolations resolved.
 
     Raises ConfigError naming a key that has no value.
     """
@@ -42,13 +42,13 @@ def to_plain(cfg: DictConfig) -> Any:
 
 
 def did_you_mean(word: str, known: Any) -> str:
-    """` (did you mean X?)`, or nothing where no known word is near."""
+    """` (did you mean X?)`, or "" if no known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def key_paths(node: Any, path: str = "") -> Iterator[str]:
-    """Every key of a config by its dotted path."""
+    """Dotted path of every key of a config."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield path + key
@@ -56,7 +56,7 @@ def key_paths(node: Any, path: str = "") -> Iterator[str]:
 
 
 def plain_message(error: Exception) -> str:
-    """An OmegaConf or Hydra error in one line, with the key's full path first."""
+    """One line for an OmegaConf or Hydra error, with the key's full path first."""
     while not str(error) and error.__cause__ is not None:
         error = error.__cause__  # type: ignore[assignment]  # Hydra wraps without a message
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
@@ -64,7 +64,7 @@ def plain_message(error: Exception) -> str:
     lines[0] = lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
     if "Missing mandatory value" in lines[0]:
         key = full_key or lines[0].rsplit(" ", 1)[-1]
-        return f"{key}: required, and not given; add {key}=..."
-    if "is not a ListConfig" in lines[0]:  # what was given, nobody says
-        return f"{full_key}: a list, in brackets, say {full_key}=[1,2]"
+        return f"{key}: required, but not given; add {key}=..."
+    if "is not a ListConfig" in lines[0]:  # OmegaConf does not say what was given
+        return f"{full_key}: must be a list in brackets, such as {full_key}=[1,2]"
     return f"{full_key}: {lines[0]}" if full_key else lines[0]
