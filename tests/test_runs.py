@@ -10,7 +10,7 @@ import pytest
 import torch
 from commands import TINY, fcnexp
 
-from fcnexp import runs
+from fcnexp import machine, runs
 from fcnexp.errors import ConfigError, OtherVersionError
 from fcnexp.reporting import pictures
 from fcnexp.sweep import job
@@ -139,7 +139,7 @@ def test_other_processes_of_a_run_need_no_lock(tmp_path, monkeypatch):
     with runs.held(tmp_path / "out"):
         with pytest.raises(ConfigError, match="at work there"), runs.held(tmp_path / "out"):
             pass
-        monkeypatch.setenv("LOCAL_RANK", "1")
+        monkeypatch.setattr(machine, "rank", lambda: 1)
         with runs.held(tmp_path / "out"):
             pass
 

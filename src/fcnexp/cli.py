@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp import paths, resources
+from fcnexp import machine, paths, resources
 from fcnexp.confidential import refuse_secrets, withhold_secrets
 from fcnexp.config import (
     compose_run,
@@ -50,6 +50,8 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     refuse_wrong_sweep(sys.argv[1:], config_name)
     try:
         refuse_secrets(sys.argv[1:])
+        if config_name in ("train", "evaluate"):  # may have several processes
+            machine.rank()  # before Lightning is imported, which reads the environment
     except ConfigError as error:
         fail(error)
     offer_resolvers()

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from fcnexp.errors import ConfigError
+from fcnexp.machine import announce_ranks
 from fcnexp.nn.checkpoints import read_checkpoint
 from fcnexp.nn.recompute import recompute_blocks
 from fcnexp.ranks import divided
@@ -110,6 +111,7 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
     _refuse_compile(choice.compile, on_gpu)
     if choice.devices > 1:
         _refuse_several(choice.devices, on_gpu)
+        announce_ranks()
     if precision == "auto":
         precision = "bf16-mixed" if multiplies_bfloat16(on_gpu) else "32-true"
     return {
