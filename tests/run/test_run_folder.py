@@ -10,6 +10,7 @@ import pytest
 import torch
 from commands import TINY, fcnexp
 
+from fcnexp.system import this_process
 from fcnexp.errors import ConfigError, OtherVersionError
 from fcnexp.reporting import pictures
 from fcnexp.run import run_folder
@@ -142,7 +143,7 @@ def test_other_processes_of_a_run_need_no_lock(tmp_path, monkeypatch):
     with run_folder.held(tmp_path / "out"):
         with pytest.raises(ConfigError, match="at work there"), run_folder.held(tmp_path / "out"):
             pass
-        monkeypatch.setenv("LOCAL_RANK", "1")
+        monkeypatch.setattr(this_process, "rank", lambda: 1)
         with run_folder.held(tmp_path / "out"):
             pass
 

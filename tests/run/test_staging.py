@@ -41,7 +41,7 @@ def test_each_stage_has_its_own_result(staged):
     for place, name in (("stages/fcn32s", "fcn32s"), ("stages/fcn16s", "fcn16s"), (".", "fcn8s")):
         assert json.loads((folder / "out" / place / "result.json").read_text())["steps"] == 5
         assert f"{name}, in" in said
-    assert said.count("What learns") == 3
+    assert said.count("Trainable parameters") == 3
 
 
 def test_rates_fall_from_stage_to_stage_as_released():

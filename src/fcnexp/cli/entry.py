@@ -22,6 +22,7 @@ from fcnexp.config.secrets import refuse_secrets, withhold_secrets
 from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.errors import ConfigError
 from fcnexp.run.locks import LOCK, is_held
+from fcnexp.system import this_process
 
 # Optuna's errors when a study has no completed trial: in memory, and in a file.
 NO_TRIALS = ("No trials are completed yet.", "Record does not exist.")
@@ -36,6 +37,8 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     refuse_wrong_sweep(sys.argv[1:], config_name)
     try:
         refuse_secrets(sys.argv[1:])
+        if config_name in ("train", "evaluate"):  # may have several processes
+            this_process.rank()  # before Lightning is imported, which reads the environment
     except ConfigError as error:
         fail(error)
     offer_resolvers()

@@ -126,7 +126,7 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
         yield Loggers(loggers, None, config)
         return
     choices = what_was_typed()["choices"] if HydraConfig.initialized() else {}
-    facts = facts_of(config, choices, folder, goes_on=goes_on)
+    facts = facts_of(config, choices, folder, resumed=goes_on)
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
         careful = [CarefulLogger(run)] if run is not None else []
         yield Loggers([*loggers, *careful], run, config)

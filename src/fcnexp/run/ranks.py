@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError
-from fcnexp.system.this_process import rank
+from fcnexp.system.this_process import RANKS_OF, rank
 
 RESUME = "FCNEXP_RESUME"  # environment: `resume` of the first process, which a sweep may have set
 
@@ -32,7 +32,8 @@ def attend() -> None:
     """
     if rank():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        first = int(os.environ[RANKS_OF])  # by now this process's parent may be another
+        threading.Thread(target=_end_with, args=(first,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:

@@ -23,6 +23,7 @@ from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.run.ranks import divided
+from fcnexp.system.this_process import announce_ranks
 from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
 from fcnexp.task.saving import AtomicCheckpointIO
 
@@ -99,6 +100,7 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
     _refuse_compile(choice.compile, on_gpu)
     if choice.devices > 1:
         _refuse_several(choice.devices, on_gpu)
+        announce_ranks()
     if precision == "auto":
         precision = "bf16-mixed" if multiplies_bfloat16(on_gpu) else "32-true"
     return {
