@@ -1,4 +1,4 @@
-"""Run folders that no training has written."""
+"""Write made-up run folders, as training and sweeps would."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ SCORES = {"pixel_acc": 0.9, "mean_acc": 0.8, "miou": 0.5, "fw_iou": 0.7}
 
 
 def write_run(folder: Path, *, typed=(), choices=CHOICES, seconds=10.0, **changes) -> Path:
-    """A run folder; changes: of config and scores, dots written as two underscores."""
+    """Write a run folder. changes: to config and scores; two underscores stand for a dot."""
     config, scores = json.loads(json.dumps(CONFIG)), dict(SCORES)
     for name, value in changes.items():
         *nodes, last = name.split("__")
@@ -43,24 +43,24 @@ def write_run(folder: Path, *, typed=(), choices=CHOICES, seconds=10.0, **change
 
 
 def write_job(folder: Path, state: str, *, overrides=(), message="", **error) -> Path:
-    """What a sweep notes of a job, in the job's folder; error: its type and traceback."""
+    """Write job.json as a sweep does. error: type and traceback of a failure."""
     folder.mkdir(parents=True, exist_ok=True)
-    note = {"digest": "0" * 8, "state": state, "overrides": list(overrides), "host": "node7"}
-    note |= {"attempts": 1, "seconds": 12.0, "error": None}
+    record = {"digest": "0" * 8, "state": state, "overrides": list(overrides), "host": "node7"}
+    record |= {"attempts": 1, "seconds": 12.0, "error": None}
     if state == "failed":
-        note["error"] = {"message": message, **error}
-    (folder / "job.json").write_text(json.dumps(note))
+        record["error"] = {"message": message, **error}
+    (folder / "job.json").write_text(json.dumps(record))
     return folder
 
 
 def write_lines(path: Path, *lines) -> None:
-    """A CSV file."""
+    """Write a CSV file."""
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(lines)
 
 
 def write_metrics(folder: Path, mious, name="metrics.csv", first=0) -> None:
-    """metrics.csv as Lightning writes it: a loss and a mean IU every ten steps."""
+    """Write metrics.csv as Lightning does: a loss and a mean IU every ten steps."""
     lines = [("epoch", "step", "train/loss", "val/miou")]
     for number, miou in enumerate(mious, start=1):
         step = first + 10 * number - 1
@@ -69,14 +69,14 @@ def write_metrics(folder: Path, mious, name="metrics.csv", first=0) -> None:
 
 
 def write_confusion(folder: Path, names, counts) -> None:
-    """confusion.csv of a run."""
+    """Write confusion.csv of a run."""
     lines = [[name, *line] for name, line in zip(names, counts, strict=True)]
     write_lines(folder / "confusion.csv", ["truth \\ prediction", *names], *lines)
 
 
 def write_pictures(folder: Path, names, *, predicted=1, truth=2, size=(24, 32)) -> None:
-    """Panels of a run: of each image the right half is of one class in truth, and predicted."""
-    from fcnexp.reporting.pictures import write_panel  # torch, which a made-up job does without
+    """Write panels of a run; one class each fills the right half of labels and prediction."""
+    from fcnexp.reporting.pictures import write_panel  # imports torch, not needed by other helpers
 
     for name in names:
         rgb = np.full((*size, 3), 200, np.uint8)

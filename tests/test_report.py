@@ -1,4 +1,4 @@
-"""`python -m fcnexp.report`, as a user types it."""
+"""`python -m fcnexp.report` from the command line."""
 
 import csv
 import subprocess
@@ -13,7 +13,7 @@ from fcnexp.report import report
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Two settings, the first with two seeds; one run more that is not finished."""
+    """Two settings, the first with two seeds; also an unfinished run and a repeated one."""
     paper = {"source": "a thesis", "row": "mine", "miou": 65.0}
     write_run(tmp_path / "s/0", miou=0.50)
     write_run(tmp_path / "s/1", miou=0.54, seed=1)
@@ -30,9 +30,16 @@ LINES = [
     ["fcn8s", "2", "52.0 ± 2.8", "", "90.0", "80.0", "70.0", "10"],  # 4 / sqrt(2) = 2.8
     ["fcn16s", "1", "61.0", "+9.0", "90.0", "80.0", "70.0", "10"],
 ]
-BESIDE = ["fcn16s", "mine (verified)", "90.0 / -", "80.0 / -", "61.0 / 65.0 (-4.0)", "70.0 / -"]
+VERSUS_PAPER = [
+    "fcn16s",
+    "mine (verified)",
+    "90.0 / -",
+    "80.0 / -",
+    "61.0 / 65.0 (-4.0)",
+    "70.0 / -",
+]
 NOT_FINISHED = "not finished: s/3"
-REPEATED = "not counted, since its setting and seed were there before: s/4"
+REPEATED = "not counted, same setting and seed as an earlier run: s/4"
 
 
 def test_tables_are_printed_in_80_columns(sweep, monkeypatch):
@@ -43,30 +50,30 @@ def test_tables_are_printed_in_80_columns(sweep, monkeypatch):
     assert all(" ".join(" ".join(line).split()) in printed for line in LINES)
     assert "fcn16s mine 90.0/- 80.0/- 61.0/65.0 70.0/-" in printed
     assert NOT_FINISHED in printed and REPEATED in printed
-    assert "written s/report.html, s/report.md, s/report.csv" in printed
-    tables = done.stdout.partition("other images")[0]
+    assert "wrote s/report.html, s/report.md, s/report.csv" in printed
+    tables = done.stdout.partition("different images")[0]
     assert max(map(len, tables.splitlines())) <= 80
 
 
-def test_markdown_has_all_that_is_printed(sweep):
+def test_markdown_has_everything_that_is_printed(sweep):
     done = fcnexp("report", "s", "output=out/r.md", folder=sweep, cache=sweep)
     assert done.returncode == 0, done.stderr
-    assert "written out/r.md" in done.stdout and not (sweep / "s/report.html").exists()
+    assert "wrote out/r.md" in done.stdout and not (sweep / "s/report.html").exists()
     written = (sweep / "out/r.md").read_text()
     lines = [[c.strip() for c in li.split("|")[1:-1]] for li in written.splitlines() if "|" in li]
     assert [line for line in lines if line[0] != "---"][:3] == [HEADER, *LINES]
-    assert lines[-1] == BESIDE
+    assert lines[-1] == VERSUS_PAPER
     assert NOT_FINISHED in written and REPEATED in written
 
 
-def test_folder_gets_all_three(sweep):
+def test_folder_gets_all_three_formats(sweep):
     done = fcnexp("report", "s", "output=out", folder=sweep, cache=sweep)
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (sweep / "out").iterdir()}
     assert names == {"report.html", "report.md", "report.csv"}
 
 
-def test_failed_job_is_told_with_its_reason_though_it_has_no_config(sweep):
+def test_failed_job_without_a_config_is_reported_with_its_reason(sweep):
     why = {"type": "TrainingError", "message": "loss is nan at step 3\nlower regime.lr"}
     write_job(sweep / "s/5", "failed", overrides=["seed=7"], **why)
     write_job(sweep / "s/6", "running")
@@ -79,18 +86,18 @@ def test_failed_job_is_told_with_its_reason_though_it_has_no_config(sweep):
     assert written.endswith("python -m fcnexp.sweep resume s\n```\n")
 
 
-def test_sweep_of_which_all_failed_is_reported(tmp_path):
+def test_sweep_with_only_failed_jobs_is_reported(tmp_path):
     write_job(tmp_path / "s/0", "failed", type="SystemExit", message="137")
     done = fcnexp("report", "s", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "failed: s/0: SystemExit: 137" in done.stdout, done.stderr
     assert "SystemExit: 137" in (tmp_path / "s/report.html").read_text()
 
 
-def test_others_call_it_with_folders_of_runs(sweep, capsys):
+def test_report_can_be_called_with_run_folders(sweep, capsys):
     report([str(sweep / "s/0"), str(sweep / "s/2")], str(sweep), None)
     assert "fcn16s" in capsys.readouterr().out and (sweep / "report.html").is_file()
     assert not (sweep / "s/0/report.html").exists()
-    assert (sweep / "report.md").read_text().startswith("# s\n")  # what holds them both
+    assert (sweep / "report.md").read_text().startswith("# s\n")  # the common parent
 
 
 def test_csv_is_not_rounded(sweep):
@@ -118,17 +125,19 @@ def test_background_can_be_left_out(sweep):
 
 
 MISTAKES = {
-    (): "no folder given; say which, as in python -m fcnexp.report outputs/sweep",
-    ("gone",): "gone: no such folder; give one that holds runs, say outputs",
-    ("empty",): "empty: no finished run below; one is a folder with config.yaml and result.json",
-    ("s/3",): "s/3: no finished run below; 1 begun, none finished",
+    (): "no folder given; add one, as in python -m fcnexp.report outputs/sweep",
+    ("gone",): "gone: no such folder; give one that holds runs, such as outputs",
+    (
+        "empty",
+    ): "empty: no finished run found; a finished run has config.yaml and result.json; give",
+    ("s/3",): "s/3: no finished run found (1 started); a finished run has",
     (
         "s",
         "outptu=a.md",
-    ): "outptu: no such option (did you mean output?); there are",
-    ("s", "output="): "output=: a value is missing",
-    ("s", "output=a.pdf"): "output=a.pdf: a file's name ends in .html, .md, .csv; or give a folder",
-    ("s", "without=sky"): "without=sky: s/0 has no such class; it has background, disc, ring, bar",
+    ): "outptu: no such option (did you mean output?); choose one of output, with",
+    ("s", "output="): "output=: no value given; add one, or leave out output",
+    ("s", "output=a.pdf"): "output=a.pdf: must be a folder, or a file ending in .html, .md, .csv",
+    ("s", "without=sky"): "without=sky: s/0 has no such class; choose one of background, disc, r",
 }
 
 
@@ -141,7 +150,7 @@ def test_mistake_gives_one_line(sweep, arguments):
     assert len(lines) == 1 and lines[0].startswith("error: ") and MISTAKES[arguments] in lines[0]
 
 
-def test_it_needs_neither_torch_nor_lightning(sweep):
+def test_report_imports_neither_torch_nor_lightning(sweep):
     program = (
         "import sys; sys.argv[1:] = ['s']; from fcnexp.report import main; main();"
         "assert not {'torch', 'lightning', 'torchmetrics'} & set(sys.modules)"

@@ -1,4 +1,4 @@
-"""Reads a .wandb file without W&B's own tools: LevelDB's log blocks of protobuf Records."""
+"""Read a .wandb file without W&B's own tools: LevelDB log blocks of protobuf Records."""
 
 import json
 import struct
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOCK = 32768
-FULL, FIRST, LAST = 1, 2, 4  # kinds of fragments
+FULL, FIRST, LAST = 1, 2, 4  # fragment types
 
 
 class WandbFile(NamedTuple):
-    """run: the protobuf of how it began. history: its lines. config, summary: plain values.
+    """Contents of a .wandb file. run: protobuf of the run's start. config, summary: plain values.
 
-    exit_code: None where the run never ended. media: folder below which its files lie.
+    history: logged lines. exit_code: None if the run never ended. media: folder of its files.
     """
 
     run: Any
@@ -25,7 +25,7 @@ class WandbFile(NamedTuple):
 
     @property
     def keys(self) -> set[str]:
-        """What was logged, without W&B's own keys and without what is inside of media."""
+        """Logged keys, without W&B's own."""
         found = {key for line in self.history for key in line}
         return {key for key in found if not key.startswith("_")}
 
@@ -36,9 +36,9 @@ class WandbFile(NamedTuple):
 
 
 def runs_below(folder: Path) -> list[WandbFile]:
-    """The runs kept below a folder, in the order in which they began.
+    """Read the runs stored below a folder, in order of their start.
 
-    W&B's own process writes the last of a run after `finish`, and is waited for.
+    Waits for W&B's background process, which writes the end of a run after `finish`.
     """
     import wandb
 
@@ -47,7 +47,7 @@ def runs_below(folder: Path) -> list[WandbFile]:
 
 
 def read(path: Path) -> WandbFile:
-    """What a .wandb file holds."""
+    """Read one .wandb file."""
     run, history, config, summary, exit_code = None, [], {}, {}, None
     for record in records(path):
         kind = record.WhichOneof("record_type")
@@ -88,7 +88,7 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def put(values: dict[str, Any], items: Any) -> None:
-    """Set values by key; nested keys make dictionaries."""
+    """Set values by key; nested keys become nested dictionaries."""
     for item in items:
         *nodes, last = list(item.nested_key) or [item.key]
         node = values

@@ -1,15 +1,15 @@
-"""A stub of W&B's server on this machine, in several moods."""
+"""A local stub of W&B's server that can also be slow, hang, or fail."""
 
 import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-SLOW = 30  # seconds an answer
+SLOW = 30  # seconds per response
 
 
 class Server(ThreadingHTTPServer):
-    """mood: `works`, `slow`, `hangs`, or the status code that every request is answered with."""
+    """A stub server. mood: `works`, `slow`, `hangs`, or the status code of every response."""
 
     daemon_threads = True
 
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def answer_to(body: bytes) -> dict:
-    """Enough for a run to begin and to be sent."""
+    """Response to a query: just enough for a run to start and upload."""
     try:
         asked = json.loads(body)
     except ValueError:
@@ -71,7 +71,7 @@ def answer_to(body: bytes) -> dict:
 
 
 def unused_address() -> str:
-    """Of no server at all."""
+    """URL of a port on which nothing listens."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{one.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A ready W&B dashboard: `python -m fcnexp.dashboard preview`, or `publish entity=NAME`."""
+"""W&B dashboard for runs: `python -m fcnexp.dashboard preview` or `publish entity=NAME`."""
 
 import importlib.util
 import sys
@@ -19,7 +19,7 @@ FILE = "dashboard.json"
 
 
 def dashboard(cfg: DictConfig, folder: Path) -> None:
-    """Show the dashboard, or send it. Raises UserError."""
+    """Preview or publish the dashboard. Raises UserError."""
     from fcnexp import build
     from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import DashboardConfig
@@ -29,9 +29,11 @@ def dashboard(cfg: DictConfig, folder: Path) -> None:
     cfg = typed(cfg, DashboardConfig)
     check_targets(to_plain(cfg))
     if cfg.task not in TASKS:
-        raise ConfigError(f"task={cfg.task}: allowed are {', '.join(TASKS)}")
+        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     if importlib.util.find_spec("wandb_workspaces") is None:
-        raise ConfigError("dashboard: not installed; pip install -e '.[dashboard]'")
+        raise ConfigError(
+            "dashboard: wandb-workspaces is not installed; run pip install -e '.[dashboard]'"
+        )
     names = build.part(cfg, "data").class_names
     if cfg.task == "publish":
         print(publish(cfg, names))
@@ -40,29 +42,31 @@ def dashboard(cfg: DictConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = as_json(workspace(cfg.entity or "ENTITY", cfg.project, names))
     write_atomically(folder / FILE, text + "\n")
-    print(f"what publish would send: {folder / FILE}")
+    print(f"wrote {folder / FILE}, which is what publish sends")
 
 
 def publish(cfg: DictConfig, class_names: Sequence[str]) -> str:
-    """Make the dashboard a view of a project; returns its address. Raises UserError."""
+    """Save the dashboard as a view of a W&B project; return its URL. Raises UserError."""
     from fcnexp.tracking.dashboard import workspace
     from fcnexp.tracking.run import refuse_without_key
 
     if cfg.entity is None:
-        raise ConfigError("entity: the W&B team or user whose project it is; add entity=NAME")
-    refuse_without_key("publish", "preview shows the dashboard without an account")
+        raise ConfigError(
+            "entity: required to publish; add entity=NAME, the W&B team or user of the project"
+        )
+    refuse_without_key("publish", "preview works without an account")
     try:
         return workspace(cfg.entity, cfg.project, class_names).save().url
-    except Exception as error:  # of wandb, its HTTP library or the sockets: the network's many
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    except Exception as error:  # wandb, its HTTP library and sockets all have their own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
-            f"publish: W&B did not take it ({words}); is {cfg.entity}/{cfg.project} a project of "
-            "yours, with runs, and the server in reach?"
+            f"publish: cannot send the dashboard to W&B ({reason}); check that the server is "
+            f"reachable, and that {cfg.entity}/{cfg.project} is your project and has runs"
         ) from None
 
 
 def print_sections(sections: Mapping[str, Sequence["Drawn"]], title: str) -> None:
-    """Print sections and panels, with the keys that these draw: a tree, or lines in a log."""
+    """Print sections and panels with the keys they show: a tree, or lines in a log."""
     from rich.console import Console
     from rich.tree import Tree
 
@@ -80,13 +84,15 @@ def print_sections(sections: Mapping[str, Sequence["Drawn"]], title: str) -> Non
 
 
 def main() -> None:
-    """Entry point: `preview` or `publish` comes as the first word."""
+    """Entry point; the first argument is `preview` or `publish`."""
     from fcnexp.cli import entry, messages
 
     if len(sys.argv) > 1 and sys.argv[1] in TASKS:
         sys.argv[1] = f"task={sys.argv[1]}"
     elif len(sys.argv) > 1 and sys.argv[1].isalpha():
-        messages.fail(ConfigError(f"{sys.argv[1]}: the first word is {' or '.join(TASKS)}"))
+        messages.fail(
+            ConfigError(f"{sys.argv[1]}: the first argument must be {' or '.join(TASKS)}")
+        )
     entry.run(dashboard, "dashboard")
 
 

@@ -1,13 +1,13 @@
-"""Runs side by side: `python -m fcnexp.report DIR [DIR ...] [output=WHERE] [without=CLASS]`.
+"""Compare runs: `python -m fcnexp.report DIR [DIR ...] [output=WHERE] [without=CLASS]`.
 
-Every finished run below the folders is read. One row stands for all seeds of one setting, and says
-only in what the rows differ. Mean IU comes with its sample standard deviation over seeds, gain is
-what it is above the row before; beside it stands what the paper has, where a run says so.
+Reads every finished run below the folders. Each row is one setting, averaged over its seeds, and is
+named by the settings in which the rows differ. Mean IU is given with its sample standard deviation
+over seeds; gain is the difference to the row above. If a run names a published row, a second table
+compares the two.
 
-output: a folder for report.html (one page that needs nothing else), report.md and report.csv
-    (unrounded, fractions); without it they go to the first DIR. A file's name that ends in .html,
-    .md or .csv: only that one.
-without: a class that the mean IU leaves out, as PAMI's table of masking does the background.
+output: folder for report.html (one self-contained page), report.md and report.csv (unrounded,
+    fractions); default: the first DIR. A file name ending in .html, .md or .csv writes only that.
+without: class to leave out of the mean IU, such as the background in PAMI's table of masking.
 """
 
 import sys
@@ -17,7 +17,7 @@ from pathlib import Path
 from fcnexp.errors import ConfigError
 from fcnexp.reporting.page import page
 from fcnexp.reporting.summary import (
-    BESIDE,
+    VERSUS_PAPER,
     Summary,
     leftovers,
     notes,
@@ -34,9 +34,9 @@ FORMATS: dict[str, Callable[[Summary], str]] = {".html": page, ".md": markdown, 
 
 
 def report(folders: Sequence[str], output: str | None, without: str | None) -> None:
-    """Print the tables, and write them and the page; see the module. Raises UserError.
+    """Print the tables and write the report files; see the module. Raises UserError.
 
-    folders: of runs, or holding folders of runs.
+    folders: run folders, or folders that contain them.
     """
     targets = _targets(Path(folders[0]) if output is None else Path(output))
     summary = read_summary(folders, without)
@@ -45,22 +45,22 @@ def report(folders: Sequence[str], output: str | None, without: str | None) -> N
         text = FORMATS[target.suffix](summary)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, text)
-    print(f"written {', '.join(map(str, targets))}")
+    print(f"wrote {', '.join(map(str, targets))}")
 
 
 def print_summary(summary: Summary) -> None:
-    """Print the rows, the paper's beside them, what is to be known of both, and what is missing."""
+    """Print the rows, their comparison with the paper, notes, and runs that are left out."""
     if summary.rows:
         print_comparison(score_cells(summary.rows), summary.title)
         for source, lines in paper_tables(summary.rows).items():
             narrow = [[c.replace(" (", "\n(").replace(" / ", "/") for c in line] for line in lines]
-            print_comparison(narrow, f"{BESIDE}, {source}")
+            print_comparison(narrow, f"{VERSUS_PAPER}, {source}")
     for line in [*notes(summary), *leftovers(summary)]:
         print(line)
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Folders, and options by name. Raises ConfigError."""
+    """Split arguments into folders and options by name. Raises ConfigError."""
     from fcnexp.config.values import did_you_mean
 
     folders: list[str] = []
@@ -72,12 +72,12 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
         elif name in OPTIONS and value:
             options[name] = value
         elif name in OPTIONS:
-            raise ConfigError(f"{argument}: a value is missing; leave it out, or see --help")
+            raise ConfigError(f"{argument}: no value given; add one, or leave out {name}")
         else:
             near = did_you_mean(name, OPTIONS)
-            raise ConfigError(f"{name}: no such option{near}; there are {', '.join(OPTIONS)}")
+            raise ConfigError(f"{name}: no such option{near}; choose one of {', '.join(OPTIONS)}")
     if not folders:
-        raise ConfigError("no folder given; say which, as in python -m fcnexp.report outputs/sweep")
+        raise ConfigError("no folder given; add one, as in python -m fcnexp.report outputs/sweep")
     return folders, options
 
 
@@ -96,12 +96,12 @@ def main() -> None:
 
 
 def _targets(output: Path) -> list[Path]:
-    """The files to write."""
+    """Paths of the files to write."""
     if output.is_dir() or not output.suffix:
         return [output / f"report{suffix}" for suffix in FORMATS]
     if output.suffix not in FORMATS:
         raise ConfigError(
-            f"output={output}: a file's name ends in {', '.join(FORMATS)}; or give a folder"
+            f"output={output}: must be a folder, or a file ending in {', '.join(FORMATS)}"
         )
     return [output]
 

@@ -1,4 +1,4 @@
-"""The published figures that the project carries, and how a config names them."""
+"""Published scores in published.yaml, and how a config refers to them."""
 
 import pytest
 import yaml
@@ -10,29 +10,29 @@ SEG11 = {"data": {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11va
 
 
 @pytest.mark.parametrize("table", _tables())
-def test_every_row_has_figures_in_percent_and_a_status(table):
+def test_every_row_has_scores_in_percent_and_a_status(table):
     for row in published_table(table).values():
-        none = ("FCN-4s", "FCN-2s", "with fixed upsampling")  # rows that only we have
+        none = ("FCN-4s", "FCN-2s", "with fixed upsampling")  # rows of our own, not in the paper
         assert row.scores or row.row in none
         assert all(1 < score < 100 for score in row.scores.values())
         assert bool(row.confidence) == (row.status == "recalled") != bool(row.read_in)
 
 
 @pytest.mark.parametrize(
-    ("table", "row", "figures", "status"),
-    [  # the mean IUs that the abstracts and the released weights are known by, among others
+    ("table", "row", "scores", "status"),
+    [  # including the mean IUs quoted in the abstracts and the release
         ("cvpr_table2", "FCN-8s", (90.3, 75.9, 62.7, 83.2), "verified"),
         ("cvpr_table4", "FCN-16s RGB-HHA", (65.4, 46.1, 34.0, 49.5), "verified"),
         ("pami_skips", "FCN-8s", (91.2, 77.6, 65.5, 84.5), "verified"),
         ("pami_optimisation", "FCN-accum", (86.0, 66.5, 51.9, 76.5), "recalled"),
     ],
 )
-def test_figures_are_the_published_ones(table, row, figures, status):
+def test_scores_are_the_published_ones(table, row, scores, status):
     found = published({"table": table, "row": row})
-    assert tuple(found.scores[key] for key in SCORES) == figures and found.status == status
+    assert tuple(found.scores[key] for key in SCORES) == scores and found.status == status
 
 
-def test_row_may_be_named_as_our_options_are():
+def test_row_is_found_by_the_name_of_our_option():
     names = {  # by table: option, row
         "cvpr_table2": ("fcn32s_fixed", "FCN-32s-fixed"),
         "pami_optimisation": ("fcn-heavy", "FCN-heavy"),
@@ -43,7 +43,7 @@ def test_row_may_be_named_as_our_options_are():
         assert published({"table": table, "row": option}).row == name
 
 
-def test_row_of_your_own_gives_its_figures_itself():
+def test_custom_row_gives_its_own_scores():
     row = published({"source": "Doe 2031", "row": "ours", "miou": 71, "status": "recalled"})
     assert (row.source, row.row, row.scores, row.status) == (
         *("Doe 2031", "ours", {"miou": 71.0}, "recalled"),
@@ -54,12 +54,21 @@ def test_row_of_your_own_gives_its_figures_itself():
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"table": "cvpr_tabel2", "row": "FCN-8s"}, "paper.table=cvpr_tabel2: there are cvpr_t"),
-        ({"table": "cvpr_table2", "row": "FCN-1s"}, "paper.row=FCN-1s: cvpr_table2 has FCN-32s-f"),
-        ({"table": "cvpr_table2", "row": "FCN-8s", "miou": 99}, "paper.miou: with paper.table"),
-        ({"source": "x", "mean_iu": 3}, "paper.mean_iu: no such key; there are table, source"),
-        ({"source": "x", "miou": 0.6, "status": "sure"}, "paper.status=sure: allowed are verif"),
-        ({"source": "x", "miou": 620}, "paper.miou=620: in percent"),
+        (
+            {"table": "cvpr_tabel2", "row": "FCN-8s"},
+            "paper.table=cvpr_tabel2: choose one of cvpr_t",
+        ),
+        (
+            {"table": "cvpr_table2", "row": "FCN-1s"},
+            "paper.row=FCN-1s: not a row of cvpr_table2; choose one of FCN-32s-f",
+        ),
+        (
+            {"table": "cvpr_table2", "row": "FCN-8s", "miou": 99},
+            "paper.miou: remove it; with paper.table",
+        ),
+        ({"source": "x", "mean_iu": 3}, "paper.mean_iu: no such key; choose one of table, source"),
+        ({"source": "x", "miou": 0.6, "status": "sure"}, "paper.status=sure: choose one of verif"),
+        ({"source": "x", "miou": 620}, "paper.miou=620: must be in percent"),
     ],
 )
 def test_wrong_row_is_refused(node, message):
@@ -68,7 +77,7 @@ def test_wrong_row_is_refused(node, message):
     assert str(refused.value).startswith(message)
 
 
-def test_only_the_same_images_are_comparable():
+def test_rows_are_comparable_on_the_same_images_only():
     row = published({"table": "cvpr_table2", "row": "FCN-8s"})
     other_list = {"data": SEG11["data"] | {"val_split": "val"}}
     shapes = {"data": {"_target_": "fcnexp.data.splits.Shapes"}}
@@ -79,7 +88,7 @@ def test_only_the_same_images_are_comparable():
     assert not comparable(test_server, SEG11)
 
 
-# Where each of our tables is in the collected figures, and how its rows are called there.
+# Our tables in the collected reference file: (section, table).
 TABLES = {
     "cvpr_table1": ("cvpr2015", "table1"),
     "cvpr_table2": ("cvpr2015", "table2"),
@@ -90,29 +99,29 @@ TABLES = {
     "pami_masking": ("pami2016", "table_masking"),
 }
 NAMES = {"pixel_acc": "pixel_acc", "mean_acc": "mean_acc", "miou": "mean_iu", "fw_iou": "fw_iu"}
-CALLED = {"Gupta_2014": "Gupta et al.", "FCN-8s_staged": "FCN-8s"}
+ROW_NAMES = {"Gupta_2014": "Gupta et al.", "FCN-8s_staged": "FCN-8s"}
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("table", TABLES)
-def test_every_figure_is_the_collected_one(shared_data, table):
+def test_every_score_equals_the_collected_one(shared_data, table):
     collected = yaml.safe_load((shared_data.parent / "reference/PAPER.yaml").read_text())
-    part, name = TABLES[table]
-    theirs = collected[part][name]
+    section, key = TABLES[table]
+    theirs = collected[section][key]
     rows = theirs["rows"]
     ours = {_plain(row.row): row for row in published_table(table).values() if row.scores}
     assert len(ours) == len(rows)
-    for called, figures in rows.items():
-        row = ours[_plain(CALLED.get(called, called))]
-        expected = {key: figures.get(key_there) for key, key_there in NAMES.items()}
+    for name, figures in rows.items():
+        row = ours[_plain(ROW_NAMES.get(name, name))]
+        expected = {key: figures.get(their_key) for key, their_key in NAMES.items()}
         assert row.scores == {key: value for key, value in expected.items() if value is not None}
-        assert row.status == figures.get("status", theirs.get("status")), called
+        assert row.status == figures.get("status", theirs.get("status")), name
         confidence = figures.get("confidence", theirs.get("confidence"))
         assert row.confidence == (confidence if row.status == "recalled" else "")
 
 
 @pytest.mark.real_data
-def test_figures_of_single_rows_are_the_collected_ones(shared_data):
+def test_scores_of_single_rows_equal_the_collected_ones(shared_data):
     collected = yaml.safe_load((shared_data.parent / "reference/PAPER.yaml").read_text())
     test3 = {n: r.scores["miou"] for n, r in published_table("cvpr_table3").items()}
     rows3 = collected["cvpr2015"]["table3"]["rows"]

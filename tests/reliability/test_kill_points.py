@@ -8,7 +8,7 @@ from kill_points import ONE, TWO, WHEREVER, Point, overrides
 from kill_runs import Trainings, differing, trainings, what_came_of
 
 SAME = {"workers": "whole"}  # variants that are to end where another does
-TOLD = {None: "What learns", "done": "done before", WHEREVER: ""}  # by the command that goes on
+TOLD = {None: "Trainable parameters", "done": "done before", WHEREVER: ""}  # by resume step
 CHEAP = (
     "between passes, behind a checkpoint",
     "in the second scoring",

@@ -1,4 +1,4 @@
-"""Runs side by side, from made-up records."""
+"""Comparison of runs, from made-up records."""
 
 import json
 from pathlib import Path
@@ -19,8 +19,8 @@ def rows_of(folder: Path):
     return compare(read_runs([folder]).finished).rows
 
 
-def told(folder: Path) -> list[dict[str, str]]:
-    return [row.told for row in rows_of(folder)]
+def settings_of(folder: Path) -> list[dict[str, str]]:
+    return [row.settings for row in rows_of(folder)]
 
 
 def test_scores_are_means_over_seeds_with_their_sample_deviation(tmp_path):
@@ -46,10 +46,10 @@ def test_scores_are_means_over_seeds_with_their_sample_deviation(tmp_path):
         assert row.seeds == [0, 1, 2]
     assert rows[0].gain is None
     assert rows[1].gain == pytest.approx(mean[1, 2] - mean[0, 2])
-    assert [row.told for row in rows] == [{"keep": "1"}, {"keep": "0.5"}]
+    assert [row.settings for row in rows] == [{"keep": "1"}, {"keep": "0.5"}]
 
 
-def test_single_seed_has_no_spread_and_a_score_that_is_missing_counts_nowhere(tmp_path):
+def test_single_seed_has_no_spread_and_missing_scores_are_ignored(tmp_path):
     write_run(tmp_path / "0", fw_iou=None)
     write_run(tmp_path / "1", fw_iou=0.3, seed=1)
     write_run(tmp_path / "2", regime__lr=0.2, miou=None)
@@ -58,7 +58,7 @@ def test_single_seed_has_no_spread_and_a_score_that_is_missing_counts_nowhere(tm
     assert (second.scores["miou"], second.spreads["miou"], second.gain) == (None, None, None)
 
 
-def test_repeated_seed_is_counted_once_and_named(tmp_path):
+def test_repeated_seed_is_counted_once_and_listed(tmp_path):
     write_run(tmp_path / "a", miou=0.4)
     write_run(tmp_path / "b", miou=0.8)
     write_run(tmp_path / "c", miou=0.6, seed=1)
@@ -67,58 +67,60 @@ def test_repeated_seed_is_counted_once_and_named(tmp_path):
     assert rows[0].scores["miou"] == pytest.approx(0.5)
 
 
-def test_option_stands_for_the_keys_that_follow_from_it(tmp_path):
+def test_option_stands_for_the_keys_it_determines(tmp_path):
     write_run(tmp_path / "0")
     write_run(tmp_path / "1", model__skips=[16], choices=CHOICES | {"model": "fcn16s"})
-    assert told(tmp_path) == [{"model": "fcn8s"}, {"model": "fcn16s"}]
+    assert settings_of(tmp_path) == [{"model": "fcn8s"}, {"model": "fcn16s"}]
 
 
-def test_key_that_was_typed_or_does_not_follow_stands_beside_the_option(tmp_path):
+def test_key_that_was_typed_or_is_not_determined_is_listed_after_the_option(tmp_path):
     other = CHOICES | {"model": "fcn16s"}
     write_run(tmp_path / "0")
     write_run(tmp_path / "1", model__skips=[16], model__fusion="max", choices=other)
-    assert told(tmp_path)[1] == {"model": "fcn16s"}  # one run of each: it may well follow
+    assert settings_of(tmp_path)[1] == {
+        "model": "fcn16s"
+    }  # with one run each, the option may determine it
     write_run(tmp_path / "2", model__skips=[16], choices=other)
-    assert [row["fusion"] for row in told(tmp_path)] == ["sum", "max", "sum"]
+    assert [row["fusion"] for row in settings_of(tmp_path)] == ["sum", "max", "sum"]
     write_run(tmp_path / "typed/0", typed=["model", "model.fusion"])
     write_run(
         tmp_path / "typed/1",
         **{"model__skips": [16], "model__fusion": "max", "choices": other},
     )
-    assert told(tmp_path / "typed")[1] == {"model": "fcn16s", "fusion": "max"}
+    assert settings_of(tmp_path / "typed")[1] == {"model": "fcn16s", "fusion": "max"}
 
 
 def test_difference_in_another_group_is_never_hidden(tmp_path):
     write_run(tmp_path / "0")
     write_run(tmp_path / "1", model__skips=[], regime__lr=1e-10, choices=CHOICES | {"model": "a"})
-    assert told(tmp_path)[1] == {"model": "a", "lr": "1e-10"}
+    assert settings_of(tmp_path)[1] == {"model": "a", "lr": "1e-10"}
 
 
-def test_experiment_stands_for_all_that_it_sets(tmp_path):
+def test_experiment_stands_for_all_keys_it_sets(tmp_path):
     for name, size, keep in (("keep_all", 8, 1), ("keep_half", 16, 0.5)):
         changes = {"regime__batch_size": size, "regime__loss__keep": keep}
         write_run(tmp_path / name, choices=CHOICES | {"experiment": name}, **changes)
-    assert told(tmp_path) == [{"experiment": "keep_all"}, {"experiment": "keep_half"}]
+    assert settings_of(tmp_path) == [{"experiment": "keep_all"}, {"experiment": "keep_half"}]
     other = CHOICES | {"experiment": "max", "model": "fcn16s"}
     write_run(tmp_path / "max", choices=other, model__skips=[16], model__fusion="max")
-    same = CHOICES | {"experiment": "other_max"}  # its fusion is not that of its model elsewhere
+    same = CHOICES | {"experiment": "other_max"}  # same model as others, different fusion
     write_run(tmp_path / "other_max", choices=same, model__fusion="max")
-    assert [set(row) for row in told(tmp_path)] == [{"experiment"}] * 4
+    assert [set(row) for row in settings_of(tmp_path)] == [{"experiment"}] * 4
     plain = {"choices": CHOICES | {"model": "fcn32s"}, "model__skips": []}
-    write_run(tmp_path / "plain", **plain)  # now no experiment has one model and another
+    write_run(tmp_path / "plain", **plain)  # no experiment, with two different models
     write_run(tmp_path / "plain_8s", regime__lr=3)
-    assert {"experiment", "model"} <= set(told(tmp_path)[0])
+    assert {"experiment", "model"} <= set(settings_of(tmp_path)[0])
 
 
-def test_option_that_was_typed_beside_an_experiment_is_told(tmp_path):
+def test_option_typed_in_addition_to_an_experiment_is_listed(tmp_path):
     for name, model, skips in (("a", "fcn8s", [16, 8]), ("b", "fcn16s", [16])):
         choices = CHOICES | {"experiment": name, "model": model}
         typed = ["experiment", "model"]
         write_run(tmp_path / name, choices=choices, typed=typed, model__skips=skips)
-    assert told(tmp_path)[1] == {"model": "fcn16s", "experiment": "b"}
+    assert settings_of(tmp_path)[1] == {"model": "fcn16s", "experiment": "b"}
 
 
-def test_records_without_options_are_told_apart_by_keys(tmp_path):
+def test_records_without_options_are_distinguished_by_keys(tmp_path):
     for name, target, dropout in (("0", "FcHead", 0.5), ("1", "LinearHead", 0)):
         folder = write_run(
             tmp_path / name, head__dropout=dropout, head___target_=f"fcnexp.nn.heads.{target}"
@@ -127,18 +129,18 @@ def test_records_without_options_are_told_apart_by_keys(tmp_path):
         del result["choices"], result["typed"]
         (folder / "result.json").write_text(json.dumps(result))
     rows = [{"head": "FcHead", "dropout": "0.5"}, {"head": "LinearHead", "dropout": "0"}]
-    assert told(tmp_path) == rows
-    write_run(tmp_path / "2", head__dropout=0.1)  # that one has them
-    assert told(tmp_path) == [*rows, {"head": "FcHead", "dropout": "0.1"}]
+    assert settings_of(tmp_path) == rows
+    write_run(tmp_path / "2", head__dropout=0.1)  # this record has options
+    assert settings_of(tmp_path) == [*rows, {"head": "FcHead", "dropout": "0.1"}]
 
 
-def test_name_is_as_long_as_it_must_be(tmp_path):
+def test_key_is_shortened_as_far_as_it_stays_unique(tmp_path):
     write_run(tmp_path / "0", augment={"keep": 1})
     write_run(tmp_path / "1", augment={"keep": 1}, regime__loss__keep=0.5)
-    assert told(tmp_path)[1] == {"loss.keep": "0.5"}
+    assert settings_of(tmp_path)[1] == {"loss.keep": "0.5"}
 
 
-def test_every_differing_key_can_be_told_one_that_is_missing_with_a_dash(tmp_path):
+def test_all_differing_keys_are_listed_with_a_dash_for_missing_ones(tmp_path):
     write_run(tmp_path / "0")
     write_run(tmp_path / "1", model__skips=[16], augment={"keep": 1}, seed=4, workers=3)
     runs = read_runs([tmp_path]).finished
@@ -150,11 +152,13 @@ def test_mean_iu_can_leave_a_class_out(tmp_path):
     runs = read_runs([tmp_path]).finished
     for left_out, mean in (("background", (0.4 + 0.2) / 2), ("ring", (0.9 + 0.4 + 0.2) / 3)):
         assert compare(runs, left_out).rows[0].scores["miou"] == pytest.approx(mean)
-    with pytest.raises(DataError, match=r"without=sky: .*/0 has no such class; it has backgr"):
+    with pytest.raises(
+        DataError, match=r"without=sky: .*/0 has no such class; choose one of backgr"
+    ):
         compare(runs, "sky")
 
 
-def test_runs_are_found_in_the_order_of_their_numbers_each_once(tmp_path):
+def test_runs_are_found_once_each_in_numeric_order(tmp_path):
     for name in ("10", "9", "1", "b/c"):
         write_run(tmp_path / name)
     write_run(tmp_path / "9/stages/fcn32s")
@@ -185,7 +189,7 @@ def test_damaged_result_is_named(tmp_path, text):
 
 
 @pytest.mark.parametrize("name", ["result.json", "job.json", "config.yaml"])
-def test_damaged_record_costs_its_run_only(tmp_path, name):
+def test_damaged_record_leaves_out_only_its_run(tmp_path, name):
     write_run(tmp_path / "0")
     write_run(tmp_path / "1", seed=1)
     (tmp_path / "1" / name).write_text("[half")
@@ -205,7 +209,7 @@ def test_damaged_config_is_named(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"state": "failed", "error": "x"}'])
-def test_damaged_note_of_a_job_is_named(tmp_path, text):
+def test_damaged_job_record_is_named(tmp_path, text):
     write_run(tmp_path / "0")
     (tmp_path / "0/job.json").write_text(text)
     with pytest.raises(DataError, match=r"0/job.json: damaged; remove it to leave this job out"):

@@ -1,12 +1,11 @@
-"""What rows cost, from made-up records."""
+"""Cost of rows, from made-up records."""
 
 import json
 
 import pytest
 from made_up_runs import write_run
 
-from fcnexp.reporting.comparison import compare
-from fcnexp.reporting.costs import cost_cells, costs, in_words
+from fcnexp.reporting.comparison import compare, cost_cells, costs, short_number
 from fcnexp.reporting.records import read_runs
 from fcnexp.reporting.summary import notes, read_summary
 
@@ -37,19 +36,19 @@ def test_costs_are_means_over_the_seeds_that_have_them(tmp_path):
     ]
 
 
-def test_time_of_an_image_stands_beside_the_papers(tmp_path):
+def test_time_per_image_is_compared_with_the_papers(tmp_path):
     write(tmp_path / "0", paper={"table": "cvpr_table3", "row": "FCN-8s"}, ms_per_image=12.34)
     write(tmp_path / "1", lr=1)
     cells = cost_cells(rows_of(tmp_path))
-    assert cells[0][-1] == "time of one image, published"
-    assert [line[-1] for line in cells[1:]] == ["some 175 ms", "-"]
-    assert "one image: 0.1 12.3 ms, the paper's some 175 ms" in notes(
+    assert cells[0][-1] == "published time per image"
+    assert [line[-1] for line in cells[1:]] == ["about 175 ms", "-"]
+    assert "time per image: 0.1 12.3 ms, paper about 175 ms" in notes(
         read_summary([tmp_path], None)
     )
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(None, "-"), (0.01234, "0.0123"), (99.96, "100"), (1234.5, "1,234")]
+    ("value", "text"), [(None, "-"), (0.01234, "0.0123"), (99.96, "100"), (1234.5, "1,234")]
 )
-def test_numbers_have_three_digits(value, words):
-    assert in_words(value) == words
+def test_numbers_have_three_digits(value, text):
+    assert short_number(value) == text

@@ -1,4 +1,4 @@
-"""Learning curves and confusion matrices read back from made-up runs."""
+"""Learning curves and confusion matrices read from made-up runs."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from fcnexp.reporting import curves
 from fcnexp.reporting.confusion import read_confusion
 
 
-def test_parts_of_a_continued_run_are_joined_where_it_went_on(tmp_path):
+def test_parts_of_a_resumed_run_are_joined_at_the_step_it_resumed_from(tmp_path):
     write_metrics(tmp_path, [0.1, 0.2, 0.9, 0.9, 0.9], name="metrics_until_20.csv")
     write_metrics(tmp_path, [0.3, 0.8], first=20, name="metrics_until_30.csv")
     write_metrics(tmp_path, [0.7], first=20, name="metrics_until_30_2.csv")
@@ -19,7 +19,7 @@ def test_parts_of_a_continued_run_are_joined_where_it_went_on(tmp_path):
     assert [step for step, _ in curves.read_metric(tmp_path, curves.LOSS)] == [9, 19, 29, 39]
 
 
-def test_mean_is_taken_where_all_seeds_have_a_point(tmp_path):
+def test_mean_is_over_steps_that_all_seeds_have(tmp_path):
     for seed, mious in enumerate([(0.1, 0.4, 0.6), (0.3, 0.2)]):
         (tmp_path / str(seed)).mkdir()
         write_metrics(tmp_path / str(seed), mious)
@@ -29,21 +29,21 @@ def test_mean_is_taken_where_all_seeds_have_a_point(tmp_path):
     assert [s for s, _ in mean] == [9, 19] and [v for _, v in mean] == pytest.approx([0.2, 0.3])
 
 
-def test_what_is_no_number_is_no_point(tmp_path):
+def test_points_without_a_finite_number_are_dropped(tmp_path):
     lines = [("step", "train/loss"), (1, "nan"), (2, "inf"), (3, ""), ("x", 5), (4, 1.5)]
     write_lines(tmp_path / "metrics.csv", *lines)
     assert curves.read_metric(tmp_path, curves.LOSS) == [(4, 1.5)]
     assert curves.curves([tmp_path], curves.MEAN_IU) == ([], [])
 
 
-def test_long_line_is_averaged_not_cut(tmp_path):
-    values = np.random.default_rng(0).random(4 * curves.MOST_POINTS)
+def test_long_line_is_averaged_not_truncated(tmp_path):
+    values = np.random.default_rng(0).random(4 * curves.MAX_POINTS)
     lines = [(step, value) for step, value in enumerate(values.tolist())]
     write_lines(tmp_path / "metrics.csv", ("step", "train/loss"), *lines)
     (line,), mean = curves.curves([tmp_path], curves.LOSS)
-    assert len(line) == curves.MOST_POINTS and line == mean
+    assert len(line) == curves.MAX_POINTS and line == mean
     assert np.array(line)[:, 1] == pytest.approx(values.reshape(-1, 4).mean(1))
-    assert np.array(line)[:, 0] == pytest.approx(1.5 + 4 * np.arange(curves.MOST_POINTS))
+    assert np.array(line)[:, 0] == pytest.approx(1.5 + 4 * np.arange(curves.MAX_POINTS))
 
 
 def test_axis_ends_on_round_numbers():
@@ -54,7 +54,7 @@ def test_axis_ends_on_round_numbers():
     assert [text for _, text in axis.ticks] == ["0", "100", "200", "300", "400"]
 
 
-def test_loss_over_many_sizes_is_logarithmic():
+def test_loss_over_several_orders_of_magnitude_is_logarithmic():
     axis = curves.value_axis([[(0, 5e5), (1, 20.0)]], log=True)
     assert [text for _, text in axis.ticks] == ["10", "100", "1000", "10000", "100000", "1e+06"]
     assert axis.place(1000) == pytest.approx(2 / 5)
@@ -68,10 +68,12 @@ def test_single_value_has_an_axis(value):
     assert all(0 <= place <= 1 for place, _ in axis.ticks)
 
 
-def test_path_goes_up_where_values_do():
+def test_path_rises_with_the_values():
     across, up = curves.step_axis([[(0, 0), (100, 1)]]), curves.value_axis([[(0, 0.0), (100, 1.0)]])
     assert curves.path([(0, 0.0), (50, 1.0)], across, up) == "M0 1000L500 0"
-    assert curves.path([(50, 1.0)], across, up) == "M500 0h0"  # round ends make that a dot
+    assert (
+        curves.path([(50, 1.0)], across, up) == "M500 0h0"
+    )  # drawn as a dot, thanks to round line caps
 
 
 def test_confusion_is_summed_over_seeds(tmp_path):

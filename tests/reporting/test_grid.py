@@ -1,4 +1,4 @@
-"""The same images in every row, from made-up panels."""
+"""Image grid of a report, from made-up panels."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ def two_rows(tmp_path):
     return tmp_path
 
 
-def test_each_row_shows_its_own_prediction_of_the_same_image(two_rows):
+def test_each_row_shows_its_own_prediction_for_the_same_image(two_rows):
     write_pictures(two_rows / "0", ["b", "a"], predicted=1)
     write_pictures(two_rows / "1", ["a", "b"], predicted=3)
     panels, left_out = read(two_rows)
@@ -36,18 +36,22 @@ def test_each_row_shows_its_own_prediction_of_the_same_image(two_rows):
     first, second = (np.array(decoded(uri)) for uri in panels[0].predictions)
     assert (first[0, 0], first[0, -1], second[0, -1]) == (0, 1, 3)
     assert panels[0].size == (32, 24) and decoded(panels[0].image).size == (32, 24)
-    assert decoded(panels[0].truth).convert("RGB").getpixel((31, 0)) == (0, 128, 0)  # VOC's 2
+    assert decoded(panels[0].truth).convert("RGB").getpixel((31, 0)) == (
+        0,
+        128,
+        0,
+    )  # class 2 in VOC's colours
     assert decoded(panels[0].truth).info["transparency"] == 0
 
 
-def test_another_image_of_the_same_name_stands_apart(two_rows):
+def test_different_images_with_the_same_name_are_kept_apart(two_rows):
     write_pictures(two_rows / "0", ["a"], truth=2)
     write_pictures(two_rows / "1", ["a"], truth=4)
     panels, _ = read(two_rows)
     assert [[bool(uri) for uri in p.predictions] for p in panels] == [[True, False], [False, True]]
 
 
-def test_pictures_of_one_seed_are_shown_of_the_first_that_has_any(two_rows):
+def test_pictures_come_from_the_first_seed_that_has_any(two_rows):
     write_run(two_rows / "2", model__skips=[0], seed=1)
     write_run(two_rows / "3", model__skips=[0], seed=2)
     write_pictures(two_rows / "2", ["a"], predicted=1)
@@ -56,13 +60,13 @@ def test_pictures_of_one_seed_are_shown_of_the_first_that_has_any(two_rows):
     assert np.array(decoded(panel.predictions[0]))[0, -1] == 1 and panel.predictions[1] is None
 
 
-def test_what_does_not_fit_is_counted(two_rows, monkeypatch):
-    names = [f"{number:02}" for number in range(grid.MOST_IMAGES + 3)]
+def test_images_that_do_not_fit_are_counted(two_rows, monkeypatch):
+    names = [f"{number:02}" for number in range(grid.MAX_IMAGES + 3)]
     write_pictures(two_rows / "0", names)
     panels, left_out = read(two_rows)
-    assert (len(panels), left_out) == (grid.MOST_IMAGES, 3)
+    assert (len(panels), left_out) == (grid.MAX_IMAGES, 3)
     size = sum(f.stat().st_size for f in (two_rows / "0/pictures/panels/00").iterdir())
-    monkeypatch.setattr(grid, "MOST_BYTES", 2 * size + 1)
+    monkeypatch.setattr(grid, "MAX_BYTES", 2 * size + 1)
     panels, left_out = read(two_rows)
     assert (len(panels), left_out) == (2, len(names) - 2)
 

@@ -1,4 +1,4 @@
-"""The HTML page, read back without a browser."""
+"""The HTML page, parsed without a browser."""
 
 import json
 import re
@@ -14,7 +14,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&"
 
 
 class Read(HTMLParser):
-    """Tags with their attributes, and the text inside each id."""
+    """Parsed page: tags with attributes, text, and scripts."""
 
     def __init__(self, text):
         super().__init__()
@@ -36,7 +36,7 @@ class Read(HTMLParser):
 
 
 def write_full(folder, *, number, seed, names=("background", "disc", "ring"), **changes):
-    """A run that has all that a page shows."""
+    """Write a run with everything that a page shows."""
     paper = {"table": "cvpr_table2", "row": ("FCN-32s", "FCN-16s", "FCN-8s")[number % 3]}
     run = write_run(
         folder, model__skips=[number], seed=seed, miou=0.4 + number**2 / 100, paper=paper, **changes
@@ -58,7 +58,7 @@ def read(*folders):
 FULL = ["scores", "curves", "classes", "confusion", "pictures", "cost", "differences", "again"]
 
 
-def test_page_has_every_section_that_its_runs_can_fill(tmp_path):
+def test_page_has_every_section_for_which_runs_have_data(tmp_path):
     for number in range(3):
         for seed in range(2):
             write_full(tmp_path / f"{number}{seed}", number=number, seed=seed)
@@ -69,7 +69,7 @@ def test_page_has_every_section_that_its_runs_can_fill(tmp_path):
     assert "SystemExit: 137" in found.text and "1,234,567" in found.text and "1,024" in found.text
 
 
-def test_older_records_leave_sections_out(tmp_path):
+def test_sections_without_data_are_left_out(tmp_path):
     run = write_run(tmp_path / "0")
     record = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(
@@ -80,7 +80,7 @@ def test_older_records_leave_sections_out(tmp_path):
     assert "None of these runs has pictures" in found.text and "50.0" in found.text
 
 
-def test_text_of_runs_is_escaped_everywhere(tmp_path):
+def test_text_from_runs_is_escaped_everywhere(tmp_path):
     names = ("background", EVIL, "ring")
     for number in range(2):
         run = write_full(
@@ -123,9 +123,8 @@ def test_page_of_18_runs_is_small(tmp_path):
             write_metrics(run, [0.5] * 2000)
     text = page(read_summary([tmp_path], None))
     assert len(text) < 1_000_000
-    assert "val_1" in text and text.count('<img data-of="') == 2 * (
-        2 + 6
-    )  # of one seed for each row
+    images_per_panel = 2 + 6  # image, ground truth, and one prediction per row
+    assert "val_1" in text and text.count('<img data-of="') == 2 * images_per_panel
 
 
 @pytest.mark.parametrize("miou", [0.0, None, 1.0])
@@ -135,7 +134,7 @@ def test_rows_without_a_score_are_drawn(tmp_path, miou):
     assert "FCN-8s" in read(tmp_path).text
 
 
-def test_recalled_figure_is_marked_and_has_no_colour(tmp_path):
+def test_recalled_score_is_marked_and_has_no_colour(tmp_path):
     voc = {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11valid"}
     for number, row in enumerate(("FCN-32s", "FCN-32s fixed")):
         paper = {"table": "pami_skips", "row": row}
@@ -144,4 +143,7 @@ def test_recalled_figure_is_marked_and_has_no_colour(tmp_path):
     coloured = [c for c in classes if "reached" in c or "missed" in c]
     assert len(coloured) == 4  # the four scores of the verified row
     badges = [a["class"] for _, a in read(tmp_path).tags if "badge" in a.get("class", "")]
-    assert badges[:2] == ["badge verified", "badge recalled"]  # then rows of the table not run
+    assert badges[:2] == [
+        "badge verified",
+        "badge recalled",
+    ]  # followed by the rows that were not run

@@ -1,4 +1,4 @@
-"""The HTML page in a real browser, headless: Debian's packages chromium and chromium-driver."""
+"""The HTML page in headless Chromium (Debian packages chromium and chromium-driver)."""
 
 import importlib.util
 import shutil
@@ -17,14 +17,14 @@ pytestmark = [
     pytest.mark.skipif(
         not (BROWSER and DRIVER and HAS_SELENIUM),
         reason=f"browser: {BROWSER}, chromedriver: {DRIVER}, selenium: {HAS_SELENIUM}; "
-        "apt-get install chromium chromium-driver, and the extra dev",
+        "run apt-get install chromium chromium-driver, and pip install -e '.[dev]'",
     ),
 ]
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Three rows of two seeds, of which one class has a hostile name."""
+    """URL of a report with three rows of two seeds, and hostile class names."""
     folder = tmp_path_factory.mktemp("runs")
     for number in range(3):
         for seed in range(2):
@@ -51,7 +51,7 @@ def chromium():
 
 @pytest.fixture
 def browser(chromium, address):
-    """The page, freshly loaded in a laptop's window and in light; its console stays empty."""
+    """The page, freshly loaded at laptop size in the light theme; its console must stay empty."""
     show(chromium, address)
     yield chromium
     assert chromium.get_log("browser") == []
@@ -74,7 +74,7 @@ def texts(browser, selector):
 
 
 def press(browser, *keys):
-    """Keys to whatever has the focus."""
+    """Send keys to the focused element."""
     from selenium.webdriver.common.action_chains import ActionChains
 
     ActionChains(browser).send_keys(*keys).perform()
@@ -104,13 +104,13 @@ def test_table_sorts_by_click_and_by_key(browser):
 
 
 def test_missing_values_stay_last(browser):
-    gain = "#main-table thead th:nth-child(4) button"  # the first row has none
+    gain = "#main-table thead th:nth-child(4) button"  # empty in the first row
     for expected in (["+1.0", "+3.0", ""], ["+3.0", "+1.0", ""]):
         one(browser, gain).click()
         assert texts(browser, MAIN + "td:nth-child(4)") == expected
 
 
-def test_row_opens_to_its_seeds_and_takes_them_along(browser):
+def test_row_expands_to_its_seeds_and_is_sorted_with_them(browser):
     one(browser, "#main-table tbody:nth-of-type(3) .expand").click()
     shown = [t for t in texts(browser, "#main-table tr.seed") if t]
     assert [t[:6] for t in shown] == ["seed 0", "seed 1"]
@@ -141,13 +141,13 @@ def test_slider_moves_by_key_and_by_pointer(browser):
     assert abs(int(split_of(browser)[1]) - 75) <= 1
 
 
-def test_any_two_can_be_compared_by_keys_alone(browser):
+def test_two_pictures_can_be_compared_by_keyboard_alone(browser):
     def shown():
         tags = texts(browser, "#stage .tag")
         return [*tags, one(browser, "#which").text]
 
     before = shown()
-    assert before[0] == "truth" and before[2] == "val_0 (1 of 2)"
+    assert before[0] == "ground truth" and before[2] == "val_0 (1 of 2)"
     browser.execute_script("document.getElementById('split').focus()")
     press(browser, "x")
     assert shown()[:2] == before[1::-1]
@@ -162,7 +162,7 @@ def test_any_two_can_be_compared_by_keys_alone(browser):
     assert not one(browser, "#stage .side:first-child .photo").is_displayed()
 
 
-def test_picture_of_the_grid_goes_into_the_comparison(browser):
+def test_click_on_a_grid_picture_opens_it_in_the_comparison(browser):
     browser.find_elements("css selector", "#grid .pick")[4].click()  # second image, second row
     assert one(browser, "#which").text == "val_1 (2 of 2)"
     assert one(browser, "#right").get_attribute("value") == "1"
@@ -170,7 +170,7 @@ def test_picture_of_the_grid_goes_into_the_comparison(browser):
     assert browser.execute_script(wide) == 32
 
 
-def test_row_of_the_curves_can_be_hidden(browser):
+def test_curves_of_a_row_can_be_hidden(browser):
     lines = "g.line[data-row='1']"
     assert all(e.is_displayed() for e in browser.find_elements("css selector", lines + " path"))
     one(browser, ".toggle[data-row='1']").click()
@@ -184,21 +184,21 @@ def test_bars_show_the_chosen_score(browser):
     assert shown == ["90.0 / 89.1", "90.0 / 90.0", "90.0 / 90.3"]
 
 
-def test_confusion_is_read_by_arrow_keys_and_by_row(browser):
+def test_confusion_is_navigated_by_arrow_keys_and_by_row(browser):
     from selenium.webdriver.common.keys import Keys
 
     browser.execute_script("document.querySelector('#confusion-table td[tabindex=\"0\"]').focus()")
-    told = f"truth background, prediction background: 90.0 %, {2 * 9} pixels"
-    assert one(browser, "#confusion-cell").text == told
-    press(browser, Keys.ARROW_DOWN, Keys.ARROW_LEFT)  # the latter leads to a name: it stays
+    text = f"ground truth background, prediction background: 90.0 %, {2 * 9} pixels"
+    assert one(browser, "#confusion-cell").text == text
+    press(browser, Keys.ARROW_DOWN, Keys.ARROW_LEFT)  # left of the first cell is a name: no move
     assert one(browser, "#confusion-cell").text == (
-        "truth <script>, prediction background: 20.0 %, 4 pixels"
+        "ground truth <script>, prediction background: 20.0 %, 4 pixels"
     )
     choose(browser, "#confusion-row", "2")
     assert len(browser.find_elements("css selector", "#confusion-table tbody td")) == 9
 
 
-def test_hostile_text_stays_text(browser):
+def test_hostile_text_is_shown_as_text(browser):
     assert "<script>" in texts(browser, "#classes th[scope=row]")
     assert EVIL in texts(browser, "#classes th[scope=row]")
     assert EVIL in texts(browser, "#confusion-table tbody th")
@@ -227,7 +227,7 @@ def test_page_never_scrolls_sideways(browser, address, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-def test_everything_that_acts_is_reached_by_tab(browser):
+def test_every_control_is_reached_by_tab(browser):
     from selenium.webdriver.common.keys import Keys
 
     reached = set()
@@ -238,7 +238,7 @@ def test_everything_that_acts_is_reached_by_tab(browser):
     assert ids | {"next", "previous"} <= reached
 
 
-def test_it_prints(browser):
+def test_page_prints_to_pdf(browser):
     import base64
 
     pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])

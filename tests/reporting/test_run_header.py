@@ -1,4 +1,4 @@
-"""What is told of a run before it starts."""
+"""Summary printed before a run starts."""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_log_gets_one_line(capsys):
     )
 
 
-def test_terminal_gets_a_tree_with_what_was_typed_below_its_group():
+def test_terminal_gets_a_tree_with_typed_keys_below_their_group():
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
     with mock.patch.object(run_header, "Console", lambda **_: console):
         print_start(CONFIG, CHOICES, TYPED, Path("out"))

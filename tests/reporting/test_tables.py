@@ -1,4 +1,4 @@
-"""Tables on the terminal show text of others as it is."""
+"""Terminal tables show names literally, without interpreting rich markup."""
 
 import io
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from fcnexp.explaining import map_table
 from fcnexp.reporting import tables
 from fcnexp.sweep import ledger, summary
 
-NAMES = ("[/x]", "[red]")  # to rich: the end of nothing, which it refuses, and a colour
+NAMES = ("[/x]", "[red]")  # rich markup: an unmatched closing tag, an error, and a colour
 
 
 @pytest.fixture(autouse=True)
@@ -19,40 +19,40 @@ def wide(monkeypatch):
 
 
 def cells(text: str) -> list[str]:
-    """The first word of each line of tables, with lines between their cells or without."""
+    """First word of each table line, with or without borders."""
     rows = [line.strip("┃│ ").split() for line in text.splitlines()]
     return [row[0] for row in rows if row]
 
 
-def test_classes_of_a_result_are_named_as_they_are(capsys):
+def test_result_shows_class_names_literally(capsys):
     scores = dict.fromkeys(tables.NAMES, 0.5)
-    shares = dict.fromkeys(NAMES, 0.25)
-    result = {"scores": scores, "class_iou": shares, "class_acc": shares}
+    by_class = dict.fromkeys(NAMES, 0.25)
+    result = {"scores": scores, "class_iou": by_class, "class_acc": by_class}
     same = {"release": scores | {"counted_as": {}}}
     tables.print_result(result | {"conventions": same})
     assert {*NAMES} < set(cells(capsys.readouterr().out))
 
 
-def test_classes_of_a_balance_are_named_as_they_are(capsys):
+def test_balance_shows_class_names_literally(capsys):
     tables.print_balance(NAMES, [0.5, 0.5], [1, 1])
     assert cells(capsys.readouterr().out)[-2:] == [*NAMES]
 
 
-def test_classes_of_a_check_are_named_as_they_are(capsys):
+def test_check_shows_class_names_literally(capsys):
     facts = {"classes": {name: {"share": 0.5, "images": 1} for name in NAMES}}
-    half = {"split": "[/val]", "images": 1, "troubles": [], "sizes": [], "void_share": 0}
-    tables.print_check([SimpleNamespace(**half, facts=lambda _: facts)], NAMES)
+    split = {"split": "[/val]", "images": 1, "troubles": [], "sizes": [], "void_share": 0}
+    tables.print_check([SimpleNamespace(**split, facts=lambda _: facts)], NAMES)
     found = cells(capsys.readouterr().out)
     assert "[/val]" in found and found[-2:] == [*NAMES]
 
 
-def test_rows_and_titles_of_a_comparison_are_as_they_are(capsys):
+def test_comparison_shows_rows_and_title_literally(capsys):
     tables.print_comparison([["[/head]", "mean IU"], ["[red]", "1.0"]], "runs of [/here]")
     out = capsys.readouterr().out
     assert all(text in out for text in ("[/head]", "[red]", "runs of [/here]"))
 
 
-def test_jobs_and_their_errors_are_named_as_they_are(tmp_path, capsys):
+def test_jobs_and_errors_are_shown_literally(tmp_path, capsys):
     job = tmp_path / "[red]"
     job.mkdir()
     record = ledger.begin(job, "0" * 10, 0, [])
@@ -62,7 +62,7 @@ def test_jobs_and_their_errors_are_named_as_they_are(tmp_path, capsys):
     assert "[red]" in cells(out) and "DataError: [/x]: gone" in out
 
 
-def test_settings_that_do_not_fit_stand_below_one_another():
+def test_settings_that_do_not_fit_are_stacked():
     head = ["model", "lr", "seeds", "mean IU"]
     assert tables.stacked([head, ["fcn8s", "0.1", "3", "50.0"]]) == [
         ["row", "seeds", "mean IU"],
@@ -71,7 +71,7 @@ def test_settings_that_do_not_fit_stand_below_one_another():
     assert tables.stacked([["seeds"], ["3"]]) == [["seeds"], ["3"]]
 
 
-def test_a_comparison_in_a_file_is_as_wide_as_it_has_to_be(capsys, monkeypatch):
+def test_comparison_in_a_file_is_as_wide_as_needed(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     tables.print_comparison(
         [["a long setting", "seeds"], ["a value of thirty characters..", "3"]], ""
@@ -81,8 +81,8 @@ def test_a_comparison_in_a_file_is_as_wide_as_it_has_to_be(capsys, monkeypatch):
     )
 
 
-@pytest.mark.parametrize(("width", "told"), [(80, "made by"), (150, "parameters")])
-def test_maps_fit_the_terminal(width, told, monkeypatch):
+@pytest.mark.parametrize(("width", "column"), [(80, "made by"), (150, "parameters")])
+def test_maps_fit_the_terminal(width, column, monkeypatch):
     shown = io.StringIO()
     terminal = Console(file=shown, width=width, highlight=False)
     monkeypatch.setattr(map_table, "_console", lambda: terminal)
@@ -101,5 +101,5 @@ def test_maps_fit_the_terminal(width, told, monkeypatch):
     )
     map_table.print_maps([one])
     table = shown.getvalue().split("stride: pixels")[0]
-    assert told in table and "score_pool4c" in table and "-91.5" in table
+    assert column in table and "score_pool4c" in table and "-91.5" in table
     assert max(len(line) for line in table.splitlines()) <= width

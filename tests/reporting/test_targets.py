@@ -1,4 +1,4 @@
-"""Ours beside the paper's, from made-up rows."""
+"""Comparison with the paper, from made-up rows."""
 
 import pytest
 from made_up_runs import write_run
@@ -6,14 +6,14 @@ from made_up_runs import write_run
 from fcnexp.reporting.comparison import compare
 from fcnexp.reporting.records import read_runs
 from fcnexp.reporting.summary import notes, paper_tables, read_summary
-from fcnexp.reporting.targets import beside, orders, why_not_comparable
+from fcnexp.reporting.targets import orders, score_pair, why_not_comparable
 
 VOC = {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11valid"}
 SHAPES = {"_target_": "fcnexp.data.splits.Shapes"}
 
 
 def rows_of(folder, *settings, data=VOC, table="cvpr_table2", without=None):
-    """Rows by (published row, mean IUs of its seeds in percent)."""
+    """Rows from settings of (published row, mean IU in percent of each seed)."""
     for number, (row, *mious) in enumerate(settings):
         for seed, miou in enumerate(mious):
             write_run(
@@ -28,48 +28,48 @@ def rows_of(folder, *settings, data=VOC, table="cvpr_table2", without=None):
 @pytest.mark.parametrize(
     ("miou", "reached"), [(64, True), (61.7, True), (61.66, True), (61.6, False)]
 )
-def test_figure_is_reached_from_a_point_below_what_was_printed(tmp_path, miou, reached):
+def test_published_score_is_reached_within_one_point(tmp_path, miou, reached):
     (row,) = rows_of(tmp_path, ("FCN-8s", miou))
-    ours, paper, difference, has = beside(row, "miou")
-    assert (paper, has) == (62.7, reached) and ours == pytest.approx(miou)
+    ours, paper, difference, found = score_pair(row, "miou")
+    assert (paper, found) == (62.7, reached) and ours == pytest.approx(miou)
     assert difference == pytest.approx(miou - 62.7)
 
 
-def test_missing_figure_is_not_compared(tmp_path):
+def test_missing_published_score_is_not_compared(tmp_path):
     (row,) = rows_of(tmp_path, ("FCN-AlexNet", 50.0), table="release")  # mean IU alone
-    assert beside(row, "pixel_acc") == (pytest.approx(90.0), None, None, None)
-    assert why_not_comparable(row, "pixel_acc") == "" and beside(row, "miou").reached
+    assert score_pair(row, "pixel_acc") == (pytest.approx(90.0), None, None, None)
+    assert why_not_comparable(row, "pixel_acc") == "" and score_pair(row, "miou").reached
 
 
-def test_recalled_figure_is_never_reached_nor_missed(tmp_path):
+def test_recalled_score_is_neither_reached_nor_missed(tmp_path):
     rows = rows_of(tmp_path, ("FCN-32s fixed", 40), ("FCN-pool5", 60), table="pami_skips")
-    assert [beside(row, "miou").reached for row in rows] == [None, None]
+    assert [score_pair(row, "miou").reached for row in rows] == [None, None]
     (lines,) = paper_tables(rows).values()
     assert [line[1] for line in lines[1:3]] == ["FCN-32s fixed (recalled)", "FCN-pool5 (recalled)"]
 
 
 @pytest.mark.parametrize(
-    ("data", "what"),
+    ("data", "reason"),
     [
-        (SHAPES, "generated scenes: the order may be compared, the figures not"),
-        (VOC | {"val_split": "val"}, "other images than the paper's: the order may"),
-        ({"_target_": "fcnexp.data.own.Folder"}, "other images than the paper's: the order may"),
-        (None, "other images than the paper's: the order may"),
+        (SHAPES, "generated scenes: compare the order of rows, not the scores"),
+        (VOC | {"val_split": "val"}, "different images from the paper's: compare"),
+        ({"_target_": "fcnexp.data.own.Folder"}, "different images from the paper's: compare"),
+        (None, "different images from the paper's: compare"),
     ],
 )
-def test_figures_on_other_data_are_not_held_against_the_papers(tmp_path, data, what):
+def test_scores_on_different_data_are_not_compared(tmp_path, data, reason):
     (row,) = rows_of(tmp_path, ("FCN-8s", 90), data=data)
-    assert beside(row, "miou") == (pytest.approx(90.0), 62.7, None, None)
-    assert why_not_comparable(row, "miou").startswith(what)
-    (told,) = notes(read_summary([tmp_path], None))
-    assert told.startswith(what)
+    assert score_pair(row, "miou") == (pytest.approx(90.0), 62.7, None, None)
+    assert why_not_comparable(row, "miou").startswith(reason)
+    (note,) = notes(read_summary([tmp_path], None))
+    assert note.startswith(reason)
 
 
-def test_mean_iu_over_other_classes_is_not_compared(tmp_path):
+def test_mean_iu_over_different_classes_is_not_compared(tmp_path):
     (row,) = rows_of(tmp_path, ("FCN-8s", 90), without="background")
-    told = "mean IU: the paper's is of all classes, ours without background"
-    assert why_not_comparable(row, "miou") == told and beside(row, "miou").reached is None
-    assert beside(row, "pixel_acc").reached  # 90.0 of 90.3
+    reason = "mean IU: the paper's is over all classes, ours is without background"
+    assert why_not_comparable(row, "miou") == reason and score_pair(row, "miou").reached is None
+    assert score_pair(row, "pixel_acc").reached  # 90.0, published 90.3
 
 
 def lines(rows):
@@ -92,9 +92,9 @@ def test_order_that_does_not_hold_names_the_pair(tmp_path):
     ]
 
 
-def test_difference_below_the_spread_is_told(tmp_path):
+def test_difference_below_the_spread_is_noted(tmp_path):
     rows = rows_of(tmp_path, ("FCN-32s", 40, 44), ("FCN-16s", 43, 43), ("FCN-8s", 41, 43.6))
-    within = ", less than the seeds' spread of"
+    within = ", less than the spread over seeds of"
     assert lines(rows) == [
         "order as published (CVPR 2015, table 2): no: "
         f"FCN-8s (42.3) is not above FCN-16s (43.0){within} 1.8; "
@@ -102,21 +102,26 @@ def test_difference_below_the_spread_is_told(tmp_path):
     ]
 
 
-def test_equal_rows_are_not_above_one_another(tmp_path):
+def test_equal_rows_are_not_in_order(tmp_path):
     rows = rows_of(tmp_path, ("FCN-32s", 40), ("FCN-16s", 40))
     (line,) = lines(rows)
-    assert "no: FCN-16s (40.0) is not above FCN-32s (40.0); a row has one seed only" in line
+    assert (
+        "no: FCN-16s (40.0) is not above FCN-32s (40.0); at least one row has a single seed" in line
+    )
 
 
-def test_order_is_not_judged_where_a_row_is_there_twice_or_means_differ(tmp_path):
+def test_order_is_not_judged_if_a_row_is_repeated_or_means_differ(tmp_path):
     rows = rows_of(tmp_path / "a", ("FCN-8s", 1), ("FCN-8s", 2))
-    told = "order as published (CVPR 2015, table 2): not judged: FCN-8s stands in several rows"
-    assert lines(rows) == [told]
+    line = "order as published (CVPR 2015, table 2): not judged: FCN-8s appears in several rows"
+    assert lines(rows) == [line]
     masked = rows_of(tmp_path / "b", ("FG-only", 1), ("Shape", 2), table="pami_masking")
-    assert "not judged: mean IU: the paper's is without background, ours of all" in lines(masked)[0]
+    assert (
+        "not judged: mean IU: the paper's is without background, ours is over all"
+        in lines(masked)[0]
+    )
 
 
-def test_recalled_rows_of_an_order_are_named_and_a_lone_row_has_none(tmp_path):
+def test_recalled_rows_are_named_and_a_single_row_has_no_order(tmp_path):
     rows = rows_of(
         tmp_path, ("FCN-pool5", 50, 50), ("FCN-32s", 60, 60), table="pami_skips", data=SHAPES
     )
@@ -126,23 +131,23 @@ def test_recalled_rows_of_an_order_are_named_and_a_lone_row_has_none(tmp_path):
     assert orders(rows[:1]) == []
 
 
-def test_row_that_the_paper_does_not_have_is_neither_verified_nor_compared(tmp_path):
+def test_row_missing_from_the_paper_is_neither_verified_nor_compared(tmp_path):
     rows = rows_of(tmp_path, ("FCN-4s", 80))
     (lines,) = paper_tables(rows).values()
-    assert lines[1][1:] == ["FCN-4s (no figures)", "90.0 / -", "80.0 / -", "80.0 / -", "70.0 / -"]
+    assert lines[1][1:] == ["FCN-4s (no scores)", "90.0 / -", "80.0 / -", "80.0 / -", "70.0 / -"]
     assert orders(rows) == []
 
 
-def test_published_rows_that_are_not_ours_stand_beside(tmp_path):
+def test_published_rows_that_were_not_run_are_listed(tmp_path):
     rows = rows_of(tmp_path, ("FCN-8s", 60), table="cvpr_table3")
     (lines,) = paper_tables(rows).values()
     assert [line[1] for line in lines[1:]] == [
         f"{n} (verified)" for n in ("FCN-8s", "R-CNN", "SDS")
     ]
-    assert lines[2] == ["not among these", "R-CNN (verified)", "-", "-", "- / 47.9", "-"]
+    assert lines[2] == ["not run", "R-CNN (verified)", "-", "-", "- / 47.9", "-"]
 
 
-def test_mean_iu_leaves_out_what_the_papers_leaves_out(tmp_path):
+def test_mean_iu_leaves_out_the_same_class_as_the_paper(tmp_path):
     names = ("Reference", "Shape")
     for number, name in enumerate(names):
         paper = {"table": "pami_masking", "row": name}

@@ -1,4 +1,4 @@
-"""A small finished run, as W&B and its folder hold it."""
+"""A small finished run: its folder and its W&B file."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ PAPER = "paper={table: cvpr_table2, row: FCN-8s}"
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory) -> Path:
-    """With a finished run in `out/`."""
+    """A folder with a finished run in `out/`."""
     folder = tmp_path_factory.mktemp("run")
     done = fcnexp("train", *NET, PAPER, "hydra.run.dir=out", folder=folder, cache=folder)
     assert done.returncode == 0, done.stderr

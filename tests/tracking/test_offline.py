@@ -1,4 +1,4 @@
-"""What a run leaves for W&B, read back from its file."""
+"""Data that an offline run logs to W&B, read from its file."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from fcnexp import VOID
 from fcnexp.data.generated.shapes import CLASS_NAMES
 
 
-def test_keys_are_these(run, result):
+def test_logged_keys_are_complete(run, result):
     classes = {f"iou/{name}" for name, iou in result["class_iou"].items() if iou is not None}
     assert run.keys == classes | {
         *("train/loss", "val/miou", "val/pixel_acc", "val/mean_acc", "val/fw_iou"),
@@ -23,14 +23,14 @@ def test_keys_are_these(run, result):
     }
 
 
-def test_numbers_and_steps_are_those_of_the_record(run, result):
+def test_numbers_and_steps_match_the_record(run, result):
     steps = [line["trainer/global_step"] for line in run.history if "val/miou" in line]
     assert steps == [9, 19, 25]
     last = [line for line in run.history if "val/miou" in line][-1]
     for name, score in result["scores"].items():
         assert last[f"val/{name}"] == pytest.approx(score, abs=1e-6)
     rates = [line["lr/weight"] for line in run.history if "lr/weight" in line]
-    assert len(rates) == 2 and rates[0] > rates[1] > 0  # of steps 10 and 20, past the peak
+    assert len(rates) == 2 and rates[0] > rates[1] > 0  # steps 10 and 20, past the peak
     assert run.summary["cost/peak_memory"] == pytest.approx(result["peak_memory"], rel=0.2)
     assert run.summary["iou/background"] == result["class_iou"]["background"]
 
@@ -44,7 +44,7 @@ def test_run_is_found_by_name_tags_and_config(run, folder):
     assert run.config["data"]["side"] == [48, 56]
 
 
-def test_predictions_are_the_same_images_with_masks_and_classes(run, folder):
+def test_predictions_show_the_same_images_with_masks(run, folder):
     shown = [line["val/predictions"] for line in run.history if "val/predictions" in line]
     assert [panel["captions"] for panel in shown] == [["val_0000", "val_0002"]] * 3
     assert max(shown[0]["width"], shown[0]["height"]) == 40
@@ -61,7 +61,7 @@ def test_predictions_are_the_same_images_with_masks_and_classes(run, folder):
         void, wrong = each["truth"] == VOID, each["prediction"] != each["truth"]
         assert np.array_equal(each["wrong"], np.where(void, VOID, wrong))
     truths = {mask["truth"]["path"] for panel in shown for mask in panel["all_masks"]}
-    assert len({path.rpartition("_")[2] for path in truths}) == 2  # of the two images, each time
+    assert len({path.rpartition("_")[2] for path in truths}) == 2  # two images, the same each time
 
 
 def test_masks_name_their_classes(run):
@@ -75,7 +75,7 @@ def test_masks_name_their_classes(run):
     assert named == {"prediction": classes, "truth": classes, "wrong": judged}
 
 
-def test_tables_hold_the_result(run, result, folder):
+def test_tables_match_the_result(run, result, folder):
     classes = run.table("val/classes")
     assert classes["columns"] == ["class", "IU", "accuracy", "pixels"]
     lines = (folder / "out/confusion.csv").read_text().splitlines()[1:]
@@ -85,36 +85,36 @@ def test_tables_hold_the_result(run, result, folder):
     assert [row[2] for row in classes["data"]] == list(result["class_acc"].values())
     assert [row[3] for row in classes["data"]] == matrix.sum(1).tolist()
     cells = run.table("val/confusion_table")["data"]
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     assert [cell[:2] for cell in cells[:2]] == [["background"] * 2, ["background", "disc"]]
-    np.testing.assert_allclose([cell[2] for cell in cells], shares.ravel())
+    np.testing.assert_allclose([cell[2] for cell in cells], fractions.ravel())
     paper = run.table("val/paper")
     ours = {row[0]: row for row in paper["data"]}["miou"]
-    remark = "other data than the paper's"
-    told = [62.7, None, "FCN-8s", "CVPR 2015, table 2", "verified", remark]
-    assert ours[1] == pytest.approx(100 * result["scores"]["miou"]) and ours[2:] == told
+    remark = "different data from the paper's"
+    expected = [62.7, None, "FCN-8s", "CVPR 2015, table 2", "verified", remark]
+    assert ours[1] == pytest.approx(100 * result["scores"]["miou"]) and ours[2:] == expected
 
 
-def test_continued_run_is_the_same_and_one_begun_anew_another(folder):
+def test_resumed_run_keeps_its_id_and_a_restarted_run_gets_a_new_one(folder):
     tiny = [*TINY, "logger.images=0", "hydra.run.dir=again"]
     for steps in (5, 5):
         done = fcnexp("train", *tiny, f"regime.steps={steps}", folder=folder, cache=folder)
         assert done.returncode == 0, done.stderr
-        (folder / "again/result.json").unlink()  # as if it had been stopped before its end
+        (folder / "again/result.json").unlink()  # as if it had been interrupted
     for each in (folder / "again").iterdir():
         if each.name != "wandb" and each.name != "wandb_id.txt":
             each.rename(folder / f"away_{each.name}")
     done = fcnexp("train", *tiny, "regime.steps=5", folder=folder, cache=folder)
     assert done.returncode == 0, done.stderr
     ids = Counter(run.run.run_id for run in runs_below(folder / "again"))
-    anew = (folder / "again/wandb_id.txt").read_text().strip()
-    assert sorted(ids.values()) == [1, 2] and ids[anew] == 1
+    restarted = (folder / "again/wandb_id.txt").read_text().strip()
+    assert sorted(ids.values()) == [1, 2] and ids[restarted] == 1
     assert len({name.partition("-")[0] for name in ids}) == 1  # the job's digest
 
 
-def test_jobs_of_a_sweep_are_runs_of_one_group_and_a_failed_one_is_marked(tmp_path):
+def test_jobs_of_a_sweep_form_one_group_and_failed_jobs_are_marked(tmp_path):
     command = [*TINY, "logger.images=0", "pictures=0", "hydra.sweep.dir=mine", "seed=0,1"]
-    command += ["modality.rgb.std=[1,1,1],[0,0,0]"]  # the latter: the loss is no number
+    command += ["modality.rgb.std=[1,1,1],[0,0,0]"]  # the second makes the loss NaN
     done = fcnexp("train", "-m", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
     runs = runs_below(tmp_path / "mine")

@@ -1,4 +1,4 @@
-"""Which images are shown, and how."""
+"""Selection, scaling, and error masks of the logged images."""
 
 from types import SimpleNamespace
 
@@ -15,9 +15,9 @@ def panel(height: int, width: int) -> Panel:
     return Panel("a", np.full((height, width, 3), 9, np.uint8), truth, truth.copy())
 
 
-def test_sides_are_bounded_and_labels_not_mixed():
+def test_sides_are_bounded_and_labels_do_not_mix():
     large = panel(100, 40)
-    far = large.truth * 80  # a mixture of 0 and 3 would be rounded to one of them
+    far = large.truth * 80  # 0 and 240: interpolation would produce other values
     small = shrunk(large._replace(truth=far, prediction=far), 25)
     assert small.rgb.shape == (25, 10, 3) and small.truth.shape == (25, 10)
     for label in (small.truth, small.prediction):
@@ -26,7 +26,7 @@ def test_sides_are_bounded_and_labels_not_mixed():
     assert shrunk(panel(100, 1), 25).truth.shape == (25, 1)
 
 
-def test_images_of_several_sizes_become_one_with_void_beyond():
+def test_images_of_different_sizes_are_padded_with_void():
     tall, wide = of_one_size([panel(6, 2), panel(3, 4)])
     assert tall.truth.shape == wide.prediction.shape == wide.rgb.shape[:2] == (6, 4)
     assert (tall.truth[:, 2:] == VOID).all() and (wide.rgb[3:] == 255).all()
@@ -39,7 +39,7 @@ def test_errors_leave_void_out():
     assert errors(one).tolist() == [[0, 1, 0, VOID]]
 
 
-def test_the_same_images_are_picked_spread_evenly():
+def test_the_same_evenly_spaced_images_are_picked_each_time():
     shown = []
     picks = Panels(3, 10, lambda panels, names, step: shown.append([p.name for p in panels]))
     trainer = SimpleNamespace(

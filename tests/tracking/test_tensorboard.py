@@ -1,4 +1,4 @@
-"""TensorBoard beside metrics.csv."""
+"""TensorBoard logging in addition to metrics.csv."""
 
 import importlib.util
 import json
@@ -24,13 +24,14 @@ def test_events_hold_the_scores(tmp_path):
 
 
 def test_missing_extra_is_named(monkeypatch, tmp_path):
-    there = importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else there(name)
+        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find_spec(name)
     )
     command = [*TINY, "logger=tensorboard", "hydra.run.dir=out"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
     assert done.stderr == (
-        "error: logger=tensorboard: not installed; pip install -e '.[tensorboard]'\n"
+        "error: logger=tensorboard: tensorboard is not installed; "
+        "run pip install -e '.[tensorboard]'\n"
     )

@@ -1,4 +1,4 @@
-"""What W&B's tables say of a finished run."""
+"""W&B tables of a finished run."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ PAPER = {"table": "cvpr_table2", "row": "FCN-8s"}
 VOC = {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11valid"}
 
 
-def test_ours_stand_beside_the_papers_where_the_data_are_the_same():
+def test_scores_on_the_same_data_are_compared_with_the_paper():
     rows = {row[0]: row for row in paper_rows(RESULT, {"paper": PAPER, "data": VOC})}
     score, ours, theirs, difference, row, source, status, remark = rows["miou"]
     assert (ours, theirs, row, source) == (65, 62.7, "FCN-8s", "CVPR 2015, table 2")
@@ -18,17 +18,17 @@ def test_ours_stand_beside_the_papers_where_the_data_are_the_same():
     assert rows["mean_acc"][1] is None and rows["mean_acc"][3] is None
 
 
-def test_scores_on_other_data_are_not_subtracted():
+def test_scores_on_different_data_are_not_subtracted():
     shapes = {"_target_": "fcnexp.data.splits.Shapes"}
     rows = paper_rows(RESULT, {"paper": PAPER, "data": shapes})
     assert {row[3] for row in rows} == {None}
-    assert {row[7] for row in rows} == {"other data than the paper's"}
+    assert {row[7] for row in rows} == {"different data from the paper's"}
     assert paper_rows(RESULT, {"paper": None, "data": VOC}) == []
 
 
-def test_confusions_are_shares_of_the_truth():
-    shares = of_truth(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]]))
-    assert shares.tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0.5, 0, 0.5]]
+def test_confusions_are_fractions_of_the_true_pixels():
+    fractions = of_truth(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]]))
+    assert fractions.tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0.5, 0, 0.5]]
 
 
 @pytest.mark.parametrize("classes", [8, 21, 60])
@@ -38,5 +38,5 @@ def test_picture_is_bounded_and_shows_the_diagonal(classes):
     assert full.dtype == np.uint8 and max(full.shape) <= 1200
     changed = (full != empty).any(-1)
     rows, columns = np.nonzero(changed)
-    assert len(rows) > classes * 4  # pixels: a square each, of 2x2 at the least
+    assert len(rows) > classes * 4  # at least 2x2 pixels per cell
     assert np.corrcoef(rows, columns)[0, 1] > 0.95

@@ -1,1 +1,1 @@
-"""Published figures, each with its source."""
+"""Published scores with their sources."""

@@ -1,4 +1,4 @@
-"""Published figures, each with its source, and a run's row among them."""
+"""Published scores with their sources, and the published row that a run replays."""
 
 import re
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ FILE = Path(__file__).with_name("published.yaml")
 
 
 class NetFacts(NamedTuple):
-    """A row of table 1 (CVPR 2015): what the paper says of a net."""
+    """Architecture facts of a net. Source: table 1 (CVPR 2015)."""
 
     conv_layers: int
     parameters: float  # millions
     field: int  # receptive field, pixels
-    stride: int  # greatest
+    stride: int  # largest, pixels
     note: str = ""
 
 
@@ -37,19 +37,19 @@ TABLE1 = {
     ),
 }
 
-# Mean IU (%) of truth shrunk by a factor and enlarged again. Source: arXiv v2, appendix A.
+# Mean IU (%) of ground truth downsampled by a factor and upsampled again.
+# Source: arXiv v2, appendix A.
 UPPER_BOUNDS = {128: 50.9, 64: 73.3, 32: 86.1, 16: 92.8, 8: 96.4, 4: 98.5}
 
 
 class Published(NamedTuple):
     """One published row.
 
-    table: its key in published.yaml, None if a config gives the figures itself. scores: percent, by
-    our names, those that are printed; none in a row that the paper lacks, such as FCN-4s. status:
-    `verified`, seen in a copy of the source (`read_in`), or `recalled`, from memory, with a
-    `confidence`. data, split: on which data sets (last names of `_target_`) and which images of
-    them ours may be set beside it. without: a class that its mean IU leaves out. time: of one
-    image, as the source has it. also: other names of the row.
+    table: key in published.yaml, None for a custom row. scores: percent, by our names, as far as
+    they were printed; empty for a row that the paper lacks, such as FCN-4s. status: `verified` in
+    a copy of the source (`read_in`), or `recalled` from memory, with a `confidence`. data, split:
+    data sets (class names of `_target_`) and split on which ours is comparable. without: class
+    left out of the mean IU. time: per image, as printed. also: other names of the row.
     """
 
     source: str
@@ -68,40 +68,45 @@ class Published(NamedTuple):
 
 
 def published(node: Mapping[str, Any] | None) -> Published | None:
-    """The figures that a config's `paper` names, or gives; None without one.
+    """Look up the row of a config's `paper` node; None if the node is None.
 
-    node: `{table, row}`, of published.yaml, whatever their case and punctuation (fcn32s_fixed is
-    FCN-32s-fixed), or a row of your own, `{source, row, miou, ...}` in
-    percent, verified unless it has another `status`. Raises ConfigError.
+    node: `{table, row}` of published.yaml, ignoring the row's case and punctuation (fcn32s_fixed
+    finds FCN-32s-fixed), or a custom row `{source, row, miou, ...}` in percent, with status
+    verified by default. Raises ConfigError.
     """
     if node is None:
         return None
     if "table" not in node:
-        return _own(node)
+        return _custom(node)
     rows = published_table(str(node["table"]))
     wanted = _plain(str(node.get("row")))
     found = [row for name, row in rows.items() if wanted in map(_plain, (name, *row.also))]
     if not found:
-        raise ConfigError(f"paper.row={node.get('row')}: {node['table']} has {', '.join(rows)}")
+        raise ConfigError(
+            f"paper.row={node.get('row')}: not a row of {node['table']}; "
+            f"choose one of {', '.join(rows)}"
+        )
     if extra := [key for key in node if key not in ("table", "row")]:
-        raise ConfigError(f"paper.{extra[0]}: with paper.table the figures are those of the table")
+        raise ConfigError(
+            f"paper.{extra[0]}: remove it; with paper.table the scores come from the table"
+        )
     return found[0]
 
 
 def published_table(table: str) -> dict[str, Published]:
-    """All rows of a table of published.yaml, by name, in the source's order. Raises ConfigError."""
+    """All rows of a table of published.yaml by name, in printed order. Raises ConfigError."""
     tables = _tables()
     if table not in tables:
-        raise ConfigError(f"paper.table={table}: there are {', '.join(tables)}")
+        raise ConfigError(f"paper.table={table}: choose one of {', '.join(tables)}")
     shared = dict(tables[table])
     rows = shared.pop("rows")
     return {name: _read(name, table=table, **(shared | row)) for name, row in rows.items()}
 
 
 def comparable(row: Published, config: Mapping[str, Any]) -> bool:
-    """Whether a run's scores may be set beside the row's: the same data, the same images scored.
+    """True if a run's scores are comparable with the row's: same data set and scored images.
 
-    A row that a config gives itself is taken to be of its own data.
+    A custom row is assumed to be on the run's own data.
     """
     if row.table is None:
         return True
@@ -119,19 +124,19 @@ def _tables() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
-def _own(node: Mapping[str, Any]) -> Published:
+def _custom(node: Mapping[str, Any]) -> Published:
     known = ("source", "row", "status", "note", *SCORES)
     for key, value in node.items():
         if key not in known:
-            raise ConfigError(f"paper.{key}: no such key; there are table, {', '.join(known)}")
+            raise ConfigError(f"paper.{key}: no such key; choose one of table, {', '.join(known)}")
         if key in SCORES and not (isinstance(value, int | float) and 0 <= value <= 100):
-            raise ConfigError(f"paper.{key}={value}: in percent, from 0 to 100")
+            raise ConfigError(f"paper.{key}={value}: must be in percent, from 0 to 100")
     status = node.get("status", "verified")
     if status not in STATUSES:
-        raise ConfigError(f"paper.status={status}: allowed are {', '.join(STATUSES)}")
-    words = {"source": "published", "row": "published"} | {k: str(v) for k, v in node.items()}
+        raise ConfigError(f"paper.status={status}: choose one of {', '.join(STATUSES)}")
+    text = {"source": "published", "row": "published"} | {k: str(v) for k, v in node.items()}
     scores = {key: float(node[key]) for key in SCORES if key in node}
-    return Published(words["source"], words["row"], scores, status, note=words.get("note", ""))
+    return Published(text["source"], text["row"], scores, status, note=text.get("note", ""))
 
 
 def _read(name: str, *, data: list[str], **facts: Any) -> Published:

@@ -1,4 +1,4 @@
-"""Runs side by side: one row for each setting, over its seeds."""
+"""Runs compared: one row per setting, averaged over its seeds, with scores and cost."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +8,29 @@ from typing import Any, NamedTuple
 from fcnexp.errors import DataError
 from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting.records import Run
-from fcnexp.reporting.setting_diff import identity, what_tells_apart
+from fcnexp.reporting.setting_diff import distinguishing_settings, identity
+
+# Table columns by their key in result.json; see `task.cost.cost_facts`.
+COSTS = {
+    "train_seconds": "training (s)",
+    "images_per_second": "training images/s",
+    "ms_per_image": "inference (ms/image)",
+    "peak_memory": "peak memory (MiB)",
+    "parameters": "parameters",
+}
+PUBLISHED_TIME = "published time per image"
 
 
 class Row(NamedTuple):
-    """What one setting reached. Scores are fractions, by key of SCORES; None where there is none.
+    """Results of one setting. Scores are fractions by key of SCORES, None if missing.
 
-    told: value by key, as typed, for the keys that tell the rows apart. runs: one of each seed.
-    each: scores of each run, in their order. scores: means over the runs that have them.
-    spreads: sample standard deviations; None below two runs. gain: mean IU less that of the row
-    above. paper: what was published of this row. without: a class that the mean IU leaves out.
+    settings: value, as typed, by key, for the keys that distinguish the rows. runs: one per seed.
+    each: scores of each run, in the order of runs. scores: means over the runs that have them.
+    spreads: sample standard deviations; None for fewer than two runs. gain: mean IU minus that of
+    the row above. paper: the published row. without: class left out of the mean IU.
     """
 
-    told: dict[str, str]
+    settings: dict[str, str]
     runs: list[Run]
     each: dict[str, list[float | None]]
     scores: dict[str, float | None]
@@ -31,65 +41,90 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What tells this row apart; the model's option where it is the only row."""
+        """Values of the distinguishing settings; for a single row, the model option."""
         chosen = self.runs[0].result.get("choices", {})
-        return ", ".join(self.told.values()) or chosen.get("model") or self.runs[0].folder.name
+        return ", ".join(self.settings.values()) or chosen.get("model") or self.runs[0].folder.name
 
     @property
     def seeds(self) -> list[Any]:
-        """Seed of each run; a dash where a record has none."""
+        """Seed of each run; a dash if the record has none."""
         return [run.config.get("seed", "-") for run in self.runs]
 
     def fact(self, name: str) -> float | None:
-        """Mean over the runs of a number that their records hold, say `train_seconds`."""
+        """Mean over the runs of a number from result.json, such as `train_seconds`."""
         return mean([run.result.get(name) for run in self.runs])
 
 
 class Comparison(NamedTuple):
-    """Rows in the order of their first runs. repeats: runs left out, since their seed was there."""
+    """Rows in the order of their first runs. repeats: runs whose setting and seed occur earlier."""
 
     rows: list[Row]
     repeats: list[Path]
 
 
 def compare(runs: Sequence[Run], without: str | None = None) -> Comparison:
-    """Group runs by their config, all but seeds and what changes no number.
+    """Group runs by config, ignoring seeds and settings that do not affect results.
 
-    without: a class that the mean IU leaves out. Raises DataError where a run has no such class.
+    without: class to leave out of the mean IU. Raises DataError if a run has no such class.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(identity(run.config), []).append(run)
     rows: list[Row] = []
     repeats: list[Path] = []
-    told = what_tells_apart([group[0] for group in groups.values()])
-    for group, cells in zip(groups.values(), told, strict=True):
+    settings = distinguishing_settings([group[0] for group in groups.values()])
+    for group, own in zip(groups.values(), settings, strict=True):
         by_seed: dict[Any, Run] = {}
         for run in group:
             if by_seed.setdefault(run.config.get("seed"), run) is not run:
                 repeats.append(run.folder)
-        rows.append(_row(cells, list(by_seed.values()), without, rows[-1] if rows else None))
+        rows.append(_row(own, list(by_seed.values()), without, rows[-1] if rows else None))
     return Comparison(rows, repeats)
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of those that are there; None where none is."""
+    """Mean of the values that are not None; None if there are none."""
     counted = [value for value in values if value is not None]
     return fmean(counted) if counted else None
 
 
-def _row(
-    told: dict[str, str],
-    runs: list[Run],
-    without: str | None,
-    above: Row | None,
-) -> Row:
+def costs(rows: Sequence[Row]) -> dict[str, list[float | None]]:
+    """Mean cost over seeds, one value per row, by column; columns without any value are dropped."""
+    known = {name: [row.fact(key) for row in rows] for key, name in COSTS.items()}
+    memory = COSTS["peak_memory"]
+    known[memory] = [None if bytes_ is None else bytes_ / 2**20 for bytes_ in known[memory]]
+    return {name: values for name, values in known.items() if any(v is not None for v in values)}
+
+
+def cost_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Cost table as text, header first, with the published time per image if there is one."""
+    columns = {name: [short_number(v) for v in values] for name, values in costs(rows).items()}
+    if times := published_times(rows):
+        columns[PUBLISHED_TIME] = times
+    names = [row.name for row in rows]
+    return [["row", *columns], *map(list, zip(names, *columns.values(), strict=True))]
+
+
+def published_times(rows: Sequence[Row]) -> list[str]:
+    """The paper's time per image for each row, `-` if missing; empty if all are missing."""
+    times = [row.paper.time if row.paper and row.paper.time else "-" for row in rows]
+    return times if any(time != "-" for time in times) else []
+
+
+def short_number(value: float | None) -> str:
+    """A number with three significant digits, or all its integer digits; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _row(settings: dict[str, str], runs: list[Run], without: str | None, above: Row | None) -> Row:
     each = {key: [run.result["scores"].get(key) for run in runs] for key in SCORES}
     each["miou"] = [_mean_iu(run, without) for run in runs]
     scores = {key: mean(values) for key, values in each.items()}
     now, before = scores["miou"], above.scores["miou"] if above else None
     return Row(
-        told,
+        settings,
         runs,
         each,
         scores,
@@ -106,7 +141,7 @@ def _mean_iu(run: Run, without: str | None) -> float | None:
     classes = run.result.get("class_iou", {})
     if without not in classes:
         raise DataError(
-            f"without={without}: {run.folder} has no such class; it has {', '.join(classes)}"
+            f"without={without}: {run.folder} has no such class; choose one of {', '.join(classes)}"
         )
     return mean([iu for name, iu in classes.items() if name != without])
 

@@ -1,4 +1,4 @@
-"""Confusion matrices of a row, read back and summed over its seeds."""
+"""Confusion matrices of a row, read from its runs and summed over seeds."""
 
 import csv
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ CONFUSION = "confusion.csv"
 
 
 class Confusion(NamedTuple):
-    """Counts of pixels by truth (lines) and prediction (columns), and the classes' names."""
+    """Class names and pixel counts; rows are ground truth, columns are predictions."""
 
     names: list[str]
     counts: list[list[int]]
 
 
 def read_confusion(folders: Sequence[Path]) -> Confusion | None:
-    """The sum over those runs that have a matrix of the same classes; None for none.
+    """Sum of the runs' matrices over the same classes; None if no run has one.
 
-    Raises DataError naming a file that is damaged.
+    Raises DataError if a file is damaged.
     """
     total: Confusion | None = None
     for folder in folders:
@@ -38,7 +38,7 @@ def read_confusion(folders: Sequence[Path]) -> Confusion | None:
 
 
 def _read(path: Path) -> Confusion | None:
-    """The matrix of one run; None where it has none. Raises DataError."""
+    """Matrix of one run; None if the file is missing. Raises DataError if it is damaged."""
     if not path.is_file():
         return None
     try:
@@ -49,12 +49,12 @@ def _read(path: Path) -> Confusion | None:
         let_through(error)
         lines, counts = [], []
     names = lines[0][1:] if lines else []
-    whole = (
+    valid = (
         bool(names)
         and [line[:1] for line in lines[1:]] == [[name] for name in names]
         and all(len(c) == len(names) and min(c) >= 0 for c in counts)
-        and sum(map(sum, counts)) < 2**63  # as many pixels are counted
+        and sum(map(sum, counts)) < 2**63  # counts are int64
     )
-    if not whole:
-        raise DataError(f"{path}: damaged; remove it, and score the run again by evaluate")
+    if not valid:
+        raise DataError(f"{path}: damaged; remove it and score the run again with evaluate")
     return Confusion(names, counts)

@@ -1,4 +1,4 @@
-"""Learning curves: what a run logged while it trained, read back and averaged over seeds."""
+"""Learning curves: logged metrics, read from runs and averaged over seeds."""
 
 import csv
 import math
@@ -13,21 +13,21 @@ from fcnexp.system.os_errors import let_through
 
 METRICS = "metrics.csv"
 LOSS, MEAN_IU = "train/loss", "val/miou"
-MOST_POINTS = 150  # of one line; beyond, neighbouring points are averaged
-LOG_FROM = 30  # ratio of largest to smallest from which an axis is logarithmic
+MAX_POINTS = 150  # per line; longer lines average neighbouring points
+LOG_FROM = 30  # axes are logarithmic if largest / smallest exceeds this
 
 Points = list[tuple[float, float]]  # (step, value)
 
 
 class Curves(NamedTuple):
-    """One logged value of one row: a line for each seed, and their mean where all have a point."""
+    """One logged metric of one row: a line per seed, and their mean at shared steps."""
 
     seeds: list[Points]
     mean: Points
 
 
 class Axis(NamedTuple):
-    """Values along one side of a plot. ticks: value in words, by place in [0, 1]."""
+    """One axis of a plot. ticks: (position in [0, 1], label)."""
 
     low: float
     high: float
@@ -35,16 +35,16 @@ class Axis(NamedTuple):
     ticks: list[tuple[float, str]]
 
     def place(self, value: float) -> float:
-        """Where a value lies, 0 at the low end, 1 at the high one."""
+        """Position of a value: 0 at the low end, 1 at the high end."""
         low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
         return (value - low) / (high - low) if high > low else 0.5
 
 
 def read_metric(folder: Path, name: str) -> Points:
-    """What a run logged under a name, by step; empty where there is none.
+    """Values that a run logged under a name, by step; empty if there are none.
 
-    Of a run that was continued, the parts before: metrics_until_STEP.csv counts up to that step,
-    as what it did beyond was done again. Raises DataError naming a file that is damaged.
+    A resumed run also has metrics_until_STEP.csv from earlier parts. Those count up to STEP, since
+    later steps were repeated. Raises DataError if a file is damaged.
     """
     points: dict[int, float] = {}
     earlier = [
@@ -64,21 +64,21 @@ def read_metric(folder: Path, name: str) -> Points:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    """Lines of a CSV file by column. Raises DataError where it is none."""
+    """Lines of a CSV file as dicts by column. Raises DataError if it cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             lines = list(reader)
+        if reader.fieldnames and "step" not in reader.fieldnames:
+            raise ValueError("no column of steps")
     except (OSError, ValueError, csv.Error) as error:
         let_through(error)
-        raise DataError(f"{path}: damaged; remove it to do without its curves") from None
-    if reader.fieldnames and "step" not in reader.fieldnames:
-        raise DataError(f"{path}: damaged; remove it to do without its curves")
+        raise DataError(f"{path}: damaged; remove it to leave out its curves") from None
     return lines
 
 
 def curves(folders: Sequence[Path], name: str) -> Curves:
-    """The lines of one row's runs."""
+    """Curves of one metric for the runs of one row."""
     read = [line for folder in folders if (line := read_metric(folder, name))]
     by_step = [dict(line) for line in read]
     shared = sorted(set.intersection(*map(set, by_step))) if by_step else []
@@ -87,9 +87,9 @@ def curves(folders: Sequence[Path], name: str) -> Curves:
 
 
 def value_axis(lines: Sequence[Points], *, times: int = 1, log: bool = False) -> Axis:
-    """An axis from 0 that holds all values. times: what its ticks are multiplied by.
+    """An axis that includes 0 and all values. times: factor applied to the tick labels.
 
-    log: logarithmic instead, where all values are positive and span more than LOG_FROM.
+    log: use a logarithmic axis if all values are positive and span more than LOG_FROM.
     """
     values = [value for line in lines for _, value in line]
     low, high = min(values), max(values)
@@ -103,18 +103,18 @@ def value_axis(lines: Sequence[Points], *, times: int = 1, log: bool = False) ->
 
 
 def step_axis(lines: Sequence[Points]) -> Axis:
-    """An axis from the first step to the last."""
+    """An axis from step 0 to the last step."""
     return _linear(0.0, max(step for line in lines for step, _ in line), 1)
 
 
 def path(line: Points, across: Axis, up: Axis) -> str:
-    """An SVG path in a square of 1000 units, its y axis down; of a single point, a dot."""
+    """SVG path in a 1000 x 1000 box with the y axis pointing down; a single point becomes a dot."""
     ends = [f"{1000 * across.place(x):.0f} {1000 - 1000 * up.place(y):.0f}" for x, y in line]
     return "M" + "L".join(ends) + ("h0" if len(ends) == 1 else "")
 
 
 def _linear(low: float, high: float, times: int) -> Axis:
-    """Ticks at 1, 2 or 5 times a power of ten; the axis ends on them. times: of what is shown."""
+    """An axis that ends on ticks, at multiples of 1, 2 or 5 times a power of ten."""
     rough = max((high - low) / 4, 1e-12)
     power = 10 ** math.floor(math.log10(rough))
     step = next(n * power for n in (1, 2, 5, 10) if n * power >= rough * 0.999)
@@ -126,7 +126,7 @@ def _linear(low: float, high: float, times: int) -> Axis:
 
 
 def _thinned(line: Points) -> Points:
-    size = -(-len(line) // MOST_POINTS)
+    size = -(-len(line) // MAX_POINTS)
     if size < 2:
         return line
     parts = [line[i : i + size] for i in range(0, len(line), size)]

@@ -1,4 +1,4 @@
-"""The same images in every row of a report: photograph, truth, and each row's prediction."""
+"""Image grid of a report: each image with its ground truth and every row's prediction."""
 
 import base64
 import hashlib
@@ -10,14 +10,14 @@ from PIL import Image
 
 from fcnexp.reporting.comparison import Row
 
-PANELS = Path("pictures") / "panels"  # in a run's folder; in it one folder for each image
+PANELS = Path("pictures") / "panels"  # in a run folder; has one folder per image
 IMAGE, TRUTH, PREDICTION = "image.jpg", "truth.png", "prediction.png"
-MOST_IMAGES = 8  # of a page
-MOST_BYTES = 4_500_000  # of all pictures of a page, a third more in base64
+MAX_IMAGES = 8  # per page
+MAX_BYTES = 4_500_000  # of all pictures on a page; base64 adds a third
 
 
 class Panel(NamedTuple):
-    """One image with its truth, and each row's prediction, as data URIs; None where it has none."""
+    """One image, its ground truth, and each row's prediction (None if missing), as data URIs."""
 
     name: str
     size: tuple[int, int]
@@ -27,29 +27,29 @@ class Panel(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Panels that fit a page, and how many images, further seeds not counted, did not."""
+    """Panels that fit on a page. left_out: number of images that did not fit."""
 
     panels: list[Panel]
     left_out: int
 
 
 def read_grid(rows: Sequence[Row]) -> Grid:
-    """Pictures of each row's first run that has any.
+    """Read the pictures of each row's first run that has any.
 
-    An image is the same in two rows if its name and its truth are: a name alone may stand for
-    another image where rows differ in data.
+    Rows share an image if both its name and its ground truth match: rows trained on different data
+    may use the same name for different images.
     """
     found: dict[tuple[str, str], dict[int, Path]] = {}
     for number, row in enumerate(rows):
         for folder, truth in _panels_of(row).items():
             found.setdefault((folder.name, truth), {})[number] = folder
     panels: list[Panel] = []
-    room = MOST_BYTES
+    room = MAX_BYTES
     for (name, _), by_row in found.items():
         first = next(iter(by_row.values()))
         files = [first / IMAGE, first / TRUTH, *(f / PREDICTION for f in by_row.values())]
         room -= sum(file.stat().st_size for file in files)
-        if room < 0 or len(panels) == MOST_IMAGES:
+        if room < 0 or len(panels) == MAX_IMAGES:
             break
         with Image.open(first / TRUTH) as truth_picture:
             size = truth_picture.size
@@ -63,24 +63,24 @@ def read_grid(rows: Sequence[Row]) -> Grid:
 
 
 def _panels_of(row: Row) -> dict[Path, str]:
-    """Folders of the first run that has whole ones, and a digest of the truth in each."""
+    """Complete panel folders of the first run that has any, each with a digest of its labels."""
     for run in row.runs:
         folder = run.folder / PANELS
         inner = sorted(folder.iterdir()) if folder.is_dir() else []
-        if whole := {panel: digest for panel in inner if (digest := _digest(panel))}:
-            return whole
+        if complete := {panel: digest for panel in inner if (digest := _digest(panel))}:
+            return complete
     return {}
 
 
 def _digest(panel: Path) -> str:
-    """Digest of the truth's pixels; empty where a picture is missing or damaged."""
+    """Digest of the ground-truth pixels; empty if a picture is missing or damaged."""
     try:
         for name in (IMAGE, PREDICTION):
             with Image.open(panel / name) as picture:
                 picture.verify()
         with Image.open(panel / TRUTH) as truth:
             return hashlib.sha256(truth.tobytes()).hexdigest()
-    except (OSError, SyntaxError):  # what Pillow raises of a file that is no picture
+    except (OSError, SyntaxError):  # Pillow raises either for a file that is not an image
         return ""
 
 

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no network: texts, tables, curves and pictures in a file."""
+"""A report as one self-contained HTML file with tables, curves and pictures."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -13,9 +13,15 @@ import fcnexp
 from fcnexp.data.palette import voc_palette
 from fcnexp.errors import DataError
 from fcnexp.reporting import curves, summary, targets
-from fcnexp.reporting.comparison import Row, mean
+from fcnexp.reporting.comparison import (
+    PUBLISHED_TIME,
+    Row,
+    costs,
+    mean,
+    published_times,
+    short_number,
+)
 from fcnexp.reporting.confusion import read_confusion
-from fcnexp.reporting.costs import costs, in_words, published_times
 from fcnexp.reporting.grid import read_grid
 from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
@@ -26,7 +32,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page(report: Summary) -> str:
-    """The page. All text from runs is escaped."""
+    """Render the page. All text from runs is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -34,19 +40,19 @@ def page(report: Summary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "in_words": in_words}
+    environment.filters |= {"percent": percent, "short_number": short_number}
     rows = report.rows
-    matrices = [readable(read_confusion, [run.folder for run in row.runs]) for row in rows]
+    matrices = [read_undamaged(read_confusion, [run.folder for run in row.runs]) for row in rows]
     return environment.get_template("report.html.j2").render(
         report=report,
         rows=rows,
         header=header(report),
         scores=NAMES,
-        notes=[*summary.notes(report), *(f"not drawn: {line}" for line in report.beside)],
+        notes=[*summary.notes(report), *(f"not drawn: {line}" for line in report.undrawn)],
         bars={key: bars(rows, key) for key in NAMES if rows},
         has_paper=any(row.paper for row in rows),
-        beside=targets.beside,
-        not_ours=targets.not_ours(rows),
+        score_pair=targets.score_pair,
+        not_run=targets.not_run(rows),
         plots=plots(rows),
         classes=class_scores(rows),
         confusions=[matrix and matrix._asdict() for matrix in matrices],
@@ -55,6 +61,7 @@ def page(report: Summary) -> str:
         legends=legends(rows),
         costs=costs(rows),
         times=published_times(rows),
+        published_time=PUBLISHED_TIME,
         devices=_once(str(run.result.get("device", "")) for run in summary.runs_of(report)),
         differences=all_differences([row.runs[0] for row in rows]),
         failure=summary.failure,
@@ -63,22 +70,22 @@ def page(report: Summary) -> str:
     )
 
 
-def readable(read: Callable[..., T], folders: Sequence[Path], *what: str) -> T:
-    """What is read of runs, leaving out those whose file is damaged, which the notes tell of."""
-    whole = []
+def read_undamaged(read: Callable[..., T], folders: Sequence[Path], *names: str) -> T:
+    """Read from the runs whose file is not damaged; the notes list the others."""
+    undamaged = []
     for folder in folders:
         with suppress(DataError):
-            read([folder], *what)
-            whole.append(folder)
-    return read(whole, *what)
+            read([folder], *names)
+            undamaged.append(folder)
+    return read(undamaged, *names)
 
 
 def header(report: Summary) -> dict[str, Any]:
-    """Facts of the whole report: when, of which versions, how many runs, seeds, conventions."""
+    """Facts about the report: date, versions, number of runs, seeds, conventions."""
     runs = summary.runs_of(report)
     return {
         "title": report.name,
-        "again": shlex.join(["python", "-m", "fcnexp.report", *map(str, report.folders)]),
+        "command": shlex.join(["python", "-m", "fcnexp.report", *map(str, report.folders)]),
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "versions": [
             f"fcnexp {fcnexp.__version__}",
@@ -93,34 +100,36 @@ def header(report: Summary) -> dict[str, Any]:
 
 
 def bars(rows: Sequence[Row], key: str) -> dict[str, Any]:
-    """One score of each row, in percent, and places along an axis from 0, in percent of it."""
-    numbers = [beside for row in rows for beside in _percents(row, key)]
+    """Bar chart of one score: values in percent, positions in percent of an axis from 0."""
+    numbers = [number for row in rows for number in _percents(row, key)]
     axis = curves.value_axis([[(0.0, number)] for number in [0.0, *numbers]])
     lines = []
     for row in rows:
-        target = targets.beside(row, key)
+        pair = targets.score_pair(row, key)
         each = [
             (seed, 100 * score, 100 * axis.place(100 * score))
             for seed, score in zip(row.seeds, row.each[key], strict=True)
             if score is not None
         ]
         spread = 100 * (row.spreads[key] or 0)
-        line: dict[str, Any] = {"row": row, "target": target, "each": each, "spread": spread}
-        if target.ours is not None:
-            ends = max(target.ours - spread, 0), target.ours + spread
-            line["place"] = 100 * axis.place(target.ours)
+        line: dict[str, Any] = {"row": row, "pair": pair, "each": each, "spread": spread}
+        if pair.ours is not None:
+            ends = max(pair.ours - spread, 0), pair.ours + spread
+            line["place"] = 100 * axis.place(pair.ours)
             line["ends"] = [100 * min(max(axis.place(end), 0), 1) for end in ends]
-        if target.paper is not None:
-            line["paper_place"] = 100 * axis.place(target.paper)
+        if pair.paper is not None:
+            line["paper_place"] = 100 * axis.place(pair.paper)
         lines.append(line)
     return {"lines": lines, "ticks": [(100 * place, text) for place, text in axis.ticks]}
 
 
 def plots(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Learning curves of mean IU and of the loss, where any run logged them."""
+    """Learning curves of mean IU and loss, if any run logged them."""
     drawn = []
-    for name, title in ((curves.MEAN_IU, "mean IU (%), unseen half"), (curves.LOSS, "loss")):
-        by_row = [readable(curves.curves, [run.folder for run in row.runs], name) for row in rows]
+    for name, title in ((curves.MEAN_IU, "mean IU (%), validation set"), (curves.LOSS, "loss")):
+        by_row = [
+            read_undamaged(curves.curves, [run.folder for run in row.runs], name) for row in rows
+        ]
         lines = [line for row in by_row for line in row.seeds]
         if not lines:
             continue
@@ -145,14 +154,14 @@ def plots(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def class_scores(rows: Sequence[Row]) -> dict[str, list[float | None]]:
-    """IU of each class, mean over seeds, by row; a fraction."""
+    """IU of each class as a fraction, averaged over seeds, one value per row."""
     by_row = [[run.result.get("class_iou", {}) for run in row.runs] for row in rows]
     names = _once(name for seeds in by_row for classes in seeds for name in classes)
     return {name: [mean([c.get(name) for c in seeds]) for seeds in by_row] for name in names}
 
 
 def legends(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
-    """Classes with their colours in pictures, once for each list of classes among the rows."""
+    """Class names with their colours, one legend per distinct list of classes."""
     lists = _once(tuple(row.runs[0].result.get("class_iou", {})) for row in rows)
     palette = voc_palette()
     return [
@@ -169,5 +178,5 @@ def _percents(row: Row, key: str) -> list[float]:
 
 
 def _once(values: Any) -> list[Any]:
-    """Each value but empty ones once, in the order of their first."""
+    """Distinct non-empty values, in order of first occurrence."""
     return list(dict.fromkeys(value for value in values if value))

@@ -1,6 +1,6 @@
-"""Predictions as pictures: masks laid over photographs, and sheets of them."""
+"""Pictures of predictions: colours, overlays, legends, and contact sheets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +9,26 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fcnexp import VOID
+from fcnexp.data.palette import voc_palette
 from fcnexp.data.sample import Sample
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
-from fcnexp.reporting.legend import GAP, WHITE, label_colours, legend
 from fcnexp.system.atomic import whole
 
-PANEL_SIDE = 500  # pixels, of VOC's photographs
+PANEL_SIDE = 500  # pixels, as VOC images
+GAP = 6  # pixels between the pictures of a sheet
+WHITE = (255, 255, 255)
+BLACK = (0, 0, 0)
 
 
 def colour(label: np.ndarray) -> np.ndarray:
     """Label map uint8 (H, W) in VOC's colours, uint8 (H, W, 3); void is white."""
-    return label_colours()[label]
+    return _label_colours()[label]
 
 
 def overlay(rgb: np.ndarray, label: np.ndarray, strength: float = 0.6) -> np.ndarray:
-    """Photograph with its classes laid over, uint8 (H, W, 3); background and void stay clear.
+    """Image blended with its class colours, uint8 (H, W, 3); background and void stay clear.
 
-    rgb: uint8 (H, W, 3). label: uint8 (H, W). strength: of the colours, in [0, 1].
+    rgb: uint8 (H, W, 3). label: uint8 (H, W). strength: opacity of the colours, in [0, 1].
     """
     mixed = (1 - strength) * rgb + strength * colour(label)
     shown = ((label != 0) & (label != VOID))[..., None]
@@ -35,9 +38,9 @@ def overlay(rgb: np.ndarray, label: np.ndarray, strength: float = 0.6) -> np.nda
 def sheet(
     rows: list[list[np.ndarray]], titles: tuple[str, ...], class_names: Sequence[str]
 ) -> Image.Image:
-    """Pictures of different sizes in a table, a title over each column, the classes below.
+    """Contact sheet of pictures in a table, with column titles and a legend of classes below.
 
-    rows: uint8 (H, W, 3) each; one row's pictures are of equal size.
+    rows: uint8 (H, W, 3) each; pictures in a row have the same size.
     """
     widths = [max(row[i].shape[1] for row in rows) for i in range(len(titles))]
     heights = [row[0].shape[0] for row in rows]
@@ -59,13 +62,34 @@ def sheet(
         y += height + GAP
     x = GAP
     for title, width in zip(titles, widths, strict=True):
-        draw.text((x, GAP // 2), title, fill=(0, 0, 0), font=font)
+        draw.text((x, GAP // 2), title, fill=BLACK, font=font)
         x += width + GAP
     return page
 
 
+def legend(entries: Mapping[int, str], width: int, text: int) -> Image.Image:
+    """Strip with a colour swatch and a caption per class, on as many lines as needed.
+
+    entries: caption by class index. width: of the strip, pixels; grows if one entry is wider.
+    text: letter height, pixels.
+    """
+    line = text + text // 2
+    font = ImageFont.load_default(size=text)
+    widths = [font.getlength(caption) + 2 * line for caption in entries.values()]
+    places, rows = _flow(widths, width)
+    strip = Image.new("RGB", (max(width, GAP + int(max(widths, default=0))), rows * line), WHITE)
+    draw = ImageDraw.Draw(strip)
+    palette = _label_colours()
+    for (index, caption), (x, row) in zip(entries.items(), places, strict=True):
+        y = row * line
+        red, green, blue = palette[index].tolist()
+        draw.rectangle((x, y, x + text, y + text), fill=(red, green, blue), outline=BLACK)
+        draw.text((x + line, y + text / 2), caption, fill=BLACK, font=font, anchor="lm")
+    return strip
+
+
 def thumbnail(picture: np.ndarray, side: int = 240) -> np.ndarray:
-    """Picture uint8 (H, W, 3), scaled down so that no side is longer; colours are not mixed."""
+    """Picture uint8 (H, W, 3) subsampled to at most `side` pixels per side; colours do not mix."""
     step = max(1, -(-max(picture.shape[:2]) // side))
     return picture[::step, ::step]
 
@@ -77,10 +101,10 @@ def draw_predictions(
     folder: Path,
     class_names: Sequence[str],
 ) -> None:
-    """Write pictures of some predictions, spread evenly over the samples.
+    """Write pictures of `count` predictions, spread evenly over the samples.
 
-    prediction_of: an image's name, its fields by name, and its label, by which the net may be shown
-        only a part of it, to its prediction, uint8 (H, W).
+    prediction_of: maps an image's name, fields, and label to a prediction, uint8 (H, W). The label
+        is there for masking experiments, which hide part of the image from the net.
     """
     drawn = []
     for index in spread_evenly(len(samples), count):
@@ -94,12 +118,12 @@ def draw_predictions(
 
 
 def spread_evenly(length: int, count: int) -> list[int]:
-    """Places of at most `count` of so many samples, the first and the last among them."""
+    """At most `count` evenly spaced indices below `length`, including the first and the last."""
     return sorted({round(i * (length - 1) / max(1, count - 1)) for i in range(count)})
 
 
 def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
-    """What to show of an image, uint8 (H, W, 3): its colours, else HHA, else depth in grey."""
+    """Displayable version of an image, uint8 (H, W, 3): RGB, else HHA, else depth in grey."""
     for name in ("rgb", "hha"):
         if name in fields:
             return fields[name].permute(1, 2, 0).numpy()
@@ -113,10 +137,11 @@ def write_panels(
     samples: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
     class_names: Sequence[str],
 ) -> None:
-    """Write a sheet of image, truth, prediction and errors, a picture per prediction, and panels.
+    """Write a sheet of all images, an overlay per prediction, and panels for the report.
 
-    Void is white. Errors have the colour of what was predicted, on the darkened image.
-    samples: id, rgb uint8 (H, W, 3), truth and prediction uint8 (H, W).
+    Sheet columns: image, ground truth, prediction, errors. Void is white. Errors show the predicted
+    colour on the darkened image. samples: name, rgb uint8 (H, W, 3), ground truth and prediction
+    uint8 (H, W).
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -128,15 +153,15 @@ def write_panels(
         with whole(folder / f"{name}.png") as part:
             Image.fromarray(overlay(rgb, prediction)).save(part)
         write_panel(folder / PANELS.name / name, rgb, truth, prediction)
-    page = sheet(rows, ("image", "truth", "prediction", "wrong"), class_names)
+    page = sheet(rows, ("image", "ground truth", "prediction", "errors"), class_names)
     with whole(folder / "sheet.png") as part:
         page.save(part)
 
 
 def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None:
-    """Write what the report lays over each other: image.jpg, truth.png, prediction.png.
+    """Write one panel of the report: image.jpg, truth.png, prediction.png.
 
-    All of one size, at most PANEL_SIDE wide and high. The latter two hold class indices and the
+    All have the same size, at most PANEL_SIDE wide and high. Both PNGs hold class indices with the
     palette of `colour`; index 0, the background, is transparent.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,3 +174,21 @@ def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np
         indexed.putpalette(colour(np.arange(256, dtype=np.uint8)).tobytes())
         with whole(folder / name) as part:
             indexed.save(part, transparency=0, optimize=True)
+
+
+def _label_colours() -> np.ndarray:
+    """Colour of each class index, uint8 (256, 3): VOC's, with void in white."""
+    palette = voc_palette()
+    palette[VOID] = WHITE
+    return palette
+
+
+def _flow(widths: Sequence[float], total: int) -> tuple[list[tuple[int, int]], int]:
+    """Left edge and line number of each entry, wrapped at a total width, and number of lines."""
+    places, x, row = [], GAP, 0
+    for width in widths:
+        if x > GAP and x + width > total:
+            x, row = GAP, row + 1
+        places.append((x, row))
+        x += int(width)
+    return places, row + 1

@@ -1,4 +1,4 @@
-"""Whether what was read back of a run is a record as runs write them. Needs no torch."""
+"""Validate run records read from disk. Does not import torch."""
 
 import json
 import math
@@ -8,24 +8,24 @@ from typing import Any
 from fcnexp.errors import ConfigError
 from fcnexp.papers.published import published
 
-MOST_NODES = 100_000  # of a config; ours have some hundred. A few lines of YAML can name billions
-STATES = ("running", "done", "failed", "stopped")  # of a job
+MAX_NODES = 100_000  # per config; ours have about 100. YAML aliases can expand to billions
+JOB_STATES = ("running", "done", "failed", "stopped")
 NUMBERS = ("steps", "train_seconds", "images_per_second", "ms_per_image", "peak_memory", "images")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of finite numbers. Raises ValueError where the file is none, OSError."""
+    """Read a JSON object of finite numbers. Raises ValueError if it is not one, OSError."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
     if not isinstance(read, dict):
-        raise ValueError("no object")
+        raise ValueError("not an object")
     return read
 
 
 def is_result(result: dict[str, Any]) -> bool:
-    """Whether it is what result.json holds of a run that has come to its end."""
+    """True if this is a valid result.json of a finished run."""
     scores = result.get("scores")
     return (
         result.get("status") == "done"
@@ -35,27 +35,27 @@ def is_result(result: dict[str, Any]) -> bool:
         and all(_is_number(result.get(key)) for key in NUMBERS)
         and isinstance(result.get("choices", {}), dict)
         and all(isinstance(o, str | None) for o in result.get("choices", {}).values())
-        and _is_words(result.get("typed", []))
+        and _is_strings(result.get("typed", []))
     )
 
 
-def is_job(note: dict[str, Any]) -> bool:
-    """Whether it is what job.json holds, as far as reports read it."""
-    error = note.get("error")
+def is_job(record: dict[str, Any]) -> bool:
+    """True if the fields of job.json that reports read are valid."""
+    error = record.get("error")
     return (
-        note.get("state") in STATES
-        and _is_words(note.get("overrides") or [])
-        and (error is None or (isinstance(error, dict) and _is_words(error.values(), none=True)))
-        and _is_number(note.get("seconds"))
+        record.get("state") in JOB_STATES
+        and _is_strings(record.get("overrides") or [])
+        and (error is None or (isinstance(error, dict) and _is_strings(error.values(), none=True)))
+        and _is_number(record.get("seconds"))
     )
 
 
-def trouble_of_config(config: Any) -> str:
-    """What is wrong with a run's config; empty where nothing is."""
+def config_problem(config: Any) -> str:
+    """Describe what is wrong with a run's config; empty if it is valid."""
     if not isinstance(config, dict) or not isinstance(config.get("paper"), dict | None):
         return "damaged"
     try:
-        _count(config, MOST_NODES)
+        _count_down(config, MAX_NODES)
         published(config.get("paper"))
     except (ValueError, RecursionError):
         return "damaged"
@@ -65,7 +65,7 @@ def trouble_of_config(config: Any) -> str:
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not valid JSON")
 
 
 def _is_number(value: Any) -> bool:
@@ -78,21 +78,20 @@ def _is_fractions(values: Any) -> bool:
     )
 
 
-def _is_words(values: Any, *, none: bool = False) -> bool:
+def _is_strings(values: Any, *, none: bool = False) -> bool:
     if isinstance(values, str | dict) or not hasattr(values, "__iter__"):
         return False
     return all(isinstance(value, str) or (none and value is None) for value in values)
 
 
-def _count(node: Any, left: int) -> int:
-    """How many more nodes there may be. Raises ValueError on too many, or a key that is no text."""
+def _count_down(node: Any, left: int) -> int:
+    """Nodes left after this one. Raises ValueError if there are too many or a key is not text."""
     if left <= 0:
         raise ValueError("too many nodes")
     left -= 1
     if isinstance(node, dict) and not all(isinstance(key, str) for key in node):
-        raise ValueError("a key that is no text")
-    for inner in (
-        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    ):
-        left = _count(inner, left)
+        raise ValueError("a key is not text")
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in inner:
+        left = _count_down(child, left)
     return left

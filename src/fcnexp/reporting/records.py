@@ -1,4 +1,4 @@
-"""Records of runs, found below folders and read back. Needs no torch."""
+"""Find run folders and read their records. Does not import torch."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import yaml
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.record_checks import is_job, is_result, read_json, trouble_of_config
+from fcnexp.reporting.record_checks import config_problem, is_job, is_result, read_json
 from fcnexp.system.os_errors import let_through
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
-JOB = "job.json"  # of a job of a sweep; see `read_job`, and `fcnexp.sweep.ledger`
+JOB = "job.json"  # written by a sweep for each of its jobs; see `fcnexp.sweep.ledger`
 
 
 class Run(NamedTuple):
-    """A finished run: what it was told to do, and what came of it."""
+    """A finished run: its resolved config and the contents of result.json."""
 
     folder: Path
     config: dict[str, Any]
@@ -25,10 +25,10 @@ class Run(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What a sweep noted of one of its jobs.
+    """Record of one sweep job, from job.json.
 
-    state: running, done, failed or stopped (from outside). overrides: as typed. error: type,
-    message and traceback of a failure. seconds: from start to end, None where it has not ended.
+    state: running, done, failed or stopped (by a signal). overrides: as typed. error: type, message
+    and traceback of a failure. seconds: from start to end, None if the job has not ended.
     """
 
     folder: Path
@@ -40,10 +40,10 @@ class Job(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What lies below some folders.
+    """Runs found below some folders.
 
-    unfinished: begun, or broken off without a word. damaged: those of them that have a record which
-    cannot be read, and what is to be said of it.
+    unfinished: started, but without a result or a recorded failure. damaged: the unfinished runs
+    whose record cannot be read, each with the error message.
     """
 
     finished: list[Run]
@@ -53,15 +53,15 @@ class Records(NamedTuple):
 
 
 def read_runs(folders: Sequence[Path]) -> Records:
-    """Runs below these folders; a folder may itself be a run.
+    """Read the runs below these folders; a folder may itself be a run.
 
-    In the order of the folders, below each by name, numbers by their value; each run once.
-    Raises DataError where none is finished nor failed.
+    Ordered by folder, then by name with numbers sorted by value; each run appears once.
+    Raises DataError if no run is finished or failed.
     """
     found: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; give one that holds runs, say outputs")
+            raise DataError(f"{folder}: no such folder; give one that holds runs, such as outputs")
         for run in run_folders(folder):
             found.setdefault(run.resolve(), run)
     records = Records([], [], [], {})
@@ -80,16 +80,17 @@ def read_runs(folders: Sequence[Path]) -> Records:
     if not records.finished and not records.failed:
         if records.damaged:
             raise DataError("; ".join(records.damaged.values()))
-        begun = f"; {len(found)} begun, none finished" if found else ""
+        started = f" ({len(found)} started)" if found else ""
         raise DataError(
-            f"{', '.join(map(str, folders))}: no finished run below{begun}; one is a folder with "
-            f"{CONFIG} and {RESULT}, as train writes them: outputs/train/DATE, outputs/sweep/NAME"
+            f"{', '.join(map(str, folders))}: no finished run found{started}; a finished run has "
+            f"{CONFIG} and {RESULT}; give a folder that train wrote, such as outputs/train/DATE or "
+            "outputs/sweep/NAME"
         )
     return records
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """Folders of runs below a folder, itself included, finished or not; not the stages of a run."""
+    """Yield all run folders at or below a folder, finished or not, but not the stages of a run."""
     if (folder / CONFIG).is_file() or (folder / JOB).is_file():
         yield folder
         return
@@ -100,37 +101,37 @@ def run_folders(folder: Path) -> Iterator[Path]:
         let_through(error)
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     for inner in sorted(below, key=_by_number):
-        if inner.name != "wandb":  # its copies of configs are no runs
+        if inner.name != "wandb":  # W&B stores copies of configs there
             yield from run_folders(inner)
 
 
 def read_job(folder: Path) -> Job | None:
-    """What a sweep noted of the job of this folder; None where it is no sweep's.
+    """Read job.json of a folder; None if the folder is not a sweep job.
 
-    Raises DataError where the note is damaged.
+    Raises DataError if the file is damaged.
     """
     try:
-        noted = read_json(folder / JOB)
+        record = read_json(folder / JOB)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as trouble:
-        let_through(trouble)
-        noted = {}
-    if not is_job(noted):
+    except (OSError, ValueError) as problem:
+        let_through(problem)
+        record = {}
+    if not is_job(record):
         raise DataError(f"{folder / JOB}: damaged; remove it to leave this job out")
-    error = noted.get("error") or {}
+    error = record.get("error") or {}
     return Job(
         folder,
-        state=str(noted["state"]),
-        overrides=[str(override) for override in noted.get("overrides") or ()],
+        state=str(record["state"]),
+        overrides=[str(override) for override in record.get("overrides") or ()],
         error={name: str(error.get(name) or "") for name in ("type", "message", "traceback")},
-        host=str(noted.get("host") or ""),
-        seconds=noted.get("seconds"),
+        host=str(record.get("host") or ""),
+        seconds=record.get("seconds"),
     )
 
 
 def read_run(folder: Path) -> Run:
-    """The record of a finished run. Raises DataError where it is damaged."""
+    """Read the record of a finished run. Raises DataError if it is damaged."""
     result = read_result(folder)
     file = folder / CONFIG
     try:
@@ -140,15 +141,15 @@ def read_run(folder: Path) -> Run:
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         let_through(error)
         config = None
-    if trouble := trouble_of_config(config):
-        raise DataError(f"{file}: {trouble}; remove it to leave this run out")
+    if problem := config_problem(config):
+        raise DataError(f"{file}: {problem}; remove it to leave this run out")
     return Run(folder, config, result)
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """What result.json holds.
+    """Contents of result.json.
 
-    Raises DataError where it is damaged, FileNotFoundError where it is missing.
+    Raises DataError if it is damaged, FileNotFoundError if it is missing.
     """
     try:
         result = read_json(folder / RESULT)
@@ -163,7 +164,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 
 def _by_number(path: Path) -> tuple[bool, int, str]:
-    """Of a sweep's job its place in the sweep; of another run its name, if that is a number."""
+    """Sort key: the job's number in its sweep, else the folder name as a number, else the name."""
     try:
         number = int(read_json(path / JOB)["number"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):

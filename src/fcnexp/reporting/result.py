@@ -1,4 +1,4 @@
-"""The record of a run: config.yaml, confusion.csv, and, written last, result.json."""
+"""Write the record of a run: config.yaml, confusion.csv and, last, result.json."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from fcnexp.task.four_scores import class_accuracy, class_iu, mean_iu_of_present
 
 
 def write_config(folder: Path, text: str) -> None:
-    """Write the resolved config, as YAML, from which the run can be repeated."""
+    """Write the resolved config as YAML; the run can be repeated from it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG, text)
 
@@ -26,10 +26,10 @@ def write_config(folder: Path, text: str) -> None:
 def write_result(
     folder: Path, matrix: Tensor, class_names: tuple[str, ...], facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write confusion.csv, then result.json; returns what the latter holds.
+    """Write confusion.csv, then result.json; return the contents of result.json.
 
-    matrix: int64 (K, K), rows truth. facts: further plain values of the run. Scores are fractions
-    by the release's convention; null where nothing was counted.
+    matrix: int64 (K, K), rows: ground truth. facts: more plain values to store. Scores are
+    fractions in the release's convention; null if nothing was counted.
     """
     with whole(folder / CONFUSION) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -39,7 +39,7 @@ def write_result(
     result = {
         "status": "done",
         **plain_scores(matrix, class_names),
-        "convention": "release: one matrix; classes absent from truth and prediction drop out",
+        "convention": "release: one matrix; classes not in ground truth or prediction are left out",
         "miou_of_classes_in_truth": finite({"": mean_iu_of_present(matrix)})[""],
         "pixels": int(matrix.sum()),
         **facts,
@@ -50,9 +50,9 @@ def write_result(
 
 
 def plain_scores(matrix: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """The four scores, each class's, and those of other tools, as result.json holds them.
+    """The four scores, per-class scores, and scores in other conventions, as in result.json.
 
-    matrix: int64 (K, K), rows truth.
+    matrix: int64 (K, K), rows: ground truth.
     """
     return {
         "scores": finite(scores_of(matrix)),
@@ -66,5 +66,5 @@ def plain_scores(matrix: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]
 
 
 def finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The same values as JSON can hold them: NaN is None."""
+    """The same values with NaN replaced by None, for JSON."""
     return {n: None if v is None or math.isnan(v) else v for n, v in values.items()}

@@ -1,4 +1,4 @@
-"""What a training is about to do, for people: options, and the keys that were typed."""
+"""Summary printed at the start of training: config options and typed keys."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,24 +7,24 @@ from typing import Any
 from rich.console import Console
 from rich.tree import Tree
 
-# In the order in which a person asks; the others follow by name.
+# Most important first; other groups follow in their original order.
 FIRST = ("experiment", "data", "model", "backbone", "head", "dense", "modality", "init", "regime")
 
 
 def print_start(
     config: Mapping[str, Any], choices: Mapping[str, Any], typed: Sequence[str], folder: Path
 ) -> None:
-    """Print the options chosen, with the keys typed below them: a tree, or one line in a log.
+    """Print the chosen options, and the typed keys below them: a tree, or one line in a log.
 
-    config: resolved, plain. choices: option by group, None where there is none. typed: dotted
-    keys. All other keys are in config.yaml of the folder.
+    config: resolved, plain. choices: option by group, None if not set. typed: dotted keys. All
+    other keys are in config.yaml in the folder.
     """
     console = Console(highlight=False, markup=False)
     groups = {name: option for name, option in _in_order(choices) if option is not None}
     keys = [key for key in dict.fromkeys(typed) if key not in choices and key != "sweeps"]
     if not console.is_terminal:
-        words = [f"{name}={option}" for name, option in groups.items()]
-        print(" ".join([*words, *(f"{key}={value_of(config, key)}" for key in keys)]))
+        options = [f"{name}={option}" for name, option in groups.items()]
+        print(" ".join([*options, *(f"{key}={value_of(config, key)}" for key in keys)]))
         return
     tree = Tree(str(folder))
     for name, option in groups.items():
@@ -37,7 +37,7 @@ def print_start(
 
 
 def remark(config: Mapping[str, Any], group: str) -> str:
-    """What of a group's numbers everybody wants to see."""
+    """Key numbers of a group: steps, batch size and rate for the regime; empty for others."""
     if group != "regime" or not config.get("regime"):
         return ""
     regime = config["regime"]
@@ -50,7 +50,7 @@ def remark(config: Mapping[str, Any], group: str) -> str:
 
 
 def value_of(config: Mapping[str, Any], key: str) -> str:
-    """The value of a dotted key; a dash where the config has it no more."""
+    """Value of a dotted key as text; a dash if the config no longer has it."""
     node: Any = config
     for name in key.split("."):
         node = node.get(name, "-") if isinstance(node, Mapping) else "-"

@@ -1,4 +1,4 @@
-"""Settings side by side: in what they differ, and what of that must be told."""
+"""Differences between settings, and the shortest names that distinguish them."""
 
 import json
 from collections.abc import Sequence
@@ -8,76 +8,73 @@ from fcnexp.config.identity import counted
 from fcnexp.reporting.records import Run
 
 
-def what_tells_apart(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """For each run, one of each setting, the keys in which they differ, and its values as typed.
+def distinguishing_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """For each run, the settings that distinguish it from the others, as typed, by short key.
 
-    A group's option stands for all keys that follow from it, and an experiment for the options that
-    do, unless they were typed, too. Where a record does not have the options, as that of
-    `evaluate`, keys stand for themselves.
+    runs: one per setting. A group's option stands for all keys that it determines, and an
+    experiment for all options that it determines, unless they were also typed. If a record has no
+    options, as from `evaluate`, keys are listed individually.
     """
     recorded = all("choices" in run.result for run in runs)
     choices = [run.result["choices"] if recorded else {} for run in runs]
     configs = [_flat(_setting(run.config)) for run in runs]
-    every_typed = {key for run in runs for key in run.result.get("typed", ())}
-    typed = every_typed - {*_keys(choices)}
-    groups: dict[str, list[Any]] = {}
-    for group in _keys(choices):
-        options = [chosen.get(group) for chosen in choices]
-        if _differ(options):
-            groups[group] = options
-    if rows := groups.get("experiment"):  # it chooses options of other groups, too
-        groups = {
-            group: options
-            for group, options in groups.items()
-            if group in ("experiment", *every_typed) or not _follows(options, rows)
+    typed = {key for run in runs for key in run.result.get("typed", ())}
+    options = _differing(choices)
+    if experiments := options.get("experiment"):
+        options = {
+            group: values
+            for group, values in options.items()
+            if group in ("experiment", *typed) or not _determined(values, experiments)
         }
-    told = list(groups.items())
-    for key in _keys(configs):
-        values = [config.get(key) for config in configs]
-        if not _differ(values):
-            continue
-        was_typed = any(key == name or key.startswith(f"{name}.") for name in typed)
-        options_of = [groups[g] for g in (key.split(".")[0], "experiment") if g in groups]
-        if was_typed or not any(_follows(values, options) for options in options_of):
-            told.append((key, values))
+    typed_keys = typed - {*_keys(choices)}
     known = {*_keys(configs), *_keys(choices)}
+    differing = options | {
+        key: values
+        for key, values in _differing(configs).items()
+        if any(f"{key}.".startswith(f"{name}.") for name in typed_keys)
+        or not _implied(key, values, options)
+    }
     return [
-        {_short(k, known): _shown(k, values[i]) for k, values in told} for i in range(len(runs))
+        {_short(key, known): _shown(key, values[i]) for key, values in differing.items()}
+        for i in range(len(runs))
     ]
 
 
 def all_differences(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Every key in which the settings differ, and its value in each; `-` where one lacks it."""
+    """Every key in which the settings differ, with its value in each run; `-` if missing."""
     configs = [_flat(_setting(run.config)) for run in runs]
-    differing: dict[str, list[str]] = {}
-    for key in _keys(configs):
-        values = [config.get(key) for config in configs]
-        if _differ(values):
-            lacks = [key not in config for config in configs]
-            differing[key] = [
-                "-" if no else _shown(key, v) for no, v in zip(lacks, values, strict=True)
-            ]
-    return differing
+    return {
+        key: [_shown(key, config[key]) if key in config else "-" for config in configs]
+        for key in _differing(configs)
+    }
 
 
 def identity(config: dict[str, Any]) -> str:
-    """What two configs share if they are one setting, whatever their seeds."""
+    """A string that is equal for two configs if they differ in nothing that counts but the seed."""
     return json.dumps(_setting(config), sort_keys=True, default=str)
 
 
 def _setting(config: dict[str, Any]) -> dict[str, Any]:
-    """What makes another row of a run: all that counts, but the seed."""
+    """The part of a config that affects results, without the seed."""
     return {key: value for key, value in counted(config).items() if key != "seed"}
 
 
-def _follows(values: list[Any], options: list[Any]) -> bool:
-    """Whether the same option always comes with the same value."""
+def _implied(key: str, values: list[Any], options: dict[str, list[Any]]) -> bool:
+    """True if the key's group option or the experiment determines its value."""
+    groups = (key.split(".")[0], "experiment")
+    return any(_determined(values, options[group]) for group in groups if group in options)
+
+
+def _determined(values: list[Any], options: list[Any]) -> bool:
+    """True if the same option always comes with the same value."""
     seen: dict[Any, Any] = {}
     return all(seen.setdefault(o, v) == v for o, v in zip(options, values, strict=True))
 
 
-def _differ(values: list[Any]) -> bool:
-    return any(value != values[0] for value in values)
+def _differing(dicts: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Values by key (None if missing), for the keys in which the dicts differ."""
+    columns = {key: [each.get(key) for each in dicts] for key in _keys(dicts)}
+    return {key: values for key, values in columns.items() if any(v != values[0] for v in values)}
 
 
 def _keys(dicts: Sequence[dict[str, Any]]) -> list[str]:
@@ -85,7 +82,7 @@ def _keys(dicts: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _flat(node: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Leaves by dotted path."""
+    """Leaves of a nested dict by dotted path."""
     leaves: dict[str, Any] = {}
     for key, value in node.items():
         inner = isinstance(value, dict) and value
@@ -94,7 +91,7 @@ def _flat(node: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def _short(key: str, known: set[str]) -> str:
-    """The key without what comes before its last names, as far as no other key ends like that."""
+    """The shortest dotted ending of a key that no other known key shares."""
     names = key.removesuffix("._target_").split(".")
     for count in range(1, len(names)):
         end = ".".join(names[-count:])
@@ -104,7 +101,7 @@ def _short(key: str, known: set[str]) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A value as it is typed; of a `_target_` the last name."""
+    """A value as typed; for a `_target_`, the class name."""
     if isinstance(value, str):
         return value.rpartition(".")[2] if key.endswith("._target_") else value
     return json.dumps(value, default=str)

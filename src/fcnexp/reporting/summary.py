@@ -1,4 +1,4 @@
-"""What a report says in words and tables of text, for the terminal and for Markdown."""
+"""Notes and tables of a report as text, for the terminal and Markdown."""
 
 import os
 import shlex
@@ -9,23 +9,22 @@ from typing import NamedTuple
 from fcnexp.errors import DataError
 from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting import curves
-from fcnexp.reporting.comparison import Row, compare
+from fcnexp.reporting.comparison import Row, compare, short_number
 from fcnexp.reporting.confusion import read_confusion
-from fcnexp.reporting.costs import in_words
 from fcnexp.reporting.records import Job, Run, read_runs
 from fcnexp.reporting.tables import NAMES, OTHERS, percent
-from fcnexp.reporting.targets import beside, not_ours, orders, why_not_comparable
+from fcnexp.reporting.targets import not_run, orders, score_pair, why_not_comparable
 
-UNITS = "percent; one confusion matrix over the whole set; void is not scored"
-BESIDE = "Ours / the paper's (difference), %"
-RELEASE = "release: classes absent from truth and prediction drop out of the mean"
+UNITS = "percent, from one confusion matrix over the whole set; void pixels are not scored"
+VERSUS_PAPER = "Ours / paper (difference), %"
+RELEASE = "release: classes absent from both ground truth and prediction are left out of the mean"
 
 
 class Summary(NamedTuple):
-    """All that was found below some folders. repeats: runs whose setting and seed were there.
+    """Everything found below some folders. repeats: runs whose setting and seed occur earlier.
 
-    damaged: of unfinished runs, what is to be said of a record that cannot be read. beside: of
-    others, what is to be said of their curves or matrices, which a page leaves out.
+    damaged: error messages of unfinished runs whose record cannot be read. undrawn: error messages
+    of damaged curves or confusion matrices, which a page leaves out.
     """
 
     folders: list[Path]
@@ -35,30 +34,30 @@ class Summary(NamedTuple):
     failed: list[Job]
     without: str | None
     damaged: dict[Path, str]
-    beside: list[str]
+    undrawn: list[str]
 
     @property
     def name(self) -> str:
-        """Name of the folder, or of the one that holds them all."""
+        """Name of the folder, or of the common parent of several."""
         return Path(os.path.commonpath([folder.resolve() for folder in self.folders])).name
 
     @property
     def mean_iu(self) -> str:
-        """What the mean IU is the mean of, in words."""
+        """Label of the mean IU, naming the class that it leaves out."""
         return f"mean IU without {self.without}" if self.without else "mean IU"
 
     @property
     def title(self) -> str:
-        """How many runs, in which unit, and what ± is."""
+        """Table title: number of runs, unit, and meaning of ±."""
         runs = sum(len(row.runs) for row in self.rows)
-        return f"{runs} runs (%), {self.mean_iu}, ± over seeds"
+        return f"{runs} runs (%), {self.mean_iu}, ± std over seeds"
 
 
 def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
-    """Read all runs below the folders. Raises DataError.
+    """Read and compare all runs below the folders. Raises DataError.
 
-    without: a class that the mean IU leaves out; None: what the published mean IU of all of them
-    leaves out, if it does.
+    without: class to leave out of the mean IU; None follows the published rows if they all leave
+    out the same class.
     """
     paths = [Path(folder) for folder in folders]
     finished, unfinished, failed, damaged = read_runs(paths)
@@ -67,39 +66,44 @@ def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
         theirs = {paper.without if paper else None for paper in papers}
         without = theirs.pop() if len(theirs) == 1 else None
     rows, repeats = compare(finished, without)
-    beside = [trouble for run in finished for trouble in _beside(run)]
-    return Summary(paths, rows, repeats, unfinished, failed, without, damaged, beside)
+    undrawn = [problem for run in finished for problem in _undrawn(run)]
+    return Summary(paths, rows, repeats, unfinished, failed, without, damaged, undrawn)
 
 
-def _beside(run: Run) -> list[str]:
-    """What is wrong with the files that a page draws, in a run whose scores are whole."""
-    troubles = []
+def _undrawn(run: Run) -> list[str]:
+    """Error messages of damaged curves and matrices in a run whose scores are valid."""
+    problems = []
     for read in (lambda: read_confusion([run.folder]), lambda: curves.read_metric(run.folder, "")):
         try:
             read()
         except DataError as error:
-            troubles.append(str(error))
-    return troubles
+            problems.append(str(error))
+    return problems
 
 
 def score_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """The rows as text, a header first. Gain only where there is more than one."""
+    """The rows as text, header first. The gain column appears with two or more rows."""
     gains = len(rows) > 1
-    lines = [[*rows[0].told, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]]
+    lines = [[*rows[0].settings, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]]
     for row in rows:
         scores = {NAMES[key]: percent(score) for key, score in row.scores.items()}
         gain = "" if row.gain is None else f"{100 * row.gain:+.1f}"
         seconds = row.fact("train_seconds")
-        line = [*row.told.values(), str(len(row.runs)), with_spread(row, "miou"), *[gain] * gains]
+        line = [
+            *row.settings.values(),
+            str(len(row.runs)),
+            with_spread(row, "miou"),
+            *[gain] * gains,
+        ]
         line += [scores[name] for name in OTHERS]
         lines.append([*line, "-" if seconds is None else f"{seconds:.0f}"])
     return lines
 
 
 def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
-    """By source, rows as text, a header first: ours / the paper's (difference) for each score.
+    """Tables of ours / paper (difference) for each score, as text, header first, by source.
 
-    Rows of the same published table that are not among ours come last.
+    Rows of the same published table that were not run come last.
     """
     tables: dict[str, list[list[str]]] = {}
     for row in rows:
@@ -107,20 +111,20 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
             continue
         cells = [row.name, f"{row.paper.row} ({mark(row.paper)})"]
         for key in NAMES:
-            ours, theirs, difference, _ = beside(row, key)
+            ours, theirs, difference, _ = score_pair(row, key)
             pair = " / ".join("-" if v is None else f"{v:.1f}" for v in (ours, theirs))
             cells.append(pair if difference is None else f"{pair} ({difference:+.1f})")
         header = ["row", "published as", *NAMES.values()]
         tables.setdefault(row.paper.source, [header]).append(cells)
-    for other in not_ours(rows):
+    for other in not_run(rows):
         figures = [other.scores.get(key) for key in NAMES]
         cells = ["-" if figure is None else f"- / {figure:.1f}" for figure in figures]
-        tables[other.source].append(["not among these", f"{other.row} ({mark(other)})", *cells])
+        tables[other.source].append(["not run", f"{other.row} ({mark(other)})", *cells])
     return tables
 
 
 def notes(summary: Summary) -> list[str]:
-    """What must be known to read the tables: order, comparability, remarks of the paper's rows."""
+    """Notes needed to read the tables: order, comparability, remarks on published rows."""
     lines = [str(order) for order in orders(summary.rows)]
     reasons: dict[str, list[str]] = {}
     for row in summary.rows:
@@ -128,40 +132,40 @@ def notes(summary: Summary) -> list[str]:
             if reason:
                 reasons.setdefault(reason, []).append(row.name)
         if row.paper and row.paper.note:
-            reasons.setdefault(f"of the published row: {row.paper.note}", []).append(row.name)
+            reasons.setdefault(f"published row: {row.paper.note}", []).append(row.name)
         if row.paper and mark(row.paper) == "recalled":
-            recalled = "the paper's figures are recalled, not verified"
+            recalled = "the published scores are recalled from memory, not verified"
             reasons.setdefault(recalled, []).append(row.name)
         if row.paper and row.paper.time:
-            ours = in_words(row.fact("ms_per_image"))
-            lines.append(f"one image: {row.name} {ours} ms, the paper's {row.paper.time}")
+            ours = short_number(row.fact("ms_per_image"))
+            lines.append(f"time per image: {row.name} {ours} ms, paper {row.paper.time}")
     for reason, names in reasons.items():
-        everywhere = len(names) == len(summary.rows)
-        lines.append(reason if everywhere else f"{reason} ({'; '.join(names)})")
+        all_rows = len(names) == len(summary.rows)
+        lines.append(reason if all_rows else f"{reason} ({'; '.join(names)})")
     return lines
 
 
 def leftovers(summary: Summary) -> list[str]:
-    """One line for each run that the tables do not count, and why."""
+    """One line with a reason for each run or file that is left out."""
     lines = [
-        f"not counted, since its setting and seed were there before: {folder}"
+        f"not counted, same setting and seed as an earlier run: {folder}"
         for folder in summary.repeats
     ]
     lines += [
         f"not finished: {summary.damaged.get(folder, folder)}" for folder in summary.unfinished
     ]
-    lines += [f"not drawn: {trouble}" for trouble in summary.beside]
+    lines += [f"not drawn: {problem}" for problem in summary.undrawn]
     return lines + [f"failed: {job.folder}: {failure(job)}" for job in summary.failed]
 
 
 def failure(job: Job) -> str:
     """Type and message of a job's error on one line."""
-    told = ": ".join(part for part in (job.error["type"], job.error["message"]) if part)
-    return " ".join(told.split()) or "no reason was noted"
+    message = ": ".join(part for part in (job.error["type"], job.error["message"]) if part)
+    return " ".join(message.split()) or "no reason was recorded"
 
 
 def commands(summary: Summary) -> list[str]:
-    """What was typed for the finished runs, each command once, and what does the failed ones."""
+    """Commands typed for the finished runs, each once, and those that resume failed sweeps."""
     typed = [str(run.result["command"]) for run in runs_of(summary) if "command" in run.result]
     sweeps = [str(job.folder.parent) for job in summary.failed]
     typed += [shlex.join(["python", "-m", "fcnexp.sweep", "resume", sweep]) for sweep in sweeps]
@@ -169,22 +173,22 @@ def commands(summary: Summary) -> list[str]:
 
 
 def runs_of(summary: Summary) -> list[Run]:
-    """All runs that the rows count."""
+    """All runs that the rows include."""
     return [run for row in summary.rows for run in row.runs]
 
 
 def conventions(summary: Summary) -> list[str]:
-    """How the scores are counted, by the records."""
-    told = [str(run.result.get("convention") or RELEASE) for run in runs_of(summary)]
-    return list(dict.fromkeys(told))
+    """Scoring conventions named in the records."""
+    found = [str(run.result.get("convention") or RELEASE) for run in runs_of(summary)]
+    return list(dict.fromkeys(found))
 
 
 def mark(paper: Published) -> str:
-    """How sure the figures of a published row are: verified, recalled, or there are none."""
-    return paper.status if paper.scores else "no figures"
+    """Status of a published row: verified, recalled, or no scores."""
+    return paper.status if paper.scores else "no scores"
 
 
 def with_spread(row: Row, key: str) -> str:
-    """A score in percent, ± its deviation over seeds where there is one."""
+    """A score in percent, with ± its standard deviation over seeds if there is one."""
     spread = row.spreads[key]
     return percent(row.scores[key]) + ("" if spread is None else f" ± {percent(spread)}")

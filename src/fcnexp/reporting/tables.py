@@ -1,4 +1,4 @@
-"""Scores as tables on the terminal, in percent."""
+"""Tables for the terminal, with scores in percent."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ NAMES = {
     "fw_iou": "f.w. IU",
 }
 OTHERS = [name for key, name in NAMES.items() if key != "miou"]
-FIGURES = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a comparison
+NUMERIC = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a comparison
 
 
 def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
-    """Print the four scores, the paper's beside them where the run has any, and each class's."""
+    """Print the four scores, the published ones if the run names a row, and per-class scores."""
     scores = Table(title="Scores (%)", title_justify="left")
     scores.add_column("")
     for name in NAMES.values():
@@ -41,7 +41,7 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
 
 
 def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
-    """Print what other tools would say of the same predictions; one line where all agree."""
+    """Print the scores of the same predictions in other conventions; one line if they all agree."""
     shown = {
         name: [percent(scores[key]) for key in ("miou", "pixel_acc", "mean_acc")]
         for name, scores in conventions.items()
@@ -49,27 +49,26 @@ def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
     means = {scores["miou"] for scores in conventions.values()}
     accuracies = {scores["mean_acc"] for scores in conventions.values()} - {None}
     if len(means) == 1 and len(accuracies) == 1:
-        print(f"mean IU is the same by the conventions of {', '.join(shown)}")
+        print(f"mean IU is the same in these conventions: {', '.join(shown)}")
         return
-    table = Table(title="The same predictions by other tools (%)", title_justify="left")
+    table = Table(title="The same predictions in other conventions (%)", title_justify="left")
     table.add_column("convention", no_wrap=True)
     for name in ("mean IU", "pixel acc.", "mean acc."):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("absent class", "only predicted"):  # what it counts as
+    for name in ("absent class", "predicted only"):  # how such a class is counted
         table.add_column(name)
     for name, cells in shown.items():
         table.add_row(name, *cells, *conventions[name]["counted_as"].values())
     _show(table)
-    print("torchmetrics' segmentation.MeanIoU, a mean over images, cannot be had from one matrix")
+    print("not listed: torchmetrics' segmentation.MeanIoU, which averages over images")
 
 
 def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
-    """Print what learns at which rate, and what does not.
+    """Print the learning rate of each parameter group, and the frozen parameters.
 
-    groups: the optimiser's parameter groups; fixed: counts of numbers that do not learn, by what
-    they are.
+    groups: the optimiser's parameter groups. fixed: counts of frozen numbers by kind.
     """
-    table = Table(title="What learns", title_justify="left")
+    table = Table(title="Trainable parameters", title_justify="left")
     for name in ("parameters", "count", "rate", "decay"):
         table.add_column(name, justify="left" if name == "parameters" else "right")
     for group in groups:
@@ -83,29 +82,29 @@ def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
 
 
 def print_balance(
-    class_names: Sequence[str], shares: Iterable[float], weights: Iterable[float]
+    class_names: Sequence[str], fractions: Iterable[float], weights: Iterable[float]
 ) -> None:
-    """Print how often each class occurs among the labels trained on, and what it weighs then."""
+    """Print the fraction of labelled training pixels and the loss weight of each class."""
     table = Table(title="Class balance", title_justify="left")
     for name in ("class", "labelled pixels (%)", "weight"):
         table.add_column(name, justify="left" if name == "class" else "right")
-    for name, share, weight in zip(class_names, shares, weights, strict=True):
-        table.add_row(name, f"{100 * share:.2f}", f"{weight:.3g}")
+    for name, fraction, weight in zip(class_names, fractions, weights, strict=True):
+        table.add_row(name, f"{100 * fraction:.2f}", f"{weight:.3g}")
     _show(table)
 
 
 def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
-    """Print what the halves of a data set hold; see `data.checking.Report`."""
-    halves = Table(title="Halves", title_justify="left")
+    """Print statistics of each split of a data set; see `data.checking.Report`."""
+    splits = Table(title="Splits", title_justify="left")
     for name in ("", "images", "broken", "smallest", "largest", "void (%)"):
-        halves.add_column(name, justify="right" if name else "left")
+        splits.add_column(name, justify="right" if name else "left")
     for report in reports:
         sizes = sorted(report.sizes, key=lambda size: size[0] * size[1])
         ends = [f"{h}x{w}" for h, w in (sizes[0], sizes[-1])] if sizes else ["-", "-"]
         void = f"{100 * report.void_share:.2f}"
         counts = (str(report.images), str(len(report.troubles)))
-        halves.add_row(report.split, *counts, *ends, void)
-    classes = Table(title="Share of labelled pixels (%), and images that have it")
+        splits.add_row(report.split, *counts, *ends, void)
+    classes = Table(title="Labelled pixels (%), and images with the class", title_justify="left")
     classes.add_column("class")
     for report in reports:
         classes.add_column(report.split, justify="right")
@@ -114,15 +113,15 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
     for name in class_names:
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
         classes.add_row(name, *(cell for pair in cells for cell in pair))
-    _show(halves, classes)
+    _show(splits, classes)
 
 
 def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
-    """Print runs side by side; the first line of cells is the header."""
+    """Print a comparison of runs; the first line of cells is the header."""
     console = Console(highlight=False, markup=False)
     table = _comparison(cells, title)
     needed = table.__rich_measure__(console, console.options.update(max_width=1000)).maximum
-    if not console.is_terminal:  # a file is as wide as it has to be
+    if not console.is_terminal:  # output to a file may be as wide as needed
         console = Console(highlight=False, markup=False, width=max(needed, console.width))
     elif needed > console.width:
         table = _comparison(stacked(cells), title)
@@ -130,9 +129,9 @@ def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
 
 
 def stacked(cells: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The same table with the settings of each row below one another, in its first column."""
+    """The same table with all settings of a row stacked in its first column."""
     head = cells[0]
-    first = next((i for i, name in enumerate(head) if name in FIGURES), len(head))
+    first = next((i for i, name in enumerate(head) if name in NUMERIC), len(head))
     lines = [["row", *head[first:]]] if first else [list(head)]
     for line in cells[1:]:
         settings = [f"{name}={value}" for name, value in zip(head[:first], line, strict=False)]
@@ -141,10 +140,10 @@ def stacked(cells: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _comparison(cells: Sequence[Sequence[str]], title: str) -> Table:
-    """Without vertical lines, so that 80 columns hold as much as they can."""
+    """A table without vertical lines, to fit as much as possible into 80 columns."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in cells[0]:
-        if name in FIGURES:  # figures are never broken, so their headers are
+        if name in NUMERIC:  # numbers never wrap, so wrap their headers
             table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
         else:
             table.add_column(name, overflow="fold")
@@ -154,12 +153,12 @@ def _comparison(cells: Sequence[Sequence[str]], title: str) -> Table:
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as percent with one digit; `-` where there is none."""
+    """A fraction as percent with one decimal; `-` for None."""
     return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def _show(*tables: Table) -> None:
-    """Print tables, in a log without lines between the cells."""
+    """Print tables; without borders if the output is not a terminal."""
     console = Console(highlight=False, markup=False)
     for table in tables:
         if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""Ours beside the paper's: differences, whether they mean anything, and the order of the rows."""
+"""Comparison with the paper: differences in score, comparability, and the order of rows."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,15 +7,15 @@ from typing import NamedTuple
 from fcnexp.papers.published import Published, comparable, published_table
 from fcnexp.reporting.comparison import Row
 
-TOLERANCE = 1.0  # points: how far independent replays of PAMI's nets lie from the release, at most
-GENERATED = ("Shapes", "Rooms")  # what makes scenes, of fcnexp.data.splits
+TOLERANCE = 1.0  # points: largest gap between independent replays of PAMI nets and the release
+GENERATED = ("Shapes", "Rooms")  # classes of fcnexp.data.splits
 
 
-class Beside(NamedTuple):
-    """One score of a row in percent, the paper's, and ours less the paper's; None where missing.
+class ScorePair(NamedTuple):
+    """Our score, the paper's, and ours minus the paper's, in percent; None if missing.
 
-    difference: None, too, where ours was measured on other data. reached: whether ours is above
-    what was printed, or within TOLERANCE; None where there is no difference, or it is recalled.
+    difference: also None if ours was measured on different data. reached: True if ours is at least
+    the published score minus TOLERANCE; None without a difference or if the paper's is recalled.
     """
 
     ours: float | None
@@ -25,40 +25,38 @@ class Beside(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Whether the rows of one published table stand in its order by mean IU.
+    """Result of checking that our rows are ordered by mean IU as in the published table.
 
-    holds: None where it cannot be told. told: why not, or what stands in the wrong place, and
-    which differences are smaller than the seeds' spread.
+    holds: None if this cannot be judged. remarks: why not, which rows are out of order, and which
+    differences are smaller than the spread over seeds.
     """
 
     source: str
     rows: list[str]
     holds: bool | None
-    told: list[str]
+    remarks: list[str]
 
     def __str__(self) -> str:
         """One line: `order as published (CVPR 2015, table 2): yes`."""
         answer = {True: "yes", False: "no", None: "not judged"}[self.holds]
-        told = f": {'; '.join(self.told)}" if self.told else ""
-        return f"order as published ({self.source}): {answer}{told}"
+        remarks = f": {'; '.join(self.remarks)}" if self.remarks else ""
+        return f"order as published ({self.source}): {answer}{remarks}"
 
 
-def beside(row: Row, key: str) -> Beside:
-    """One score of a row beside the paper's."""
+def score_pair(row: Row, key: str) -> ScorePair:
+    """Compare one score of a row with the paper's."""
     fraction = row.scores[key]
     ours = None if fraction is None else 100 * fraction
     paper = row.paper.scores.get(key) if row.paper else None
-    if ours is None or paper is None:
-        return Beside(ours, paper, None, None)
-    assert row.paper
-    if why_not_comparable(row, key):
-        return Beside(ours, paper, None, None)
-    sure = row.paper.status == "verified"
-    return Beside(ours, paper, ours - paper, round(ours, 1) >= paper - TOLERANCE if sure else None)
+    if ours is None or paper is None or why_not_comparable(row, key):
+        return ScorePair(ours, paper, None, None)
+    reached = round(ours, 1) >= paper - TOLERANCE
+    verified = row.paper is not None and row.paper.status == "verified"
+    return ScorePair(ours, paper, ours - paper, reached if verified else None)
 
 
-def not_ours(rows: Sequence[Row]) -> list[Published]:
-    """The other rows of the published tables that ours are of, such as another method's."""
+def not_run(rows: Sequence[Row]) -> list[Published]:
+    """Rows of the same published tables that were not run, such as those of other methods."""
     ours = {(row.paper.table, row.paper.row) for row in rows if row.paper}
     tables = dict.fromkeys(table for table, _ in ours if table)
     every = [row for table in sorted(tables) for row in published_table(table).values()]
@@ -66,22 +64,24 @@ def not_ours(rows: Sequence[Row]) -> list[Published]:
 
 
 def why_not_comparable(row: Row, key: str) -> str:
-    """Why a score is not to be held against the paper's; empty where it may be."""
+    """Reason why a score cannot be compared with the paper's; empty if it can."""
     if row.paper is None or key not in row.paper.scores:
         return ""
     if key == "miou" and row.paper.without != row.without:
-        theirs, ours = (f"without {name}" if name else "of all classes" for name in _left_out(row))
-        return f"mean IU: the paper's is {theirs}, ours {ours}"
+        theirs, ours = (
+            f"without {name}" if name else "over all classes" for name in _left_out(row)
+        )
+        return f"mean IU: the paper's is {theirs}, ours is {ours}"
     config = row.runs[0].config
     if comparable(row.paper, config):
         return ""
     reader = str((config.get("data") or {}).get("_target_", "")).rpartition(".")[2]
-    what = "generated scenes" if reader in GENERATED else "other images than the paper's"
-    return f"{what}: the order may be compared, the figures not"
+    what = "generated scenes" if reader in GENERATED else "different images from the paper's"
+    return f"{what}: compare the order of rows, not the scores"
 
 
 def orders(rows: Sequence[Row]) -> list[Order]:
-    """One for each published table of which two rows or more are here, by mean IU."""
+    """Check the order by mean IU for each published table of which we have two or more rows."""
     tables: dict[str, list[Row]] = {}
     for row in rows:
         if row.paper and "miou" in row.paper.scores and row.scores["miou"] is not None:
@@ -92,7 +92,7 @@ def orders(rows: Sequence[Row]) -> list[Order]:
 def _order(source: str, rows: list[Row]) -> Order:
     names = [_name(row) for row in rows]
     if twice := [name for name in names if names.count(name) > 1]:
-        return Order(source, names, None, [f"{twice[0]} stands in several rows"])
+        return Order(source, names, None, [f"{twice[0]} appears in several rows"])
     if other := [row for row in rows if len({*_left_out(row)}) > 1]:
         return Order(source, names, None, [why_not_comparable(other[0], "miou")])
     ranked = sorted(rows, key=_published)
@@ -100,7 +100,7 @@ def _order(source: str, rows: list[Row]) -> Order:
     for lower, upper in _neighbours(ranked):
         gain = _ours(upper) - _ours(lower)
         spread = 100 * max(lower.spreads["miou"] or 0, upper.spreads["miou"] or 0)
-        within = f", less than the seeds' spread of {spread:.1f}" if abs(gain) < spread else ""
+        within = f", less than the spread over seeds of {spread:.1f}" if abs(gain) < spread else ""
         pair = f"above {_name(lower)} ({_ours(lower):.1f})"
         if gain <= 0:
             wrong.append(f"{_name(upper)} ({_ours(upper):.1f}) is not {pair}{within}")
@@ -108,14 +108,14 @@ def _order(source: str, rows: list[Row]) -> Order:
             close.append(f"{_name(upper)} ({_ours(upper):.1f}) is {pair} by {gain:.1f}{within}")
     remarks = []
     if any(len(row.runs) == 1 for row in rows):
-        remarks.append("a row has one seed only, so that its spread is unknown")
+        remarks.append("at least one row has a single seed, so its spread is unknown")
     if recalled := [_name(row) for row in ranked if row.paper and row.paper.status == "recalled"]:
         remarks.append(f"recalled: {', '.join(recalled)}")
     return Order(source, [_name(row) for row in ranked], not wrong, wrong + close + remarks)
 
 
 def _neighbours(ranked: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Pairs of rows whose published figures follow one another; equal ones are no pair."""
+    """Pairs of rows adjacent in published mean IU; rows with equal scores are not paired."""
     levels: dict[float, list[Row]] = {}
     for row in ranked:
         levels.setdefault(_published(row), []).append(row)
@@ -123,7 +123,7 @@ def _neighbours(ranked: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 
 def _left_out(row: Row) -> tuple[str | None, str | None]:
-    """The class that the mean IU leaves out, in the paper and here."""
+    """The class that the mean IU leaves out, in the paper and in ours."""
     return row.paper.without if row.paper else None, row.without
 
 

@@ -1,4 +1,4 @@
-"""Scores near boundaries, written as a table and drawn: trimap.json, trimap.csv, trimap.png."""
+"""Scores near object boundaries, as a table and a plot: trimap.json, trimap.csv, trimap.png."""
 
 import csv
 import json
@@ -14,18 +14,21 @@ from fcnexp.system.atomic import whole, write_atomically
 from fcnexp.task.four_scores import scores_of
 
 RULE = (
-    "pixels at most so many pixels from the nearest one that the truth labels otherwise, void "
-    "included; void itself is not scored"
+    "pixels within WIDTH pixels of the nearest pixel with a different ground-truth label, void "
+    "included; void pixels are not scored"
 )
-SHOWN = {"miou": ("#0072b2", "o"), "pixel_acc": ("#d55e00", "s")}  # Okabe and Ito's colours
+SHOWN = {
+    "miou": ("#0072b2", "o"),
+    "pixel_acc": ("#d55e00", "s"),
+}  # colour-blind safe (Okabe and Ito)
 
 
 def write_trimap(
     folder: Path, widths: Sequence[int], matrices: Tensor, every: Tensor
 ) -> dict[str, Any]:
-    """Write all three files; returns what trimap.json holds.
+    """Write all three files; return the contents of trimap.json.
 
-    widths: of the bands, pixels. matrices: int64 (W, K, K), of each; every: (K, K), of all pixels.
+    widths: of the bands, pixels. matrices: int64 (W, K, K), by band. every: (K, K), all pixels.
     """
     bands = [
         {"width": width, **_scores(matrix)} for width, matrix in zip(widths, matrices, strict=True)
@@ -35,13 +38,13 @@ def write_trimap(
     with whole(folder / "trimap.csv") as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["width", "pixels", *NAMES])
         writer.writeheader()
-        writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]  # text, too
+        writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]  # width is text
     draw_trimap(folder / "trimap.png", record)
     return record
 
 
 def trimap_lines(record: dict[str, Any]) -> list[list[str]]:
-    """The record as cells of a table, its header first, scores in percent."""
+    """The record as table cells, header first, scores in percent."""
     whole = record["whole"]
     lines = [["width (px)", "pixels (%)", *(NAMES[key] for key in NAMES)]]
     for band in [*record["bands"], {"width": "all", **whole}]:
@@ -51,7 +54,7 @@ def trimap_lines(record: dict[str, Any]) -> list[list[str]]:
 
 
 def draw_trimap(path: Path, record: dict[str, Any]) -> None:
-    """Write a plot of mean IU and pixel accuracy against the width; whole images as lines."""
+    """Plot mean IU and pixel accuracy against band width; dashed lines are whole images."""
     from matplotlib.figure import Figure  # slow to import
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -63,7 +66,7 @@ def draw_trimap(path: Path, record: dict[str, Any]) -> None:
         if record["whole"][key] is not None:
             label = f"{NAMES[key]}, whole images"
             axes.axhline(100 * record["whole"][key], color=colour, linestyle="--", label=label)
-    axes.set_xlabel("distance from a boundary in the truth, at most (pixels)")
+    axes.set_xlabel("band width (pixels from a ground-truth boundary)")
     axes.set_ylabel("%")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)

@@ -1,1 +1,1 @@
-"""A run as W&B shows it: a view of the record, which is in the run folder."""
+"""Logging to W&B, a view of the record that is kept in the run folder."""

@@ -1,4 +1,4 @@
-"""A W&B workspace as code: what is drawn of a project's runs, and in which order."""
+"""W&B workspace as code: the panels shown for a project's runs, by section."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,12 +7,12 @@ from fcnexp.tracking.panels import KEY as PREDICTIONS
 from fcnexp.tracking.run import STEP
 from fcnexp.tracking.tables import CLASSES, CONFUSION, PAPER, PICTURE
 
-RATES = "^lr/"  # of each parameter group, whose names differ from net to net
+RATES = "^lr/"  # one per parameter group; group names depend on the net
 NAME = "fcnexp"
 
 
 class Drawn(NamedTuple):
-    """One panel. kind: lines, rates, bars, images or table. keys: what it draws, RATES aside."""
+    """One panel. kind: lines, rates, bars, images or table. keys: logged keys, or RATES."""
 
     title: str
     kind: str
@@ -20,7 +20,7 @@ class Drawn(NamedTuple):
 
 
 def sections(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
-    """The panels by section, in order. class_names: of the data set whose bars are drawn."""
+    """Panels by section, in order. class_names: of the data set, for the bars."""
     return {
         "Curves": [
             Drawn("mean IU", "lines", ("val/miou",)),
@@ -30,23 +30,23 @@ def sections(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
             ),
             Drawn("learning rates", "rates", (RATES,)),
         ],
-        "Beside the paper": [Drawn("ours and theirs, in percent", "table", (PAPER,))],
-        "Predictions": [Drawn("the same images at each scoring", "images", (PREDICTIONS,))],
+        "Compared with the paper": [Drawn("our scores and the paper's (%)", "table", (PAPER,))],
+        "Predictions": [Drawn("the same images at each validation", "images", (PREDICTIONS,))],
         "Classes": [
             Drawn("IU of each class", "bars", tuple(f"iou/{name}" for name in class_names)),
             Drawn("IU, accuracy, pixels", "table", (CLASSES,)),
-            Drawn("confusions, as shares of the truth", "images", (PICTURE,)),
-            Drawn("confusions, as numbers", "table", (f"{CONFUSION}_table",)),
+            Drawn("confusion, fractions of each true class", "images", (PICTURE,)),
+            Drawn("confusion, table of fractions", "table", (f"{CONFUSION}_table",)),
         ],
         "Cost": [
             Drawn("images per second", "lines", ("cost/images_per_second",)),
-            Drawn("peak memory, bytes", "lines", ("cost/peak_memory",)),
+            Drawn("peak memory (bytes)", "lines", ("cost/peak_memory",)),
         ],
     }
 
 
 def workspace(entity: str, project: str, class_names: Sequence[str]) -> Any:
-    """The `wandb_workspaces` object; runs are grouped by sweep. Needs the extra `dashboard`."""
+    """A `wandb_workspaces` object with runs grouped by sweep. Needs the extra `dashboard`."""
     import wandb_workspaces.workspaces as ws
 
     return ws.Workspace(
@@ -64,10 +64,10 @@ def workspace(entity: str, project: str, class_names: Sequence[str]) -> Any:
     )
 
 
-def as_json(made: Any) -> str:
-    """What would be sent of a workspace."""
-    # There is no public way to see it without an account.
-    return made._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
+def as_json(view: Any) -> str:
+    """The JSON that saving a workspace would send."""
+    # There is no public way to get it without an account.
+    return view._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
 
 
 def _panel(drawn: Drawn) -> Any:

@@ -1,4 +1,4 @@
-"""The same validation images at each scoring, with truth, prediction and errors as masks."""
+"""Validation images logged at each scoring, with ground truth, prediction and error masks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ from fcnexp.reporting.pictures import as_picture
 from fcnexp.task.cost import logged_step
 
 KEY = "val/predictions"
-RIGHT, WRONG = 0, 1  # of the errors' mask
+RIGHT, WRONG = 0, 1  # values of the error mask
 
 
 class Panel(NamedTuple):
-    """One image. rgb: uint8 (H, W, 3); truth, prediction: uint8 (H, W)."""
+    """One image. rgb: uint8 (H, W, 3); truth (the label), prediction: uint8 (H, W)."""
 
     name: str
     rgb: np.ndarray
@@ -26,11 +26,11 @@ class Panel(NamedTuple):
 
 
 class Panels(Callback):
-    """Picks some images out of each scoring and hands them on, as they were scored.
+    """Collects a few images of each validation pass, as they were scored, and passes them on.
 
-    count: how many, spread evenly over the validation images, or, of several processes, over the
-    first one's. side: longest side in pixels. show:
-    is given the panels, the classes' names, and the step.
+    count: number of images, spread evenly over the validation set (with several processes, over
+    the first one's part). side: longest side in pixels. show: called with the panels, the class
+    names, and the step.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Panels(Callback):
         self.panels: list[Panel] = []
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Choose."""
-        whole = len(trainer.datamodule.val)  # type: ignore[attr-defined]  # set late
-        images = -(-whole // trainer.world_size)
+        """Choose the images to collect."""
+        total = len(trainer.datamodule.val)  # type: ignore[attr-defined]  # set at run time
+        images = -(-total // trainer.world_size)
         last = max(1, self.count - 1)
         self.chosen = {round(i * (images - 1) / last) for i in range(self.count)}
         self.panels = []
@@ -57,7 +57,7 @@ class Panels(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the image of this batch, which is the only one in it, if it is a chosen one."""
+        """Collect the image if it is a chosen one; validation batches hold one image."""
         if batch_idx in self.chosen:
             fields = {name: field[0].cpu() for name, field in batch.fields.items()}
             truth = batch.label[0].cpu().numpy()
@@ -66,7 +66,7 @@ class Panels(Callback):
             self.panels.append(shrunk(panel, self.side))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand them on."""
+        """Pass the collected panels on."""
         names: Any = pl_module.class_names
         if self.panels:
             self.show(of_one_size(self.panels), names, logged_step(trainer))
@@ -74,7 +74,7 @@ class Panels(Callback):
 
 
 def shrunk(panel: Panel, side: int) -> Panel:
-    """The panel, no side longer than so many pixels; labels are not mixed."""
+    """Scale a panel down to at most `side` pixels per side; labels by nearest neighbour."""
     height, width = panel.truth.shape
     factor = side / max(height, width)
     if factor >= 1:
@@ -88,9 +88,9 @@ def shrunk(panel: Panel, side: int) -> Panel:
 
 
 def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
-    """The panels, white and void below and to the right, as large as the largest.
+    """Pad the panels to a common size with white and void, below and to the right.
 
-    W&B draws a list of images of several sizes wrongly.
+    W&B displays a list of images of different sizes incorrectly.
     """
     height, width = (max(side) for side in zip(*(p.truth.shape for p in panels), strict=True))
     padded = []
@@ -102,7 +102,7 @@ def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def errors(panel: Panel) -> np.ndarray:
-    """Where the prediction is wrong, uint8 (H, W): RIGHT, WRONG or VOID."""
+    """Error mask, uint8 (H, W): RIGHT, WRONG or VOID."""
     wrong = np.where(panel.prediction == panel.truth, RIGHT, WRONG)
     return np.where(panel.truth == VOID, VOID, wrong).astype(np.uint8)
 
@@ -112,10 +112,10 @@ def wandb_image(panel: Panel, class_names: Sequence[str]) -> Any:
     import wandb
 
     classes = {**dict(enumerate(class_names)), VOID: "void"}
-    judged = {RIGHT: "right", WRONG: "wrong", VOID: "void"}
+    outcomes = {RIGHT: "right", WRONG: "wrong", VOID: "void"}
     masks = {
         "prediction": {"mask_data": panel.prediction, "class_labels": classes},
         "truth": {"mask_data": panel.truth, "class_labels": classes},
-        "wrong": {"mask_data": errors(panel), "class_labels": judged},
+        "wrong": {"mask_data": errors(panel), "class_labels": outcomes},
     }
     return wandb.Image(panel.rgb, masks=masks, caption=panel.name)

@@ -1,6 +1,8 @@
-"""One W&B run, which may fail in any way without the training taking notice."""
+"""One W&B run, whose failures never stop the training. Does not import torch or Lightning."""
 
+import importlib.util
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,11 +14,11 @@ from fcnexp.tracking.run_ids import Facts, keep_id
 log = logging.getLogger(__name__)
 
 MODES = ("online", "offline")
-STEP = "trainer/global_step"  # what Lightning's logger counts by
+STEP = "trainer/global_step"  # the step that Lightning's logger uses
 
 
 class Choice(NamedTuple):
-    """Where a run goes. wait: seconds for the server, at most, at its beginning and at its end."""
+    """Destination of a run. wait: seconds to wait for the server, at the start and at the end."""
 
     project: str
     entity: str | None
@@ -25,7 +27,7 @@ class Choice(NamedTuple):
 
 
 class Tracked:
-    """A W&B run that has begun. What it cannot take is dropped after one warning."""
+    """A W&B run in progress. Data that W&B cannot take is dropped after one warning."""
 
     def __init__(self, run: Any) -> None:
         self.run = run
@@ -33,24 +35,24 @@ class Tracked:
         self.lost = False
 
     def log(self, make: Callable[[], Mapping[str, Any]]) -> None:
-        """Log one line of a run's history, made in here since pictures go to the disk at once."""
+        """Log one line of history. `make` is called in here because writing images may fail."""
         try:
             self.run.log(dict(make()))
-        except Exception as error:  # its process is gone, the disk is full: whatever it be
+        except Exception as error:  # W&B's process died, the disk is full, or anything else
             if not self.lost:
-                told = "W&B takes no more (%s); the record in the run folder goes on"
-                log.warning(told, _words(error))
+                message = "W&B stopped logging (%s); the record in the run folder continues"
+                log.warning(message, _one_line(error))
             self.lost = True
 
     def finish(self, code: int) -> None:
-        """End the run, as failed where the code is not 0. Waits as long as `Choice.wait` says."""
+        """End the run, as failed unless the code is 0. Waits at most `Choice.wait` seconds."""
         try:
             self.run.finish(exit_code=code)
         except TimeoutError:
-            log.warning("W&B has not taken all in time; `wandb sync %s` sends it", self.folder)
+            log.warning("W&B upload did not finish in time; run `wandb sync %s`", self.folder)
         except Exception as error:
             log.warning(
-                "W&B did not end well (%s); what it has is in %s", _words(error), self.folder
+                "W&B could not end the run (%s); its data is in %s", _one_line(error), self.folder
             )
             _forget()
 
@@ -59,10 +61,10 @@ class Tracked:
 def tracked(
     choice: Choice, facts: Facts, config: dict[str, Any], folder: Path
 ) -> Iterator[Tracked | None]:
-    """A W&B run that lasts as long as the block, and has failed if an exception ends it.
+    """Start a W&B run that lasts for the block, and is marked as failed if an exception ends it.
 
-    folder: of the run. Where the server cannot be reached in time, or refuses, a warning says so
-    and the run stays on this machine; None where not even that is possible.
+    folder: of the run. If the server refuses or cannot be reached in time, a warning is logged and
+    the run is stored locally. Yields None if even that fails.
     """
     run = _begin(choice, facts, config, folder)
     code = 1
@@ -78,12 +80,12 @@ def tracked(
 
 
 def refuse_without_key(asked: str, instead: str) -> None:
-    """Raise ConfigError where no API key of W&B is to be found on this machine. Asks nobody.
+    """Raise ConfigError if there is no W&B API key on this machine. Never prompts.
 
-    asked: what needs one. instead: what does without.
+    asked: what needs the key. instead: hint on what works without one.
     """
     import wandb
-    from wandb.sdk.lib import wbauth  # knows all places that a key may lie in
+    from wandb.sdk.lib import wbauth  # searches all places where a key may be stored
 
     host = wandb.setup().settings.base_url
     try:
@@ -94,14 +96,38 @@ def refuse_without_key(asked: str, instead: str) -> None:
         raise ConfigError(f"{asked}: {error}") from None
     if key is None:
         raise ConfigError(
-            f"{asked}: no API key; run `wandb login` once, or set WANDB_API_KEY; {instead}"
+            f"{asked}: no API key found; run `wandb login` once, or set WANDB_API_KEY; {instead}"
         )
+
+
+def refuse_unusable(choice: Any) -> None:
+    """Raise ConfigError if a logger cannot work: a wrong value, a missing extra or API key.
+
+    choice: the config node `logger`.
+    """
+    for key, least in (("images", 0), ("side", 1)):
+        if choice[key] < least:
+            raise ConfigError(f"logger.{key}={choice[key]}: must be {least} or more")
+    if choice.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "logger=tensorboard: tensorboard is not installed; run pip install -e '.[tensorboard]'"
+        )
+    if choice.wandb is not None:
+        if choice.wandb.mode not in MODES:
+            raise ConfigError(
+                f"logger.wandb.mode={choice.wandb.mode}: choose one of {', '.join(MODES)}; "
+                "logger=csv turns W&B off"
+            )
+        if not 0 < choice.wandb.wait < math.inf:  # false for NaN
+            raise ConfigError(f"logger.wandb.wait={choice.wandb.wait:g}: must be seconds above 0")
+        if choice.wandb.mode == "online":
+            refuse_without_key("logger=wandb_online", "logger=wandb logs locally without one")
 
 
 def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -> Tracked | None:
     import wandb  # slow to import
 
-    folder.mkdir(parents=True, exist_ok=True)  # where it is missing, W&B writes elsewhere
+    folder.mkdir(parents=True, exist_ok=True)  # if it is missing, W&B writes elsewhere
     settings = wandb.Settings(
         init_timeout=choice.wait, finish_timeout=choice.wait, finish_timeout_raises=True
     )
@@ -123,31 +149,32 @@ def _begin(choice: Choice, facts: Facts, config: dict[str, Any], folder: Path) -
         )
 
     try:
-        run = _patiently(begin, choice.mode)
-    except Exception as error:  # no disk, no process: whatever it be, the record does without
-        log.warning("W&B cannot begin (%s); the record in the run folder goes on", _words(error))
+        run = _begin_or_offline(begin, choice.mode)
+    except Exception as error:  # disk, process, or anything else: the record does not depend on it
+        message = "W&B cannot start (%s); the record in the run folder continues"
+        log.warning(message, _one_line(error))
         return None
-    if run.id != facts.id:  # an agent of a W&B sweep has given its own
+    if run.id != facts.id:  # the agent of a W&B sweep chose its own
         keep_id(folder, run.id)
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
     return Tracked(run)
 
 
-def _patiently(begin: Callable[[str], Any], mode: str) -> Any:
-    """A run in this mode, or offline where that fails, which a warning tells of.
+def _begin_or_offline(begin: Callable[[str], Any], mode: str) -> Any:
+    """Start a run in this mode; if that fails, log a warning and start it offline.
 
-    Once more offline, since the process that keeps W&B's runs may have died with the run before.
+    Offline mode is retried as well, since W&B's process may have died with the previous run.
     """
     try:
         return begin(mode)
     except Exception as error:
-        reason = _words(error)
-    _forget()  # else the id is in use by the attempt that has failed
+        reason = _one_line(error)
+    _forget()  # else the failed attempt still holds the id
     run = begin("offline")
     if mode == "online":
         log.warning(
-            "W&B cannot be reached (%s): this run stays on this machine; `wandb sync %s` sends it",
+            "W&B cannot be reached (%s): run stored locally; upload it with `wandb sync %s`",
             reason,
             run.settings.sync_dir,
         )
@@ -155,13 +182,13 @@ def _patiently(begin: Callable[[str], Any], mode: str) -> Any:
 
 
 def _forget() -> None:
-    """End W&B's own process, if it is there; the next run starts another."""
+    """Stop W&B's background process if there is one; the next run starts another."""
     import wandb
 
     with suppress(Exception):
         wandb.teardown()
 
 
-def _words(error: Exception) -> str:
-    """An error in one line."""
+def _one_line(error: Exception) -> str:
+    """Type and message of an error on one line, at most 200 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

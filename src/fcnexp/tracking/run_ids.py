@@ -1,4 +1,4 @@
-"""What a W&B run is called, and which one continues which."""
+"""Names and ids of W&B runs; a resumed run keeps its id."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from fcnexp.reporting.records import JOB
 from fcnexp.system.atomic import write_atomically
 
 ID = "wandb_id.txt"  # in the run folder: the id of its W&B run
-LONGEST_TAG = 64  # characters that W&B takes
+MAX_TAG = 64  # characters, W&B's limit
 
 
 class Facts(NamedTuple):
-    """How a run is found among others.
+    """Identification of a W&B run.
 
-    id: the same for all parts of a run that was continued. name: for people. group: its sweep's
-    name; None outside of one. kind: `run`, or `stage` of a run that trains coarser nets first.
+    id: kept when a run is resumed. name: for display. group: name of its sweep, or None. kind:
+    `run`, or `stage` for the coarser nets of a staged run.
     """
 
     id: str
@@ -28,20 +28,20 @@ class Facts(NamedTuple):
 
 
 def facts_of(
-    config: Mapping[str, Any], choices: Mapping[str, Any], folder: Path, *, goes_on: bool
+    config: Mapping[str, Any], choices: Mapping[str, Any], folder: Path, *, resumed: bool
 ) -> Facts:
-    """The facts of the run of a folder.
+    """Identify the run of a folder.
 
-    config: resolved, plain. choices: option by config group. goes_on: whether it is continued.
+    config: resolved, plain. choices: option by config group. resumed: True if the run continues.
     """
     staged = folder.parent.name == "stages"
     home = folder.parents[1] if staged else folder
     in_sweep = (home / JOB).is_file()
-    name = home.name  # of a job it says all of this
+    name = home.name  # a job's folder name already contains the rest
     if not in_sweep:
         name = f"{choices.get('model')}_{choices.get('backbone')}_seed{config.get('seed')}_{name}"
     return Facts(
-        id=run_id(folder, digest(dict(config)), goes_on=goes_on),
+        id=run_id(folder, digest(dict(config)), resumed=resumed),
         name=f"{name}_{folder.name}" if staged else name,
         group=home.parent.name if in_sweep else None,
         kind="stage" if staged else "run",
@@ -49,14 +49,13 @@ def facts_of(
     )
 
 
-def run_id(folder: Path, job: str, *, goes_on: bool) -> str:
-    """The id of a folder's W&B run, kept there: JOB-RANDOM.
+def run_id(folder: Path, job: str, *, resumed: bool) -> str:
+    """Id of a folder's W&B run, JOB-RANDOM, stored in the folder.
 
-    The job's digest alone would be that of the same job in another folder, too, and of this one
-    begun anew, whose points would fall among those of the first.
+    The random part keeps the curves apart if the same job runs in another folder or starts over.
     """
     file = folder / ID
-    kept = file.read_text(encoding="utf-8").strip() if goes_on and file.is_file() else ""
+    kept = file.read_text(encoding="utf-8").strip() if resumed and file.is_file() else ""
     if kept:
         return kept
     fresh = f"{job}-{secrets.token_hex(4)}"
@@ -65,14 +64,14 @@ def run_id(folder: Path, job: str, *, goes_on: bool) -> str:
 
 
 def keep_id(folder: Path, name: str) -> None:
-    """Write down the id of a folder's W&B run."""
+    """Store the id of a folder's W&B run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / ID, f"{name}\n")
 
 
 def tags(config: Mapping[str, Any], choices: Mapping[str, Any]) -> list[str]:
-    """Experiment, the paper's table and row, model and backbone, as far as there are any."""
+    """Tags of a run: experiment, published table and row, model, backbone; missing ones are cut."""
     paper = config.get("paper") or {}
-    words = [choices.get("experiment"), paper.get("table"), paper.get("row")]
-    words += [choices.get("model"), choices.get("backbone")]
-    return list(dict.fromkeys(str(word)[:LONGEST_TAG] for word in words if word))
+    found = [choices.get("experiment"), paper.get("table"), paper.get("row")]
+    found += [choices.get("model"), choices.get("backbone")]
+    return list(dict.fromkeys(str(tag)[:MAX_TAG] for tag in found if tag))

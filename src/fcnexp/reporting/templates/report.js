@@ -3,7 +3,7 @@ const byId = (id) => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const data = JSON.parse(byId("data").textContent);
 
-// Light and dark: as the system has it, until the button is pressed.
+// Light or dark: follows the system until the button is pressed.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function setTheme(isDark) {
   document.documentElement.dataset.theme = isDark ? "dark" : "light";
@@ -14,7 +14,7 @@ setTheme(dark.matches);
 dark.addEventListener("change", () => setTheme(dark.matches));
 byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme !== "dark"));
 
-// Tables: each tbody is one row with what belongs to it. Missing values stay at the end.
+// Tables: each tbody holds one row and its seeds. Missing values sort last.
 function sortBy(table, header, column) {
   const up = header.getAttribute("aria-sort") !== "ascending";
   const number = header.classList.contains("number");
@@ -49,7 +49,7 @@ all("button.expand").forEach((button) => button.addEventListener("click", () => 
   all("tr.seed", button.closest("tbody")).forEach((row) => { row.hidden = !open; });
 }));
 
-// Bars: one score at a time. Curves: rows on and off.
+// Bars: show one score. Curves: toggle rows.
 byId("bar-score")?.addEventListener("change", (event) => {
   all(".barchart").forEach((chart) => { chart.hidden = chart.dataset.score !== event.target.value; });
 });
@@ -59,7 +59,7 @@ all(".toggle").forEach((button) => button.addEventListener("click", () => {
   all(`g.line[data-row="${button.dataset.row}"]`).forEach((line) => { line.style.display = shown ? "" : "none"; });
 }));
 
-// Confusion matrix, normalised by truth.
+// Confusion matrix, each row normalised by its ground-truth pixels.
 function element(name, text, attributes = {}) {
   const made = document.createElement(name);
   made.textContent = text;
@@ -76,12 +76,12 @@ function drawConfusion(number) {
     const row = document.createElement("tr");
     row.append(element("th", names[truth], { scope: "row" }));
     line.forEach((count, guess) => {
-      const share = total ? 100 * count / total : 0;
-      const told = `truth ${names[truth]}, prediction ${names[guess]}: ${share.toFixed(1)} %, ${count.toLocaleString("en")} pixels`;
-      const cell = element("td", share >= 0.5 ? share.toFixed(0) : "", { title: told, tabindex: truth + guess ? -1 : 0 });
-      cell.style.background = `color-mix(in srgb, var(--heat) ${share.toFixed(0)}%, transparent)`;
-      if (share > 55) cell.style.color = "#fff";
-      ["mouseenter", "focus"].forEach((kind) => cell.addEventListener(kind, () => { byId("confusion-cell").textContent = told; }));
+      const percent = total ? 100 * count / total : 0;
+      const text = `ground truth ${names[truth]}, prediction ${names[guess]}: ${percent.toFixed(1)} %, ${count.toLocaleString("en")} pixels`;
+      const cell = element("td", percent >= 0.5 ? percent.toFixed(0) : "", { title: text, tabindex: truth + guess ? -1 : 0 });
+      cell.style.background = `color-mix(in srgb, var(--heat) ${percent.toFixed(0)}%, transparent)`;
+      if (percent > 55) cell.style.color = "#fff";
+      ["mouseenter", "focus"].forEach((kind) => cell.addEventListener(kind, () => { byId("confusion-cell").textContent = text; }));
       row.append(cell);
     });
     return row;
@@ -109,7 +109,7 @@ if (confusionRow) {
   });
 }
 
-// Two pictures, one over the other.
+// Comparison of two pictures with a slider.
 const compare = byId("compare");
 if (compare) {
   const stage = byId("stage"), split = byId("split"), left = byId("left"), right = byId("right"), over = byId("over");
@@ -146,8 +146,8 @@ if (compare) {
   byId("swap").addEventListener("click", swap);
   compare.addEventListener("keydown", (event) => {
     if (event.target.tagName === "SELECT" || event.ctrlKey || event.metaKey || event.altKey) return;
-    const does = { n: () => turn(1), p: () => turn(-1), x: swap, o: () => over.click() }[event.key];
-    if (does) { event.preventDefault(); does(); }
+    const action = { n: () => turn(1), p: () => turn(-1), x: swap, o: () => over.click() }[event.key];
+    if (action) { event.preventDefault(); action(); }
   });
   const drag = (event) => {
     if (event.type === "pointermove" && !(event.buttons & 1)) return;
