@@ -1,4 +1,4 @@
-"""Files that are no `.caffemodel`, or a damaged one: bytes by name, and what is said of them."""
+"""Damaged `.caffemodel` files and files of other formats: bytes and expected messages, by name."""
 
 import caffe_files as write
 from caffe_files import V2_FILE, one_blob, shaped
@@ -61,7 +61,7 @@ OTHER_CONTENT = {
     "empty": (b"", "is empty: fetch it again"),
     "prototxt": (b'name: "FCN"\nlayer {\n}\n', "is text ('name: .*give the .caffemodel"),
     "web page": (b"<!DOCTYPE html>\r\n<html>\xc3\xa9", "is text ('<!DOCTYPE.*fetch it again"),
-    "torch": (b"PK\x03\x04" + bytes(50), "is no binary .caffemodel but a torch file: give its"),
+    "torch": (b"PK\x03\x04" + bytes(50), "is not a binary .caffemodel but a torch file: give its"),
     "old torch": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9", "but a torch file: give its .caffemodel, or"),
     "HDF5": (b"\x89HDF\r\n\x1a\n", "but HDF5: save .* snapshot_format: BINARYPROTO"),
     "no weights": (write.net_v2({"conv1": []}), "has no layer with blobs: give a trained"),

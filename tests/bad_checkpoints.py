@@ -1,4 +1,4 @@
-"""Checkpoints that no run has written like that: what is done to a good one, by name."""
+"""Checkpoints that no run would write: modifications of a valid checkpoint, by name."""
 
 import io
 import os
@@ -15,7 +15,7 @@ NAN, INFINITE = float("nan"), float("inf")
 
 
 class Good(NamedTuple):
-    """A checkpoint as bytes and as what it holds. trap: a file that code would make."""
+    """A valid checkpoint as bytes and loaded. trap: file that malicious code would create."""
 
     content: bytes
     stored: dict[str, Any]
@@ -23,7 +23,7 @@ class Good(NamedTuple):
 
 
 class Evil:
-    """What runs a program when it is unpickled."""
+    """Object that runs a program when it is unpickled."""
 
     def __init__(self, trap: Path) -> None:
         self.trap = trap
@@ -43,18 +43,18 @@ def saved(stored: Any, **options: Any) -> bytes:
 
 
 def facts(*left_out: str, **changes: Any) -> Callable[[Good], bytes]:
-    """What is known beside the weights, changed."""
+    """Change or leave out entries of `fcnexp`, which holds everything except weights."""
 
     def make(one: Good) -> bytes:
-        all_of_it = one.stored["fcnexp"] | changes
-        kept = {name: value for name, value in all_of_it.items() if name not in left_out}
+        entries = one.stored["fcnexp"] | changes
+        kept = {name: value for name, value in entries.items() if name not in left_out}
         return saved(one.stored | {"fcnexp": kept})
 
     return make
 
 
 def config(**changes: Any) -> Callable[[Good], bytes]:
-    """The stored config, parts of it replaced; a change may be a function of the trap."""
+    """Replace parts of the stored config; a change may be a function of the trap."""
 
     def make(one: Good) -> bytes:
         made = {n: c(one.trap) if callable(c) else c for n, c in changes.items()}
@@ -64,7 +64,7 @@ def config(**changes: Any) -> Callable[[Good], bytes]:
 
 
 def inside(part: str, **changes: Any) -> Callable[[Good], bytes]:
-    """One part of the stored config, keys of it changed."""
+    """Change keys in one part of the stored config."""
 
     def make(one: Good) -> bytes:
         made = {n: c(one.trap) if callable(c) else c for n, c in changes.items()}
@@ -74,7 +74,7 @@ def inside(part: str, **changes: Any) -> Callable[[Good], bytes]:
 
 
 def first(change: Callable[[torch.Tensor], Any]) -> Callable[[Good], bytes]:
-    """The first tensor of the weights, changed."""
+    """Change the first weight tensor."""
 
     def make(one: Good) -> bytes:
         weights = one.stored["state_dict"]
@@ -88,7 +88,7 @@ def also(**more: Any) -> Callable[[Good], bytes]:
 
 
 def flipped_weight(one: Good) -> bytes:
-    """One bit of a weight's exponent."""
+    """Flip one bit in a weight's exponent."""
     weight = one.stored["state_dict"][FIRST].permute(0, 2, 3, 1).contiguous().numpy().tobytes()
     content = bytearray(one.content)
     content[one.content.index(weight) + 3] ^= 0x10
@@ -105,7 +105,7 @@ def zipped(one: Good, *, without: str = "", how: int = zipfile.ZIP_STORED) -> by
 
 
 def touching(trap: Path) -> dict[str, str]:
-    """A part that makes a file; nobody has a list of all that can."""
+    """Config part that creates a file, by a callable that no block list would contain."""
     return {
         "_target_": "pathlib.Path.touch",
         "self": {"_target_": "pathlib.Path", "_args_": [str(trap)]},
@@ -119,7 +119,7 @@ def other_zip(_: Good) -> bytes:
     return buffer.getvalue()
 
 
-NOT_WRITTEN_SO = ("config", "recipe", "precision", "class_names", "outputs", "masking")
+ENTRIES = ("config", "recipe", "precision", "class_names", "outputs", "masking")
 REFUSED: dict[str, Callable[[Good], bytes]] = {
     "empty": lambda _: b"",
     "text": lambda _: b"hello",
@@ -132,35 +132,37 @@ REFUSED: dict[str, Callable[[Good], bytes]] = {
     "tensor's data missing": lambda one: zipped(one, without="data/0"),
     "pickle missing": lambda one: zipped(one, without="data.pkl"),
     "pickled code": lambda one: saved(Evil(one.trap)),
-    "pickled code beside": lambda one: saved(one.stored | {"more": Evil(one.trap)}),
+    "pickled code in addition": lambda one: saved(one.stored | {"more": Evil(one.trap)}),
     "pickled code, no zip": lambda one: pickle.dumps(Evil(one.trap)),
-    "pickled code, as torch wrote it once": lambda one: saved(
+    "pickled code, torch's old format": lambda one: saved(
         Evil(one.trap), _use_new_zipfile_serialization=False
     ),
     "a tensor": lambda _: saved(torch.ones(2)),
     "a list": lambda _: saved([1]),
-    "of another program": lambda _: saved({"model": {"conv.weight": torch.ones(2)}}),
+    "from another program": lambda _: saved({"model": {"conv.weight": torch.ones(2)}}),
     "state dict of export": lambda one: saved(one.stored | {"fcnexp": "{}"}),
-    "version of tomorrow": facts(version=99),
-    "version of yesterday": facts(version=1),
-    "version in words": facts(version="3"),
+    "future version": facts(version=99),
+    "old version": facts(version=1),
+    "version as text": facts(version="3"),
     "without version": facts("version"),
-    **{f"without {name}": facts(name) for name in NOT_WRITTEN_SO},
-    **{f"{name} is none": facts(**{name: None}) for name in NOT_WRITTEN_SO},
+    **{f"without {name}": facts(name) for name in ENTRIES},
+    **{f"{name} is None": facts(**{name: None}) for name in ENTRIES},
     "config is text": lambda one: facts(
         config=f"modality: {{_target_: os.mkdir, path: '{one.trap}'}}"
     )(one),
     "config without head": lambda one: facts(
         config={n: p for n, p in one.stored["fcnexp"]["config"].items() if n != "head"}
     )(one),
-    "config calls a stranger": config(backbone=touching),
-    "config calls a stranger in a list": inside("backbone", widths=lambda trap: [touching(trap)]),
-    "config calls a stranger by interpolation": inside(
+    "config calls foreign code": config(backbone=touching),
+    "config calls foreign code in a list": inside("backbone", widths=lambda trap: [touching(trap)]),
+    "config calls foreign code by interpolation": inside(
         "modality", rgb=lambda trap: f"${{oc.create:{{_target_:os.mkdir,path:'{trap}'}}}}"
     ),
-    "config asks for the environment": inside("head", dropout="${oc.env:HOME}"),
-    "config calls what starts programs": config(modality={"_target_": "fcnexp.benching.peak.peak"}),
-    "config calls nothing there is": config(modality={"_target_": "fcnexp.nn.gone.Gone"}),
+    "config reads the environment": inside("head", dropout="${oc.env:HOME}"),
+    "config calls a part that starts programs": config(
+        modality={"_target_": "fcnexp.benching.peak.peak"}
+    ),
+    "config calls a missing part": config(modality={"_target_": "fcnexp.nn.gone.Gone"}),
     "config's target is a number": config(modality={"_target_": 3}),
     "config has an unknown key": inside("head", foo=1),
     "config has a wrong value": inside("backbone", widths="wide"),
@@ -170,33 +172,33 @@ REFUSED: dict[str, Callable[[Good], bytes]] = {
     "classes without names": facts(class_names=["a"]),
     "classes are numbers": facts(class_names=list(range(8))),
     "a billion classes": facts(outputs={"class": 10**9}),
-    "recipe of another net": lambda one: facts(
+    "recipe of a different net": lambda one: facts(
         recipe=one.stored["fcnexp"]["recipe"] | {"streams": [["hha"]]}
     )(one),
     "precision unknown": facts(precision="float3"),
     "masking unknown": facts(masking={"train": None, "test": "all"}),
     "weights are a list": also(state_dict=[1]),
     "weights are none": also(state_dict={}),
-    "weights have numbers for names": also(state_dict={1: torch.ones(2)}),
+    "weight names are numbers": also(state_dict={1: torch.ones(2)}),
     "weight is a number": first(lambda _: 3),
     "weight is NaN": first(lambda weight: weight * NAN),
     "weight is infinite": first(lambda weight: torch.full_like(weight, INFINITE)),
-    "weight is whole": first(lambda weight: weight.long()),
+    "weight is integer": first(lambda weight: weight.long()),
     "weight is complex": first(lambda weight: weight * 1j),
     "weight is sparse": first(lambda weight: weight.to_sparse()),
-    "weight is nowhere": first(lambda weight: weight.to("meta")),
-    "weight is one number, many times": first(lambda weight: torch.ones(1).expand(weight.shape)),
-    "weight of another shape": first(lambda weight: weight[:1].clone()),
+    "weight is on the meta device": first(lambda weight: weight.to("meta")),
+    "weight is an expanded view": first(lambda weight: torch.ones(1).expand(weight.shape)),
+    "weight has another shape": first(lambda weight: weight[:1].clone()),
     "weight missing": lambda one: saved(
         one.stored
         | {"state_dict": {n: w for n, w in one.stored["state_dict"].items() if n != FIRST}}
     ),
-    "weight too many": lambda one: saved(
+    "one weight too many": lambda one: saved(
         one.stored | {"state_dict": one.stored["state_dict"] | {"net.more": torch.ones(2)}}
     ),
 }
 ACCEPTED: dict[str, Callable[[Good], bytes]] = {
     "as written": lambda one: one.content,
     "compressed": lambda one: zipped(one, how=zipfile.ZIP_DEFLATED),
-    "with more beside": also(more=[1, "two"]),
+    "with additional entries": also(more=[1, "two"]),
 }

@@ -1,4 +1,4 @@
-"""Binary `.caffemodel` files written octet by octet, in each form that Caffe has used.
+"""Binary `.caffemodel` files written octet by octet, in every format that Caffe has used.
 
 Field numbers: BVLC `caffe.proto`. A layer's blobs are given as {name: [array, ...]}.
 """
@@ -18,19 +18,19 @@ V1_FILE = bytes.fromhex("1219 220163 2804 3212 0801 1001 1801 2002 2a08 0000803f
 
 
 def write_caffemodel(path: Path | str, blobs: Blobs) -> None:
-    """Write what today's Caffe writes: layer format V2, packed float32, shapes of any rank."""
+    """Write today's format: V2 layers, packed float32, shapes of any rank."""
     Path(path).write_bytes(net_v2(blobs))
 
 
 def write_caffemodel_v1(path: Path | str, blobs: Blobs) -> None:
-    """Write what Caffe wrote until 2014, e.g. VGG16: layer format V1, four axes for every blob."""
+    """Write Caffe's format until 2014, e.g. of VGG16: V1 layers, four axes for every blob."""
     Path(path).write_bytes(net_v1(blobs))
 
 
 def save(folder: Path, content: bytes) -> Path:
-    """`net.caffemodel` in that folder, with this content."""
+    """Write `net.caffemodel` with this content to a folder."""
     path = folder / "net.caffemodel"
-    path.unlink(missing_ok=True)  # ext4 writes a new file many times faster than over an old one
+    path.unlink(missing_ok=True)  # ext4 creates a file many times faster than it overwrites one
     path.write_bytes(content)
     return path
 
@@ -55,12 +55,12 @@ def net_v1(blobs: Blobs, encode: Callable[[np.ndarray], bytes] | None = None) ->
 
 
 def one_blob(blob: bytes, name: bytes = b"conv1") -> bytes:
-    """A V2 net of one layer with this one encoded blob."""
+    """V2 net with one layer that holds one encoded blob."""
     return octets(100, octets(1, name) + octets(7, blob))
 
 
 def shaped(*dims: int) -> bytes:
-    """An encoded blob of that shape and two values."""
+    """Encoded blob with this shape and two values."""
     packed = b"".join(varint(dim) for dim in dims)
     return octets(7, octets(1, packed)) + octets(5, bytes(8))
 
@@ -84,7 +84,7 @@ def unpacked_double_blob(array: np.ndarray) -> bytes:
 
 
 def legacy_blob(array: np.ndarray) -> bytes:
-    """Four old dimensions, filled up with ones in front, and the data."""
+    """The four old dimensions, with leading ones, and the data."""
     shape = (1,) * (4 - array.ndim) + array.shape
     old = b"".join(integer(axis, dim) for axis, dim in enumerate(shape, start=1))
     return old + octets(5, array.astype("<f4").tobytes())
@@ -103,7 +103,7 @@ def octets(number: int, payload: bytes) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """Negative values become ten octets, as protobuf writes them."""
+    """Encode an integer; negative values take ten octets, as in protobuf."""
     value %= 2**64
     out = b""
     while value > 127:

@@ -1,4 +1,4 @@
-"""From a checkpoint to the net that it was written of. Whoever made the file is not trusted."""
+"""Nets and tasks rebuilt from checkpoints, which are untrusted files."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # Lightning
 
 
 def net_of(stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
-    """The net of a checkpoint, in eval mode, and its input recipe. Raises WeightsError."""
+    """Return a checkpoint's net, in eval mode, and its input recipe. Raises WeightsError."""
     facts = stored["fcnexp"]
     facts["config"] = renamed(facts["config"])
     refuse_foreign_code(facts["config"], path)
@@ -28,16 +28,17 @@ def net_of(stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
         net, recipe = _build(facts, stored, path)
     except WeightsError:
         raise
-    except Exception as error:  # its values go into constructors that never saw such
-        words = (str(error).splitlines() or [""])[0]
-        told = words if isinstance(error, ConfigError) else f"{type(error).__name__}: {words}"
-        raise WeightsError(f"{path}: its config makes no net ({told}); is it damaged?") from error
+    except Exception as error:  # constructors raise any type on values they do not expect
+        reason = (str(error).splitlines() or [""])[0]
+        if not isinstance(error, ConfigError):
+            reason = f"{type(error).__name__}: {reason}"
+        raise WeightsError(f"{path}: cannot build the net of its config ({reason})") from error
     load_weights(net, stored, path)
     return net.eval(), recipe
 
 
 def task_of(stored: dict[str, Any], path: str) -> "SegmentationTask":
-    """The task of a checkpoint, for scoring. Raises WeightsError."""
+    """Return a checkpoint's task, in eval mode, for scoring. Raises WeightsError."""
     from fcnexp.task.module import SegmentationTask
 
     net, recipe = net_of(stored, path)
@@ -47,11 +48,11 @@ def task_of(stored: dict[str, Any], path: str) -> "SegmentationTask":
 
 
 def _build(facts: dict[str, Any], stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:
-    """The net that a stored config describes, of which the weights are known to fit."""
+    """Build the net of a stored config after checking that the stored weights fit it."""
     cfg = OmegaConf.create(facts["config"])
-    with torch.device("meta"):  # a damaged number could ask for any memory
+    with torch.device("meta"):  # a damaged size could need any amount of memory
         net, recipe = build_net(cfg, facts["outputs"])
     refuse_other_net(net, stored, path)
     if facts["recipe"] != recipe.facts():
-        raise WeightsError(f"{path}: damaged, its fcnexp.recipe is not of its fcnexp.config")
+        raise WeightsError(f"{path}: damaged, fcnexp.recipe does not match fcnexp.config")
     return build_net(cfg, facts["outputs"])

@@ -208,9 +208,7 @@ def test_checkpoints_of_fixed_upsampling_load_into_learned_but_not_the_reverse()
     image = {"rgb": torch.randn(1, 3, 40, 52)}
     torch.testing.assert_close(net(image), fixed(image), rtol=1e-5, atol=1e-6)
     stored = {"state_dict": {f"net.{n}": t for n, t in net.state_dict().items()}}
-    with pytest.raises(
-        WeightsError, match="a.ckpt: its interpolations were trained .*deconv_learn"
-    ):
+    with pytest.raises(WeightsError, match="a.ckpt: its upsampling was trained .*deconv_learn"):
         parent_weights(fixed, stored, "a.ckpt")
 
 

@@ -1,4 +1,4 @@
-"""Every form that a `.caffemodel` may have is read to the same arrays."""
+"""Every encoding of a `.caffemodel` is read to the same arrays."""
 
 import time
 import tracemalloc
@@ -54,19 +54,19 @@ def test_every_encoding_of_values_reads_the_same(tmp_path, net, encode):
     assert_same(read_octets(tmp_path, net(random_blobs(), encode)), random_blobs())
 
 
-def test_todays_format_round_trips_from_a_path_as_text(tmp_path):
+def test_v2_format_round_trips_from_a_path_as_string(tmp_path):
     write.write_caffemodel(tmp_path / "a.caffemodel", random_blobs())
     assert_same(read_caffemodel(str(tmp_path / "a.caffemodel")), random_blobs())
 
 
-def test_old_format_keeps_four_axes(tmp_path):
+def test_v1_format_keeps_four_axes(tmp_path):
     write.write_caffemodel_v1(tmp_path / "a.caffemodel", random_blobs())
     blobs = read_caffemodel(tmp_path / "a.caffemodel")
     assert [array.shape for array in blobs["fc"]] == [(1, 1, 3, 6), (1, 1, 1, 3)]
     np.testing.assert_array_equal(blobs["fc"][0][0, 0], random_blobs()["fc"][0])
 
 
-def test_arrays_are_native_float32_and_ours_to_write(tmp_path):
+def test_arrays_are_native_writable_float32(tmp_path):
     for encode in (write.packed_blob, write.unpacked_blob, write.double_blob):
         blobs = read_octets(tmp_path, write.net_v2(random_blobs(), encode))
         for array in sum(blobs.values(), []):
@@ -74,7 +74,7 @@ def test_arrays_are_native_float32_and_ours_to_write(tmp_path):
             assert array.flags.writeable and array.flags.c_contiguous and array.flags.aligned
 
 
-def test_layers_without_blobs_and_other_fields_are_stepped_over(tmp_path):
+def test_layers_without_blobs_and_other_fields_are_skipped(tmp_path):
     relu = write.octets(100, write.octets(1, b"relu") + write.integer(10, 1))
     other = write.octets(6, b"\xff" * 9) + b"\x3d" + bytes(4) + b"\x39" + bytes(8) + bytes([72, 1])
     diff = write.octets(6, bytes(8)) + write.octets(9, bytes(16))
@@ -82,7 +82,7 @@ def test_layers_without_blobs_and_other_fields_are_stepped_over(tmp_path):
     assert_same(read_octets(tmp_path, content), {"conv1": [np.zeros(2, np.float32)]})
 
 
-def test_name_may_follow_blobs_and_data_may_come_in_parts(tmp_path):
+def test_name_may_follow_blobs_and_data_may_be_split(tmp_path):
     data = write.octets(5, V2_FILE[-8:-4]) + b"\x2d" + V2_FILE[-4:]
     blob = data + write.octets(7, write.integer(1, 1) + write.octets(1, b"\2"))
     content = write.octets(100, write.octets(7, blob) + write.octets(1, b"c"))
@@ -90,7 +90,7 @@ def test_name_may_follow_blobs_and_data_may_come_in_parts(tmp_path):
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 8, 11])
-def test_unpacked_data_ends_where_diff_of_the_same_size_begins(tmp_path, num):
+def test_unpacked_data_is_told_apart_from_diff_of_the_same_size(tmp_path, num):
     values = np.arange(2 * num, dtype="<f4")
     data = b"".join(b"\x2d" + value.tobytes() for value in values)
     diff = (b"\x35" + bytes(4)) * num
@@ -103,7 +103,7 @@ def test_blob_without_shape_is_a_scalar(tmp_path):
     assert_same(blobs, {"conv1": [np.array(-2, np.float32)]})
 
 
-def test_old_dimensions_outweigh_shape(tmp_path):  # Blob::FromProto
+def test_old_dimensions_override_shape(tmp_path):  # Blob::FromProto
     old = b"".join(write.integer(axis, dim) for axis, dim in ((1, 2), (2, 1), (3, 1), (4, 1)))
     assert read_octets(tmp_path, one_blob(shaped(2) + old))["conv1"][0].shape == (2, 1, 1, 1)
 

@@ -1,4 +1,4 @@
-"""A cut `.caffemodel` is refused, or read as protobuf itself reads it; flips: test_fuzz."""
+"""A truncated `.caffemodel` is refused, or read as protobuf reads it; bit flips: test_fuzz."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CUTS = 50
 
 
 @pytest.mark.parametrize("form", ["v1", "v2"])
-def test_cut_files(form, tmp_path):
+def test_truncated_files_are_refused_or_read_as_protobuf_reads_them(form, tmp_path):
     whole = small_file(form)
     for place in np.linspace(0, len(whole) - 1, CUTS // 2).astype(int).tolist():
         path = save(tmp_path, whole[:place])
@@ -25,7 +25,7 @@ def test_cut_files(form, tmp_path):
             assert same_blobs(ours, as_protobuf_reads(whole[:place])) and len(ours) < 3
 
 
-def test_protobufs_reader_here_is_right():
+def test_reference_reader_is_right():
     for form in ("v1", "v2"):
         found = as_protobuf_reads(small_file(form))
         assert list(found) == ["conv1", "fc6", "score_fr"] and found["conv1"][0].size == 54

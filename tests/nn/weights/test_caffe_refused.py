@@ -1,4 +1,4 @@
-"""A damaged `.caffemodel`, or another file, is refused with what it is, where, and what to do."""
+"""Damaged `.caffemodel` files and other files are refused with the place and a remedy."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from fcnexp.nn.weights.caffe import MAX_FIELDS, read_caffemodel
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_CONTENT.values(), ids=BAD_CONTENT)
-def test_damage_is_named_with_file_place_and_advice(tmp_path, content, message):
+def test_error_on_damage_names_file_place_and_remedy(tmp_path, content, message):
     with pytest.raises(WeightsError, match=message) as caught:
         read_caffemodel(save(tmp_path, content))
     assert str(caught.value).startswith(f"{tmp_path / 'net.caffemodel'} is damaged or cut short (")
@@ -21,7 +21,7 @@ def test_damage_is_named_with_file_place_and_advice(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(("content", "message"), OTHER_CONTENT.values(), ids=OTHER_CONTENT)
-def test_other_files_are_told_apart(tmp_path, content, message):
+def test_other_file_formats_are_recognised(tmp_path, content, message):
     path = save(tmp_path, content)
     with pytest.raises(
         WeightsError, match=re.escape(str(path)) + ".*" + message.replace("(", r"\(")
@@ -29,7 +29,7 @@ def test_other_files_are_told_apart(tmp_path, content, message):
         read_caffemodel(path)
 
 
-def test_missing_file_and_folder_have_own_messages(tmp_path):
+def test_missing_files_and_folders_have_their_own_messages(tmp_path):
     with pytest.raises(WeightsError, match="absent.caffemodel does not exist: fetch it or correct"):
         read_caffemodel(tmp_path / "absent.caffemodel")
     with pytest.raises(WeightsError, match="is a folder: give the .caffemodel file itself"):
@@ -38,7 +38,7 @@ def test_missing_file_and_folder_have_own_messages(tmp_path):
         read_caffemodel(tmp_path / ("a" * 300))
 
 
-def test_over_two_gigabytes_is_refused_unread(tmp_path):
+def test_files_over_two_gigabytes_are_refused_without_reading(tmp_path):
     path = tmp_path / "net.caffemodel"
     with path.open("wb") as file:
         file.truncate(2**31)  # sparse
@@ -58,7 +58,7 @@ def test_giant_shapes_allocate_nothing(tmp_path, dims):
 
 
 @pytest.mark.parametrize("junk", [b"\x20\0", b"\x3d\0\0\0\0\x20\0", b"\x12\0", b"\xa2\x06\0"])
-def test_a_file_of_junk_fields_ends_soon(tmp_path, junk):
+def test_a_file_of_junk_fields_is_refused_quickly(tmp_path, junk):
     path = save(tmp_path, V2_FILE + junk * (20_000_000 // len(junk)))
     start = time.monotonic()
     with pytest.raises(WeightsError, match=f"over {MAX_FIELDS} fields"):

@@ -1,6 +1,6 @@
-"""The original GoogLeNet's weights, read without Caffe, know what is on real photographs.
+"""The original GoogLeNet's weights, read without Caffe, classify real photographs correctly.
 
-A wrong order of channels, blobs or branches, or a mean left out, gives nonsense here.
+A wrong order of channels, blobs or branches, or a missing mean, would give wrong classes.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from fcnexp.nn.weights.surgery import load_blobs
 pytestmark = pytest.mark.real_data
 
 RECIPE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
-# Photographs with one kind of object in VOC's labels, and words that its ImageNet class may have.
+# Photographs with one kind of object in VOC's labels, and words in acceptable ImageNet classes.
 PHOTOGRAPHS = {
     "2007_000042": ("locomotive", "passenger car"),
     "2007_000068": ("crane",),
@@ -27,7 +27,7 @@ PHOTOGRAPHS = {
     "2008_004430": ("sorrel",),
     "2008_005097": ("ox", "water buffalo"),
     "2009_000839": ("spaniel",),
-    "2009_001403": ("ram",),  # it says kuvasz, a white dog: ram comes second
+    "2009_001403": ("ram",),  # predicted: kuvasz, a white dog; ram comes second
     "2010_000159": ("papillon",),
     "2011_001775": ("Persian cat",),
     "2011_002119": ("ram",),
@@ -35,14 +35,14 @@ PHOTOGRAPHS = {
 
 
 def centre(path: Path) -> torch.Tensor:
-    """The middle 224x224 pixels of a photograph whose shorter side is 256."""
+    """Central 224x224 crop of a photograph scaled to a shorter side of 256."""
     rgb = read_rgb(path)
     scale = 256 / min(rgb.shape[1:])
     rgb = TF.resize(rgb, [round(side * scale) for side in rgb.shape[1:]], antialias=True)
     return TF.center_crop(rgb, [224, 224])
 
 
-def test_original_googlenet_recognises_photographs(shared_data):
+def test_original_googlenet_classifies_photographs(shared_data):
     blobs = read_caffemodel(shared_data / "weights/bvlc_googlenet.caffemodel")
     net = GoogLeNetClassifier().eval()
     report = load_blobs(net, blobs)
@@ -58,7 +58,7 @@ def test_original_googlenet_recognises_photographs(shared_data):
     assert wrong == ["2009_001403"]
 
 
-def test_fcn_takes_the_trunk_and_leaves_the_classifier(shared_data):
+def test_fcn_loads_the_trunk_and_ignores_the_classifier(shared_data):
     from fcnexp.build import network
 
     path = shared_data / "weights/bvlc_googlenet.caffemodel"

@@ -1,3 +1,5 @@
+"""Initial weights: random, published, from an earlier run's checkpoint."""
+
 import urllib.error
 import urllib.request
 
@@ -16,7 +18,7 @@ WEIGHTS = PublishedWeights(
 )  # of b"foo"
 
 
-def test_seed_makes_the_weights():
+def test_the_seed_determines_the_weights():
     first, again, other = (network([f"seed={seed}"]) for seed in (3, 3, 4))
     weights = [next(net.parameters()) for net in (first, again, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
@@ -30,7 +32,9 @@ def test_scratch_is_he_with_zero_scores():
 
 
 @pytest.mark.parametrize("backbone", ["alexnet", "vgg16", "googlenet", "resnet18"])
-def test_offline_imagenet_names_file_place_and_way_out(backbone, tmp_path, monkeypatch):
+def test_offline_imagenet_error_names_folder_reason_and_alternative(
+    backbone, tmp_path, monkeypatch
+):
     def offline(*args, **kwargs):
         raise urllib.error.URLError("no network")
 
@@ -43,23 +47,26 @@ def test_offline_imagenet_names_file_place_and_way_out(backbone, tmp_path, monke
 
 
 def test_imagenet_without_published_weights_is_refused(tmp_path):
-    with pytest.raises(WeightsError, match="no weights of Tiny are published; init=scratch"):
+    with pytest.raises(WeightsError, match="Tiny has no published weights; use init=scratch"):
         network(["backbone=tiny", "init=imagenet", f"init.folder={tmp_path}"])
 
 
-def test_file_that_is_there_is_used_when_its_digest_fits(tmp_path):
+def test_an_existing_file_with_the_right_digest_is_used(tmp_path):
     (tmp_path / "net.bin").write_bytes(b"foo")
     assert download.fetch(WEIGHTS, tmp_path) == tmp_path / "net.bin"
 
 
-def test_file_of_another_digest_is_refused(tmp_path):
+def test_a_file_with_the_wrong_digest_is_refused(tmp_path):
     (tmp_path / "net.bin").write_bytes(b"bar")
-    with pytest.raises(WeightsError, match=r"net\.bin: sha256 fcde2b.* damaged or another file"):
+    message = r"net\.bin: its sha256 is fcde2b.* damaged or another file"
+    with pytest.raises(WeightsError, match=message):
         download.fetch(WEIGHTS, tmp_path)
 
 
 @pytest.mark.parametrize(("content", "good"), [(b"foo", True), (b"fo", False)])
-def test_fetched_file_is_kept_only_when_its_digest_fits(tmp_path, monkeypatch, content, good):
+def test_a_downloaded_file_is_kept_only_if_its_digest_is_right(
+    tmp_path, monkeypatch, content, good
+):
     source = tmp_path / "server"
     source.write_bytes(content)
     opened = lambda url, timeout: source.open("rb")  # noqa: E731
@@ -91,7 +98,7 @@ def test_foreign_and_missing_checkpoints_are_named(tmp_path):
 
 
 def fake_resnet18(folder) -> dict[str, torch.Tensor]:
-    """Random weights in torchvision's layout, under the name and digest that are asked for."""
+    """Write random weights in torchvision's layout to `resnet18.pth`."""
     import torchvision
 
     weights = torchvision.models.resnet18().state_dict()
@@ -99,8 +106,10 @@ def fake_resnet18(folder) -> dict[str, torch.Tensor]:
     return weights
 
 
-@pytest.mark.parametrize(("scores", "learns"), [("zeros", False), ("xavier", True)])
-def test_published_trunk_is_copied_and_scores_start_as_asked(tmp_path, monkeypatch, scores, learns):
+@pytest.mark.parametrize(("scores", "random"), [("zeros", False), ("xavier", True)])
+def test_published_trunk_is_copied_and_scores_are_initialised(
+    tmp_path, monkeypatch, scores, random
+):
     weights = fake_resnet18(tmp_path)
     monkeypatch.setattr("fcnexp.nn.weights.init.fetch", lambda *_: tmp_path / "resnet18.pth")
     net = network(["backbone=resnet18", "init=imagenet", f"init.scores={scores}"])
@@ -108,8 +117,8 @@ def test_published_trunk_is_copied_and_scores_start_as_asked(tmp_path, monkeypat
     assert torch.equal(trunk.layer3[1].conv2.weight, weights["layer3.1.conv2.weight"])
     score = net.score_layers()[0].weight
     bound = (6 / (512 + 8)) ** 0.5  # Glorot and Bengio 2010
-    assert bool(score.any()) is learns and score.abs().max() <= bound
-    assert not learns or score.abs().max() > 0.9 * bound
+    assert bool(score.any()) is random and score.abs().max() <= bound
+    assert not random or score.abs().max() > 0.9 * bound
 
 
 def test_first_layer_of_a_published_trunk_is_widened_to_depth(tmp_path, monkeypatch):
@@ -125,7 +134,7 @@ def test_first_layer_of_a_published_trunk_is_widened_to_depth(tmp_path, monkeypa
 
 
 def test_a_deconvnet_takes_the_trunk_and_head_of_any_fcn():
-    """Noh et al. start from a classifier's encoder; class scores and skips are of no use to it."""
+    """Noh et al. start from a classifier's encoder; score layers and skips are ignored."""
     narrow = ["backbone.widths=[4,4,6,6,8,8]", "head=fc", "head.channels=6"]
     fcn = network([*narrow, "model=fcn8s", "seed=1"])
     stored = {"state_dict": {f"net.{name}": value for name, value in fcn.state_dict().items()}}
@@ -137,7 +146,7 @@ def test_a_deconvnet_takes_the_trunk_and_head_of_any_fcn():
     for name, value in net.state_dict().items():
         expected = fcn.state_dict() if name.startswith(trunk) else before
         assert torch.equal(value, expected[name])
-    with pytest.raises(WeightsError, match=r"fcn8s.ckpt: of another net; .*size mismatch"):
+    with pytest.raises(WeightsError, match=r"fcn8s.ckpt: from a different net; .*size mismatch"):
         parent_weights(
             network(["model=deconvnet", "head=fc", "head.channels=6"]), stored, "fcn8s.ckpt"
         )

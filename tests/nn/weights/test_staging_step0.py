@@ -1,4 +1,4 @@
-"""A new stage begins with its parent's scores: its own score layer is zero."""
+"""A new stage starts with its parent's scores, since its own score layer starts at zero."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ IMAGE = torch.rand(1, 3, 97, 131, dtype=torch.float64, generator=torch.Generator
 
 
 def pair(backbone: str, parent: str, child: str):
-    """A net whose scores are not zero, and a child that took its weights; both in float64."""
+    """A net with nonzero scores, and a child initialised from it; both float64."""
     nets = []
     for model in (parent, child):
         narrow = [] if backbone in ("tiny", "googlenet", "resnet18") else ["head.channels=8"]
@@ -34,8 +34,8 @@ def pair(backbone: str, parent: str, child: str):
 @pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])
 @pytest.mark.parametrize(("parent", "child"), [("fcn32s", "fcn16s"), ("fcn16s", "fcn8s")])
 @torch.inference_mode()
-def test_new_stage_gives_its_parents_scores(backbone, parent, child):
-    """Cells on pixels, kernels odd: doubling and the rest is the upsampling in one step."""
+def test_new_stage_starts_with_its_parents_scores(backbone, parent, child):
+    """With cells on pixels and odd kernels, upsampling in two steps equals one step."""
     first, second = (net({"rgb": IMAGE}) for net in pair(backbone, parent, child))
     torch.testing.assert_close(second, first, rtol=0, atol=1e-9 * first.abs().max())
 
@@ -47,8 +47,8 @@ def vgg16():
 
 @pytest.mark.parametrize("backbone", ["vgg16", "tiny"])
 @torch.inference_mode()
-def test_new_stage_begins_with_its_parents_coarse_scores_doubled(backbone, vgg16):
-    """Even kernels: the doubled map is the parent's exactly, between pixels a bend is cut off."""
+def test_new_stage_starts_with_its_parents_coarse_scores_upsampled(backbone, vgg16):
+    """With even kernels this holds for the upsampled coarse scores, not for the pixels' scores."""
     parent, child = vgg16 if backbone == "vgg16" else pair(backbone, "fcn32s", "fcn16s")
     coarse, fused = (net.scorers()["rgb"](IMAGE) for net in (parent, child))
     skip = child.scorers()["rgb"].skips["16"]
@@ -57,11 +57,11 @@ def test_new_stage_begins_with_its_parents_coarse_scores_doubled(backbone, vgg16
 
 
 @torch.inference_mode()
-def test_a_child_of_vgg16_differs_from_its_parent_by_cut_bends_only(vgg16):
-    """Two linear interpolations in a row on half-pixel cells are not one.
+def test_a_child_of_vgg16_differs_from_its_parent_only_near_coarse_cells(vgg16):
+    """Two successive linear interpolations on half-pixel cells are not one interpolation.
 
-    At a coarse cell the second draws a chord from a quarter cell before to a quarter behind, so
-    that it misses at most a quarter of the bend there, over both axes a half of the range.
+    At a coarse cell the second one interpolates from a quarter cell before to a quarter cell
+    after, and so misses at most a quarter of the kink there; over both axes, half of the range.
     """
     parent, child = (net({"rgb": IMAGE}) for net in vgg16)
     assert not torch.equal(parent, child)
@@ -74,6 +74,6 @@ def test_only_skips_may_be_missing_from_a_parent():
     stored = {f"net.{name}": value for name, value in net.state_dict().items()}
     stored.pop("net.net.scorer.head.score_fr.bias")
     with pytest.raises(
-        WeightsError, match="other.ckpt: of another net; not in it: .*score_fr.bias"
+        WeightsError, match="other.ckpt: from a different net; missing in the file: .*score_fr.bias"
     ):
         parent_weights(net, {"state_dict": stored}, "other.ckpt")

@@ -1,3 +1,5 @@
+"""Weights transplanted by layer name: copied, reshaped, or refused."""
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from fcnexp.nn.weights.surgery import load_blobs
 
 
 class TwoLayers(nn.Module):
-    """fc6 as a 2x2 convolution, and a scoring of two classes."""
+    """fc6 as a 2x2 convolution, and a score layer for two classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +27,7 @@ class TwoLayers(nn.Module):
 
 
 def blobs_of(net: nn.Module) -> dict[str, list[np.ndarray]]:
-    """Other weights in the shapes of the net's."""
+    """Random blobs in the shapes of the net's parameters."""
     rng = np.random.default_rng(0)
     return {
         name: [rng.standard_normal(p.shape, dtype=np.float32) for p in layer.parameters()]
@@ -55,12 +57,14 @@ def test_fully_connected_blob_becomes_a_convolution(shape):
     torch.testing.assert_close(net.fc6(image).flatten(), expected)
 
 
-def test_scores_of_other_classes_stay_new_and_the_rest_is_reported():
+def test_scores_for_other_classes_stay_new_and_unused_layers_are_reported():
     net = TwoLayers()
     blobs = blobs_of(net)
     blobs["score_fr"] = [np.zeros((5, 4, 1, 1), np.float32), np.zeros(5, np.float32)]
     blobs["fc8"] = [np.zeros((10, 4), np.float32)]
-    with pytest.raises(WeightsError, match=r"\(score_fr\), or not with its number of classes"):
+    with pytest.raises(
+        WeightsError, match=r"\(score_fr\), or has them for another number of classes"
+    ):
         load_blobs(net, blobs)
     report = load_blobs(net, blobs, strict=False)
     assert list(report.new) == ["score_fr"] and report.unused == ["fc8"]
@@ -85,7 +89,7 @@ def test_missing_layer_is_refused_and_nothing_is_copied():
         ([np.zeros((4, 3, 2, 2), np.float32)], "fc6 has 1 blobs; the net's has 2"),
     ],
 )
-def test_blob_that_does_not_fit_names_its_layer(blobs, message):
+def test_error_on_a_blob_that_does_not_fit_names_its_layer(blobs, message):
     net = TwoLayers()
     with pytest.raises(WeightsError, match=message):
         load_blobs(net, blobs_of(net) | {"fc6": blobs})
@@ -100,8 +104,8 @@ def test_score_that_does_not_fit_is_refused_and_nothing_is_copied():
     assert torch.equal(net.fc6.weight, before)
 
 
-def test_googlenet_takes_a_whole_caffemodel(tmp_path):
-    """Every layer of the trunk has an original name, and either format loads."""
+def test_googlenet_loads_a_complete_caffemodel(tmp_path):
+    """Every layer of the trunk has an original name, and both formats load."""
     trunk = network(["backbone=googlenet", "model=fcn32s"])
     blobs = {
         name: [np.random.default_rng(0).standard_normal(p.shape, dtype=np.float32) for p in tensors]
@@ -117,7 +121,7 @@ def test_googlenet_takes_a_whole_caffemodel(tmp_path):
         np.testing.assert_array_equal(weight, blobs["inception_4d/5x5_reduce"][0])
 
 
-def test_wrong_nets_file_is_named(tmp_path):
+def test_the_file_of_a_different_net_is_refused(tmp_path):
     path = tmp_path / "other.caffemodel"
     write_caffemodel(path, {"conv9": [np.zeros((2, 2), np.float32)]})
     with pytest.raises(WeightsError, match=r"other\.caffemodel: .*it has conv9"):
@@ -149,7 +153,7 @@ def test_a_classifiers_file_may_leave_nothing_else_new():
 
 
 @pytest.mark.parametrize("form", [lambda b: b.reshape(1, 1, 2, 4), lambda b: b.reshape(2, 4)])
-def test_scores_stored_as_a_matrix_are_taken(form):
+def test_scores_stored_as_a_matrix_are_loaded(form):
     net = TwoLayers()
     blobs = blobs_of(net)
     weight, bias = blobs["score_fr"]
@@ -161,7 +165,7 @@ def test_scores_stored_as_a_matrix_are_taken(form):
 @pytest.mark.parametrize(
     "made", [lambda b: b[:, ::-1], lambda b: b.astype(">f4"), lambda b: b.astype(float).tolist()]
 )
-def test_views_other_types_and_lists_are_taken(made):
+def test_views_other_dtypes_and_lists_are_loaded(made):
     net = TwoLayers()
     weight, bias = blobs_of(net)["fc6"]
     load_blobs(net, blobs_of(net) | {"fc6": [made(weight), bias]})
@@ -170,7 +174,7 @@ def test_views_other_types_and_lists_are_taken(made):
 
 
 @pytest.mark.parametrize("blobs", [[], [np.float32(1)], ["words"]])
-def test_blobs_that_are_none_are_refused(blobs):
+def test_invalid_blobs_are_refused(blobs):
     net = TwoLayers()
     with pytest.raises(WeightsError, match="layer fc6 has"):
         load_blobs(net, blobs_of(net) | {"fc6": blobs})

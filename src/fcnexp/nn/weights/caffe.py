@@ -1,7 +1,7 @@
 """Weights of a binary `.caffemodel`, read without Caffe by a small protobuf reader.
 
 Such a file is one protobuf message: a net of layers, a layer of blobs, a blob of floats. Only
-these three are walked, never deeper; all else is stepped over. Field numbers: BVLC `caffe.proto`.
+these three levels are parsed; all other fields are skipped. Field numbers: BVLC `caffe.proto`.
 """
 
 import math
@@ -18,15 +18,15 @@ from fcnexp.system.os_errors import let_through
 
 __all__ = ["load_blobs", "read_caffemodel"]
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types; 3 and 4 Caffe never writes
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types; Caffe never writes 3 and 4
 FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
 LAYER = {100: (1, 7), 2: (4, 6)}  # NetParameter.layer (V2), .layers (V1): their name, blobs fields
 MAX_AXES = 32  # kMaxBlobAxes
-MAX_DIM = 2**31 - 1  # Caffe counts in int
+MAX_DIM = 2**31 - 1  # Caffe stores dimensions as int
 MAX_BYTES = 2**31 - 1  # protobuf's limit for one message, hence Caffe's for one file
 MAX_FIELDS = 200_000  # bounds time and memory; GoogLeNet has 639
 TORCH = "a torch file: give its .caffemodel, or load it by torch.load"
-OTHER_FORMATS = {  # by first octets; no NetParameter starts so
+OTHER_FORMATS = {  # by first octets; no NetParameter starts with these
     b"PK\x03\x04": TORCH,  # a zip
     b"\x80\x02": TORCH,  # a pickle, before torch 1.6
     b"\x89HDF": "HDF5: save it from Caffe again with snapshot_format: BINARYPROTO",
@@ -34,11 +34,12 @@ OTHER_FORMATS = {  # by first octets; no NetParameter starts so
 
 
 def read_caffemodel(path: Path | str) -> dict[str, list[np.ndarray]]:
-    """Blobs of each layer that has any, by the layer's name in file order.
+    """Read the blobs of each layer that has any, by layer name in file order.
 
     Writable float32 arrays in Caffe's shapes, e.g. convolution (out, in, kh, kw) and bias (out,);
-    the V1 format keeps four axes for all, e.g. (1, 1, out, in). Holds the file and the arrays in
-    memory at once. A file cut exactly between two layers reads as the layers before the cut.
+    the V1 format keeps four axes for all, e.g. (1, 1, out, in). Holds both file and arrays in
+    memory. A file cut exactly between two layers reads as the layers before the cut.
+    Raises WeightsError if the file is missing, damaged or not a caffemodel.
     """
     path = Path(path)
     net = _Message(path, _content(path))
@@ -57,17 +58,17 @@ def read_caffemodel(path: Path | str) -> dict[str, list[np.ndarray]]:
 
 
 class _Field(NamedTuple):
-    """One protobuf field: its payload is data[start:stop]."""
+    """One protobuf field, with its payload in data[start:stop]."""
 
     number: int
     wire: int
     start: int
     stop: int
-    value: int  # VARINT: the value; FIXED: how many like fields in a row this one stands for
+    value: int  # VARINT: the value; FIXED: number of identical consecutive fields in this one
 
 
 class _Message:
-    """Protobuf's wire format over one file, each step checked against the enclosing end."""
+    """Reader of protobuf's wire format that checks each step against the enclosing message."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path, self.data, self.num_fields = path, data, 0
@@ -77,7 +78,7 @@ class _Message:
         return WeightsError(f"{self.path} is damaged or cut short ({what}): fetch it again")
 
     def fields(self, at: int, end: int) -> Iterator[_Field]:
-        """Fields of the message data[at:end]; like fixed-size fields in a row come as one."""
+        """Yield the fields of message data[at:end], a run of equal fixed-size fields as one."""
         while at < end:
             self.num_fields += 1
             if self.num_fields > MAX_FIELDS:
@@ -100,7 +101,7 @@ class _Message:
             at = stop
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
-        """Unsigned 64-bit value, and the offset behind it."""
+        """Unsigned 64-bit value, and the offset after it."""
         value = 0
         for i in range(10):
             self._check_room(at + i, at + i + 1, end)
@@ -117,7 +118,7 @@ class _Message:
         return field
 
     def integers(self, field: _Field) -> Iterator[int]:
-        """Signed 64-bit values of an integer field, packed or single."""
+        """Yield the signed 64-bit values of an integer field, packed or single."""
         self.expect(field, VARINT, BYTES)
         at = field.start
         while at < field.stop:
@@ -125,10 +126,10 @@ class _Message:
             yield value - 2**64 if value >= 2**63 else value
 
     def floats(self, field: _Field, kind: str) -> np.ndarray:
-        """View of the values of a packed field, or of a run of unpacked ones; kind: dtype."""
+        """View of the values of a packed field or of a run of unpacked fields; kind: dtype."""
         size = np.dtype(kind).itemsize
         self.expect(field, BYTES, FIXED32 if size == 4 else FIXED64)
-        if field.wire != BYTES:  # each value behind its one-octet tag
+        if field.wire != BYTES:  # each value follows its one-octet tag
             record = np.dtype([("tag", "u1"), ("value", kind)])
             return np.frombuffer(self.data, record, field.value, field.start - 1)["value"]
         length = field.stop - field.start
@@ -142,9 +143,9 @@ class _Message:
             raise self.damaged(f"wanted {stop - start} bytes at offset {start}, {owner} {end}")
 
     def _run(self, at: int, stride: int, end: int) -> int:
-        """How many fields in a row surely repeat the one-octet tag at `at`, at least 1."""
+        """Number of consecutive fields known to repeat the one-octet tag at `at`, at least 1."""
         tags = self.octets[at:end:stride][: (end - at) // stride]
-        count = 1  # doubled, so that a short run stays cheap; the rest of a run is the next one
+        count = 1  # doubled, so that short runs stay cheap; the rest becomes the next run
         while count < len(tags) and (tags[count : 2 * count] == tags[0]).all():
             count = min(2 * count, len(tags))
         return count
@@ -175,7 +176,7 @@ def _read_layer(net: _Message, layer: _Field) -> tuple[str, list[np.ndarray]]:
 
 
 def _read_blob(net: _Message, blob: _Field, where: str) -> np.ndarray:
-    """The blob's own float32 copy; where: its layer and index, for messages."""
+    """Copy a blob to a float32 array; where: its layer and index, for messages."""
     legacy: dict[int, int] = {}
     dims: list[int] = []
     parts: list[np.ndarray] = []
@@ -192,7 +193,7 @@ def _read_blob(net: _Message, blob: _Field, where: str) -> np.ndarray:
             case 10 | 12:  # raw_data_type, raw_data
                 save = "save it from there again with store_blobs_in_old_format: true"
                 raise WeightsError(f"{net.path}: {where} is in NVIDIA Caffe's raw_data: {save}")
-    # As in Blob::FromProto: any of the four old fields outweighs `shape`.
+    # As in Blob::FromProto: any of the four old fields overrides `shape`.
     shape = tuple(legacy.get(axis, 0) for axis in (1, 2, 3, 4)) if legacy else tuple(dims)
     count = sum(part.size for part in parts)
     if not all(1 <= dim <= MAX_DIM for dim in shape) or math.prod(shape) != count:
@@ -215,7 +216,7 @@ def _read_dims(net: _Message, shape: _Field, where: str) -> list[int]:
 
 
 def _content(path: Path) -> bytes:
-    """All bytes of what may be a caffemodel; refuses what surely is not one."""
+    """Bytes of a file. Raises WeightsError if it is certainly not a caffemodel."""
     try:
         if path.is_dir():
             raise WeightsError(f"{path} is a folder: give the .caffemodel file itself")
@@ -232,7 +233,7 @@ def _content(path: Path) -> bytes:
         raise WeightsError(f"{path} is empty: fetch it again")
     for magic, advice in OTHER_FORMATS.items():
         if data.startswith(magic):
-            raise WeightsError(f"{path} is no binary .caffemodel but {advice}")
+            raise WeightsError(f"{path} is not a binary .caffemodel but {advice}")
     # Either layer tag (0x12; 0xa2 0x06) has a control octet, which no prototxt or web page has.
     if not re.search(rb"[\x00-\x08\x0e-\x1f]", data):
         start = data[:40].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""A net's weights under the names and in the shapes that they have in the original Caffe nets."""
+"""A net's weights by the names and in the shapes of the original Caffe nets."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,13 +11,14 @@ from fcnexp.nn.dense.deconvolution import Deconvolution, LearnedDeconvolution
 from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.streams import Network, Stream
 
-SUFFIX = {"rgb": "color"}  # of layer names in nets with several streams; else the field's name
+# Suffixes of layer names in nets with several streams; for other fields the suffix is their name.
+SUFFIX = {"rgb": "color"}
 
 
 class Constant(NamedTuple):
-    """A blob of the original that is not trained, and that we need not store.
+    """Untrained blob of the original net, which checkpoints need not store.
 
-    shape: Caffe's; value: the kernel (k, k) on the diagonal over classes, or one number for all.
+    shape: Caffe's. value: kernel (k, k) that each class applies to itself, or one number for all.
     """
 
     shape: tuple[int, ...]
@@ -25,11 +26,11 @@ class Constant(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Numbers in the original's blob."""
+        """Count of numbers in the original blob."""
         return torch.Size(self.shape).numel()
 
     def blob(self) -> Tensor:
-        """The original's blob, float32."""
+        """The original blob, float32."""
         if isinstance(self.value, float):
             return torch.full(self.shape, self.value)
         blob = torch.zeros(self.shape)
@@ -39,9 +40,9 @@ class Constant(NamedTuple):
 
 
 def blobs(net: nn.Module) -> dict[str, list[Tensor]]:
-    """A net's parameters, weight and bias, by original layer name, in the original's order.
+    """A net's parameters, weight and bias, by original layer name and in the original's order.
 
-    Whole parameters, or views of them where the original has a layer per task (SIFT Flow).
+    Where the original has one layer per task (SIFT Flow), these are views of the parameters.
     net: a `Network`, or any module with `layers()`.
     """
     if not isinstance(net, Network):
@@ -67,7 +68,7 @@ def blobs(net: nn.Module) -> dict[str, list[Tensor]]:
 
 
 def first_layers(net: nn.Module) -> set[str]:
-    """Names of the layers that see the image, one per stream; none where nobody can tell."""
+    """Names of the first layers, one per stream; empty if the net is not a `Network`."""
     if not isinstance(net, Network):
         return set()
     parameters = {id(t): name for name, tensors in blobs(net).items() for t in tensors}
@@ -76,7 +77,7 @@ def first_layers(net: nn.Module) -> set[str]:
 
 
 def constants(net: nn.Module) -> dict[str, Constant]:
-    """The original's fixed blobs by layer name: bilinear kernels and constants on taps."""
+    """Fixed blobs of the original by layer name: bilinear kernels and constants on taps."""
     if not isinstance(net, Network):
         return {}
     found = {}
@@ -85,7 +86,7 @@ def constants(net: nn.Module) -> dict[str, Constant]:
         for name, (channels, value) in scorer.scales().items():
             found[name + suffix] = Constant((channels,), value)
     for name, suffix, layer in _upsamplings(net):
-        if layer.learned or layer.kernel_size == 1:  # of size 1 it does nothing, and is not there
+        if layer.learned or layer.kernel_size == 1:  # size 1: no such layer in the original
             continue
         kernel: Tensor = layer.kernel[0, 0]
         for task, count in _tasks(net.outputs):
@@ -95,7 +96,7 @@ def constants(net: nn.Module) -> dict[str, Constant]:
 
 
 def _upsamplings(net: Network) -> Iterator[tuple[str, str, Upsampling]]:
-    """Name, suffix of the stream, and upsampling, for all of a net."""
+    """Yield the name, the stream's suffix and the module of each of a net's upsampling layers."""
     for field, scorer in net.scorers().items():
         suffix = SUFFIX.get(field, field) if len(net.streams) > 1 else ""
         for name, layer in scorer.upsamplings().items():
@@ -105,12 +106,12 @@ def _upsamplings(net: Network) -> Iterator[tuple[str, str, Upsampling]]:
 
 
 def final_name(scorer: Stream) -> str:
-    """What the upsampling to the image is called: `upscore` for 32s, else `upscore16` ..."""
+    """Name of the upsampling to the image: `upscore` for 32s, else `upscore16` ..."""
     return f"upscore{int(scorer.grid.step)}" if scorer.skips else "upscore"
 
 
 def counts(net: Network) -> dict[str, int]:
-    """Numbers in all parameter blobs of the original: total, learnable and fixed."""
+    """Parameter counts over all blobs of the original: total, learnable and fixed."""
     learnable = sum(p.numel() for p in net.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in net.parameters() if not p.requires_grad)
     fixed = frozen + sum(constant.size for constant in constants(net).values())
@@ -118,7 +119,7 @@ def counts(net: Network) -> dict[str, int]:
 
 
 def fixed_counts(net: nn.Module) -> dict[str, int]:
-    """Counts of the net's numbers that do not learn, by what they are."""
+    """Counts of the net's untrained values, by kind."""
     return {
         "not trained": sum(p.numel() for p in net.parameters() if not p.requires_grad),
         "bilinear kernels": sum(
@@ -130,10 +131,10 @@ def fixed_counts(net: nn.Module) -> dict[str, int]:
     }
 
 
-def names_by_id(net: Network) -> tuple[dict[int, str], dict[int, str]]:
-    """Original names of weights, kernels, skips and blocks by id; suffixes of streams by id.
+def original_names(net: Network) -> tuple[dict[int, str], dict[int, str]]:
+    """Return original names of weights, kernels, skips and blocks by id, and stream suffixes by id.
 
-    Layers without an original, such as a ResNet's, go by their place in the trunk.
+    Layers without a Caffe original, such as a ResNet's, are named by their path in the trunk.
     """
     names: dict[int, str] = {}
     suffixes: dict[int, str] = {}
@@ -170,7 +171,7 @@ def _tensors(layer: nn.Module) -> list[Tensor]:
 
 
 def _tasks(outputs: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """Suffix and number of classes of each task; a single one has no suffix."""
+    """Yield each task's suffix and number of classes; a single task has no suffix."""
     for task, count in outputs.items():
         yield (f"_{task}" if len(outputs) > 1 else "", count)
 

@@ -1,4 +1,4 @@
-"""Whether what a checkpoint holds has the shape that a run gives it."""
+"""Checks that a checkpoint's entries have the types and values that a run writes."""
 
 from typing import Any
 
@@ -10,60 +10,58 @@ from fcnexp.errors import WeightsError
 PARTS = ("modality", "backbone", "head", "model", "dense", "data")  # of the stored config
 PRECISIONS = ("32-true", "bf16-mixed")  # as in fcnexp.run.trainers
 SIDES = ("foreground", "background", "shape", None)  # as in fcnexp.task.masking
-MOST_CLASSES = 255  # labels are of 8 bits, and 255 is void
+MOST_CLASSES = 255  # labels have 8 bits, and 255 is void
 
 
-def refuse_misshapen(stored: dict, path: Any) -> None:
-    """Raise WeightsError, naming the file and the entry, where a run has not written it like that.
+def check_entries(stored: dict, path: Any) -> None:
+    """Raise WeightsError, naming the file and the entry, if no run writes such an entry.
 
-    stored: of which `fcnexp` is a dict of this version.
+    stored: its `fcnexp` must be a dict of this checkpoint version.
     """
-    for name, is_right in _ENTRIES.items():
-        if name not in stored["fcnexp"]:
-            raise WeightsError(f"{path}: damaged, it lacks fcnexp.{name}; fetch it again")
-        if not is_right(stored["fcnexp"][name]):
-            raise WeightsError(f"{path}: damaged, its fcnexp.{name} is none; fetch it again")
     facts, weights = stored["fcnexp"], stored["state_dict"]
-    if len(facts["class_names"]) != sum(facts["outputs"].values()):
-        raise WeightsError(
-            f"{path}: damaged, {len(facts['class_names'])} names in fcnexp.class_names for "
-            f"{sum(facts['outputs'].values())} classes in fcnexp.outputs; fetch it again"
-        )
+    for name, is_valid in _ENTRIES.items():
+        if name not in facts:
+            raise _damaged(path, f"fcnexp.{name} is missing")
+        if not is_valid(facts[name]):
+            raise _damaged(path, f"fcnexp.{name} is not valid")
+    names, classes = len(facts["class_names"]), sum(facts["outputs"].values())
+    if names != classes:
+        what = f"fcnexp.class_names has {names} names for {classes} classes in fcnexp.outputs"
+        raise _damaged(path, what)
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
-        raise WeightsError(f"{path}: damaged, its state_dict is none; fetch it again")
+        raise _damaged(path, "state_dict is not valid")
     for name, value in weights.items():
-        if not _is_plain(value):
-            raise WeightsError(
-                f"{path}: damaged, state_dict.{name} is no tensor of plain numbers; fetch it again"
-            )
+        if not _is_dense_tensor(value):
+            raise _damaged(path, f"state_dict.{name} is not a dense tensor")
 
 
-def refuse_other_numbers(name: str, value: Tensor, own: Tensor, path: Any) -> None:
-    """Raise WeightsError where a stored tensor is none for this one of the net.
-
-    NaN and infinity would make any image of it nonsense. name: of both.
-    """
+def check_values(name: str, value: Tensor, own: Tensor, path: Any) -> None:
+    """Raise WeightsError if a stored tensor has another kind of dtype than the net's, or NaN."""
     if value.is_complex() or value.is_floating_point() != own.is_floating_point():
-        raise WeightsError(f"{path}: {name} is of {value.dtype}, the net's of {own.dtype}")
+        raise WeightsError(f"{path}: {name} has dtype {value.dtype}, but the net needs {own.dtype}")
     if value.is_floating_point() and not value.is_meta and not torch.isfinite(value).all():
         raise WeightsError(
-            f"{path}: {name} holds NaN or infinity: its training had diverged, or it is damaged; "
-            "take an earlier checkpoint"
+            f"{path}: {name} holds NaN or infinity: training diverged, or the file is damaged; "
+            "use an earlier checkpoint"
         )
 
 
-def _is_plain(value: Any) -> bool:
+def _damaged(path: Any, what: str) -> WeightsError:
+    return WeightsError(f"{path}: damaged, {what}; fetch it again")
+
+
+def _is_dense_tensor(value: Any) -> bool:
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
         return False
-    # One stored number may be shown as many, which costs nothing here, but does in the net.
+    # An expanded view of one number is small in the file but would need full memory in the net.
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _is_outputs(value: Any) -> bool:
     if not isinstance(value, dict) or not value:
         return False
-    good = all(isinstance(k, str) and type(v) is int and v > 0 for k, v in value.items())
-    return good and sum(value.values()) <= MOST_CLASSES
+    valid = all(isinstance(k, str) and type(v) is int and v > 0 for k, v in value.items())
+    return valid and sum(value.values()) <= MOST_CLASSES
 
 
 def _is_config(value: Any) -> bool:

@@ -9,42 +9,41 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp.errors import OtherVersionError, WeightsError
-from fcnexp.nn.weights.checkpoint_checks import refuse_misshapen, refuse_other_numbers
+from fcnexp.nn.weights.checkpoint_checks import check_entries, check_values
 from fcnexp.system import checkpoint_store
 from fcnexp.system.os_errors import let_through
 
-KERNEL = ".upsampling.kernel"  # of an interpolation that is trained
+KERNEL = ".upsampling.kernel"  # end of the name of a learned upsampling
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
 FOLDER = 0x10  # of a zip entry's attributes
-CHECKPOINT_VERSION = 3  # raise it when what checkpoints hold beside weights changes
+CHECKPOINT_VERSION = 3  # raise it when the entries of checkpoints besides weights change
 
 
 def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
-    """A run's checkpoint as plain values and tensors; it cannot run code.
+    """Read a run's checkpoint as plain values and tensors, without running code from it.
 
-    mapped: leave tensors in the file until they are looked at, so that the optimiser's take no
-    memory; the file must stay as it is meanwhile.
-
-    Raises WeightsError where it is missing, damaged or not one of ours, OSError where it cannot be
-    read.
+    mapped: memory-map tensors, so that unused ones such as the optimiser's take no memory; the
+    file must not change meanwhile.
+    Raises WeightsError if the file is missing, damaged or not a checkpoint of fcnexp, OSError if
+    it cannot be read.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint; a run keeps its own in checkpoints/")
+        raise WeightsError(f"{path}: no such checkpoint; runs write theirs to checkpoints/")
     index = _index(path)
-    if index is None:  # torch's own words are of mmap, or a number
+    if index is None:  # torch's own message would be about mmap, or only a number
         raise WeightsError(
-            f"{path}: damaged, or not a checkpoint; a run keeps its own in checkpoints/"
+            f"{path}: damaged, or not a checkpoint; runs write theirs to checkpoints/"
         )
     if not checkpoint_store.is_whole(path):
-        raise WeightsError(f"{path}: damaged; take previous.ckpt beside it, or a copy")
-    if any(one.external_attr & FOLDER for one in index):  # torch gives what lies in memory for it
-        raise WeightsError(f"{path}: damaged, a tensor of it is marked as a folder; fetch it again")
-    # torch maps packed bytes as if they were tensors.
+        raise WeightsError(f"{path}: damaged; use previous.ckpt in the same folder, or a copy")
+    if any(one.external_attr & FOLDER for one in index):  # torch would read uninitialised memory
+        raise WeightsError(f"{path}: damaged, a tensor in it is marked as a folder; fetch it again")
+    # torch would map compressed bytes as if they were tensors.
     mapped = mapped and all(one.compress_type == zipfile.ZIP_STORED for one in index)
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except UnpicklingError:  # torch's own words are of how to run it all the same
+    except UnpicklingError:  # torch's own message tells how to run the code anyway
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint: it holds more than plain values and tensors, "
             "which could run code"
@@ -57,45 +56,45 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")
     if not isinstance(stored["fcnexp"], dict):
         raise WeightsError(
-            f"{path}: a state dict of python -m fcnexp.export, which other programs read; give the "
-            "checkpoints/*.ckpt that it was made of"
+            f"{path}: a state dict of python -m fcnexp.export, for use in other programs; give the "
+            "checkpoints/*.ckpt that it was exported from"
         )
     version = stored["fcnexp"].get("version")
     if version != CHECKPOINT_VERSION:
         raise OtherVersionError(
-            f"{path}: checkpoint version {version}, this fcnexp reads {CHECKPOINT_VERSION}; "
+            f"{path}: checkpoint version {version}, but this fcnexp reads {CHECKPOINT_VERSION}; "
             "use the fcnexp that wrote it"
         )
-    refuse_misshapen(stored, path)
+    check_entries(stored, path)
     return stored
 
 
 def _index(path: Path) -> list[zipfile.ZipInfo] | None:
-    """What a zip file says that it holds; None where it is none."""
+    """Entries of a zip file; None if the file is not a zip file."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a place before the file's beginning: of a damaged one
+        if error.errno == errno.EINVAL:  # a seek before the start of a damaged file
             return None
-        raise  # its disk or its rights are wrong, not the file
-    except Exception:  # zipfile's many types
+        raise  # the disk or the permissions are at fault, not the file
+    except Exception:  # zipfile raises many types
         return None
 
 
 def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
-    """Fill a net from a checkpoint. Raises WeightsError where a tensor does not fit."""
+    """Fill a net from a checkpoint. Raises WeightsError if a tensor does not fit."""
     _load(net, _weights_of(stored), path)
 
 
 def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, Tensor]:
-    """Fill a net from a checkpoint of its own, or of a net that is a part of it.
+    """Fill a net from a checkpoint of the same net, or of its parent.
 
-    The parent of an FCN is a coarser one, which lacks a skip or more; that of a DeconvNet may be
-    any FCN of the same backbone and head, whose class scores and skips it has no use for. An
-    interpolation that is trained here and was not there starts bilinear.
-    Returns the parameters that the checkpoint has not, by name; they keep their values.
-    Raises WeightsError where anything else is missing or does not fit.
+    The parent of an FCN has fewer skips; that of a DeconvNet may be any FCN with the same backbone
+    and head, whose score layers and skips are ignored. Learned upsampling that was fixed in the
+    parent starts bilinear.
+    Returns the parameters missing in the checkpoint, by name; they keep their values.
+    Raises WeightsError if anything else is missing or does not fit.
     """
     weights, own = _weights_of(stored), net.state_dict()
     if any(DECODER in name for name in own) and not any(DECODER in name for name in weights):
@@ -103,7 +102,7 @@ def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, 
         missing = {name for name in own if not _is_encoder(name)}
     else:
         missing = {name for name in own if ".skips." in name and name not in weights}
-        # The last interpolation's kernel is another one at each depth.
+        # The last upsampling's kernel has a different size at each fusion depth.
         missing |= {n for n in own if n.endswith(KERNEL) and not _fits(own[n], weights.get(n))}
         _refuse_trained_kernels(set(weights) - set(own), path)
         weights = {name: value for name, value in weights.items() if name not in missing}
@@ -118,8 +117,8 @@ def _fits(own: Tensor, found: Tensor | None) -> bool:
 def _refuse_trained_kernels(surplus: set[str], path: str | Path) -> None:
     if kernels := sorted(name for name in surplus if name.endswith(KERNEL)):
         raise WeightsError(
-            f"{path}: its interpolations were trained ({kernels[0]} ...); choose "
-            "dense=deconv_learned with the same dense.learned"
+            f"{path}: its upsampling was trained ({kernels[0]} ...); choose dense=deconv_learned "
+            "with the same dense.learned"
         )
 
 
@@ -136,30 +135,31 @@ def _weights_of(stored: dict) -> dict[str, Tensor]:
 
 
 def refuse_other_net(net: nn.Module, stored: dict, path: str | Path) -> None:
-    """Raise WeightsError where names or shapes differ; the net may be on the meta device."""
-    _refuse_unlike(net, _weights_of(stored), path)
+    """Raise WeightsError if names or shapes differ; the net may be on the meta device."""
+    _check_names_and_shapes(net, _weights_of(stored), path)
 
 
 def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
-    _refuse_unlike(net, weights, path)
+    _check_names_and_shapes(net, weights, path)
     own = net.state_dict()
     for name, value in weights.items():
-        refuse_other_numbers(name, value, own[name], path)
+        check_values(name, value, own[name], path)
     net.load_state_dict(weights)
 
 
-def _refuse_unlike(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
+def _check_names_and_shapes(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
     own = net.state_dict()
-    others = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    wrong = [
-        f"size mismatch for {name}: {tuple(weights[name].shape)}, here {tuple(own[name].shape)}"
-        for name in others[:1]
+    differ = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    problems = [
+        f"size mismatch for {name}: {tuple(weights[name].shape)} in the file, "
+        f"{tuple(own[name].shape)} in this net"
+        for name in differ[:1]
     ]
-    for names, words in (
-        ([name for name in own if name not in weights], "not in it: "),
-        ([name for name in weights if name not in own], "only in it: "),
+    for names, what in (
+        ([name for name in own if name not in weights], "missing in the file"),
+        ([name for name in weights if name not in own], "only in the file"),
     ):
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        wrong += [f"{words}{name}{more}" for name in names[:1]]
-    if wrong:
-        raise WeightsError(f"{path}: of another net; {'; '.join(wrong)}")
+        problems += [f"{what}: {name}{more}" for name in names[:1]]
+    if problems:
+        raise WeightsError(f"{path}: from a different net; {'; '.join(problems)}")

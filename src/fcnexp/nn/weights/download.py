@@ -1,4 +1,4 @@
-"""Fetching published weights: to a cache folder, checked by digest, never half a file."""
+"""Download of published weights to a cache folder, checked by digest and written atomically."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ BLOCK = 1 << 20  # bytes
 
 
 def fetch(weights: PublishedWeights, folder: Path) -> Path:
-    """Path of the file in the folder, fetched if it is not there.
+    """Return the path of the weights in a folder, after downloading them if they are missing.
 
-    Raises WeightsError, naming file and folder, where there is no network or the digest is wrong.
+    Raises WeightsError, naming file and folder, if the download fails or the digest is wrong.
     """
     path = folder / weights.file
     if path.is_file():
@@ -40,8 +40,8 @@ def fetch(weights: PublishedWeights, folder: Path) -> Path:
     except (urllib.error.URLError, OSError) as error:
         let_through(error)
         raise WeightsError(
-            f"{weights.file} is not in {folder} and cannot be fetched from {weights.url} "
-            f"({getattr(error, 'reason', error)}); put it there yourself, or use init=scratch"
+            f"{weights.file} is not in {folder} and cannot be downloaded from {weights.url} "
+            f"({getattr(error, 'reason', error)}); put it there by hand, or use init=scratch"
         ) from None
     finally:
         partial.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def _check(path: Path, weights: PublishedWeights) -> None:
         digest = hashlib.file_digest(file, weights.algorithm).hexdigest()
     if not digest.startswith(weights.digest):
         raise WeightsError(
-            f"{path}: {weights.algorithm} {digest}, but {weights.file} is {weights.digest}...; "
-            "it is damaged or another file: remove it to fetch it again, or load it knowingly with "
-            "init=caffemodel init.path=..."
+            f"{path}: its {weights.algorithm} is {digest}, but that of {weights.file} starts with "
+            f"{weights.digest}: damaged or another file; remove it to download it again, or load "
+            "it anyway with init=caffemodel init.path=..."
         )

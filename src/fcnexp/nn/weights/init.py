@@ -1,7 +1,7 @@
-"""Where a net's first weights come from.
+"""Initial weights of a net: random, from a file, or from an earlier run.
 
-Each function fills a net and returns the parameters that stay new: they were in no file, and a
-regime may train them faster (`regime.new_lr`). An empty answer means that nothing sets them apart.
+Each function fills a net and returns its new parameters, those that no file provided, which a
+regime may train faster (`regime.new_lr`). An empty list means that none are treated differently.
 """
 
 import logging
@@ -24,9 +24,9 @@ SCORES = ("zeros", "xavier")
 
 
 def scratch(net: Network, recipe: InputRecipe) -> list[Tensor]:
-    """Random weights: normal, of variance 2 / fan-in, biases zero; class scores start at zero.
+    """Random weights: normal with variance 2 / fan-in, zero biases and zero score layers.
 
-    Source: He et al. 2015; sec. 4.2 for the zeros.
+    Source: He et al. 2015; sec. 4.2 for the score layers.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -39,7 +39,7 @@ def scratch(net: Network, recipe: InputRecipe) -> list[Tensor]:
 
 
 def caffemodel(net: Network, recipe: InputRecipe, *, path: str, strict: bool) -> list[Tensor]:
-    """Weights of a `.caffemodel`, by layer name. Raises WeightsError naming file and layer."""
+    """Load a `.caffemodel` by layer name. Raises WeightsError naming the file and layer."""
     scratch(net, recipe)
     backbone = next(iter(net.scorers().values())).backbone
     if not backbone.layers():
@@ -49,19 +49,19 @@ def caffemodel(net: Network, recipe: InputRecipe, *, path: str, strict: bool) ->
         )
     if recipe.colour_order == "rgb":
         raise WeightsError(
-            f"init.path={path}: Caffe's nets take BGR minus a mean, the modality gives RGB; choose "
-            "modality=rgb"
+            f"init.path={path}: Caffe's nets take BGR minus a mean, but the modality gives RGB; "
+            "choose modality=rgb"
         )
     report = transplant(net, path, strict=strict)
     return [tensor for tensors in report.new.values() for tensor in tensors]
 
 
 def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> list[Tensor]:
-    """The backbone's published ImageNet weights, fetched once into a folder, digest checked.
+    """Load the backbone's published ImageNet weights into every stream.
 
-    Every stream gets them. scores: how the layers that score classes start, `zeros` (the papers)
-    or `xavier` (the D2L exercise).
-    Raises WeightsError naming the file and where to put it, where it cannot be fetched.
+    The file is downloaded once into `folder` and its digest checked. scores: initial score layers,
+    `zeros` (the papers) or `xavier` (the D2L exercise).
+    Raises WeightsError, naming the file and where to put it, if the download fails.
     """
     if scores not in SCORES:
         raise ValueError(f"scores={scores}: allowed are {' and '.join(SCORES)}")
@@ -69,12 +69,12 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
     published = getattr(backbones[0], "imagenet", None)
     if published is None:
         name = type(backbones[0]).__name__
-        raise WeightsError(f"init=imagenet: no weights of {name} are published; init=scratch")
+        raise WeightsError(f"init=imagenet: {name} has no published weights; use init=scratch")
     from_caffe = published.file.endswith(".caffemodel")
     order, modality = ("bgr", "rgb") if from_caffe else ("rgb", "rgb_torchvision")
     if recipe.colour_order not in (order, None):
         raise WeightsError(
-            f"init=imagenet: {published.file} takes {order.upper()}, the modality gives "
+            f"init=imagenet: {published.file} takes {order.upper()}, but the modality gives "
             f"{recipe.colour_order.upper()}; choose modality={modality}"
         )
     path = fetch(published, Path(folder).expanduser())
@@ -91,57 +91,52 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
         log.info("%s: copied all layers of the backbone", path)
     if scores == "xavier":
         for layer in net.score_layers():
-            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]  # the same
+            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]  # a convolution
     return new
 
 
 def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
-    """Weights of an earlier run of the same net, or of its parent, a coarser net of the same parts.
+    """Load an earlier run's checkpoint of the same net, or of its parent with fewer skips.
 
-    The parent of FCN-16s is FCN-32s, that of FCN-8s FCN-16s; the new skip's score layer starts at
-    zero, so that training begins with the parent's scores. Raises WeightsError where the
-    checkpoint is of another net or was trained with another input recipe.
+    The parent of FCN-16s is FCN-32s, that of FCN-8s is FCN-16s; the new skip's score layer starts
+    at zero, so training begins with the parent's scores. Raises WeightsError if the checkpoint is
+    from a different net or was trained with a different input recipe.
     """
     stored = read_checkpoint(path)
     if stored["fcnexp"]["recipe"] != recipe.facts():
         raise WeightsError(
-            f"{path}: trained with the input recipe {stored['fcnexp']['recipe']}; this run's "
-            f"modality is {recipe.facts()}"
+            f"{path}: trained with the input recipe {stored['fcnexp']['recipe']}, but this run's "
+            f"modality is {recipe.facts()}; choose the checkpoint's modality"
         )
     scratch(net, recipe)
     new = parent_weights(net, stored, path)
     if new:
-        log.info("%s: copied all its layers; new %s", path, ", ".join(new))
+        log.info("%s: copied all its layers; new: %s", path, ", ".join(new))
     return list(new.values())
 
 
 def staged(
     net: Network, recipe: InputRecipe, *, first: object, lr: float | list[float], steps: int | None
 ) -> list[Tensor]:
-    """Refuse: weights of a parent that is trained first come from `train`; see `staging.stages`.
+    """Raise WeightsError: only `train` can train the parents first; see `run.staging.stages`.
 
-    first: init of the coarsest net. lr: how many times as fast each stage learns as the next one,
-    or a list of one number for each but the last. steps: of each parent; null for as many as the
-    last has. Raises WeightsError.
+    first: init of the coarsest net. lr: learning rate of each stage relative to the next one, or a
+    list with one such number for each stage but the last. steps: of each parent; null for as many
+    as the last stage has.
     """
     raise WeightsError(
-        "init=staged trains coarser nets first, which only fcnexp.train does; give init=scratch, "
+        "init=staged trains coarser nets first, which only fcnexp.train does; use init=scratch, "
         "or init=checkpoint init.path=FILE"
     )
 
 
 def streams(
-    net: Network,
-    recipe: InputRecipe,
-    *,
-    rgb: str | None,
-    depth: str | None,
-    hha: str | None,
+    net: Network, recipe: InputRecipe, *, rgb: str | None, depth: str | None, hha: str | None
 ) -> list[Tensor]:
-    """Each stream's weights from a run of its own: a checkpoint of ours, or a `.caffemodel`.
+    """Load each stream's weights from a separate run's checkpoint or from a `.caffemodel`.
 
-    rgb, depth, hha: the file for the stream of this field. Source: transplant of
-    nyud-fcn32s-color-hha. Raises WeightsError.
+    rgb, depth, hha: file for the stream of this field. Source: transplant of
+    nyud-fcn32s-color-hha. Raises WeightsError if a file is missing or does not fit.
     """
     scratch(net, recipe)
     files = {"rgb": rgb, "depth": depth, "hha": hha}
@@ -151,7 +146,7 @@ def streams(
     for field in scorers:
         path = files[field]
         if path is None:
-            raise WeightsError(f"init.{field}: required, and not given; add init.{field}=FILE")
+            raise WeightsError(f"init.{field}: required, but not given; add init.{field}=FILE")
         alone = Network(FCN(scorers[field], net.net.dense), ((field,),), net.outputs)
         if path.endswith(".caffemodel"):
             transplant(alone, path, strict=True)
@@ -161,15 +156,15 @@ def streams(
         mine = recipe.facts()["fields"][field]  # type: ignore[index]  # one of plain values
         if trained != {field: mine}:
             raise WeightsError(
-                f"init.{field}={path}: trained on {trained}; this stream takes {mine}"
+                f"init.{field}={path}: trained on {trained}, but this stream takes {mine}"
             )
         load_weights(alone, stored, path)
-        log.info("%s: copied into the stream of %s", path, field)
+        log.info("%s: copied into the %s stream", path, field)
     return []
 
 
 def transplant(net: Network, path: str, *, strict: bool) -> Transplant:
-    """Copy a `.caffemodel` into a net, and log what was done. Raises WeightsError naming both."""
+    """Copy a `.caffemodel` into a net and log a report. Raises WeightsError naming the file."""
     blobs = read_caffemodel(path)
     try:
         report = load_blobs(net, blobs, strict=strict)

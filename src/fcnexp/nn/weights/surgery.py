@@ -1,4 +1,4 @@
-"""Transplanting weights by the original layer names. Source: the release's `surgery.py`."""
+"""Transplanting of weights by the original layer names. Source: the release's `surgery.py`."""
 
 from dataclasses import dataclass, field
 
@@ -13,14 +13,13 @@ from fcnexp.nn.weights.caffe_names import SUFFIX, Constant, blobs, constants, fi
 
 @dataclass
 class Transplant:
-    """What a transplant did, by original layer name.
+    """Report of a transplant, by original layer name.
 
-    copied: layers that got weights; reshaped: those of them whose fully connected blobs became
-    convolutions; widened: first layers whose filters were extended to more input channels (the
-    mean of the three colour filters); spread: filters that became twice as wide, by zeros between
-    their weights (pool5_stride=1); checked: fixed layers whose blobs are the expected constants;
-    new: layers of the net that the file did not have, with their parameters; unused: layers of the
-    file that the net does not have.
+    copied: layers that got weights; reshaped: copied layers whose fully connected blobs became
+    convolutions; widened: first layers extended to more input channels by the mean of the three
+    colour filters; spread: filters made twice as wide with zeros between their weights
+    (pool5_stride=1); checked: fixed layers whose blobs have the expected values; new: layers
+    missing in the file, with their parameters; unused: layers of the file missing in the net.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -48,32 +47,32 @@ def load_blobs(
 ) -> Transplant:
     """Copy blobs into the layers of the same original name.
 
-    Fully connected blobs (fc6, fc7 of a classifier) become convolutions. A net of several streams
-    takes `conv1_1color` and `conv1_1hha`, or, in both, a classifier's `conv1_1`. Where the first
-    layer takes more channels than the blob, `conv1_1` is widened to `conv1_1_bgrd`. Bilinear
-    kernels and constants on taps are compared with ours.
-    strict: every layer must be there, and with the net's number of classes; only a classifier's
-    file, which scores no pixels at all, may leave the class scores new. Otherwise what is missing
-    or of other classes stays new.
-    Raises WeightsError, before anything is copied, where a layer is missing or does not fit.
+    Fully connected blobs (fc6, fc7 of a classifier) become convolutions. A net with two streams
+    takes `conv1_1color` and `conv1_1hha`, or a classifier's `conv1_1` for both. If the first layer
+    has more input channels than the blob, `conv1_1` is widened to `conv1_1_bgrd`. Bilinear kernels
+    and constants on taps must equal the net's.
+    strict: the file must have every layer, with the net's number of classes; only a classifier's
+    file, without score layers, may leave the score layers new. If not strict, layers that are
+    missing or have another number of classes stay new.
+    Raises WeightsError, before copying anything, if a layer is missing or does not fit.
     """
     targets, fixed = blobs(net), constants(net)
     given = {name: _arrays(name, found) for name, found in blobs_by_layer.items()}
     if strict:
-        _refuse_other_scales(set(fixed), set(given))
+        _check_scales(set(fixed), set(given))
     report, used = Transplant(), set()
     copies: list[tuple[Tensor, np.ndarray]] = []
     first = first_layers(net)
     is_classifier = not any(name.startswith("score") for name in given)
     for name, tensors in targets.items():
         source = _source(name, given)
-        if source is None or _of_other_classes(name, tensors[0].shape, given[source]):
+        if source is None or _has_other_classes(name, tensors[0].shape, given[source]):
             report.new[name] = tensors
             continue
         copies += _fit(name, tensors, given[source], report, first=name in first)
         used.add(source)
     for name, constant in fixed.items():
-        if name in given and not _of_other_classes(name, constant.shape, given[name]):
+        if name in given and not _has_other_classes(name, constant.shape, given[name]):
             _check_constant(name, constant, given[name])
             report.checked.append(name)
             used.add(name)
@@ -83,9 +82,9 @@ def load_blobs(
         listed = ", ".join(missing[:4]) + (" ..." if len(missing) > 4 else "")
         raise WeightsError(
             f"the file has no blobs for {len(missing)} of the net's {len(targets)} layers "
-            f"({listed}), or not with its number of classes; it has "
-            f"{', '.join(list(given)[:4])} ...: choose the file of this net, or init.strict=false "
-            "to start the missing layers anew"
+            f"({listed}), or has them for another number of classes; it has "
+            f"{', '.join(list(given)[:4])} ...: choose this net's file, or set init.strict=false "
+            "to initialise the missing layers"
         )
     with torch.no_grad():
         for parameter, blob in copies:
@@ -94,7 +93,7 @@ def load_blobs(
 
 
 def _source(name: str, blobs_by_layer: dict[str, list[np.ndarray]]) -> str | None:
-    """The file's layer for this one of ours: its own name, or a classifier's plain name."""
+    """Name of the file's layer for one of the net's: the same, or without the stream's suffix."""
     if name in blobs_by_layer:
         return name
     if name.startswith("score"):
@@ -106,8 +105,8 @@ def _source(name: str, blobs_by_layer: dict[str, list[np.ndarray]]) -> str | Non
     return None
 
 
-def _of_other_classes(name: str, shape: tuple[int, ...], found: list[np.ndarray]) -> bool:
-    """Whether a score layer, or its upsampling, is of another number of classes than ours."""
+def _has_other_classes(name: str, shape: tuple[int, ...], found: list[np.ndarray]) -> bool:
+    """True if a score layer or its upsampling has another number of classes than the net."""
     blob = found[0]
     if name.startswith("score"):
         return blob.size != np.prod(shape) and blob.size % int(np.prod(shape[1:])) == 0
@@ -116,26 +115,25 @@ def _of_other_classes(name: str, shape: tuple[int, ...], found: list[np.ndarray]
 
 
 def _arrays(name: str, found: list[np.ndarray]) -> list[np.ndarray]:
-    """A layer's blobs as plain float32 arrays of our own. Raises WeightsError."""
+    """Copy a layer's blobs to float32 arrays. Raises WeightsError if they are not numeric."""
     try:
         arrays = [np.array(blob, dtype=np.float32, order="C") for blob in found]
     except (TypeError, ValueError) as error:
-        raise WeightsError(
-            f"layer {name} has blobs that are no arrays of numbers: {error}"
-        ) from None
+        raise WeightsError(f"layer {name} has blobs that are not numeric arrays: {error}") from None
     if not arrays or any(array.ndim == 0 for array in arrays):
-        raise WeightsError(f"layer {name} has no blobs, or one without an axis")
+        raise WeightsError(f"layer {name} has no blobs, or a blob without axes")
     return arrays
 
 
-def _refuse_other_scales(ours: set[str], given: set[str]) -> None:
-    """Raise WeightsError where the file is of a net with other constants on its taps."""
+def _check_scales(ours: set[str], given: set[str]) -> None:
+    """Raise WeightsError if the file and the net differ in which taps they scale."""
     scales = {name for name in ours | given if name.startswith("scale_")}
     file_is_fcn = any(name.startswith(("score", "upscore")) for name in given)
     if file_is_fcn and any((name in ours) != (name in given) for name in scales):
         raise WeightsError(
             f"{', '.join(sorted(scales))}: in {'the net' if scales & ours else 'the file'} only; "
-            "skips of fcn8s_atonce are scaled down, those of fcn8s are not: choose that model"
+            f"choose model={'fcn8s' if scales & ours else 'fcn8s_atonce'}: fcn8s_atonce scales its "
+            "skips down, fcn8s does not"
         )
 
 
@@ -152,14 +150,14 @@ def _fit(
         if _can_spread(target, blob):
             blob = _spread(target, blob)
             report.spread.append(name)
-        # A fully connected blob is (out, in * kh * kw), or padded with ones in front in old files.
+        # A fully connected blob is (out, in * kh * kw), with leading axes of 1 in old files.
         flat = tuple(n for n in blob.shape if n != 1)
         same = flat == tuple(n for n in target.shape if n != 1)
         dense = blob.size == target.numel() and flat == (len(target), target[0].numel())
         if not (same or dense):
             raise WeightsError(
                 f"layer {name} is {tuple(blob.shape)}; the net's is {tuple(target.shape)}: "
-                "choose the file of this backbone"
+                "choose this backbone's file"
             )
         if _is_fully_connected(target, blob) and name not in report.reshaped:
             report.reshaped.append(name)
@@ -169,13 +167,13 @@ def _fit(
 
 
 def _can_spread(target: Tensor, blob: np.ndarray) -> bool:
-    """Whether a filter is twice as wide as the blob's: fc6 behind a pool5 of stride 1."""
+    """True if a filter is twice as wide as the blob's: fc6 after a pool5 of stride 1."""
     wide = target.ndim == 4 and target.shape[-1] % 2 == 0 and target.shape[-1] > 2
     return wide and blob.size * 4 == target.numel() and blob.size % target.shape[0] == 0
 
 
 def _spread(target: Tensor, blob: np.ndarray) -> np.ndarray:
-    """The blob's filters with a zero behind each weight, so that they see as far as before."""
+    """The blob's filters with zeros between weights, which keeps their receptive field."""
     wide = np.zeros(target.shape, dtype=np.float32)
     kernel = target.shape[-1] // 2
     wide[..., ::2, ::2] = blob.reshape(*target.shape[:2], kernel, kernel)
@@ -183,24 +181,24 @@ def _spread(target: Tensor, blob: np.ndarray) -> np.ndarray:
 
 
 def _is_fully_connected(target: Tensor, blob: np.ndarray) -> bool:
-    """Whether a convolution's weights come as a matrix, plain or with two ones in front."""
+    """True if a convolution's weights are stored as a matrix, plain or with two axes of 1."""
     return target.ndim == 4 and (blob.ndim == 2 or (blob.shape[:2] == (1, 1) and len(target) > 1))
 
 
 def _can_widen(target: Tensor, blob: np.ndarray) -> bool:
-    """Whether these are colour filters for a first layer that takes other channels, too."""
+    """True if a blob holds colour filters for a first layer with more input channels."""
     if target.ndim != 4 or blob.ndim != 4 or blob.shape[1] != 3 or target.shape[1] == 3:
         return False
     return blob.shape[0] == target.shape[0] and blob.shape[2:] == tuple(target.shape[2:])
 
 
 def _check_constant(name: str, constant: Constant, found: list[np.ndarray]) -> None:
-    """Raise WeightsError where a fixed layer's blob is not what we compute with."""
+    """Raise WeightsError if a fixed layer's blob differs from the values that the net uses."""
     expected = constant.blob().numpy()
     same_size = len(found) == 1 and found[0].size == expected.size
     if not same_size or not np.allclose(found[0].reshape(expected.shape), expected, atol=1e-6):
         what = "its bilinear kernel" if len(constant.shape) == 4 else f"{constant.value} throughout"
         raise WeightsError(
-            f"layer {name} is fixed in this net, and the file's blob is not {what}: the file is of "
-            "a net whose upsampling was trained, or of another fusion depth"
+            f"layer {name} is fixed in this net, but the file's blob is not {what}: the file is "
+            "from a net with learned upsampling, or with another fusion depth"
         )
