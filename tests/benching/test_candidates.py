@@ -7,7 +7,7 @@ from fcnexp.benching.fast_paths import TAKEN, left_out
 from fcnexp.benching.nets import passes
 from fcnexp.benching.train_candidates import learners
 from fcnexp.nn.fast import packed, winograd
-from fcnexp.nn.fast.switches import WAYS, taken
+from fcnexp.nn.fast.switches import FAST_PATHS, enabled
 
 CPU = torch.device("cpu")
 BF16 = f"{nets.OURS}, {nets.APPROXIMATE}"
@@ -42,12 +42,12 @@ def test_each_way_is_left_out_alone_and_prepared_for():
     done, prepared = [], []
 
     def missing():
-        return tuple(way for way in WAYS if not taken(way))
+        return tuple(way for way in FAST_PATHS if not enabled(way))
 
     table = left_out(
         "", lambda: done.append(missing()), 2, CPU, prepare=lambda: prepared.append(missing())
     )
-    assert done == 2 * [(), *((way,) for way in WAYS), tuple(WAYS)] == prepared
+    assert done == 2 * [(), *((way,) for way in FAST_PATHS), tuple(FAST_PATHS)] == prepared
     assert [row.name for row in table.rows][:2] == [TAKEN, "without border"]
 
 

@@ -191,10 +191,10 @@ def test_head_normalises_behind_fc6_and_fc7_where_asked():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["backbone=resnet18"], "model: ResNet goes down by strided convolutions.*=vgg16_bn"),
+        (["backbone=resnet18"], "model: ResNet downsamples by strided convolutions.*=vgg16_bn"),
         (["model.convs=[2,2]"], r"model: convs=\[2, 2\]: this backbone has 5 poolings"),
         (["backbone=alexnet", "model.convs=[3,3,3,2,2]"], r"has 3 poolings.*convs=\[2, 2, 2\]"),
-        (["model.convs=[2,2,2,2,0]"], "each with 1 convolution or more"),
+        (["model.convs=[2,2,2,2,0]"], "give 1 or more convolutions for each"),
         (["model.convs=[]"], r"convs=\[\]: this backbone has 5 poolings"),
     ],
 )

@@ -88,5 +88,5 @@ def test_response_norm_compiles_to_the_same():
 
 
 def test_response_normalisation_needs_a_channel_in_the_middle():
-    with pytest.raises(ValueError, match="size=4: an odd number"):
+    with pytest.raises(ValueError, match="size=4: must be odd"):
         LocalResponseNorm(4)

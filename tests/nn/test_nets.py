@@ -52,7 +52,7 @@ def test_untrained_scores_are_zero():  # sec. 4.2: score layers start at zero
 def test_missing_tap_is_refused_with_those_there_are():
     with pytest.raises(
         ConfigError,
-        match="no tap of stride 2 to fuse .*; it has 16, 8, 4: its models are fcn32s, .*fcn4s",
+        match="no tap of stride 2 to fuse .*; it has 16, 8, 4: choose model=fcn32s, .*fcn4s",
     ):
         network(["backbone=alexnet", "model.skips=[16,8,4,2]"])
 
@@ -129,7 +129,9 @@ def test_scaled_skips_equal_plain_ones_with_the_scale_in_their_weights():
 
 
 def test_scales_and_what_is_trained_are_checked():
-    with pytest.raises(ConfigError, match=r"model: scales=\[1\]: one for each of skips=\[16, 8\]"):
+    with pytest.raises(
+        ConfigError, match=r"model: scales=\[1\]: give one for each of skips=\[16, 8\]"
+    ):
         network(["model.scales=[1]"])
     with pytest.raises(ConfigError, match="model: trained=none: allowed are all and scores"):
         network(["model.trained=none"])

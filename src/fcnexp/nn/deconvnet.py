@@ -1,7 +1,9 @@
-"""DeconvNet: poolings undone one by one, where their maxima were found, up to the first one."""
+"""DeconvNet: a decoder that unpools level by level, at the recorded positions of the maxima."""
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -11,24 +13,24 @@ from fcnexp.nn.heads import Head
 from fcnexp.nn.layer_probe import Pooling, poolings
 from fcnexp.nn.pooling import MaxPool, Switches, Unpool
 
-CONVS = 2  # behind an unpooling, where none are asked for
+CONVS = 2  # after each unpooling, by default
 
 
 class Level(nn.Module):
-    """An unpooling, and transposed convolutions that fill in what it leaves empty.
+    """An unpooling, then transposed convolutions that fill in the cells it leaves empty.
 
-    channels: of its input, then behind each of the convolutions.
+    channels: of the input, then of each convolution's output.
     """
 
     def __init__(self, pool: MaxPool, number: str, channels: Sequence[int]) -> None:
         super().__init__()
         self.unpool = Unpool(pool)
         self.convs = nn.ModuleDict()
-        for i, (before, behind) in enumerate(zip(channels, channels[1:], strict=False), start=1):
-            self.convs[f"deconv{number}_{i}"] = block(before, behind, 3, 1)
+        for i, (before, after) in enumerate(pairwise(channels), start=1):
+            self.convs[f"deconv{number}_{i}"] = block(before, after, 3, 1)
 
     def forward(self, maps: Tensor, switches: Switches) -> Tensor:
-        """(N, C, h, w) to (N, C', *switches.size)."""
+        """Return maps (N, C', *switches.size) of maps (N, C, h, w)."""
         maps = self.unpool(maps, switches)
         for conv in self.convs.values():
             maps = conv(maps)
@@ -36,15 +38,15 @@ class Level(nn.Module):
 
 
 class DeconvNet(nn.Module):
-    """Scores of the cells that the backbone's first pooling takes: for VGG16, of every pixel.
+    """Scores at the resolution of the first pooling's input: for VGG16, of every pixel.
 
-    The head's features go back to the deepest pooled map by a transposed convolution of fc6's
-    window (3x3 where the head has no fc6), then up through a level for each pooling. A level ends
-    with the channels of the next finer one.
-    head: from None for the number of classes to a head that returns its features.
-    convs: transposed convolutions of each level, coarsest first; None: 2 each.
-    `grid` says where the scores' cells lie. Source: Noh et al. 2015, fig. 2 and sec. 3.
-    Raises ValueError where the backbone records no positions, or convs are of another number.
+    A transposed convolution with fc6's window (3x3 if the head has no fc6) takes the head's
+    features to the size of the deepest pooled map; one level per pooling upsamples from there. Each
+    level ends with the channels of the next finer one.
+    head: builds a head that returns features, given None as the number of classes.
+    convs: transposed convolutions per level, coarsest first; None: 2 each.
+    `grid` holds the positions of the scores. Source: Noh et al. 2015, fig. 2 and sec. 3.
+    Raises ValueError if the backbone records no positions, or if convs has the wrong length.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class DeconvNet(nn.Module):
         convs: Sequence[int] | None,
     ) -> None:
         super().__init__()
-        _refuse_other_strides(backbone)
+        _refuse_strided_convolutions(backbone)
         self.backbone, self.head = backbone, head(None)
         pools = poolings(backbone)
         self.grid = backbone.taps[pools[0].step].grid
@@ -70,74 +72,72 @@ class DeconvNet(nn.Module):
             number = name.removeprefix("pool")
             self.levels[f"un{name}"] = Level(pool, number, [channels] * depth + [finer])
         self.score = nn.Conv2d(pools[0].channels, num_classes, 1)
-        self.skips = nn.ModuleDict()  # it has none
+        self.skips = nn.ModuleDict()  # none
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores (N, K, h, w) of an image (N, C, H, W)."""
+        """Return scores (N, K, h, w) of an image (N, C, H, W)."""
         switches: list[Switches] = []
-        taps = self.backbone(image, switches)  # type: ignore[call-arg]  # it takes a list
+        taps = self.backbone(image, switches)  # type: ignore[call-arg]  # it takes switches
         deepest = taps[max(taps)]
         height, width = deepest.shape[-2:]
         maps = self.bottleneck(self.head(deepest))
-        maps = maps[..., :height, :width]  # a head pads what is smaller than its window
+        maps = maps[..., :height, :width]  # the head pads maps smaller than its window
         for level, found in zip(self.levels.values(), reversed(switches), strict=True):
             maps = level(maps, found)
         return self.score(maps)
 
     def layers(self) -> dict[str, nn.Module]:
-        """Layers that hold weights, by their names in the original net.
+        """Return the layers with weights by their names in the original net.
 
-        But for the last, its `seg-score-voc`: what scores classes is `score_fr` in all nets here.
+        Except the last: its `seg-score-voc` is `score_fr`, like the score layer of every net here.
         """
         decoder = {"fc6-deconv": self.bottleneck[0]}
         for level in self.levels.values():
-            assert isinstance(level, Level)
-            convs = level.convs.items()
-            decoder |= {name: conv[0] for name, conv in convs}  # type: ignore[index]  # a `block`
+            convs = cast(Level, level).convs.items()
+            decoder |= {name: cast(nn.Sequential, conv)[0] for name, conv in convs}
         return self.backbone.layers() | self.head.layers() | decoder | self.score_layers()
 
     def score_layers(self) -> dict[str, nn.Module]:
-        """The one layer that scores classes."""
+        """Return the single score layer."""
         return {"score_fr": self.score}
 
     def upsamplings(self) -> dict[str, Upsampling]:
-        """None: nothing is interpolated."""
+        """Return {}: nothing is interpolated."""
         return {}
 
     def scales(self) -> dict[str, tuple[int, float]]:
-        """None: no tap is scaled."""
+        """Return {}: no tap is scaled."""
         return {}
 
 
-def block(channels: int, behind: int, kernel: int, pad: int) -> nn.Sequential:
-    """A transposed convolution of stride 1, batch normalisation and ReLU.
+def block(in_channels: int, channels: int, kernel: int, pad: int) -> nn.Sequential:
+    """Return a transposed convolution of stride 1, batch normalisation and ReLU.
 
-    Its weights are normal, of mean 0 and variance 2 / fan-in: the paper has a zero-mean Gaussian.
+    Weights are normal with mean 0 and variance 2 / fan-in; the paper says a zero-mean Gaussian.
     """
-    conv = nn.ConvTranspose2d(channels, behind, kernel, padding=pad)
-    # Transposed, what torch calls the fan-out is the number of inputs that an output adds up.
+    conv = nn.ConvTranspose2d(in_channels, channels, kernel, padding=pad)
+    # For a transposed convolution, the number of inputs per output is what torch calls fan-out.
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
-    return nn.Sequential(conv, nn.BatchNorm2d(behind), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 def _depths(convs: Sequence[int] | None, pools: list[Pooling]) -> list[int]:
-    """Transposed convolutions of each level. Raises ValueError."""
+    """Return the number of transposed convolutions of each level. Raises ValueError."""
     depths = [CONVS] * len(pools) if convs is None else list(convs)
     if len(depths) != len(pools) or not all(type(n) is int and n > 0 for n in depths):
         raise ValueError(
-            f"convs={depths}: this backbone has {len(pools)} poolings to undo, each with 1 "
-            f"convolution or more behind it, coarsest first; say convs={[CONVS] * len(pools)}, or "
-            "null for the same"
+            f"convs={depths}: this backbone has {len(pools)} poolings to undo; give 1 or more "
+            f"convolutions for each, coarsest first; convs=null is {[CONVS] * len(pools)}"
         )
     return depths
 
 
-def _refuse_other_strides(backbone: Backbone) -> None:
-    """Raise ValueError where a trunk cannot say where its maxima were."""
+def _refuse_strided_convolutions(backbone: Backbone) -> None:
+    """Raise ValueError if a trunk cannot record the positions of its maxima."""
     if "switches" not in inspect.signature(backbone.forward).parameters:  # type: ignore[attr-defined]  # a Module
         raise ValueError(
-            f"{type(backbone).__name__} goes down by strided convolutions, which record no "
+            f"{type(backbone).__name__} downsamples by strided convolutions, which record no "
             "positions to unpool to; choose backbone=vgg16_bn, vgg16, alexnet, googlenet or tiny"
         )

@@ -1,7 +1,8 @@
-"""Fully convolutional networks: trunk, head, skips, and the way back to the image's size."""
+"""Fully convolutional networks: trunk, head, skips and upsampling to the image's size."""
 
 from collections.abc import Callable, Sequence
 from math import log2
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -16,18 +17,16 @@ TRAINED = ("all", "scores")
 
 
 class SkipNet(nn.Module):
-    """Coarse scores of an image: the head's, refined by the scores of finer taps.
+    """Coarse scores of an image: the head's scores, refined by scores of finer taps.
 
-    head: from the number of classes to a head on the backbone's deepest tap.
-    deepest: stride of the tap that the head scores; None: the deepest there is. What lies behind
-        it is cut off the backbone: FCN-pool4 is 16, FCN-pool3 is 8, without skips (PAMI).
-    skips: strides of the taps that are fused, coarsest first; () is FCN-32s, (16,) FCN-16s,
-        (16, 8) FCN-8s.
-    scales: constant on each of these taps; 1 but for the nets trained at once (PAMI sec. 4.2).
+    head: builds a head on the backbone's deepest tap, given the number of classes.
+    deepest: stride of the tap that the head scores; None uses the backbone's deepest. Deeper layers
+        are removed: FCN-pool4 is 16 and FCN-pool3 is 8, both without skips (PAMI).
+    skips: strides of the fused taps, coarsest first; () is FCN-32s, (16,) FCN-16s, (16, 8) FCN-8s.
+    scales: constant on each of these taps; 1 except in the nets trained at once (PAMI sec. 4.2).
     fusion: `sum`, or `max` (sec. 4.2: made learning difficult).
-    trained: `all`, or `scores`: the layers that score classes learn, all else stays as it was
-        loaded (FCN-32s-fixed).
-    `grid` says where the scores' cells lie. Source: fig. 3. Raises ValueError.
+    trained: `all`, or `scores`, which trains only the score layers (FCN-32s-fixed).
+    `grid` holds the positions of the scores. Source: fig. 3. Raises ValueError.
     """
 
     def __init__(
@@ -49,11 +48,13 @@ class SkipNet(nn.Module):
                 raise ValueError(f"{name}={value}: allowed are {' and '.join(allowed)}")
         if deepest is not None:
             if deepest == max(backbone.taps):
-                raise ValueError(f"deepest={deepest}: that is this backbone's as it is; say null")
+                raise ValueError(
+                    f"deepest={deepest}: already this backbone's deepest tap; set deepest=null"
+                )
             cut(backbone, deepest)
         refuse_missing_tap(skips, backbone)
         if len(scales) != len(skips):
-            raise ValueError(f"scales={list(scales)}: one for each of skips={list(skips)}")
+            raise ValueError(f"scales={list(scales)}: give one for each of skips={list(skips)}")
         self.backbone, self.head = backbone, head(num_classes)
         self.skips = nn.ModuleDict()
         grid = self.head.grid
@@ -70,92 +71,87 @@ class SkipNet(nn.Module):
                 layer.requires_grad_(True)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores (N, K, h, w) of an image (N, C, H, W)."""
+        """Return scores (N, K, h, w) of an image (N, C, H, W)."""
         taps = trunk_maps(self.backbone, image, {max(self.backbone.taps), *map(int, self.skips)})
         return self.score(taps)
 
     def score(self, taps: dict[int, Tensor]) -> Tensor:
-        """Scores (N, K, h, w) of the backbone's maps, each (N, C, h', w'), by stride."""
+        """Return scores (N, K, h, w) of the backbone's maps (N, C, h', w') by stride."""
         scores = self.head(taps[max(taps)])
         for stride, skip in self.skips.items():
             scores = skip(scores, taps[int(stride)])
         return scores
 
     def train(self, mode: bool = True) -> "SkipNet":
-        """Set the mode; a trunk that does not learn keeps its statistics, too."""
+        """Set the mode; a frozen trunk stays in eval mode and keeps its statistics."""
         super().train(mode)
         if self.only_scores:
             self.backbone.train(False)  # type: ignore[attr-defined]  # it is a Module
         return self
 
     def layers(self) -> dict[str, nn.Module]:
-        """Layers that hold weights, by their names in the original net."""
+        """Return the layers with weights by their names in the original net."""
         return self.backbone.layers() | self.head.layers() | self.score_layers()
 
     def score_layers(self) -> dict[str, nn.Module]:
-        """The layers that score classes, `score_fr` and one `score_pool*` per skip.
+        """Return the score layers: `score_fr` and one `score_pool*` per skip.
 
-        They exist in no classifier: they start at zero, and fine-tuning may train them faster.
+        No classifier has them: they start at zero, and fine-tuning may train them faster.
         """
-        scores = {"score_fr": self.head.layers()["score_fr"]}
-        for stride, skip in self.skips.items():
-            assert isinstance(skip, Skip)
-            scores[f"score_{pool_name(int(stride))}"] = skip.score
-        return scores
+        fused = {f"score_{pool_name(stride)}": skip.score for stride, skip in self._by_stride()}
+        return {"score_fr": self.head.layers()["score_fr"], **fused}
 
     def upsamplings(self) -> dict[str, Upsampling]:
-        """The upsamplings between skips by original name: `upscore2`, then `upscore_pool4` ..."""
-        named, before = {}, None
-        for stride, skip in self.skips.items():
-            assert isinstance(skip, Skip)
-            name = "upscore2" if before is None else f"upscore_{pool_name(before)}"
-            named[name] = skip.upsampling
-            before = int(stride)
-        return named
+        """Return the upsamplings between skips by original name: `upscore2`, `upscore_pool4` ..."""
+        skips = self._by_stride()
+        names = ["upscore2", *(f"upscore_{pool_name(stride)}" for stride, _ in skips)]
+        return {name: skip.upsampling for name, (_, skip) in zip(names, skips, strict=False)}
 
     def scales(self) -> dict[str, tuple[int, float]]:
-        """Constants on taps by original name, `scale_pool4` ...: channels and value."""
+        """Return constants on taps by original name, `scale_pool4` ...: channels and value."""
+        taps = self.backbone.taps
         return {
-            f"scale_{pool_name(int(stride))}": (self.backbone.taps[int(stride)].channels, s.scale)
-            for stride, s in self.skips.items()
-            if isinstance(s, Skip) and s.scale != 1
+            f"scale_{pool_name(stride)}": (taps[stride].channels, skip.scale)
+            for stride, skip in self._by_stride()
+            if skip.scale != 1
         }
+
+    def _by_stride(self) -> list[tuple[int, Skip]]:
+        return [(int(stride), cast(Skip, skip)) for stride, skip in self.skips.items()]
 
 
 class FCN(nn.Module):
-    """A scorer of coarse cells and a dense part that makes it score every pixel."""
+    """A scorer of coarse cells, and a dense method that turns it into scores of every pixel."""
 
     def __init__(self, scorer: Scorer, dense: nn.Module) -> None:
         super().__init__()
         self.scorer, self.dense = scorer, dense
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of an image (N, C, H, W)."""
+        """Return scores (N, K, H, W) of an image (N, C, H, W)."""
         return self.dense(self.scorer, image)
 
 
 def refuse_missing_tap(skips: Sequence[int], backbone: Backbone) -> None:
-    """Raise ValueError where a skip has no tap to take, or leaves one out."""
+    """Raise ValueError if a skip has no tap, or if a tap in between is left out."""
     *finer, deepest = sorted(backbone.taps)
     halves = [deepest // 2**i for i in range(1, len(skips) + 1)]
     missing = [stride for stride in skips if stride not in finer]
     if missing:
-        taps = ", ".join(str(stride) for stride in reversed(finer)) or "none"
+        others = ", ".join(map(str, reversed(finer)))
         models = ", ".join(f"fcn{stride}s" for stride in (deepest, *reversed(finer)))
-        # The models' names are of trunks that go down to 32.
-        hint = (
-            f"its models are {models}" if deepest == 32 else "model.skips and model.scales say so"
-        )
+        # The model names refer to trunks with a stride of 32.
+        hint = f"choose model={models}" if deepest == 32 else "set model.skips and model.scales"
         raise ValueError(
-            f"skips={list(skips)}: this backbone has no tap of stride {missing[0]} to fuse under "
-            f"the one of {deepest}; it has {taps}: {hint}"
+            f"skips={list(skips)}: this backbone has no tap of stride {missing[0]} to fuse below "
+            f"its deepest, {deepest}; it has {others or 'no other'}: {hint}"
         )
     if list(skips) != halves:
         raise ValueError(
-            f"skips={list(skips)}: each fusion doubles the map, so that they go {halves}"
+            f"skips={list(skips)}: each fusion doubles the map, so skips must be {halves}"
         )
 
 
 def pool_name(stride: int) -> str:
-    """What Caffe's nets call the map of a stride: `pool4` for 16."""
+    """Return the Caffe nets' name of the map of this stride: `pool4` for 16."""
     return f"pool{int(log2(stride))}"

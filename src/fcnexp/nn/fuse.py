@@ -1,4 +1,4 @@
-"""Fusion: scores of a finer tap join the coarse scores, doubled and lined up."""
+"""Fusion: doubled coarse scores are aligned and summed with the scores of a finer tap."""
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ FUSIONS = ("sum", "max")
 
 
 class Skip(nn.Module):
-    """Fusion of twice upsampled coarse scores and a 1x1 scoring of a finer tap.
+    """Fusion of coarse scores, upsampled by 2, with a 1x1 scoring of a finer tap.
 
-    The crop between the two is derived: 5 cells at pool4 and 9 at pool3 of the reference nets.
-    Both maps are cut to the window that they share. Source: sec. 4.2.
-    fusion: `sum`, or `max`, which the paper tried and found hard to learn.
-    scale: constant by which the tap is multiplied before it is scored (`fcn8s_atonce`).
+    The crop that aligns them is derived: 5 cells at pool4 and 9 at pool3 in the reference nets.
+    Both maps are cropped to the window that they share. Source: sec. 4.2.
+    fusion: `sum`, or `max`, which the paper tried and found hard to train.
+    scale: constant factor on the tap before it is scored (`fcn8s_atonce`).
     """
 
     def __init__(
@@ -37,15 +37,15 @@ class Skip(nn.Module):
         )
 
     def line_up(self, upsampling: Upsampling, tap: Tap) -> None:
-        """Take this upsampling from the coarse cells to the tap's, and find the shared window."""
+        """Set the upsampling from coarse cells to the tap's, and derive the shared window."""
         self.upsampling = upsampling
-        # With repeated edges the coarse map reaches over the whole tap; else the tap is cropped.
+        # With repeated edges the coarse map covers the whole tap; otherwise the tap is cropped.
         self.whole = self.upsampling.edges == "repeat"
         self.crop = 0 if self.whole else max(0, -self.upsampling.crop)
         self.grid = tap.grid.crop(self.crop)
 
     def forward(self, coarse: Tensor, tap: Tensor) -> Tensor:
-        """(N, K, h, w) and (N, C, h', w') to (N, K, h'', w'') on `grid`."""
+        """Return scores (N, K, h'', w'') on `grid`; coarse (N, K, h, w), tap (N, C, h', w')."""
         fine = self.score(tap if self.scale == 1 else tap * self.scale)
         bottom, right = fine.shape[-2:]
         if not self.whole:

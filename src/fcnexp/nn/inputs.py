@@ -1,4 +1,4 @@
-"""Input recipe: how stored values become a net's input. It belongs to the weights."""
+"""Input recipe: the conversion of stored values to network input that a net was trained with."""
 
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Protocol
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class FieldRecipe(Protocol):
-    """How one field of a sample becomes network input."""
+    """Conversion of one field of a sample to network input."""
 
     channels: ClassVar[int]
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Network input, float32 (N, C, H, W), of stored values (N, C, H, W)."""
+        """Return network input, float32 (N, C, H, W), for stored values (N, C, H, W)."""
         ...
 
 
@@ -22,7 +22,7 @@ class Colour:
     """Channel order, mean and scale that a net's weights were trained with.
 
     order: `bgr` (Caffe's nets) or `rgb` (torchvision's).
-    mean, std: per channel in that order, in units of 0..255. Network space is `(x - mean) / std`.
+    mean, std: per channel in that order, on the 0..255 scale. Network space is `(x - mean) / std`.
     """
 
     order: str
@@ -32,21 +32,21 @@ class Colour:
     channels: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
-        """Refuse an unknown order. Raises ValueError."""
+        """Raise ValueError if the order is unknown."""
         if self.order not in ("bgr", "rgb"):
             raise ValueError(f"order={self.order}: allowed are bgr and rgb")
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Network input of colour, uint8 (N, 3, H, W) in RGB order."""
+        """Return network input for an image, uint8 (N, 3, H, W) in RGB order."""
         if stored.device.type == "cpu" and not torch.compiler.is_compiling():
             return self._by_planes(stored)
         x = stored.flip(1) if self.order == "bgr" else stored
         return (x.float() - _per_channel(self.mean, x)) / _per_channel(self.std, x)
 
     def _by_planes(self, stored: Tensor) -> Tensor:
-        """The same, to the bit, in one pass to channels last."""
+        """Return the same values, bit for bit, from one pass that writes channels last."""
         last = torch.channels_last
         x = torch.empty(stored.shape, dtype=torch.float32, device=stored.device, memory_format=last)
         for place, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
@@ -59,18 +59,18 @@ class Colour:
 
 @dataclass(frozen=True)
 class Hha:
-    """Mean of the three HHA channels as stored: disparity, height, angle; no channel swap."""
+    """Mean of the three stored HHA channels: disparity, height, angle; no channel swap."""
 
     mean: tuple[float, float, float]
 
     channels: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
-        """Keep plain values."""
+        """Store the mean as a plain tuple."""
         object.__setattr__(self, "mean", tuple(self.mean))
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Network input of HHA, uint8 (N, 3, H, W)."""
+        """Return network input for HHA, uint8 (N, 3, H, W)."""
         return stored.float() - _per_channel(self.mean, stored)
 
 
@@ -83,17 +83,17 @@ class LogDepth:
     channels: ClassVar[int] = 1
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Network input of depth (N, 1, H, W) in mm; a missing value, 0, counts as the mean."""
+        """Return network input for depth (N, 1, H, W) in mm; missing values (0) become the mean."""
         log = stored.float().clamp(min=1).log() - self.mean
         return log.masked_fill(stored == 0, 0.0)
 
 
 class InputRecipe:
-    """Fields that go in, in order, and which of them share a stream.
+    """Input fields of a net in order, and their assignment to streams.
 
     fields: recipe of each field by name (`rgb`, `depth`, `hha`).
-    streams: names of the fields that are stacked into each net: one stream in early use of several
-    fields, one per field in late use.
+    streams: names of the fields stacked into each stream's net: one stream holding all
+        fields (early), or one stream per field (late).
     """
 
     def __init__(
@@ -102,20 +102,20 @@ class InputRecipe:
         self.fields, self.streams = fields, streams
 
     def channels(self, stream: tuple[str, ...]) -> int:
-        """Input channels of one stream."""
+        """Return the number of input channels of one stream."""
         return sum(self.fields[name].channels for name in stream)
 
     @property
     def colour_order(self) -> str | None:
-        """`bgr` or `rgb`; None where no colour goes in."""
+        """`bgr` or `rgb`; None if there is no colour input."""
         colour = self.fields.get("rgb")
         return colour.order if isinstance(colour, Colour) else None
 
     def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
-        """Network input, float32 (N, C, H, W) by field, of a padded batch's stored values.
+        """Return network input, float32 (N, C, H, W) by field, for a padded batch's stored values.
 
-        sizes (N, 2): height and width of each image in the batch. What lies beyond becomes 0, the
-        mean, which is what a convolution's own padding holds.
+        sizes (N, 2): height and width of each image in the batch. Padding beyond them becomes 0,
+        the mean, just as a convolution's own padding does.
         """
         return {name: self._apply_one(name, fields[name], sizes) for name in self.fields}
 
@@ -129,7 +129,7 @@ class InputRecipe:
         return x
 
     def facts(self) -> dict[str, object]:
-        """The recipe as plain values, to be stored beside weights."""
+        """Return the recipe as plain values, to be stored with the weights."""
         fields = {name: asdict(recipe) for name, recipe in self.fields.items()}  # type: ignore[call-overload]
         return {"streams": [list(stream) for stream in self.streams], "fields": fields}
 
@@ -137,7 +137,7 @@ class InputRecipe:
 def early(
     *, rgb: Colour | None = None, depth: LogDepth | None = None, hha: Hha | None = None
 ) -> InputRecipe:
-    """The given fields, stacked in this order into one stream (`rgbd`: four channels)."""
+    """Return a recipe that stacks the given fields into one stream (`rgbd`: four channels)."""
     fields = _given(rgb, depth, hha)
     return InputRecipe(fields, (tuple(fields),))
 
@@ -145,7 +145,7 @@ def early(
 def late(
     *, rgb: Colour | None = None, depth: LogDepth | None = None, hha: Hha | None = None
 ) -> InputRecipe:
-    """The given fields, each in a net of its own, whose coarse scores are averaged."""
+    """Return a recipe that gives each field its own net; their coarse scores are averaged."""
     fields = _given(rgb, depth, hha)
     return InputRecipe(fields, tuple((name,) for name in fields))
 
@@ -155,9 +155,9 @@ def _given(rgb: Colour | None, depth: LogDepth | None, hha: Hha | None) -> dict[
     given = {name: recipe for name, recipe in named.items() if recipe is not None}
     for name, recipe in given.items():
         if not hasattr(recipe, "channels"):
-            raise ValueError(f"{name}={recipe}: values of a field that this modality lacks")
+            raise ValueError(f"{name}={recipe}: this modality has no such field; remove its values")
     if not given:
-        raise ValueError("nothing goes in: give at least one of rgb, depth and hha")
+        raise ValueError("no input field: give at least one of rgb, depth and hha")
     return given
 
 

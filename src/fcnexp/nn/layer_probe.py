@@ -1,8 +1,8 @@
-"""What a trunk's layers do, seen on runs that compute nothing."""
+"""Facts about a trunk's layers, found by running it on the meta device, which computes nothing."""
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +14,18 @@ from fcnexp.nn.pooling import MaxPool
 _SIDE = 2048  # pixels: a multiple of any stride
 
 
-class Seen(NamedTuple):
-    """A layer of a run. taken, given: height of its input and of its output."""
+class LayerRun(NamedTuple):
+    """A layer that ran, and the heights of its input and output maps."""
 
     layer: nn.Module
-    taken: int
-    given: int
+    height_in: int
+    height_out: int
 
 
 class Pooling(NamedTuple):
-    """A pooling of a trunk that records where its maxima were.
+    """A trunk's pooling that records the positions of its maxima.
 
-    name: in the trunk. channels: of its maps. step: pixels between the cells that it takes.
+    name: in the trunk. channels: of its maps. step: pixels between the cells of its input.
     """
 
     name: str
@@ -35,34 +35,32 @@ class Pooling(NamedTuple):
 
 
 def cut(backbone: Backbone, stride: int) -> None:
-    """Drop a trunk's taps beyond this stride, and the layers that only those need.
+    """Remove a trunk's taps beyond this stride, and the layers that only those need.
 
-    Raises ValueError where there is no such tap.
+    Raises ValueError if the trunk has no tap of this stride.
     """
     if stride not in backbone.taps:
         raise ValueError(
-            f"no tap of stride {stride}; there are {', '.join(map(str, backbone.taps))}"
+            f"no tap of stride {stride}; choose one of {', '.join(map(str, backbone.taps))}"
         )
     for coarser in [s for s in backbone.taps if s > stride]:
         del backbone.taps[coarser]
-    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
-    used = {id(seen.layer) for seen in run(trunk, _SIDE)}
-    for parent in list(trunk.modules()):
+    used = {id(each.layer) for each in _run(backbone, _SIDE)}
+    for parent in list(cast(nn.Module, backbone).modules()):
         for name, child in list(parent.named_children()):
             if not any(id(module) in used for module in child.modules()):
                 delattr(parent, name)
 
 
 def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
-    """Pixels from cell to cell of the input and of the output of each of a trunk's layers.
+    """Return the pixels between cells of each layer's input and output.
 
-    A map grows by one cell for every `step` pixels by which the image grows, whatever the padding
-    and the rounding are.
+    A map grows by one cell for every `step` pixels by which the image grows, for any padding and
+    rounding.
     """
-    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
-    small, large = run(trunk, _SIDE), run(trunk, 2 * _SIDE)
+    small, large = _run(backbone, _SIDE), _run(backbone, 2 * _SIDE)
     return {
-        a.layer: (_SIDE // (b.taken - a.taken), _SIDE // (b.given - a.given))
+        a.layer: (_SIDE // (b.height_in - a.height_in), _SIDE // (b.height_out - a.height_out))
         for a, b in zip(small, large, strict=True)
     }
 
@@ -70,18 +68,17 @@ def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
 def chain(
     backbone: Backbone, head: nn.Module
 ) -> tuple[list[nn.Module], dict[int, nn.Module]] | None:
-    """Layers of a trunk and its head in their order, and which of them ends in which tap.
+    """Return the layers of a trunk and its head in order, and the last layer of each tap.
 
-    None where one of them takes more or less than what the one before gave: where nets branch.
+    None if the net branches: some layer's input is not exactly the output of the layer before.
     """
-    done: list[tuple[nn.Module, Any, Any]] = []  # layer, what it took, what it gave
-    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
+    done: list[tuple[nn.Module, Any, Any]] = []  # layer, input, output
 
-    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         done.append((layer, args[0], out))
 
-    taps = _watch_on_meta(trunk, (picture(backbone),), note)
-    _watch_on_meta(head, (taps[max(taps)],), note)
+    taps = _run_on_meta(backbone, (meta_image(backbone),), record)
+    _run_on_meta(head, (taps[max(taps)],), record)
     if any(later[1] is not before[2] for before, later in pairwise(done)):
         return None
     ends = {stride: layer for stride, maps in taps.items() for layer, _, out in done if out is maps}
@@ -89,57 +86,53 @@ def chain(
 
 
 def poolings(backbone: Backbone) -> list[Pooling]:
-    """Poolings that record switches, in the order in which they run.
-
-    backbone: one that takes a list of switches.
-    """
-    trunk: nn.Module = backbone  # type: ignore[assignment]  # it is a Module
-    names = {module: name for name, module in trunk.named_modules()}
+    """Return the poolings of a trunk that takes a list of switches, in running order."""
+    names = {module: name for name, module in cast(nn.Module, backbone).named_modules()}
     strides = steps(backbone)
     found: list[Pooling] = []
 
-    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if isinstance(layer, MaxPool) and len(args) > 1:
             name = names[layer].replace(".", "_")
             found.append(Pooling(name, layer, out.shape[1], strides[layer][0]))
 
-    _watch_on_meta(trunk, (picture(backbone), []), note)
+    _run_on_meta(backbone, (meta_image(backbone), []), record)
     return found
 
 
-def run(trunk: nn.Module, height: int) -> list[Seen]:
-    """Layers in the order in which they run, on an image of this height."""
-    seen: list[Seen] = []
+def _run(trunk: Any, height: int) -> list[LayerRun]:
+    """Return the layers that give maps, in running order, for an image of this height."""
+    runs: list[LayerRun] = []
 
-    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if isinstance(out, Tensor) and out.ndim == 4:
-            seen.append(Seen(layer, args[0].shape[-2], out.shape[-2]))
+            runs.append(LayerRun(layer, args[0].shape[-2], out.shape[-2]))
 
-    _watch_on_meta(trunk, (picture(trunk, height - _SIDE),), note)
-    return seen
+    _run_on_meta(trunk, (meta_image(trunk, height - _SIDE),), record)
+    return runs
 
 
 def bytes_of(module: nn.Module, maps: Tensor) -> int:
-    """Bytes of the largest input and output that any one layer has at once, of these maps.
+    """Return the largest size in bytes of any one layer's input and output together.
 
-    As in the precision of the weights, also under autocast.
+    Counted in the precision of the weights, also under autocast.
     """
     largest = 0
 
-    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         nonlocal largest
         held = [t for t in (*args, out) if isinstance(t, Tensor)]
         largest = max(largest, sum(t.numel() * t.element_size() for t in held))
 
-    weights = next(module.parameters(), maps)  # maps may be halved: autocast does not reach meta
-    _watch_on_meta(module, (maps.to("meta", weights.dtype),), note)
+    weights = next(module.parameters(), maps)  # maps may be bfloat16: meta ignores autocast
+    _run_on_meta(module, (maps.to("meta", weights.dtype),), record)
     return largest
 
 
-def picture(trunk: Any, longer: int = 0) -> Tensor:
-    """An image (1, C, H, W) without values; its width divides by any stride.
+def meta_image(trunk: Any, longer: int = 0) -> Tensor:
+    """Return an image (1, C, H, W) on the meta device; its width is divisible by any stride.
 
-    longer: pixels by which it is higher than wide.
+    longer: height minus width, in pixels.
     """
     first = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
     shape, dtype = (1, first.in_channels, _SIDE + longer, _SIDE), first.weight.dtype
@@ -147,30 +140,29 @@ def picture(trunk: Any, longer: int = 0) -> Tensor:
 
 
 def output_size(module: nn.Module, maps: Tensor) -> tuple[int, int]:
-    """Height and width of what a module makes of these maps."""
+    """Return the height and width of a module's output for these maps."""
     found = (0, 0)
 
-    def note(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         nonlocal found
-        if layer is module:
-            found = (out.shape[-2], out.shape[-1])
+        found = (out.shape[-2], out.shape[-1])
 
-    handle = module.register_forward_hook(note)
+    handle = module.register_forward_hook(record)
     try:
-        _watch_on_meta(module, (maps.to("meta"),), lambda *_: None)
+        _run_on_meta(module, (maps.to("meta"),), lambda *_: None)
     finally:
         handle.remove()
     return found
 
 
-def _watch_on_meta(module: nn.Module, inputs: tuple[Any, ...], note: Callable[..., None]) -> Any:
-    """What a module gives, run without computing anything, with a hook on each layer."""
+def _run_on_meta(module: Any, inputs: tuple[Any, ...], record: Callable[..., None]) -> Any:
+    """Run a module on the meta device with a hook on each layer, and return its output."""
     leaves = [m for m in module.modules() if not any(m.children())]
-    handles = [leaf.register_forward_hook(note) for leaf in leaves]
+    handles = [leaf.register_forward_hook(record) for leaf in leaves]
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     modes = {m: m.training for m in module.modules()}
     try:
-        module.eval()  # else statistics would be kept of nothing
+        module.eval()  # so that batch normalisation keeps its statistics
         return functional_call(module, {name: t.to("meta") for name, t in tensors.items()}, inputs)
     finally:
         for each, mode in modes.items():

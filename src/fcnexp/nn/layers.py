@@ -1,4 +1,4 @@
-"""Response normalisation as in Caffe, and filters for inputs other than colour."""
+"""Caffe's local response normalisation, and first-layer filters for non-RGB inputs."""
 
 from typing import Any
 
@@ -8,35 +8,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fcnexp.nn.fast.switches import taken
+from fcnexp.nn.fast.switches import enabled
 
 
 class LocalResponseNorm(nn.Module):
-    """Each activation over a power of its channel neighbourhood's energy.
+    """Division of each activation by a power of its channel neighbourhood's energy.
 
-    `x / (1 + alpha / size * sum of x^2 over `size` channels) ** 0.75`, (N, C, H, W) to the same.
+    `x / (1 + alpha / size * sum of x^2 over size channels) ** 0.75`, (N, C, H, W) to the same.
     Source: nets.yaml (norm1, norm2): size 5, alpha 1e-4, beta 0.75, k 1, across channels.
     """
 
     def __init__(self, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
         if size % 2 == 0:
-            raise ValueError(f"size={size}: an odd number, for a channel amid its neighbours")
+            raise ValueError(f"size={size}: must be odd, so that a channel is in the middle")
         self.size, self.alpha = size, alpha
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalised maps, (N, C, H, W) to (N, C, H, W)."""
-        if not taken("norm"):
+        if not enabled("norm"):
             return F.local_response_norm(maps, self.size, self.alpha, beta=0.75, k=1)
-        if torch.compiler.is_exporting():  # a graph has no backward of its own
+        if torch.compiler.is_exporting():  # a graph cannot hold a custom backward pass
             return _normalised(maps, self.size, self.alpha)[0]
         return _Normalisation.apply(maps, self.size, self.alpha)
 
 
 class _Normalisation(torch.autograd.Function):
-    """Response normalisation by its formula both ways, keeping two maps in between.
+    """Response normalisation with a hand-written backward pass that saves only two maps.
 
-    Torch's own averages over a 5-D view and calls `pow`, which takes 6 to 9 times as long.
+    PyTorch's version averages over a 5-D view and calls `pow`, which takes 6 to 9 times as long.
     """
 
     @staticmethod
@@ -49,17 +49,17 @@ class _Normalisation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """With d the energies and g the gradient: g d^-b - 2 a b / n x sum of g x d^(-b - 1)."""
+        """Return g d^-b - 2 a b / n x sum(g x d^(-b - 1)), d the energies and g the gradient."""
         maps, root = ctx.saved_tensors
-        shares = root * root.sqrt()  # d ** -0.75
-        pull = (gradient * shares).mul_(maps).mul_(root).mul_(root)
-        pull = _neighbours(pull, ctx.size).mul_(maps).mul_(-1.5 * ctx.alpha / ctx.size)
-        return pull.addcmul_(shares, gradient).to(maps.dtype), None, None
+        scale = root * root.sqrt()  # d ** -0.75
+        correction = (gradient * scale).mul_(maps).mul_(root).mul_(root)
+        correction = _neighbours(correction, ctx.size).mul_(maps).mul_(-1.5 * ctx.alpha / ctx.size)
+        return correction.addcmul_(scale, gradient).to(maps.dtype), None, None
 
 
 def _normalised(maps: Tensor, size: int, alpha: float) -> tuple[Tensor, Tensor]:
-    """The normalised maps, and the energies d of the formula to the power of -0.5."""
-    # In bfloat16 every addition would round to 8 bits.
+    """Return the normalised maps, and d ** -0.5 for the formula's energies d."""
+    # In bfloat16 every addition would round to 8 bits of mantissa.
     exact = maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
     root = _neighbours(exact * exact, size).mul_(alpha / size).add_(1).rsqrt_()
     return (root.sqrt() * root).mul_(exact).to(maps.dtype), root
@@ -75,10 +75,10 @@ def _neighbours(maps: Tensor, size: int) -> Tensor:
 
 
 def widen(filters: np.ndarray, channels: int) -> np.ndarray:
-    """First-layer filters (O, 3, kh, kw) for another number of input channels.
+    """Return first-layer filters (O, 3, kh, kw) adapted to another number of input channels.
 
-    Each three of them get the colour filters, those left over the mean of the three: (B, G, R,
-    depth) as in nyud-fcn32s-color-d, or depth alone.
+    Each group of three channels gets the colour filters; each remaining channel gets their mean:
+    (B, G, R, depth) as in nyud-fcn32s-color-d, or depth alone.
     """
     mean = filters.mean(axis=1, keepdims=True)
     return np.concatenate([filters] * (channels // 3) + [mean] * (channels % 3), axis=1)

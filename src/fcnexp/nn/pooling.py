@@ -1,4 +1,4 @@
-"""Max pooling as Caffe does it, at any density, and the way back by the recorded positions."""
+"""Max pooling with Caffe's rounding, at any dilation, and unpooling by recorded positions."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class Switches(NamedTuple):
-    """Where a pooling found its maxima, for `unpool`.
+    """Positions of the maxima that a pooling found, for `Unpool`.
 
-    positions: int64 (N, C, h, w), each the index of a cell of the pooling's input, row by row.
+    positions: int64 (N, C, h, w), flat row-major indices into the pooling's input.
     size: height and width of that input.
     """
 
@@ -19,13 +19,13 @@ class Switches(NamedTuple):
 
 
 class MaxPool(nn.Module):
-    """Maximum over windows; by default the last one may hang over the edge, as in Caffe.
+    """Max pooling whose output size rounds up by default, as in Caffe.
 
     (N, C, H, W) to (N, C, h, w), h = max(1, floor((H + 2 pad + hang - kernel) / stride) + 1). A map
     smaller than the window, which Caffe refuses, gives one cell.
-    hang: cells by which the last window may hang over the edge: stride - 1 (None), which rounds up
-        as Caffe does, or 0, which rounds down as torch does.
-    dilation: cells from one of a window's inputs to the next, above 1 in a rarefied net.
+    hang: cells by which the last window may extend past the edge: stride - 1 (None), which rounds
+        up as in Caffe, or 0, which rounds down as in PyTorch.
+    dilation: distance between a window's inputs in cells, above 1 in a rarefied net.
     """
 
     def __init__(self, kernel: int, stride: int, pad: int = 0, *, hang: int | None = None) -> None:
@@ -36,25 +36,25 @@ class MaxPool(nn.Module):
 
     @property
     def window(self) -> int:
-        """Cells from the first to the last of a window."""
+        """Extent of a window in cells, dilation included."""
         return (self.kernel - 1) * self.dilation + 1
 
     def finds(self, size: tuple[int, int]) -> bool:
-        """Whether a map of this size holds a window, the overhang included."""
+        """True if at least one window fits a map of this size, overhang included."""
         return min(size) + 2 * self.pad + self.hang >= self.window
 
     def forward(self, maps: Tensor, switches: list[Switches] | None = None) -> Tensor:
-        """Maxima of maps; where they were is appended to `switches`, if that is given."""
+        """Return the maxima; their positions are appended to `switches` if it is given."""
         size = (maps.shape[-2], maps.shape[-1])
         if switches is not None:
             pooled, positions = largest(maps, self.kernel, self.stride, self.pad)
             switches.append(Switches(positions, size))
             return pooled
-        # torch's own is the fast way, but finds no window on a map that is too small, and refuses
-        # the padding of a window that is spread.
+        # F.max_pool2d is fastest, but refuses maps smaller than the window, and the padding that a
+        # dilated window needs.
         round_up = self.hang == self.stride - 1
-        # A graph has no branches: an exported one is for maps that hold a window. Nor does it round
-        # up, which torch does with a condition that ties it to the sizes that it was traced at.
+        # An exported graph has no branches, so it assumes that a window fits. It also avoids
+        # ceil_mode, whose size check would tie the graph to the sizes it was traced at.
         exporting = torch.compiler.is_exporting()
         found = exporting or self.finds(size)
         rounds = self.hang == 0 or (round_up and not exporting)
@@ -62,17 +62,18 @@ class MaxPool(nn.Module):
             return F.max_pool2d(maps, self.kernel, self.stride, self.pad, ceil_mode=round_up)
         if found and self.stride == 1 and not (maps.requires_grad or exporting):
             return self._by_axes(maps)
-        behind = [self.pad + self.hang] * 2
+        bottom = right = self.pad + self.hang
         if not found:
-            behind = [self.pad + max(self.hang, self.window - 2 * self.pad - n) for n in size]
-        maps = F.pad(maps, (self.pad, behind[1], self.pad, behind[0]), value=float("-inf"))
+            spare = (max(self.hang, self.window - 2 * self.pad - side) for side in size)
+            bottom, right = (self.pad + cells for cells in spare)
+        maps = F.pad(maps, (self.pad, right, self.pad, bottom), value=float("-inf"))
         return F.max_pool2d(maps, self.kernel, self.stride, dilation=self.dilation)
 
     def _by_axes(self, maps: Tensor) -> Tensor:
-        """Maxima at stride 1, along the rows and then the columns.
+        """Return the maxima at stride 1, computed along columns and then along rows.
 
-        Cheaper than torch's, which looks at each window whole and notes positions. Only where no
-        gradient is asked for: of equal values torch lets the first have it.
+        Cheaper than F.max_pool2d, which scans each whole window and records positions. Only for
+        maps without gradients: among equal values PyTorch passes the gradient to the first.
         """
         for axis in (-2, -1):
             cells = maps.shape[axis]
@@ -89,17 +90,17 @@ class MaxPool(nn.Module):
 
 
 def largest(maps: Tensor, kernel: int, stride: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Maxima of windows that may hang over the edge, and their positions, as in `Switches`.
+    """Return the maxima of windows, rounded up as in Caffe, and their positions (see `Switches`).
 
-    maps (N, C, H, W); both (N, C, h, w). Of equal values the first counts, row by row.
-    torch's own positions export to ONNX for one batch size only; slices do for any.
+    maps (N, C, H, W); both results (N, C, h, w). Ties go to the first value in row-major order.
+    F.max_pool2d's positions export to ONNX for one batch size only; slices work for any.
     """
     height, width = maps.shape[-2:]
-    # Rounded up without dividing a negative number, which ONNX rounds towards 0, unlike Python.
+    # Rounds up without dividing a negative number, which ONNX rounds towards 0, unlike Python.
     reach = 2 * pad - kernel + stride - 1
     h, w = (max(0, side + reach) // stride + 1 for side in (height, width))
-    behind = [(n - 1) * stride + kernel - pad - side for n, side in ((w, width), (h, height))]
-    padded = F.pad(maps, (pad, behind[0], pad, behind[1]), value=float("-inf"))
+    bottom, right = ((n - 1) * stride + kernel - pad - s for n, s in ((h, height), (w, width)))
+    padded = F.pad(maps, (pad, right, pad, bottom), value=float("-inf"))
     rows = torch.arange(h, device=maps.device)[:, None] * stride - pad
     columns = torch.arange(w, device=maps.device) * stride - pad
     values, places = [], []
@@ -114,9 +115,9 @@ def largest(maps: Tensor, kernel: int, stride: int, pad: int) -> tuple[Tensor, T
 
 
 class Unpool(nn.Module):
-    """Undoes a max pooling: each value goes back to where it was found, all else is 0.
+    """Inverse of a max pooling: each value returns to its recorded position, the rest is 0.
 
-    Where windows overlap and two of them found the same cell, their values add up.
+    If overlapping windows found the same cell, their values add up.
     Source: Noh et al. 2015, sec. 3.1.
     """
 
@@ -125,7 +126,7 @@ class Unpool(nn.Module):
         self.kernel, self.stride, self.pad = pool.kernel, pool.stride, pool.pad
 
     def forward(self, maps: Tensor, switches: Switches) -> Tensor:
-        """(N, C, h, w) to (N, C, *switches.size)."""
+        """Return unpooled maps (N, C, *switches.size) of maps (N, C, h, w)."""
         height, width = switches.size
         flat = maps.new_zeros(*maps.shape[:2], height * width)
         flat = flat.scatter_add(2, switches.positions.flatten(2), maps.flatten(2))

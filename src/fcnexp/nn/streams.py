@@ -1,4 +1,4 @@
-"""From input fields by name to one net, or to one net per field with averaged scores."""
+"""Nets that take input fields by name: one net for all, or one per field, scores averaged."""
 
 from typing import Protocol
 
@@ -13,9 +13,9 @@ from fcnexp.nn.heads import Head
 
 
 class Stream(Protocol):
-    """A net on one field's image: a `SkipNet` or a `DeconvNet`, both `nn.Module`s.
+    """A net for one stream's image: a `SkipNet` or a `DeconvNet`, both `nn.Module`s.
 
-    grid: where its scores lie. skips: strides of fused taps, as text.
+    grid: positions of its scores. skips: keyed by the fused taps' strides as strings.
     """
 
     grid: Grid
@@ -24,32 +24,32 @@ class Stream(Protocol):
     skips: nn.ModuleDict
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Scores (N, K, h, w) of an image (N, C, H, W)."""
+        """Return scores (N, K, h, w) of an image (N, C, H, W)."""
         ...
 
     def layers(self) -> dict[str, nn.Module]:
-        """Layers that hold weights, by their names in the original net."""
+        """Return the layers with weights by their names in the original net."""
         ...
 
     def score_layers(self) -> dict[str, nn.Module]:
-        """Those of them that score classes."""
+        """Return those of the layers that score classes."""
         ...
 
     def upsamplings(self) -> dict[str, Upsampling]:
-        """Interpolations between skips by original name."""
+        """Return the interpolations between skips by original name."""
         ...
 
     def scales(self) -> dict[str, tuple[int, float]]:
-        """Constants on taps by original name: channels and value."""
+        """Return the constants on taps by original name: channels and value."""
         ...
 
 
 class LateFusion(nn.Module):
-    """Mean of the coarse scores of several streams, each a net on its own channels of the image.
+    """Mean of the coarse scores of several streams, each applied to its own input channels.
 
-    streams: a net by the name of its field; channels: how many each takes, in that order.
-    The reference net weighs two streams 0.5 each, where the paper says that scores are summed.
-    Source: nyud-fcn32s-color-hha (score_fused).
+    streams: nets by field name. channels: number that each takes, in the same order.
+    Follows the reference net, which weighs two streams 0.5 each; the paper says that scores are
+    summed. Source: nyud-fcn32s-color-hha (score_fused).
     """
 
     def __init__(self, streams: dict[str, Stream], channels: tuple[int, ...]) -> None:
@@ -58,11 +58,11 @@ class LateFusion(nn.Module):
 
     @property
     def grid(self) -> Grid:
-        """Where the scores' cells lie: in all streams alike, since one factory made them."""
+        """Positions of the scores, the same for all streams, since one factory builds them."""
         return next(iter(self.streams.values())).grid  # type: ignore[return-value]  # a SkipNet's
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores (N, K, h, w) of all streams' channels stacked (N, C, H, W)."""
+        """Return scores (N, K, h, w); image (N, C, H, W) stacks the channels of all streams."""
         parts = image.split(self.channels, dim=1)
         weight = 1 / len(parts)
         first, *others = zip(self.streams.values(), parts, strict=True)
@@ -73,11 +73,11 @@ class LateFusion(nn.Module):
 
 
 class Network(nn.Module):
-    """A net ready for use: takes input fields by name, returns scores of every pixel.
+    """A complete net: takes input fields by name and scores every pixel.
 
-    fields: what it takes, in the order in which they are stacked; streams: which of them share a
-    net (see `inputs.InputRecipe`). outputs: number of classes by task; SIFT Flow has two, whose
-    scores are stacked, all others one.
+    streams: fields that share a net, by name (see `inputs.InputRecipe`). fields: all of these, in
+    stacking order. outputs: number of classes by task; SIFT Flow has two tasks, whose scores are
+    stacked; the other data sets have one.
     """
 
     def __init__(
@@ -88,41 +88,41 @@ class Network(nn.Module):
         self.fields = tuple(name for stream in streams for name in stream)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Scores (N, K, H, W) of inputs in network space, each (N, C, H, W), by field.
+        """Return scores (N, K, H, W) of inputs in network space, each (N, C, H, W), by field.
 
-        Raises ValueError naming a field that is missing or of another kind.
+        Raises ValueError naming a field that is missing, not 4-D or not floating point.
         """
         missing = [name for name in self.fields if name not in inputs]
         if missing:
             raise ValueError(
-                f"inputs has {', '.join(inputs) or 'nothing'}; this net takes "
+                f"inputs has {', '.join(inputs) or 'no field'}; this net takes "
                 f"{', '.join(self.fields)}"
             )
         for name in self.fields:
             if inputs[name].ndim != 4 or not inputs[name].is_floating_point():
                 raise ValueError(
-                    f"{name}: {inputs[name].dtype} {tuple(inputs[name].shape)}; a net takes floats "
-                    "(N, C, H, W) in network space"
+                    f"{name} is {inputs[name].dtype} {tuple(inputs[name].shape)}; a net takes "
+                    "floats (N, C, H, W) in network space"
                 )
         if len(self.fields) == 1:
             return self.net(inputs[self.fields[0]])
         return self.net(stack([inputs[name] for name in self.fields]))
 
     def scorers(self) -> dict[str, Stream]:
-        """The net of each stream, by the stream's first field."""
+        """Return each stream's net by the stream's first field."""
         scorer = self.net.scorer
         if isinstance(scorer, LateFusion):
-            return dict(scorer.streams.items())  # type: ignore[arg-type]  # Streams all
+            return dict(scorer.streams.items())  # type: ignore[arg-type]  # all are Streams
         return {self.fields[0]: scorer}  # type: ignore[dict-item]  # a Stream
 
     def score_layers(self) -> list[nn.Module]:
-        """The layers that score classes, of all streams."""
+        """Return the score layers of all streams."""
         return [layer for net in self.scorers().values() for layer in net.score_layers().values()]
 
 
 def stack(fields: list[Tensor]) -> Tensor:
-    """Fields (N, C, H, W) stacked by channel. Raises ValueError where their sizes differ."""
-    sizes = [tuple(field.shape[-2:]) for field in fields]  # no set: exported, sizes are symbols
+    """Stack fields (N, C, H, W) along channels. Raises ValueError if their sizes differ."""
+    sizes = [tuple(field.shape[-2:]) for field in fields]  # no set: in an export they are symbols
     if any(size != sizes[0] for size in sizes):
-        raise ValueError(f"inputs of different sizes: {', '.join(map(str, sorted(set(sizes))))}")
+        raise ValueError(f"inputs differ in size: {', '.join(map(str, sorted(set(sizes))))}")
     return torch.cat(fields, dim=1)

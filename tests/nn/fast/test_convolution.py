@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from fcnexp.nn.fast import convolution, packed
 from fcnexp.nn.fast.convolution import conv_relu
-from fcnexp.nn.fast.switches import WAYS, plain
+from fcnexp.nn.fast.switches import FAST_PATHS, plain
 
 # Layers for which each way is taken, and the size of their maps.
 LAYERS = {
@@ -218,5 +218,11 @@ def test_the_private_operators_are_here():
 
 def test_an_unknown_way_is_refused_by_name():
     ways = plain(["border", "fft"])
-    with pytest.raises(ValueError, match=f"fft: allowed are all, {', '.join(WAYS)}"), ways:
+    with (
+        pytest.raises(
+            ValueError,
+            match=f"no fast path is called fft; allowed are all, {', '.join(FAST_PATHS)}",
+        ),
+        ways,
+    ):
         pass

@@ -10,7 +10,7 @@ from fcnexp import build
 from fcnexp.config.checks import check
 from fcnexp.config.compose import compose_run
 from fcnexp.nn.fast.recompute import recompute_blocks
-from fcnexp.nn.fast.switches import left_out, plain
+from fcnexp.nn.fast.switches import disabled, plain
 
 NETS = {
     "tiny": ["backbone=tiny"],
@@ -92,7 +92,7 @@ def test_a_block_runs_again_by_the_ways_of_its_first_run():
 
     class Seeing(nn.Identity):
         def forward(self, maps: torch.Tensor) -> torch.Tensor:
-            seen.append(left_out())
+            seen.append(disabled())
             return maps.sin()
 
     net = nn.Sequential(Seeing()).train()

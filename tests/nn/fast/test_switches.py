@@ -7,7 +7,7 @@ import pytest
 from commands import TINY, fcnexp
 from PIL import Image
 
-from fcnexp.nn.fast.switches import WAYS, taken
+from fcnexp.nn.fast.switches import FAST_PATHS, enabled
 from fcnexp.nn.fcn import FCN
 from fcnexp.task.module import SegmentationTask
 
@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": ["checkpoint=made/checkpoints/last.ckpt", "workers=0", "pictures=1"],
     "predict": ["checkpoint=made/checkpoints/last.ckpt", "input=photo.png"],
 }
-ASKED = {"[]": set(), "all": set(WAYS), "[border,norm]": {"border", "norm"}}
+ASKED = {"[]": set(), "all": set(FAST_PATHS), "[border,norm]": {"border", "norm"}}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_ways_left_out_are_left_out_wherever_the_net_is_run(
     seen, forward = Counter(), FCN.forward
 
     def watching(self, *given, **named):
-        seen[frozenset(way for way in WAYS if not taken(way))] += 1
+        seen[frozenset(way for way in FAST_PATHS if not enabled(way))] += 1
         return forward(self, *given, **named)
 
     monkeypatch.setattr(FCN, "forward", watching)
@@ -46,7 +46,7 @@ def test_ways_left_out_are_left_out_wherever_the_net_is_run(
     done = fcnexp(command, *given, folder=folder, cache=folder)
     assert done.returncode == 0, done.stderr
     assert set(seen) == {frozenset(ASKED[asked])} and seen.total() >= 1
-    assert all(map(taken, WAYS))  # again
+    assert all(map(enabled, FAST_PATHS))  # again
 
 
 @pytest.mark.parametrize("asked", ["fft", "[border,fft]"])
@@ -56,7 +56,10 @@ def test_unknown_way_is_refused_with_all_that_are_known(command, asked, folder, 
     done = fcnexp(command, *given, folder=folder, cache=folder)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     given = asked.strip("[]")
-    assert f"plain={given}: fft: allowed are all, {', '.join(WAYS)}" in done.stderr
+    assert (
+        f"plain={given}: no fast path is called fft; allowed are all, {', '.join(FAST_PATHS)}"
+        in done.stderr
+    )
     assert not (tmp_path / "out/result.json").exists()
 
 

@@ -10,11 +10,11 @@ from fcnexp.nn.pooling import MaxPool, Switches
 
 
 class AlexNet(nn.Module):
-    """Five convolutions, 96-256-384-384-256; order convolution, ReLU, pooling, normalisation.
+    """Five convolutions, 96-256-384-384-256, in the order convolution, ReLU, pooling, norm.
 
     Taps: stride 4 conv1, 8 norm1, 16 conv5, 32 pool5.
     pad: padding of conv1, 100 in the reference net.
-    pool5_stride: 2; with 1 pool5 is the tap of stride 16 and fc6 twice as wide (sec. 4.2).
+    pool5_stride: 2, or 1: then pool5 is the tap of stride 16, and fc6 is twice as wide (sec. 4.2).
     """
 
     imagenet = PublishedWeights(
@@ -48,7 +48,7 @@ class AlexNet(nn.Module):
         }
 
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
+        """Return maps by stride of an image (N, C, H, W); see `Backbone`."""
         deepest = max(self.taps)
         conv1 = conv_relu(self.conv1, image)
         if deepest == 4:
@@ -66,6 +66,6 @@ class AlexNet(nn.Module):
         return maps
 
     def layers(self) -> dict[str, nn.Module]:
-        """Convolutions by original name."""
+        """Return the convolutions by original name."""
         names = (f"conv{i}" for i in range(1, 6))
         return {name: self.get_submodule(name) for name in names if hasattr(self, name)}

@@ -1,4 +1,4 @@
-"""What every convolutional trunk promises: maps keyed by stride, and where their cells lie."""
+"""Interface of every convolutional trunk: maps keyed by stride, and their cells' positions."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ from fcnexp.nn.geometry import Grid
 
 
 class Tap(NamedTuple):
-    """A map that the trunk hands out."""
+    """A map that a trunk returns."""
 
     channels: int
     grid: Grid  # its step is the tap's stride, or less in a rarefied net
@@ -17,12 +17,12 @@ class Tap(NamedTuple):
 class Backbone(Protocol):
     """A trunk: an `nn.Module` whose forward returns one map per tap, keyed by stride.
 
-    Nothing behind the deepest of its taps is computed. One whose every stride is a `MaxPool` takes
-    a list, too, to which it appends their `Switches`, for decoders that unpool.
-    taps: what is handed out, by stride in pixels, finest first.
+    Nothing after the deepest tap is computed. A trunk that downsamples only by `MaxPool` also takes
+    a list, to which it appends the poolings' `Switches`, for decoders that unpool.
+    taps: the maps that it returns, by stride in pixels, finest first.
     fc6: kernel and padding of the head's first layer (`head=fc`) on the deepest tap.
-    pads_image: the first layer pads the image so far that scores cover it (pad 100, as released);
-        elsewhere the score maps' border cells are repeated when they are upsampled.
+    pads_image: True if the first layer pads the image so far that the scores cover it (pad 100, as
+        released); otherwise upsampling repeats the border cells of the score maps.
     """
 
     taps: dict[int, Tap]
@@ -30,16 +30,16 @@ class Backbone(Protocol):
     pads_image: bool
 
     def __call__(self, image: Tensor) -> dict[int, Tensor]:
-        """Maps by stride, each (N, channels, h, w), of an image (N, C, H, W)."""
+        """Return maps (N, channels, h, w) by stride of an image (N, C, H, W)."""
         ...
 
     def layers(self) -> dict[str, nn.Module]:
-        """Layers that hold weights, by their names in the original net, in its order."""
+        """Return the layers with weights by their names in the original net, in its order."""
         ...
 
 
 class PublishedWeights(NamedTuple):
-    """A file of ImageNet weights that anyone can fetch. digest: its start, by `algorithm`."""
+    """A public file of ImageNet weights. digest: first digits of its `algorithm` hash."""
 
     file: str
     url: str
@@ -48,6 +48,6 @@ class PublishedWeights(NamedTuple):
 
 
 def refuse_pool5_stride(stride: int) -> None:
-    """Raise ValueError where a last pooling's stride is none that is known."""
+    """Raise ValueError if the last pooling's stride is neither 1 nor 2."""
     if stride not in (1, 2):
-        raise ValueError(f"pool5_stride={stride}: allowed are 2, as published, and 1")
+        raise ValueError(f"pool5_stride={stride}: allowed are 2 (as published) and 1")

@@ -1,4 +1,4 @@
-"""GoogLeNet as published in the BVLC zoo: response normalisation, no batch normalisation."""
+"""GoogLeNet from the BVLC zoo: with response normalisation, without batch normalisation."""
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ POOLED_AFTER = ("3b", "4e")  # a 3x3 pooling of stride 2 follows these
 
 
 class Inception(nn.Module):
-    """Four branches side by side, their outputs stacked: 1x1; 3x3; 5x5; pooling and 1x1."""
+    """Four parallel branches, outputs concatenated: 1x1; 3x3; 5x5; pooling and 1x1."""
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Inception(nn.Module):
         self.channels = one + three + five + project
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, in, H, W) to (N, channels, H, W)."""
+        """Return maps (N, channels, H, W) of maps (N, in, H, W)."""
         branches = [
             conv_relu(self.conv1, maps),
             conv_relu(self.conv3, conv_relu(self.reduce3, maps)),
@@ -50,7 +50,7 @@ class Inception(nn.Module):
         return torch.cat(branches, dim=1)
 
     def layers(self, block: str) -> dict[str, nn.Module]:
-        """Convolutions by original name, in the original order."""
+        """Return the convolutions by original name, in the original order."""
         return {
             f"inception_{block}/1x1": self.conv1,
             f"inception_{block}/3x3_reduce": self.reduce3,
@@ -62,13 +62,13 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """Nine inception blocks behind three convolutions; poolings are 3x3 of stride 2, rounded up.
+    """Three convolutions and nine inception blocks; 3x3 poolings of stride 2, rounded up.
 
     Taps: stride 2 conv1, 4 norm2, 8 inception 3b, 16 inception 4e, 32 inception 5b.
     pad: padding of conv1, 3 in the classifier.
     """
 
-    fc6 = (7, 3)  # the paper scores the last map directly; a head=fc sees its 7x7 neighbourhood
+    fc6 = (7, 3)  # for head=fc; the paper scores the last map directly
     imagenet = PublishedWeights(
         "bvlc_googlenet.caffemodel",
         "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
@@ -97,7 +97,7 @@ class GoogLeNet(nn.Module):
             self.taps[int(grid.step)] = Tap(width, grid)
 
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
+        """Return maps by stride of an image (N, C, H, W); see `Backbone`."""
         conv1 = conv_relu(self.conv1, image)
         if max(self.taps) == 2:
             return {2: conv1}
@@ -119,10 +119,10 @@ class GoogLeNet(nn.Module):
         return maps
 
     def layers(self) -> dict[str, nn.Module]:
-        """Convolutions by original name."""
+        """Return the convolutions by original name."""
         stem = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "reduce2", "conv2/3x3": "conv2"}
         own = dict(self.named_children())  # a cut trunk lacks the deeper ones
-        layers = {shown: own[name] for shown, name in stem.items() if name in own}
+        layers = {original: own[name] for original, name in stem.items() if name in own}
         for block in INCEPTION:
             inception = own.get(f"inception_{block}")
             if isinstance(inception, Inception):
@@ -133,8 +133,8 @@ class GoogLeNet(nn.Module):
 class GoogLeNetClassifier(nn.Module):
     """The ImageNet classifier on the same trunk: mean over the last map, then 1000 scores.
 
-    Takes (N, 3, H, W), BGR minus mean; returns (N, 1000). It shows that imported weights are read
-    right: a wrong order of channels, blocks or blobs gives nonsense.
+    Its input is BGR minus mean. It verifies the weight import: a wrong order of channels, blocks or
+    blobs gives nonsense.
     """
 
     def __init__(self) -> None:
@@ -143,9 +143,9 @@ class GoogLeNetClassifier(nn.Module):
         self.classifier = nn.Linear(1024, 1000)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Class scores (N, 1000) of images (N, 3, H, W)."""
+        """Return class scores (N, 1000) of images (N, 3, H, W)."""
         return self.classifier(self.trunk(image)[32].mean(dim=(2, 3)))
 
     def layers(self) -> dict[str, nn.Module]:
-        """Layers by original name."""
+        """Return the layers by original name."""
         return self.trunk.layers() | {"loss3/classifier": self.classifier}

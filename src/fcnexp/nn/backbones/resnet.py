@@ -1,4 +1,4 @@
-"""torchvision's residual nets as trunks (ResNet-18 is the D2L exercise's)."""
+"""torchvision's residual nets as trunks (the D2L exercise uses ResNet-18)."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class ResNet(nn.Module):
             self.taps[int(grid.step)] = Tap(width * expansion, grid)
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W)."""
+        """Return maps by stride of an image (N, C, H, W)."""
         net = self.trunk
         x = net.relu(net.bn1(net.conv1(image)))
         maps = {2: x}
@@ -53,13 +53,13 @@ class ResNet(nn.Module):
         return maps
 
     def layers(self) -> dict[str, nn.Module]:
-        """Empty: Caffe's layer names mean nothing here; torchvision's weights load by key."""
+        """Return {}: there are no Caffe layer names; torchvision's weights load by key."""
         return {}
 
     def load_published(self, path: Path) -> None:
-        """Copy torchvision's weights; the classifier's are left out, other inputs' widened.
+        """Load torchvision's weights except the classifier's, conv1 adapted to the input channels.
 
-        Raises RuntimeError where they are of another net.
+        Raises RuntimeError if they are from a different net.
         """
         weights = torch.load(path, map_location="cpu", weights_only=True)
         trunk = {name: value for name, value in weights.items() if not name.startswith("fc.")}

@@ -1,4 +1,4 @@
-"""A small batch-normed trunk in VGG's form, for tests and the quick start (not the paper's)."""
+"""A small VGG-style trunk with batch norm, for tests and the quick start (not in the paper)."""
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from fcnexp.nn.pooling import MaxPool, Switches
 class Tiny(nn.Module):
     """Blocks of two 3x3 convolutions with batch normalisation; a 2x2 pooling between blocks.
 
-    Taps: strides 1 to 32, each the end of a block, so that every fusion depth can be tried.
+    Taps: strides 1 to 32, the end of each block, so that every fusion depth can be tried.
     widths: channels of the six blocks, strides 1, 2, 4, 8, 16, 32. Raises ValueError.
     """
 
@@ -20,7 +20,7 @@ class Tiny(nn.Module):
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         if any(type(width) is not int or width < 1 for width in widths):
-            raise ValueError(f"widths={list(widths)}: numbers of channels, each 1 or more")
+            raise ValueError(f"widths={list(widths)}: must be numbers of channels, each 1 or more")
         self.taps = {}
         grid = IMAGE
         channels = in_channels
@@ -33,7 +33,7 @@ class Tiny(nn.Module):
             channels = width
 
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
+        """Return maps by stride of an image (N, C, H, W); see `Backbone`."""
         maps = {}
         x = image
         for i, stride in enumerate(self.taps):
@@ -44,7 +44,7 @@ class Tiny(nn.Module):
         return maps
 
     def layers(self) -> dict[str, nn.Module]:
-        """Empty: there is no original net whose layer names could be used."""
+        """Return {}: there is no original net with layer names."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""VGG16, convolutional part, with the reference nets' padding. Source: voc-fcn32s in nets.yaml."""
+"""VGG16's convolutions with the reference nets' padding. Source: voc-fcn32s in nets.yaml."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ class VGG16(nn.Module):
 
     Taps: stride 1 is conv1_2, strides 2 to 32 are pool1 to pool5.
     pad: padding of conv1_1; 100 in the reference nets, so that fc6 (7x7, unpadded) has a window
-    even on a 1x1 image. batch_norm: normalise behind each convolution, as DeconvNet does.
-    pool5_stride: 2; with 1 pool5 is the tap of stride 16 and fc6 twice as wide (sec. 4.2).
+    even on a 1x1 image. batch_norm: batch norm after each convolution, as in DeconvNet.
+    pool5_stride: 2, or 1: then pool5 is the tap of stride 16, and fc6 is twice as wide (sec. 4.2).
     """
 
     imagenet = PublishedWeights(
@@ -35,7 +35,7 @@ class VGG16(nn.Module):
         self.pad, self.batch_norm = pad, batch_norm
         grid = IMAGE.conv(3, 1, pad)
         self.taps = {1: Tap(BLOCKS[0][0], grid)}
-        self.ends: list[int] = []  # stride behind each block
+        self.ends: list[int] = []  # stride after each block
         channels = in_channels
         for block, (width, depth) in enumerate(BLOCKS, start=1):
             for i in range(1, depth + 1):
@@ -51,7 +51,7 @@ class VGG16(nn.Module):
             self.taps[self.ends[-1]] = Tap(width, grid)
 
     def forward(self, image: Tensor, switches: list[Switches] | None = None) -> dict[int, Tensor]:
-        """Maps by stride of an image (N, C, H, W); see `Backbone`."""
+        """Return maps by stride of an image (N, C, H, W); see `Backbone`."""
         maps = {}
         x = image
         for block, end in enumerate(self.ends, start=1):
@@ -65,9 +65,9 @@ class VGG16(nn.Module):
         return maps
 
     def block(self, maps: Tensor, number: int, padding: tuple[int, int] | None = None) -> Tensor:
-        """Maps (N, channels, h, w) behind a block's convolutions, before its pooling.
+        """Return maps (N, channels, h, w) after a block's convolutions, before its pooling.
 
-        number: counts from 1. padding: of rows and columns, instead of the layers' own.
+        number: 1 to 5. padding: of rows and columns, instead of the layers' own.
         """
         for i, layer in enumerate(self.convolutions(number), start=1):
             if self.batch_norm:
@@ -78,10 +78,10 @@ class VGG16(nn.Module):
         return maps
 
     def convolutions(self, block: int) -> list[nn.Conv2d]:
-        """Layers of a block, counted from 1."""
+        """Return the convolutions of a block, 1 to 5."""
         depth = BLOCKS[block - 1][1]
         return [getattr(self, f"conv{block}_{i}") for i in range(1, depth + 1)]
 
     def layers(self) -> dict[str, nn.Module]:
-        """Convolutions by original name."""
+        """Return the convolutions by original name."""
         return {name: m for name, m in self.named_children() if name.startswith("conv")}

@@ -1,1 +1,1 @@
-"""Fast ways of computing what the nets say, beside the nets' definitions, each with a switch."""
+"""Fast paths: faster implementations of what the nets define, each with a switch."""

@@ -1,10 +1,10 @@
-"""VGG16's maps of an image padded by 100, without computing the padding as part of the image.
+"""VGG16's maps of an image padded by 100, without convolving the whole padding.
 
-Far from the image a map has one value per channel, since all it sees is zeros; near the map's own
-edges it sees the zeros that each convolution pads with. Both are the same whatever the image is. So
-only the window that the image reaches is computed from the image; what surrounds it is taken from
-the maps of a small image of zeros, the template, whose middle is stretched. All of it is exact,
-forward and backward. Where an edge would reach the image's window, maps are computed as always.
+Far from the image, a map has one value per channel, because its receptive field holds only zeros;
+near its own edges it also depends on the zeros that each convolution pads with. Both are the same
+for every image. So only the window that depends on the image is computed from it; the cells around
+it come from the maps of a small image of zeros, the template, whose middle is stretched. This is
+exact, forward and backward. If an edge would reach the image's window, the plain code runs.
 """
 
 from typing import NamedTuple
@@ -17,22 +17,21 @@ from torch import Tensor, nn
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
 from fcnexp.nn.fast.convolution import conv_relu
-from fcnexp.nn.fast.frozen import Snapshot, learns
-from fcnexp.nn.fast.switches import taken
-from fcnexp.nn.fast.watched import watched
+from fcnexp.nn.fast.eligibility import Snapshot, is_hooked, learns
+from fcnexp.nn.fast.switches import enabled
 from fcnexp.nn.pooling import MaxPool
 
-_BLOCKS = BLOCKS[:-1]  # those whose maps have a window: in the fifth, edges reach the image's
-_STEP = 2 ** len(_BLOCKS)  # pixels between cells behind them
-_POOL = (2, 2, 0, 1, 1)  # kernel, stride, padding, overhang, dilation of VGG16's
-_KEPT = 64  # templates at once: one for each pair of sizes modulo 16, 0.4 MB each for FCN-8s
+_BLOCKS = BLOCKS[:-1]  # those whose maps have a window; in the fifth, edges reach the image's
+_STEP = 2 ** len(_BLOCKS)  # pixels between cells of pool4
+_POOL = (2, 2, 0, 1, 1)  # kernel, stride, padding, overhang and dilation of VGG16's poolings
+_KEPT = 64  # cached templates: one per pair of sizes modulo 16, 0.4 MB each for FCN-8s
 
 
 class Reach(NamedTuple):
-    """Which cells of a map, along one axis, see something else than endless zeros.
+    """Cells of a map, along one axis, that depend on more than endless zeros.
 
-    The image reaches [first, last); the map's edges `lead` cells in front and `trail` behind, of
-    `length` in all.
+    Cells [first, last) depend on the image; the first `lead` and last `trail` of `length` cells
+    depend on the map's edges.
     """
 
     first: int
@@ -42,25 +41,25 @@ class Reach(NamedTuple):
     length: int
 
     def conv(self) -> "Reach":
-        """Behind a 3x3 convolution padded by 1."""
+        """Return the reach after a 3x3 convolution padded by 1."""
         return Reach(self.first - 1, self.last + 1, self.lead + 1, self.trail + 1, self.length)
 
     def pool(self) -> "Reach":
-        """Behind a 2x2 pooling of stride 2, rounded up."""
+        """Return the reach after a 2x2 pooling of stride 2, rounded up."""
         length = -(-self.length // 2)
         trail = length - (self.length - self.trail) // 2
         return Reach(self.first // 2, -(-self.last // 2), -(-self.lead // 2), trail, length)
 
     @property
-    def parted(self) -> bool:
-        """Whether the edges reach no cell that the image does."""
+    def is_separate(self) -> bool:
+        """True if no cell depends on both the image and an edge."""
         return self.lead <= self.first and self.last <= self.length - self.trail
 
 
 def reaches(pixels: int, pad: int) -> list[Reach]:
-    """Along one axis: of the image itself, then of pool1 to pool4.
+    """Return the reaches along one axis: of the image itself, then of pool1 to pool4.
 
-    The image is told in cells of conv1_1's map, which has no edge, since that layer pads the image.
+    The image counts in cells of conv1_1's map, which has no edge cells, since it pads the image.
     """
     image = Reach(pad - 1, pad - 1 + pixels, 0, 0, pixels + 2 * pad - 2)
     return [image, *_pools(image._replace(first=image.first - 1, last=image.last + 1))]
@@ -77,9 +76,9 @@ def _pools(conv1_1: Reach) -> list[Reach]:
 
 
 def template_length(length: int) -> int:
-    """Cells of conv1_1's map from which pool4 gets the edges that it gets from `length` cells.
+    """Return the least length of conv1_1's map whose pool4 has the same edges as at `length`.
 
-    As many modulo 16, since poolings round; and so many that one cell of pool4 sees no edge.
+    It is equal modulo 16, since poolings round, and leaves one cell of pool4 free of edges.
     """
     cells = length % _STEP
     while True:
@@ -90,8 +89,8 @@ def template_length(length: int) -> int:
 
 
 def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Tensor]:
-    """A trunk's maps (N, C, h, w) of an image (N, C, H, W) by stride, at least those wanted."""
-    if not _windowed(trunk, image, wanted):
+    """Return a trunk's maps by stride, including those wanted, of an image (N, C, H, W)."""
+    if not _is_eligible(trunk, image, wanted):
         return trunk(image)
     assert isinstance(trunk, VGG16)
     axes = [reaches(pixels, trunk.pad) for pixels in image.shape[-2:]]
@@ -101,34 +100,35 @@ def trunk_maps(trunk: Backbone, image: Tensor, wanted: set[int]) -> dict[int, Te
     x, maps = image, {}
     for block, stride in enumerate(trunk.ends[: len(_BLOCKS)], start=1):
         before, after = ([axis[i] for axis in axes] for i in (block - 1, block))
-        x = _surround(x, far, _margins(before, after, BLOCKS[block - 1][1]))
+        x = _surround(x, far, before, after, BLOCKS[block - 1][1])
         x = F.max_pool2d(trunk.block(x, block, (0, 0)), 2)
         rows, columns = after
         far = template.far[block - 1]
         if stride in template.edges:
             edges = _stretch(template.edges[stride], rows, columns)
-            maps[stride] = _lay(x, edges, rows.first, columns.first)
+            maps[stride] = _paste(x, edges, rows.first, columns.first)
     if trunk.ends[-1] in wanted:
         pool5 = trunk.get_submodule("pool5")
         maps[trunk.ends[-1]] = pool5(trunk.block(maps[_STEP], len(BLOCKS)))
     return maps
 
 
-def _windowed(trunk: Backbone, image: Tensor, wanted: set[int]) -> bool:
-    """Whether all is as `trunk_maps` needs it: a plain VGG16, padded widely enough."""
-    if not isinstance(trunk, VGG16) or not trunk.pads_image or not taken("border"):
+def _is_eligible(trunk: Backbone, image: Tensor, wanted: set[int]) -> bool:
+    """Return True if this is a plain VGG16 whose padding keeps image and edges separate."""
+    if not isinstance(trunk, VGG16) or not trunk.pads_image or not enabled("border"):
         return False
     if image.is_meta or torch.compiler.is_exporting() or 1 in wanted or max(trunk.taps) < _STEP:
         return False
-    if trunk.batch_norm or any(watched(module) for module in trunk.modules()):
+    if trunk.batch_norm or any(is_hooked(module) for module in trunk.modules()):
         return False
     if not all(_as_published(trunk, block) for block in range(1, len(_BLOCKS) + 1)):
-        return False  # a rarefied one, or one that somebody has rebuilt
-    return all(reach.parted for pixels in image.shape[-2:] for reach in reaches(pixels, trunk.pad))
+        return False  # rarefied, or modified by the user
+    axes = [reaches(pixels, trunk.pad) for pixels in image.shape[-2:]]
+    return all(reach.is_separate for axis in axes for reach in axis)
 
 
 def _as_published(trunk: VGG16, block: int) -> bool:
-    """Whether a block's layers are those whose windows are known here."""
+    """Return True if a block's layers have the form that `reaches` assumes."""
     pool = trunk.get_submodule(f"pool{block}")
     if type(pool) is not MaxPool:
         return False
@@ -144,27 +144,23 @@ def _as_published(trunk: VGG16, block: int) -> bool:
     )
 
 
-def _margins(before: list[Reach], after: list[Reach], depth: int) -> list[int]:
-    """Cells to lay around a window, on the left, right, top and bottom, in front of a block.
+def _surround(
+    window: Tensor, far: Tensor, before: list[Reach], after: list[Reach], depth: int
+) -> Tensor:
+    """Surround a window (N, C, h, w) with cells of value far (1, C, 1, 1), ahead of a block.
 
-    So many that convolutions without padding, and the pooling, give the block's window.
+    The margin is such that `depth` unpadded convolutions and the pooling give the block's window.
     """
-    sides = [
+    (top, bottom), (left, right) = (
         (old.first - 2 * new.first + depth, 2 * new.last + depth - old.last)
         for old, new in zip(before, after, strict=True)
-    ]
-    return [*sides[1], *sides[0]]
-
-
-def _surround(window: Tensor, far: Tensor, margins: list[int]) -> Tensor:
-    """A window (N, C, h, w) amid cells of one value per channel, far (1, C, 1, 1)."""
-    left, right, top, bottom = margins
+    )
     height, width = window.shape[-2] + top + bottom, window.shape[-1] + left + right
-    return _lay(window, far.expand(-1, -1, height, width), top, left)
+    return _paste(window, far.expand(-1, -1, height, width), top, left)
 
 
-def _lay(window: Tensor, ground: Tensor, top: int, left: int) -> Tensor:
-    """A window (N, C, h, w) laid over a map (1, C, H, W), from this row and column on."""
+def _paste(window: Tensor, ground: Tensor, top: int, left: int) -> Tensor:
+    """Return a map (1, C, H, W) with a window (N, C, h, w) pasted at this row and column."""
     images, _, height, width = window.shape
     whole = ground.to(window.dtype).expand(images, -1, -1, -1)
     whole = whole.clone(memory_format=torch.channels_last)
@@ -173,22 +169,21 @@ def _lay(window: Tensor, ground: Tensor, top: int, left: int) -> Tensor:
 
 
 def _stretch(edges: Tensor, rows: Reach, columns: Reach) -> Tensor:
-    """A template's map at another size: its edges as they are, between them what is far."""
+    """Return a template's map at the size of two reaches: same edges, with the middle repeated."""
     for axis, reach in ((-2, rows), (-1, columns)):
         cells, size = torch.arange(reach.length), edges.shape[axis]
-        behind = cells - reach.length + size  # counted so that the last is the template's last
-        source = torch.where(
-            cells < reach.length - reach.trail, cells.clamp(max=reach.lead), behind
-        )
+        from_end = cells - reach.length + size  # aligns the last cells
+        in_front = cells < reach.length - reach.trail
+        source = torch.where(in_front, cells.clamp(max=reach.lead), from_end)
         edges = edges.index_select(axis, source.to(edges.device))
     return edges
 
 
 class Template(NamedTuple):
-    """What a net's maps are of an image of zeros.
+    """A net's maps of an image of zeros.
 
-    far: of pool1 to pool4, the value far from every edge, (1, C, 1, 1). edges: by stride, those of
-    the maps that are wanted, (1, C, h, w), as small as they can be.
+    far: values of pool1 to pool4 far from every edge, (1, C, 1, 1). edges: the wanted maps by
+    stride, (1, C, h, w), as small as possible.
     """
 
     far: list[Tensor]
@@ -202,7 +197,7 @@ _templates = WeakKeyDictionary()
 def _template(
     trunk: VGG16, size: tuple[int, ...], wanted: frozenset[int], like: Tensor
 ) -> Template:
-    """The template of a size of conv1_1's map: kept as long as the weights are what they are."""
+    """Return the template for a size of conv1_1's map, cached until the weights change."""
     layers = [layer for block in range(1, len(_BLOCKS) + 1) for layer in trunk.convolutions(block)]
     if torch.compiler.is_compiling() or any(learns(layer) for layer in layers):
         return _compute(trunk, size, wanted)

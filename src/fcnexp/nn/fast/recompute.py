@@ -1,4 +1,4 @@
-"""Training in less memory: a block's maps are computed anew when its gradient is wanted."""
+"""Training in less memory: a block's maps are recomputed when the backward pass needs them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,68 +10,62 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from fcnexp.nn.backbones.googlenet import Inception
-from fcnexp.nn.fast.switches import left_out, plain
+from fcnexp.nn.fast.switches import disabled, plain
 from fcnexp.nn.heads import FcHead
 
 
 def recompute_blocks(net: nn.Module) -> int:
-    """Make each block of a net keep its input only; returns how many blocks there are.
+    """Make each block of a net store only its input in training; return the number of blocks.
 
-    In training a block runs once more in the backward pass, with the same dropout, so that the
-    gradient is the same to the bit; batch normalisation counts its images once. Blocks are VGG16's
-    between poolings (`VGG16.block`), inception blocks, sequences of layers, and fc6 to fc7. Names
-    in a checkpoint stay.
+    The backward pass runs each block once more with the same dropout, so gradients are the same to
+    the bit; batch normalisation updates its statistics once. Blocks are VGG16's convolutions
+    between poolings (`VGG16.block`), inception blocks, `nn.Sequential`s, and fc6 to fc7. Names in
+    checkpoints do not change.
     """
     wrapped, inside = 0, set[int]()
     for module in net.modules():
         if id(module) in inside:
             continue
-        way = "block" if hasattr(module, "block") else "forward"
-        if way == "block" or isinstance(module, nn.Sequential | Inception | FcHead):
-            setattr(module, way, _recomputed(module, way))
+        method = "block" if hasattr(module, "block") else "forward"
+        if method == "block" or isinstance(module, nn.Sequential | Inception | FcHead):
+            setattr(module, method, _recomputed(module, method))
             wrapped += 1
-            if way == "forward":
+            if method == "forward":
                 inside |= {id(each) for each in module.modules()}
     return wrapped
 
 
-def _recomputed(module: nn.Module, way: str) -> MethodType:
-    """A module's way of running, bound to it: a copy of the module then runs itself."""
+def _recomputed(module: nn.Module, method: str) -> MethodType:
+    """Return a checkpointed method, bound to its module so that a copy runs its own weights."""
 
     def call(self: nn.Module, maps: Tensor, *others: Any) -> Any:
-        run = getattr(type(self), way)
+        run = getattr(type(self), method)
         if not self.training:
             return run(self, maps, *others)
         norms = [each for each in self.modules() if isinstance(each, _BatchNorm)]
-        ways = left_out()
+        paths = disabled()
         return checkpoint(
             run,
             self,
             maps,
             *others,
             use_reentrant=False,
-            context_fn=lambda: (nullcontext(), _again(norms, ways)),
+            context_fn=lambda: (nullcontext(), _second_run(norms, paths)),
         )
 
     return MethodType(call, module)
 
 
 @contextmanager
-def _again(norms: list[_BatchNorm], ways: frozenset[str]) -> Iterator[None]:
-    """A block's second run: by the same ways as its first; it counts no images."""
-    with _counted_before(norms), plain(ways):
-        yield
-
-
-@contextmanager
-def _counted_before(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Within it, batch normalisation leaves its running statistics as they are."""
+def _second_run(norms: list[_BatchNorm], paths: frozenset[str]) -> Iterator[None]:
+    """Disable the first run's disabled fast paths, and freeze the running statistics."""
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, _, tracked in before:
         norm.momentum = 0.0
         norm.num_batches_tracked = None if tracked is None else tracked.clone()
     try:
-        yield
+        with plain(paths):
+            yield
     finally:
         for norm, momentum, tracked in before:
             norm.momentum, norm.num_batches_tracked = momentum, tracked

@@ -1,47 +1,52 @@
-"""Which fast ways are taken. Each gives what the plain one gives, and may be left out to compare.
+"""Switches of the fast paths. A fast path gives what plain code gives; disable it to compare.
 
-A net's own file says what is computed; `nn/fast` and a few places that ask `taken` say how.
+A net's own file says what is computed. `nn/fast`, and a few places that ask `enabled`, say how.
+This module imports torch only when it is needed: `config.checks` uses `plain` before that.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-WAYS = {
-    "border": "VGG16's pad of 100 is computed from small templates, not as part of the image",
-    "packed": "scoring runs on weights in the processor's own order, with ReLU in the convolution",
+FAST_PATHS = {
+    "border": "VGG16's padding of 100 comes from small templates instead of a larger image",
+    "packed": "scoring uses weights in the processor's own order, and ReLU in the convolution",
     "winograd": "3x3 convolutions of many channels with a quarter of the multiplications",
-    "matrix": "convolutions with more weights than outputs, fc6 above all, as products of matrices",
-    "norm": "response normalisation by square roots and its own gradient, without pow",
-    "upsampling": "fixed interpolation of each class by itself, not mixed over pairs of classes",
-    "interpolation": "training: fixed interpolation by matrices, of just the pixels asked for",
+    "matrix": "convolutions with more weights than outputs, such as fc6, as matrix products",
+    "norm": "response normalisation by square roots and a custom gradient, without pow",
+    "upsampling": "fixed interpolation of each class alone, not mixed over pairs of classes",
+    "interpolation": "training: fixed interpolation by matrices, of only the requested pixels",
 }
 
-_left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
+_disabled: ContextVar[frozenset[str]] = ContextVar("disabled", default=frozenset())
 
 
-def taken(way: str) -> bool:
-    """Whether a fast way is to be taken; see `WAYS`. None is within torch.func's transforms."""
-    import torch  # not above: configs are checked by this file before torch is needed
+def enabled(path: str) -> bool:
+    """Return True if a fast path, a key of `FAST_PATHS`, may run.
 
-    assert way in WAYS, way
-    # Private; they refuse functions with gradients of their own.
-    return way not in left_out() and not torch._C._are_functorch_transforms_active()
+    Always False within torch.func's transforms, which refuse functions with custom gradients.
+    """
+    import torch
+
+    assert path in FAST_PATHS, path
+    return path not in disabled() and not torch._C._are_functorch_transforms_active()
 
 
-def left_out() -> frozenset[str]:
-    """The fast ways that are left out now."""
-    return _left_out.get()
+def disabled() -> frozenset[str]:
+    """Return the names of the fast paths that are disabled now."""
+    return _disabled.get()
 
 
 @contextmanager
-def plain(ways: Iterable[str] = ("all",)) -> Iterator[None]:
-    """Leave out these fast ways: `all` of them, or some of `WAYS`. Raises ValueError."""
-    asked = frozenset(ways)
-    if unknown := sorted(asked - {"all", *WAYS}):
-        raise ValueError(f"{', '.join(unknown)}: allowed are all, {', '.join(WAYS)}")
-    token = _left_out.set(_left_out.get() | (frozenset(WAYS) if "all" in asked else asked))
+def plain(paths: Iterable[str] = ("all",)) -> Iterator[None]:
+    """Disable `all` fast paths, or some of `FAST_PATHS`, in this context. Raises ValueError."""
+    asked = frozenset(paths)
+    if unknown := sorted(asked - {"all", *FAST_PATHS}):
+        raise ValueError(
+            f"no fast path is called {', '.join(unknown)}; allowed are all, {', '.join(FAST_PATHS)}"
+        )
+    token = _disabled.set(_disabled.get() | (frozenset(FAST_PATHS) if "all" in asked else asked))
     try:
         yield
     finally:
-        _left_out.reset(token)
+        _disabled.reset(token)

@@ -1,11 +1,11 @@
 """3x3 convolutions by Winograd's minimal filtering: a quarter of the multiplications.
 
-A tile of 4x4 outputs looks at 6x6 inputs. By evaluating polynomials at five points and at infinity
-it takes 36 products per pair of channels instead of 144. The tiles of some rows go together, so
-that they stay in the processor's cache. In float32 rounding is about as large as a plain
-convolution's: the points, 0, 1, -1, 1/2, -2, are those by which values grow least. A sum that is 0
-comes out as rounding, so that a ReLU behind it may pass a gradient, or not: that happens beside
-plain zeros where biases are 0.
+A tile of 4x4 outputs depends on 6x6 inputs. Evaluating polynomials at five points and at infinity
+takes 36 products per pair of channels instead of 144. Tiles are processed a few rows at a time to
+stay in the processor's cache. In float32 the rounding error is about that of a plain convolution:
+the points 0, 1, -1, 1/2, -2 are those that amplify values least. A sum that should be 0 becomes a
+rounding error, so a ReLU after it may or may not pass a gradient; this happens next to constant
+zeros if biases are 0.
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; Cook and
 Toom for other points.
 """
@@ -21,12 +21,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
-_TILES = 256  # at once: they fit the cache, and are enough for the weights to be worth reading
-TILE, SEEN = 4, 6  # side of a tile of outputs, and of the inputs that it sees
+_TILES = 256  # per part: few enough for the cache, enough to amortise reading the weights
+TILE, SEEN = 4, 6  # side of a tile of outputs, and of the inputs it depends on
 
 
 class Transforms(NamedTuple):
-    """Matrices between values and their evaluations, rows and columns at once.
+    """Matrices between values and their evaluations, for rows and columns together.
 
     inputs: (36, 36); weights: (36, 9); outputs: (16, 36).
     """
@@ -38,7 +38,7 @@ class Transforms(NamedTuple):
 
 @cache
 def transforms(dtype: torch.dtype) -> Transforms:
-    """The transforms in one precision, computed in float64."""
+    """Return the transforms in a precision, computed in float64."""
     points = np.array(POINTS)
     others = [np.delete(points, i) for i in range(len(points))]
     scale = np.array([np.prod(point - rest) for point, rest in zip(points, others, strict=True)])
@@ -51,14 +51,14 @@ def transforms(dtype: torch.dtype) -> Transforms:
     for row, roots in enumerate(others):
         inputs[row, :-1] = np.poly(roots)[::-1]
     inputs[-1] = np.poly(points)[::-1]
-    with torch.inference_mode(False):  # they are kept for trainings, too
+    with torch.inference_mode(False):  # the cache is also used in training
         return Transforms(
             *(torch.from_numpy(np.kron(m, m)).to(dtype) for m in (inputs, weights, outputs))
         )
 
 
 def transform_weights(weight: Tensor) -> Tensor:
-    """Evaluations (36, O, C) of a layer's weights (O, C, 3, 3)."""
+    """Return the evaluations (36, O, C) of a layer's weights (O, C, 3, 3)."""
     outputs, channels = weight.shape[:2]
     taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
     with torch.autocast(weight.device.type, enabled=False):
@@ -68,16 +68,22 @@ def transform_weights(weight: Tensor) -> Tensor:
 def convolve(
     maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, ...], *, relu: bool
 ) -> Tensor:
-    """Convolution of maps (N, C, H, W), channels last, to (N, O, H + 2 pad - 2, W + 2 pad - 2).
+    """Return a 3x3 convolution of maps (N, C, H, W), both channels last.
 
-    weights: transformed, (36, O, C). bias: (O,). relu: leave out what is below 0.
+    The result is (N, O, H + 2 pad - 2, W + 2 pad - 2). weights: transformed, (36, O, C).
+    bias: (O,). relu: set negative outputs to 0.
     """
+    images, _, height, width = maps.shape
+    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    made = weights.new_empty(images, height, width, weights.shape[1])
     with torch.autocast(maps.device.type, enabled=False):
-        return _convolve(maps, weights, bias, padding, relu)
+        for part in _parts(made):
+            _convolve_part(maps, weights, bias, padding, part.of(made), part=part, relu=relu)
+    return made.permute(0, 3, 1, 2)
 
 
 class _Part(NamedTuple):
-    """Rows of tiles of some images: the first image and row, and how many."""
+    """Rows of tiles of consecutive images: first image and row, and the number of each."""
 
     image: int
     images: int
@@ -86,21 +92,9 @@ class _Part(NamedTuple):
     columns: int
 
     def of(self, made: Tensor) -> Tensor:
-        """Its outputs, of maps with channels last, (N, H, W, O)."""
+        """Return the part's view of outputs (N, H, W, O)."""
         first = TILE * self.row
         return made[self.image : self.image + self.images, first : first + TILE * self.rows]
-
-
-def _convolve(
-    maps: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool
-) -> Tensor:
-    channels = weights.shape[1]
-    images, _, height, width = maps.shape
-    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
-    made = weights.new_empty(images, height, width, channels)
-    for part in _parts(made):
-        _convolve_part(maps, weights, bias, padding, part.of(made), part=part, relu=relu)
-    return made.permute(0, 3, 1, 2)
 
 
 def _convolve_part(
@@ -113,13 +107,13 @@ def _convolve_part(
     part: _Part,
     relu: bool,
 ) -> None:
-    """Fill a part's place. A function, so that its memory is free before the next part's."""
+    """Write a part's outputs to `place`; as a function, it frees its memory before the next."""
     matrices, channels = transforms(weights.dtype), weights.shape[1]
     products = torch.bmm(_evaluate(maps, part, padding, matrices.inputs), weights.transpose(1, 2))
     tiles = torch.mm(matrices.outputs, products.view(SEEN**2, -1))
     tiles = tiles.view(TILE, TILE, part.images, part.rows, part.columns, channels)
     tiles = tiles.permute(2, 3, 0, 4, 1, 5)
-    whole = tiles.new_empty(tiles.shape)  # contiguous, which a sum would not be
+    whole = tiles.new_empty(tiles.shape)  # contiguous, unlike a plain sum
     whole = whole.copy_(tiles) if bias is None else torch.add(tiles, bias, out=whole)
     whole = whole.view(part.images, TILE * part.rows, TILE * part.columns, channels)
     whole = whole[:, : place.shape[1], : place.shape[2]]
@@ -130,7 +124,7 @@ def _convolve_part(
 
 
 def _parts(made: Tensor) -> Iterator[_Part]:
-    """Parts of outputs (N, H, W, O), of some `_TILES` tiles each, or a row of them."""
+    """Yield parts of outputs (N, H, W, O) with about `_TILES` tiles each, at least one row."""
     images, height, width = made.shape[:3]
     rows, columns = -(-height // TILE), -(-width // TILE)
     together = max(1, min(rows, _TILES // columns))
@@ -141,10 +135,7 @@ def _parts(made: Tensor) -> Iterator[_Part]:
 
 
 def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, ...], matrix: Tensor) -> Tensor:
-    """Evaluations (36, tiles, C) of the inputs that a part's tiles see.
-
-    Maps are padded a part at a time, in the cache.
-    """
+    """Return evaluations (36, tiles, C) of a part's inputs, padded here to stay in the cache."""
     channels, height, width = maps.shape[1:]
     top, left = padding
     first, last = TILE * part.row - top, TILE * (part.row + part.rows) + 2 - top
@@ -158,7 +149,7 @@ def _evaluate(maps: Tensor, part: _Part, padding: tuple[int, ...], matrix: Tenso
 
 
 def _spread(place: Tensor, part: _Part, matrix: Tensor) -> Tensor:
-    """What gradients (N, h, w, O) of a part's outputs say of its products, (36, tiles, O)."""
+    """Return gradients (36, tiles, O) of a part's products, given its outputs' (N, h, w, O)."""
     below, right = TILE * part.rows - place.shape[1], TILE * part.columns - place.shape[2]
     place = F.pad(place, (0, 0, 0, right, 0, below))
     tiles = place.unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(4, 5, 0, 1, 2, 3)
@@ -166,10 +157,9 @@ def _spread(place: Tensor, part: _Part, matrix: Tensor) -> Tensor:
 
 
 def split(maps: Tensor, step: int, padding: tuple[int, ...]) -> Tensor:
-    """Padded maps (N, C, H, W) as (step^2 N, C, h, w): each has every step-th cell of an image.
+    """Split padded maps (N, C, H, W) into (step^2 N, C, h, w), each with every step-th cell.
 
-    What a filter with its weights `step` cells apart sees of the one lies side by side in the
-    other. Filled up by 0 behind.
+    The inputs of a filter with dilation `step` become neighbours. The end is padded with zeros.
     """
     images, channels, height, width = maps.shape
     (top, left), sides = padding, (height + 2 * padding[0], width + 2 * padding[1])
@@ -181,7 +171,7 @@ def split(maps: Tensor, step: int, padding: tuple[int, ...]) -> Tensor:
 
 
 def join(parts: Tensor, step: int, size: tuple[int, int]) -> Tensor:
-    """Undo `split`, of maps without padding: (step^2 N, C, h, w) to (N, C, *size)."""
+    """Undo `split` for maps without padding: (step^2 N, C, h, w) to (N, C, *size)."""
     cells = parts.permute(0, 2, 3, 1)
     height, width, channels = cells.shape[1:]
     cells = cells.reshape(step, step, -1, height, width, channels).permute(2, 3, 0, 4, 1, 5)
@@ -190,13 +180,13 @@ def join(parts: Tensor, step: int, size: tuple[int, int]) -> Tensor:
 
 
 class Convolution(torch.autograd.Function):
-    """A layer's 3x3 convolution and ReLU, whose gradients go the same way."""
+    """A 3x3 convolution and ReLU whose gradients are also computed by Winograd's method."""
 
     @staticmethod
     def forward(
         ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, ...]
     ) -> Tensor:
-        """(N, C, H, W), (O, C, 3, 3) and (O,) to (N, O, H', W')."""
+        """Return (N, O, H', W') for (N, C, H, W), (O, C, 3, 3) and (O,)."""
         made = convolve(maps, transform_weights(weight), bias, padding, relu=True)
         ctx.save_for_backward(maps, weight, made)
         ctx.padding = padding
@@ -205,15 +195,15 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of maps, weight and bias."""
+        """Return the gradients of maps, weight and bias."""
         maps, weight, made = ctx.saved_tensors
         grad = (grad * (made > 0)).contiguous(memory_format=torch.channels_last)
         of_maps = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            # Each input is seen by the outputs around it: a convolution by the turned filter.
-            turned = transform_weights(weight.flip(2, 3).transpose(0, 1))
-            around = (2 - ctx.padding[0], 2 - ctx.padding[1])
-            of_maps = convolve(grad, turned, None, around, relu=False)
+            # The gradient of the maps is a convolution with the rotated filter.
+            rotated = transform_weights(weight.flip(2, 3).transpose(0, 1))
+            padding = (2 - ctx.padding[0], 2 - ctx.padding[1])
+            of_maps = convolve(grad, rotated, None, padding, relu=False)
         if ctx.needs_input_grad[1]:
             of_weight = weight_gradient(maps, grad, ctx.padding)
         if ctx.needs_input_grad[2]:
@@ -222,7 +212,7 @@ class Convolution(torch.autograd.Function):
 
 
 def weight_gradient(maps: Tensor, grad: Tensor, padding: tuple[int, ...]) -> Tensor:
-    """Gradient (O, C, 3, 3) of maps (N, C, H, W) and the outputs' gradients (N, O, H', W')."""
+    """Return the gradient (O, C, 3, 3) for maps (N, C, H, W) and gradients (N, O, H', W')."""
     with torch.autocast(maps.device.type, enabled=False):
         matrices, outputs, channels = transforms(grad.dtype), grad.shape[1], maps.shape[1]
         last = grad.permute(0, 2, 3, 1)
