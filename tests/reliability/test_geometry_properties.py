@@ -12,7 +12,7 @@ from properties import holds
 
 from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
-from fcnexp.nn.inspection.arithmetic import PADDINGS, Layer, formula, padding_of
+from fcnexp.nn.inspection.arithmetic import PADDINGS, Layer, padding_of
 from fcnexp.nn.pooling import MaxPool
 
 SIDE = 500  # pixels along the axis: more than any of these chains sees
@@ -135,8 +135,8 @@ def test_sizes_and_sources_are_those_of_torchs_layers(cells, kernel, stride, pad
             continue
         out = run(signal, weight, stride=stride, padding=pad)[0, 0]
         assert len(out) == layer.out == len(layer.sources)
-        assert formula(layer).endswith(f" = {layer.out}")
-        worked_out = formula(layer).split(" = ")[2].replace("floor(", "(").replace("/", "//")
+        assert layer.formula.endswith(f" = {layer.out}")
+        worked_out = layer.formula.split(" = ")[2].replace("floor(", "(").replace("/", "//")
         assert eval(worked_out) == layer.out  # our own text, of whole numbers
         for cell in {0, len(out) // 2, len(out) - 1}:
             (gradient,) = torch.autograd.grad(out[cell], signal, retain_graph=True)

@@ -16,7 +16,7 @@ from fcnexp.errors import ConfigError
 from fcnexp.nn.dense.tiling import Piece, Tiling, on_meta, tiling_of
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inputs import InputRecipe
-from fcnexp.nn.inspection.memory_estimate import footprint
+from fcnexp.nn.inspection.memory_estimate import peak_bytes
 from fcnexp.nn.streams import Network
 from fcnexp.predicting.memory import free, megabytes, resident
 
@@ -41,20 +41,16 @@ class Labeller(Protocol):
     @property
     def tiling(self) -> Tiling | None:
         """Grid that windows must be aligned to."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """Device of the scores."""
-        ...
 
     def scores(self, fields: Mapping[str, Tensor]) -> Tensor:
         """Return scores float32 (K, H, W), on the device, of fields as stored, each (C, H, W)."""
-        ...
 
     def bytes_of(self, height: int, width: int) -> int:
         """Return the most bytes that scoring a window of this size and its argmax take."""
-        ...
 
 
 class NetLabeller:
@@ -78,20 +74,19 @@ class NetLabeller:
     @torch.inference_mode()
     def scores(self, fields: Mapping[str, Tensor]) -> Tensor:
         """Return scores float32 (K, H, W), on the device, of fields as stored, each (C, H, W)."""
-        return _run(
-            self.net, self.recipe, {n: fields[n][None].to(self.device) for n in self.fields}
-        )
+        batch = {name: fields[name][None].to(self.device) for name in self.fields}
+        return _run(self.net, self.recipe, batch)
 
-    @lru_cache(maxsize=1000)  # noqa: B019  # one labeller a process
+    @lru_cache(maxsize=1000)  # noqa: B019  # one labeller per process
     def bytes_of(self, height: int, width: int) -> int:
-        """Memory that scoring a window of this size and finding its best class takes at most."""
+        """Return the most bytes that scoring a window of this size and its argmax take."""
         channels = {name: recipe.channels for name, recipe in self.recipe.fields.items()}
 
         def run() -> Tensor:
             stored = {n: torch.empty(1, c, height, width).byte() for n, c in channels.items()}
             return _run(self._twin, self.recipe, stored).argmax(0)
 
-        return int(MORE * footprint(run))
+        return int(MORE * peak_bytes(run))
 
 
 def _run(net: Network, recipe: InputRecipe, fields: dict[str, Tensor]) -> Tensor:

@@ -1,3 +1,5 @@
+"""Arithmetic of one layer along one axis, compared with torch."""
+
 from itertools import product
 
 import pytest
@@ -7,8 +9,6 @@ import torch.nn.functional as F
 from fcnexp.nn.inspection.arithmetic import (
     Layer,
     derivation,
-    feeds,
-    formula,
     padding_of,
     padding_table,
 )
@@ -19,7 +19,7 @@ SHAPES = list(
 
 
 def torch_output(kind: str, cells: int, kernel: int, stride: int, pad: int) -> torch.Tensor:
-    """What each input cell alone puts on the output, (input cells, output cells)."""
+    """Output of each input cell on its own, (input cells, output cells)."""
     apply = {"conv": F.conv1d, "transposed": F.conv_transpose1d}[kind]
     try:
         return apply(torch.eye(cells)[:, None], torch.ones(1, 1, kernel), None, stride, pad)[:, 0]
@@ -28,7 +28,7 @@ def torch_output(kind: str, cells: int, kernel: int, stride: int, pad: int) -> t
 
 
 @pytest.mark.parametrize("kind", ["conv", "transposed"])
-def test_small_layers_are_torchs_and_refused_where_torch_has_no_output(kind):
+def test_small_layers_equal_torchs_and_are_refused_if_torch_has_no_output(kind):
     for shape in SHAPES:
         expected = torch_output(kind, *shape)
         if expected.shape[1] == 0:
@@ -37,13 +37,13 @@ def test_small_layers_are_torchs_and_refused_where_torch_has_no_output(kind):
             continue
         layer = Layer(kind, *shape)
         assert layer.out == expected.shape[1], shape
-        assert feeds(layer) == [cell.nonzero().flatten().tolist() for cell in expected.T], shape
+        assert layer.sources == [cell.nonzero().flatten().tolist() for cell in expected.T], shape
 
 
-def test_unpooling_is_torchs_undoing_of_a_pooling():
+def test_unpooling_equals_torchs_max_unpool():
     for cells, kernel, stride, _ in SHAPES:
         layer = Layer("unpooling", cells, kernel, stride)
-        for place, windows in enumerate(feeds(layer)):
+        for place, windows in enumerate(layer.sources):
             peak = torch.zeros(1, 1, layer.out).index_fill(2, torch.tensor(place), 1)
             pooled, places = F.max_pool1d(peak, kernel, stride, return_indices=True)
             assert pooled.flatten().nonzero().flatten().tolist() == windows
@@ -79,8 +79,8 @@ def test_same_keeps_and_full_grows_the_size():
         (Layer("unpooling", 2, 2, 2), "out = (in - 1) * stride + kernel = (2 - 1) * 2 + 2 = 4"),
     ],
 )
-def test_formula_has_the_numbers_put_in(layer, expected):
-    assert formula(layer) == expected
+def test_formula_is_shown_with_the_layers_numbers(layer, expected):
+    assert layer.formula == expected
     assert expected in derivation(layer)
 
 
@@ -98,14 +98,14 @@ def test_table_has_the_three_paddings():
     ]
 
 
-def test_counts_of_a_long_output_are_told_as_runs():
-    assert "behind each output cell: 1 2 2 2 1" in derivation(Layer("transposed", 4, 2))[2]
+def test_counts_of_a_long_output_are_shown_as_runs():
+    assert "feed each output cell: 1 2 2 2 1" in derivation(Layer("transposed", 4, 2))[2]
     assert derivation(Layer("transposed", 3, 64, 32))[2].endswith(
         ": 1 (32 times), 2 (64 times), 1 (32 times)"
     )
 
 
-def test_transposed_convolution_is_the_convolution_that_its_derivation_says():
+def test_transposed_convolution_equals_the_convolution_in_its_derivation():
     for kernel, stride, pad in product(range(1, 6), range(1, 5), range(3)):
         if pad >= kernel or 3 * stride + kernel <= 2 * pad:
             continue
@@ -119,7 +119,7 @@ def test_transposed_convolution_is_the_convolution_that_its_derivation_says():
         assert words in "\n".join(derivation(Layer("transposed", 4, kernel, stride, pad)))
 
 
-def test_sizes_that_pool_to_what_is_unpooled():
+def test_unpooling_reports_the_sizes_that_pool_to_its_input():
     layer = Layer("unpooling", 3, 2, 3)
     assert any("takes 8 to 10 cells to 3" in line for line in derivation(layer))
     sizes = [n for n in range(2, 20) if F.max_pool1d(torch.zeros(1, n), 2, 3).shape[1] == 3]
@@ -129,7 +129,7 @@ def test_sizes_that_pool_to_what_is_unpooled():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        (("pool", 3, 2), "kind=pool is none of conv, transposed, unpooling"),
+        (("pool", 3, 2), "kind=pool is not one of conv, transposed, unpooling"),
         (("conv", 0, 2), "cells=0 must be at least 1"),
         (("conv", 3, 0), "kernel=0 must be at least 1"),
         (("conv", 3, 2, 0), "stride=0 must be at least 1"),
@@ -142,18 +142,18 @@ def test_sizes_that_pool_to_what_is_unpooled():
         ),
         (
             ("transposed", 1, 2, 2, 1),
-            "kernel=2, cells=1, pad=1: the pad cuts off all of the output, "
+            "kernel=2, cells=1, pad=1: the pad crops the entire output, "
             "(in - 1) * stride + kernel = 2; try pad=0 or less",
         ),
     ],
 )
-def test_impossible_layers_are_refused_with_what_would_do(numbers, message):
+def test_impossible_layers_are_refused_with_values_to_try(numbers, message):
     with pytest.raises(ValueError) as error:
         Layer(*numbers)
     assert str(error.value) == message
 
 
-def test_what_a_refusal_suggests_does_work():
+def test_values_suggested_by_errors_work():
     assert Layer("conv", 2, 4, 1, 1).out == 1
     assert Layer("conv", 2, 7, 1, 3).out == 2
     assert Layer("transposed", 1, 2, 2, 0).out == 2
@@ -162,7 +162,7 @@ def test_what_a_refusal_suggests_does_work():
 def test_same_refuses_even_kernels_and_unknown_modes():
     with pytest.raises(ValueError, match=r"with kernel=4 it would take .* = 1.5 cells .*kernel=5"):
         padding_of("same", 4)
-    with pytest.raises(ValueError, match="padding=half is none of valid, same, full"):
+    with pytest.raises(ValueError, match="padding=half is not one of valid, same, full"):
         padding_of("half", 3)
     with pytest.raises(ValueError, match="kernel=0 must be at least 1"):
         padding_of("full", 0)

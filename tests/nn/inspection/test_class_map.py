@@ -1,4 +1,4 @@
-"""The classifier as a convolution."""
+"""The ImageNet classifier applied as a convolution."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def photograph(height: int, width: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def net() -> GoogLeNetClassifier:
-    """Random weights, so large that the image comes through all layers, and one class not alone."""
+    """Random weights, scaled so that scores depend on the image and no single class dominates."""
     torch.manual_seed(0)
     classifier = GoogLeNetClassifier().eval()
     for module in classifier.modules():
@@ -27,12 +27,12 @@ def net() -> GoogLeNetClassifier:
 
 
 @torch.inference_mode()
-def test_on_the_classifiers_own_size_the_map_is_one_cell_that_says_the_same(net):
+def test_at_the_classifiers_own_size_the_map_is_one_cell_with_equal_probabilities(net):
     rgb = photograph(224, 224)
     found = class_map(net, rgb)
     assert found.probabilities.shape == (1000, 1, 1)
     torch.testing.assert_close(found.probabilities[:, 0, 0], whole_image(net, rgb))
-    other = class_map(net, rgb.flip(0)).probabilities  # else equality would say nothing
+    other = class_map(net, rgb.flip(0)).probabilities  # the probabilities depend on the image
     assert ((found.probabilities / other - 1).abs() > 0.01).sum() > 100
     assert torch.equal(found.of_pixels([7, 3], (5, 6))[1, 4, 5], found.probabilities[3, 0, 0])
 

@@ -5,7 +5,7 @@ import torch
 
 from fcnexp import build
 from fcnexp.config.compose import compose_run
-from fcnexp.nn.inspection.fusion_stages import stages
+from fcnexp.nn.inspection.fusion_stages import fusion_stages
 
 TINY = ("data=voc", "backbone=tiny", "backbone.widths=[4,4,6,6,8,8]")
 
@@ -31,9 +31,9 @@ def by_hand(scores: torch.Tensor, grid, row: int, column: int) -> torch.Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("modality", ["rgb", "rgb_hha"])
-def test_stages_go_from_the_head_to_what_the_net_says(modality):
+def test_stages_go_from_the_head_to_the_nets_output(modality):
     net, inputs = made("model=fcn8s", f"modality={modality}")
-    found = stages(net, inputs)
+    found = fusion_stages(net, inputs)
     assert [(s.name, s.step) for s in found] == [("head", 32), ("+ pool4", 16), ("+ pool3", 8)]
     assert torch.equal(found[-1].scores, net(inputs))
     parts = []
@@ -49,12 +49,12 @@ def test_second_stage_of_fcn8s_is_fcn16s():
     sixteen, _ = made("model=fcn16s")
     own = eight.state_dict()
     sixteen.load_state_dict({name: own[name] for name in sixteen.state_dict()})
-    inner = (..., slice(20, 50), slice(20, 70))  # at the border the deconvolution fades, or not
-    theirs = stages(sixteen, inputs)[-1].scores[inner]
-    torch.testing.assert_close(stages(eight, inputs)[1].scores[inner], theirs)
+    inner = (..., slice(20, 50), slice(20, 70))  # borders differ: only the deconvolution fades
+    theirs = fusion_stages(sixteen, inputs)[-1].scores[inner]
+    torch.testing.assert_close(fusion_stages(eight, inputs)[1].scores[inner], theirs)
 
 
 @pytest.mark.parametrize("model", ["fcn32s", "fcn_pool4"])
 def test_net_without_skips_is_refused(model):
     with pytest.raises(ValueError, match="no skips"):
-        stages(*made(f"model={model}"))
+        fusion_stages(*made(f"model={model}"))

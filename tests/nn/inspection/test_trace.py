@@ -1,4 +1,4 @@
-"""What is told of a net's maps is what is computed."""
+"""The trace reports a net's maps as they are computed."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def test_totals_are_those_of_the_papers_table_1(backbone, depth, millions, field
 @pytest.mark.parametrize(
     ("backbone", "model"), list(itertools.product(BACKBONES, ("fcn32s", "fcn16s", "fcn8s")))
 )
-def test_every_parameter_and_the_way_to_the_image_are_told(backbone, model):
+def test_trace_has_every_parameter_and_ends_at_the_image(backbone, model):
     net, maps = maps_of(f"backbone={backbone}", f"model={model}", size=(65, 97))
     assert sum(each.parameters for each in maps) == sum(p.numel() for p in net.parameters())
     last = maps[-1]
@@ -47,8 +47,8 @@ def mean_pool(maps, kernel_size, stride=None, padding=0, *_, ceil_mode=False, **
 
 
 @pytest.mark.parametrize("backbone", ["googlenet", "resnet18", "vgg16"])
-def test_receptive_field_is_what_moves_a_score(backbone, monkeypatch):
-    """By gradient: no weight can cancel another, and means let through what a maximum hides."""
+def test_receptive_field_is_the_extent_of_a_scores_gradient(backbone, monkeypatch):
+    """With positive weights, so that none cancel, and mean instead of max pooling."""
     monkeypatch.setattr(torch.nn.functional, "max_pool2d", mean_pool)
     narrow = ["head.channels=4", "backbone.pad=1"] if backbone == "vgg16" else []
     cfg = compose_run([f"backbone={backbone}", "model=fcn32s", *narrow])
@@ -57,15 +57,14 @@ def test_receptive_field_is_what_moves_a_score(backbone, monkeypatch):
         for parameter in net.parameters():
             parameter.copy_((0.5 + torch.rand(parameter.shape)) / parameter[0].numel())
     image = torch.rand(1, 3, 960, 67, dtype=torch.float64, requires_grad=True)
-    with plain(["winograd"]):  # whose tiles spread rounding, by which nothing is exactly 0
+    with plain(["winograd"]):  # its tiles spread rounding errors, so that nothing is exactly 0
         scores = net.scorers()["rgb"](image)
     scores[0, 0, scores.shape[2] // 2].sum().backward()
     seen = image.grad.abs().sum((0, 1, 3)).nonzero().flatten()
     monkeypatch.undo()
-    told = next(
-        m for m in maps_of(f"backbone={backbone}", "model=fcn32s")[1] if m.name == "score_fr"
-    )
-    assert seen.max() - seen.min() + 1 == told.receptive_field
+    maps = maps_of(f"backbone={backbone}", "model=fcn32s")[1]
+    score = next(each for each in maps if each.name == "score_fr")
+    assert seen.max() - seen.min() + 1 == score.receptive_field
 
 
 def test_multiply_adds_of_vgg16_by_hand():
@@ -73,7 +72,7 @@ def test_multiply_adds_of_vgg16_by_hand():
     found = {each.name: each.multiply_adds for each in maps}
     assert found["conv1_2"] == 262 * 294 * 64 * 64 * 9
     assert found["fc6"] == 3 * 4 * 4096 * 512 * 49
-    assert found["upscore"] == 3 * 4 * 21 * 64 * 64  # its diagonal
+    assert found["upscore"] == 3 * 4 * 21 * 64 * 64  # counted within classes only
 
 
 def test_crops_are_derived_to_the_releases_numbers():
@@ -88,6 +87,6 @@ def test_crops_are_derived_to_the_releases_numbers():
     assert "(0 - (-31)) / 1 = 31, and 31 are cut off" in lines
 
 
-def test_layers_that_were_not_traced_are_left_as_they_were():
+def test_tracing_leaves_no_hooks():
     net, _ = maps_of("backbone=tiny")
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

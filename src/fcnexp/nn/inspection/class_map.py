@@ -1,6 +1,6 @@
-"""The convolutionalised classifier: class probabilities of each place of a large photograph.
+"""Convolutionalised classifier: class probabilities at each position of a large image.
 
-Source: fig. 2 (CVPR 2015): a classifier's last layers, slid over a larger image, give a map.
+Source: fig. 2 (CVPR 2015): applied to a larger image, a classifier's last layers give a map.
 """
 
 from pathlib import Path
@@ -17,24 +17,24 @@ from fcnexp.nn.inputs import Colour
 from fcnexp.nn.weights.caffe import read_caffemodel
 from fcnexp.nn.weights.surgery import load_blobs
 
-# As the BVLC zoo trained it. Source: its deploy.prototxt and readme.
+# Input of the BVLC zoo's training. Source: its deploy.prototxt and readme.
 RECIPE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
 WINDOW = 7  # cells of the last map that the classifier averages: 224 pixels
-LEAST = 224  # pixels of either side
+LEAST = 224  # pixels: minimum of either side
 
 
 class ClassMap(NamedTuple):
-    """probabilities: (1000, h, w), summing to 1 at each cell. grid: where the cells lie."""
+    """Class probabilities (1000, h, w), which sum to 1 at each cell, and the cells' grid."""
 
     probabilities: Tensor
     grid: Grid
 
     def of_pixels(self, classes: list[int], size: tuple[int, int]) -> Tensor:
-        """Probabilities of some classes at each pixel, (len(classes), *size)."""
+        """Interpolate the probabilities of some classes at each pixel, (len(classes), *size)."""
         return Interpolation(self.grid)(self.probabilities[None, classes], size)[0]
 
     def box(self) -> tuple[int, int, int, int]:
-        """The pixels that are a cell's own: first row, first column, one past the last of both."""
+        """Pixels that the cells cover: top, left, bottom and right, the last two exclusive."""
         step, start = self.grid.step, self.grid.origin - self.grid.step / 2
         height, width = self.probabilities.shape[1:]
         ends = (start, start, start + height * step, start + width * step)
@@ -43,9 +43,9 @@ class ClassMap(NamedTuple):
 
 
 def load_classifier(path: Path) -> GoogLeNetClassifier:
-    """The ImageNet classifier with the weights of a `.caffemodel`, in eval mode.
+    """Load the ImageNet classifier from a `.caffemodel`, in eval mode.
 
-    Raises WeightsError naming the file, where it is missing or lacks a layer.
+    Raises WeightsError, naming the file, if it is missing or lacks a layer.
     """
     blobs = read_caffemodel(path)
     net = GoogLeNetClassifier()
@@ -55,17 +55,17 @@ def load_classifier(path: Path) -> GoogLeNetClassifier:
         raise WeightsError(f"{path}: {error}") from None
     if report.new:
         raise WeightsError(
-            f"{path}: has no {', '.join(report.new)}; give bvlc_googlenet.caffemodel, an ImageNet "
-            "classifier"
+            f"{path}: has no layer {', '.join(report.new)}; give an ImageNet classifier such as "
+            "bvlc_googlenet.caffemodel"
         )
     return net.eval()
 
 
 def class_map(net: GoogLeNetClassifier, rgb: Tensor) -> ClassMap:
-    """The map of a photograph, uint8 (3, H, W) in RGB, each side at least LEAST.
+    """Map of class probabilities of an RGB image, uint8 (3, H, W), each side at least LEAST.
 
-    What the classifier does to the 7x7 cells of a 224x224 image is done around every cell: mean
-    over the window, then its layer as a 1x1 convolution.
+    The classifier's operation on the 7x7 cells of a 224x224 image is applied around every cell:
+    mean over the window, then the last layer as a 1x1 convolution.
     """
     maps = net.trunk(RECIPE.apply(rgb[None]))[32]
     weight, bias = net.classifier.weight, net.classifier.bias
@@ -74,5 +74,5 @@ def class_map(net: GoogLeNetClassifier, rgb: Tensor) -> ClassMap:
 
 
 def whole_image(net: GoogLeNetClassifier, rgb: Tensor) -> Tensor:
-    """Class probabilities (1000,) of a whole photograph, uint8 (3, H, W): mean over all cells."""
+    """Class probabilities (1000,) of an entire image, uint8 (3, H, W), by the mean of all cells."""
     return net(RECIPE.apply(rgb[None])).softmax(1)[0]

@@ -10,11 +10,10 @@ from fcnexp.nn.geometry import Grid
 from fcnexp.nn.streams import LateFusion, Network, stack
 
 
-class Stage(NamedTuple):
-    """What a net says once this much is fused.
+class FusionStage(NamedTuple):
+    """Scores of a net after some of its fusions.
 
-    name: `head`, then `+ pool4` ...; step: pixels from cell to cell. scores: of every pixel,
-    (N, K, H, W).
+    name: `head`, then `+ pool4` ...; step: stride in pixels; scores: of every pixel, (N, K, H, W).
     """
 
     name: str
@@ -28,11 +27,11 @@ class _Coarse(NamedTuple):
     grid: Grid
 
 
-def stages(net: Network, inputs: dict[str, Tensor]) -> list[Stage]:
-    """The stages of a net with skips; the last is what the net itself returns.
+def fusion_stages(net: Network, inputs: dict[str, Tensor]) -> list[FusionStage]:
+    """Return the stages of a net with skips; the last one has the net's own output.
 
-    Those before are interpolated linearly from where their cells lie, the mean of all streams.
-    inputs: in network space (N, C, H, W) by field. Raises ValueError for a net without skips.
+    Earlier stages are interpolated linearly from their cells and averaged over streams.
+    inputs: in network space (N, C, H, W) by field. Raises ValueError if the net has no skips.
     """
     streams = list(net.scorers().values())
     nets = [stream for stream in streams if isinstance(stream, SkipNet) and len(stream.skips)]
@@ -46,12 +45,12 @@ def stages(net: Network, inputs: dict[str, Tensor]) -> list[Stage]:
     for same in zip(*parts, strict=True):
         name, step = same[0].name, int(same[0].grid.step)
         dense = [Interpolation(part.grid)(part.scores, size) for part in same]
-        found.append(Stage(name, step, sum(dense[1:], start=dense[0]) / len(dense)))
+        found.append(FusionStage(name, step, sum(dense[1:], start=dense[0]) / len(dense)))
     return [*found[:-1], found[-1]._replace(scores=net(inputs))]
 
 
 def _coarse(net: SkipNet, image: Tensor) -> list[_Coarse]:
-    """Coarse scores of one stream, the head's first."""
+    """Coarse scores of one stream, from the head and after each fusion."""
     taps = net.backbone(image)
     scores = net.head(taps[max(taps)])
     found = [_Coarse("head", scores, net.head.grid)]

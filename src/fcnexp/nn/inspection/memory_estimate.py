@@ -1,4 +1,4 @@
-"""How much memory a net's maps take, from a run of shapes."""
+"""Estimate of the memory that a net's maps take, from a run on the meta device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,20 +10,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def footprint(run: Callable[[], object]) -> int:
-    """Bytes of all tensors that live at once in the worst moment of a run on the meta device.
+def peak_bytes(run: Callable[[], object]) -> int:
+    """Peak of the total bytes of live tensors during a run on the meta device.
 
-    Tensors made before are not counted. A convolution may hold its filters a second time, in a
-    layout that suits it (on a CPU VGG16's fc6 takes 411 MB so), a transposed one its maps, too.
+    Tensors created before the run are not counted. A convolution is counted with a second copy of
+    its filters in another layout (411 MB for VGG16's fc6 on a CPU), a transposed convolution also
+    with a copy of its maps.
     """
-    # Not inference_mode, which hides what a CPU's operations, such as max pooling, consist of.
+    # Not inference_mode, which hides the operations that max pooling consists of on a CPU.
     with torch.no_grad(), torch.device("meta"), _Live() as live:
         run()
     return live.peak
 
 
 class _Live(TorchDispatchMode):
-    """Counts the bytes that live behind each operation."""
+    """Records the largest number of live bytes after any operation."""
 
     def __init__(self) -> None:
         super().__init__()

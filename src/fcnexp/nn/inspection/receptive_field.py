@@ -1,4 +1,4 @@
-"""What a cell of a map sees of the image: in theory a square, by its gradient much less."""
+"""Receptive fields of cells: the theoretical square, and the effective one by gradient."""
 
 from typing import Any, NamedTuple
 
@@ -6,20 +6,21 @@ import torch
 from torch import Tensor
 
 from fcnexp.nn.geometry import Grid
-from fcnexp.nn.inspection.feature_map import Map
+from fcnexp.nn.inspection.function_tracer import Map
 from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.streams import Network
 
-COARSE = 8  # pixels: finer taps see little
-SHARE = 0.9  # of the gradient, that tells how far a cell looks in practice
+COARSE = 8  # pixels: taps of smaller stride have small receptive fields
+FRACTION = 0.9  # of the gradient that the effective receptive field contains
 
 
-class Sight(NamedTuple):
-    """What one cell sees, of the map of this name. All in pixels, pixel 0 being at 0.
+class ReceptiveField(NamedTuple):
+    """Receptive field of one cell in the map of this name. All in pixels; pixel 0 is at 0.
 
-    centre: row and column of the cell; step: from cell to cell. side: of the square that the cell
-    can depend on. gradient: how much it depends on each pixel of this image, (H, W), sum 1, and
-    reach: side of the square around the centre that has SHARE of it; both None where not measured.
+    centre: row and column of the cell; step: distance between cells; side: of the square that the
+    cell can depend on. gradient: of the cell with respect to each pixel of this image, (H, W),
+    absolute and with sum 1; effective_side: of the square around the centre that contains FRACTION
+    of the gradient. Both are None if not measured.
     """
 
     name: str
@@ -27,21 +28,21 @@ class Sight(NamedTuple):
     step: float
     side: float
     gradient: Tensor | None
-    reach: int | None
+    effective_side: int | None
 
 
-def sights(
+def receptive_fields(
     net: Network, inputs: dict[str, Tensor], at: tuple[int, int], *, measured: bool
-) -> list[Sight]:
-    """What the cells nearest to a pixel see: of each tap from COARSE on, and of the features.
+) -> list[ReceptiveField]:
+    """Receptive fields of the cells nearest to a pixel: in taps from COARSE on, and the features.
 
-    inputs: in network space (1, C, H, W) by field, on the meta device where nothing is measured.
-    at: row and column. Of several streams the first is told.
+    inputs: in network space (1, C, H, W) by field, on the meta device if not measured. at: row and
+    column. If the net has several streams, only the first is used.
     """
     stream = next(iter(net.scorers().values()))
     for x in inputs.values():
         x.requires_grad_(measured)
-    taps: list[dict[int, Tensor]] = []  # of each run: shift-and-stitch runs more than once
+    taps: list[dict[int, Tensor]] = []  # one item per run: shift-and-stitch runs more than once
     scored: list[Tensor] = []
     parts: list[tuple[Any, list]] = [(stream.backbone, taps), (stream.head, scored)]
     handles = [
@@ -55,33 +56,34 @@ def sights(
         for handle in handles:
             handle.remove()
     wanted = {id(x) for stride, x in taps[0].items() if stride >= COARSE}
-    # Where a sum is done in place its tensor holds the map before, too: the later one is the tap.
+    # After an in-place sum, one tensor belongs to two maps: the later one is the tap.
     shown = list({id(m.value): m for m in maps if id(m.value) in wanted}.values())
     last = next(m for m in maps if m.value is scored[0])
     features = next(m for m in maps if m.name == last.sources[0])
-    if not last.name.startswith("score"):  # DeconvNet's head gives features
+    if not last.name.startswith("score"):  # DeconvNet's head returns features
         features = last
     if all(features is not m for m in shown):
         shown.append(features)
-    return [_sight(m, inputs, at, measured=measured) for m in shown]
+    return [_field_in(m, inputs, at, measured=measured) for m in shown]
 
 
-def reach_of(gradient: Tensor, centre: tuple[float, float]) -> int:
-    """Side of the smallest square around a place that has SHARE of the gradient (H, W), sum 1."""
+def effective_side(gradient: Tensor, centre: tuple[float, float]) -> int:
+    """Side of the smallest square around `centre` with FRACTION of a gradient (H, W) of sum 1."""
     rows, columns = (torch.arange(n, dtype=torch.float64) for n in gradient.shape)
     away = torch.maximum((rows - centre[0]).abs()[:, None], (columns - centre[1]).abs())
     order = away.flatten().argsort()
     within = gradient.flatten()[order].double().cumsum(0)
-    last = int((within < SHARE * within[-1]).sum())
+    last = int((within < FRACTION * within[-1]).sum())
     return int(2 * float(away.flatten()[order][last]) + 1)
 
 
-def _sight(found: Map, inputs: dict[str, Tensor], at: tuple[int, int], *, measured: bool) -> Sight:
-    row, column = (
-        _nearest(found.grid, place, cells) for place, cells in zip(at, found.shape[1:], strict=True)
-    )
-    centre = (_place(found.grid, row), _place(found.grid, column))
-    gradient, reach = None, None
+def _field_in(
+    found: Map, inputs: dict[str, Tensor], at: tuple[int, int], *, measured: bool
+) -> ReceptiveField:
+    grid, (height, width) = found.grid, found.shape[1:]
+    row, column = _nearest(grid, at[0], height), _nearest(grid, at[1], width)
+    centre = (grid.origin + grid.step * row, grid.origin + grid.step * column)
+    gradient, side = None, None
     if measured:
         assert found.value is not None
         cell = found.value[0, :, row, column].sum()
@@ -93,13 +95,9 @@ def _sight(found: Map, inputs: dict[str, Tensor], at: tuple[int, int], *, measur
         for part in parts:
             total += 0 if part is None else part[0].abs().sum(0)
         gradient = total / total.sum().clamp(min=torch.finfo(total.dtype).tiny)
-        reach = reach_of(gradient, centre)
-    return Sight(found.name, centre, found.grid.step, found.receptive_field, gradient, reach)
+        side = effective_side(gradient, centre)
+    return ReceptiveField(found.name, centre, grid.step, found.receptive_field, gradient, side)
 
 
-def _nearest(grid: Grid, place: float, cells: int) -> int:
-    return min(cells - 1, max(0, round((place - grid.origin) / grid.step)))
-
-
-def _place(grid: Grid, cell: int) -> float:
-    return grid.origin + grid.step * cell
+def _nearest(grid: Grid, pixel: float, cells: int) -> int:
+    return min(cells - 1, max(0, round((pixel - grid.origin) / grid.step)))
