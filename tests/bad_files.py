@@ -1,7 +1,7 @@
-"""Files that people feed the readers, by kind and name: bytes, and what comes of them.
+"""Valid and invalid input files by kind and name: their bytes, and the expected outcome.
 
-What comes of a file is what its reader gives (for pictures the shape and the first pixel), or, as
-text, a pattern of the error's message.
+The outcome is what the reader returns (for images the shape and the first pixel), or, as text, a
+pattern of the error message.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 RNG = np.random.default_rng(0)
 NOISE = Image.fromarray(RNG.integers(0, 255, (40, 50, 3), np.uint8))
 TURNED = Image.Exif()
-TURNED[0x0112] = 6  # stored lying on its side
+TURNED[0x0112] = 6  # stored rotated by 90 degrees
 V73 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
 ZEROS = np.zeros((2, 3), np.uint8)
 JPEG, PNG = encoded(NOISE, "JPEG"), encoded(NOISE, "PNG")
@@ -39,12 +39,12 @@ IMAGES = {
     "PNG cut in its header": (PNG[:20], DAMAGED),
     "PNG without pixels": (PNG[:41], DAMAGED),
     "PNG cut in the middle": (PNG[: len(PNG) // 2], DAMAGED),
-    "PNG of no width": (png_bytes([b"", b""], width=0, bits=8, kind=0), DAMAGED),
+    "PNG of width 0": (png_bytes([b"", b""], width=0, bits=8, kind=0), DAMAGED),
     "PNG that claims 3.6e9 pixels": (
         png_bytes([b""] * 60000, width=60000, bits=8, kind=0),
         "exceeds limit of",
     ),
-    "PNG with less pixels than it claims": (
+    "PNG with fewer pixels than it claims": (
         png_bytes([b"\1\2\3"], width=99, bits=8, kind=0),
         DAMAGED,
     ),
@@ -57,7 +57,7 @@ IMAGES = {
     ),
     "PNG named jpg": (plain("RGB", "red"), RED),
     "PNG without its end mark": (plain("RGB", "red")[:-12], RED),
-    "PNG with bytes behind it": (plain("RGB", "red") + b"more", RED),
+    "PNG with trailing bytes": (plain("RGB", "red") + b"more", RED),
     "1x1": (encoded(Image.new("RGB", (1, 1)), "JPEG"), ((3, 1, 1), [0, 0, 0])),
     "1 pixel high": (encoded(Image.new("RGB", (900, 1)), "JPEG"), ((3, 1, 900), [0, 0, 0])),
     "grey": (plain("L", 90, "JPEG"), GREY),
@@ -70,14 +70,14 @@ IMAGES = {
         encoded(Image.new("RGB", (3, 2), "red").quantize(4), "PNG", transparency=b"\0"),
         RED,
     ),
-    "EXIF turn is not followed": (plain("RGB", "black", "JPEG", exif=TURNED), BLACK),
+    "EXIF orientation is not applied": (plain("RGB", "black", "JPEG", exif=TURNED), BLACK),
     "broken EXIF": (plain("RGB", "black", "JPEG", exif=b"Exif\0\0MM\0*\0\0"), BLACK),
     "animated GIF": (animated("GIF"), RED),
     "animated PNG": (animated("PNG"), RED),
     "TIFF of two pages": (animated("TIFF"), RED),
     "progressive JPEG": (plain("RGB", "black", "JPEG", progressive=True), BLACK),
 }
-COLOURS = "labels are palette or grey PNGs .* convert colours to indices first"
+COLOURS = "labels must be palette or grey PNGs .* convert colours to indices first"
 LABELS = {
     "empty": (b"", DAMAGED),
     "text": (b"cat", DAMAGED),
@@ -87,10 +87,13 @@ LABELS = {
     "grey with alpha": (plain("LA", (1, 255)), f"mode LA; {COLOURS}"),
     "16 bits": (encoded(ZEROS.astype(np.uint16), "PNG"), "mode I;16; labels .* 8-bit"),
     "1 bit": (plain("1", 1), "mode 1; labels .* 8-bit"),
-    "grey of 2 bits": (png_bytes([b"\x40"], width=3, bits=2, kind=0), "grey of 2 bits.*8 bits"),
-    "grey of 4 bits": (png_bytes([b"\x10\x10"], width=3, bits=4, kind=0), "grey of 4 bits.*8 bits"),
-    "grey JPEG": (plain("L", 1, "JPEG"), "a JPEG, whose compression mixes .*; save the label as"),
-    "grey WebP": (plain("RGB", 1, "WEBP"), "a WEBP, whose compression mixes"),
+    "grey of 2 bits": (png_bytes([b"\x40"], width=3, bits=2, kind=0), "2-bit grey is .*8-bit PNG"),
+    "grey of 4 bits": (
+        png_bytes([b"\x10\x10"], width=3, bits=4, kind=0),
+        "4-bit grey .*8-bit PNG",
+    ),
+    "grey JPEG": (plain("L", 1, "JPEG"), "JPEG compression mixes .*; save the label as"),
+    "grey WebP": (plain("RGB", 1, "WEBP"), "WEBP compression mixes"),
     "float TIFF": (encoded(ZEROS.astype(np.float32), "TIFF"), "mode F; labels"),
     "value 21": (palette_png(ZEROS + np.uint8(21)), "value 21 in 6 pixels; allowed are 0 to 20"),
     "value 254": (palette_png(ZEROS + np.uint8(254)), "value 254 in 6 pixels; .* 255 for void"),
@@ -111,14 +114,14 @@ SBD_LABELS = {
     "cut": (sbd(np.minimum(LABEL, 20))[:-20], "not an SBD label"),
     "no GTcls": (mat(GTinst=LABEL), "not an SBD label, .*no 'GTcls'"),
     "no Segmentation": (mat(GTcls={"Boundaries": LABEL}), "not an SBD label.*Segmentation"),
-    "GTcls no struct": (mat(GTcls=LABEL), "not an SBD label"),
+    "GTcls not a struct": (mat(GTcls=LABEL), "not an SBD label"),
     "MATLAB v7.3": (V73, "not an SBD label.*save it with -v7"),
     "float": (sbd(LABEL.astype(float)), "is float64 .* not uint8 .*; save indices as uint8"),
     "int16": (sbd(LABEL.astype(np.int16)), "is int16"),
-    "words": (sbd("cat"), "Segmentation is <U3"),
+    "text in it": (sbd("cat"), "Segmentation is <U3"),
     "3-D": (sbd(np.zeros((2, 3, 2), np.uint8)), r"is uint8 \(2, 3, 2\), not uint8 \(height"),
     "with void": (sbd(LABEL), LABEL.tolist()),
-    "bytes behind it": (sbd(LABEL) + bytes(8), LABEL.tolist()),
+    "trailing bytes": (sbd(LABEL) + bytes(8), LABEL.tolist()),
 }
 ONES = np.ones((2, 3))
 NYUD_LABELS = {
@@ -127,7 +130,7 @@ NYUD_LABELS = {
     "cut": (mat(segmentation=ONES)[:-20], "not an NYUD label"),
     "no segmentation": (mat(labels=ONES), "not an NYUD label, .*no 'segmentation'.*fetch it again"),
     "MATLAB v7.3": (V73, "not an NYUD label.*save it with -v7"),
-    "3-D": (mat(segmentation=np.ones((2, 3, 2))), r"float64 \(2, 3, 2\), not numbers in height"),
+    "3-D": (mat(segmentation=np.ones((2, 3, 2))), r"float64 \(2, 3, 2\), not numbers \(height"),
     "complex": (mat(segmentation=ONES * 1j), "complex128"),
     "value 41": (mat(segmentation=ONES * 41), "value 41.* in 6 pixels; allowed are 1 to 40"),
     "value -1": (mat(segmentation=-ONES), "value -1.* in 6 pixels"),
@@ -137,16 +140,16 @@ NYUD_LABELS = {
     "all void": (mat(segmentation=0 * ONES), [[VOID] * 3] * 2),
 }
 LISTS = {
-    "empty": (b"", "the list is empty; a split lists one image id a line"),
+    "empty": (b"", "the list is empty; list one image id per line"),
     "blank lines only": (b"\n \r\n\t\n", "the list is empty"),
     "BOM only": (b"\xef\xbb\xbf", "the list is empty"),
-    "image": (PNG, "not a text file in UTF-8; a split lists one image id a line"),
-    "zero bytes": (b"a\0b\0", "not a text file"),
-    "UTF-16": ("a\nb\n".encode("utf-16"), "not a text file in UTF-8"),
-    "Latin-1": ("straße\n".encode("latin-1"), "not a text file in UTF-8"),
-    "id that is a way up": (b"a\n..\n", r"\.\. is no file's name"),
-    "listed twice": (b"a\nb\na\n", "a is listed twice; leave one"),
-    "id with folder": (b"a\nJPEGImages/b\n", "JPEGImages/b has a folder; a split lists ids"),
+    "image": (PNG, "not a UTF-8 text file; list one image id per line"),
+    "zero bytes": (b"a\0b\0", "not a UTF-8 text file"),
+    "UTF-16": ("a\nb\n".encode("utf-16"), "not a UTF-8 text file"),
+    "Latin-1": ("straße\n".encode("latin-1"), "not a UTF-8 text file"),
+    "id that is the parent folder": (b"a\n..\n", r"\.\. is not a file name"),
+    "listed twice": (b"a\nb\na\n", "a is listed twice; remove one"),
+    "id with folder": (b"a\nJPEGImages/b\n", "JPEGImages/b has a folder; list image ids"),
     "id with folder above": (b"../a\n", r"\.\./a has a folder"),
     "id with Windows folder": (b"images\\a\n", r"images\\a has a folder"),
     "CRLF": (b"a\r\nb\r\n", ["a", "b"]),
@@ -161,17 +164,17 @@ DEPTH16 = np.array([[0, 1, 65535], [900, 901, 902]], np.uint16)
 DEPTHS = {
     "empty": (b"", DAMAGED),
     "cut": (encoded(RNG.integers(0, 9999, (64, 64), np.uint16), "PNG")[:-60], DAMAGED),
-    "8 bits": (plain("L", 90), "mode L; depth is a 16-bit grey PNG of millimetres"),
-    "RGB": (plain("RGB", "red"), "mode RGB; depth is a 16-bit grey PNG"),
-    "float metres": (encoded(ONES.astype(np.float32), "TIFF"), "mode F; depth is a 16-bit"),
+    "8 bits": (plain("L", 90), "mode L; save depth as a 16-bit grey PNG of millimetres"),
+    "RGB": (plain("RGB", "red"), "mode RGB; save depth as a 16-bit grey PNG"),
+    "float metres": (encoded(ONES.astype(np.float32), "TIFF"), "mode F; save depth as a 16-bit"),
     "all missing": (encoded(0 * DEPTH16, "PNG"), [[[0] * 3] * 2]),
     "full range": (encoded(DEPTH16, "PNG"), [DEPTH16.tolist()]),
 }
 HHAS = {
     "empty": (b"", DAMAGED),
     "cut": (PNG[: len(PNG) // 2], DAMAGED),
-    "grey": (plain("L", 90), "mode L; HHA is an RGB PNG of disparity, height and angle"),
-    "RGBA": (plain("RGBA", "red"), "mode RGBA; HHA is an RGB PNG"),
-    "palette": (palette_png(LABEL), "mode P; HHA is an RGB PNG"),
+    "grey": (plain("L", 90), "mode L; save HHA as an RGB PNG of disparity, height and angle"),
+    "RGBA": (plain("RGBA", "red"), "mode RGBA; save HHA as an RGB PNG"),
+    "palette": (palette_png(LABEL), "mode P; save HHA as an RGB PNG"),
     "as stored": (plain("RGB", (1, 2, 3)), ((3, 2, 3), [1, 2, 3])),
 }

@@ -1,6 +1,6 @@
-"""Data sets with one bad file each, and every bad file on its own: what is done, what comes of it.
+"""Data sets with one bad file each, and every bad file on its own, with the expected outcome.
 
-What comes of it is a value, or, as text, a pattern of the error's message.
+The outcome is a value, or, as text, a pattern of the error message.
 """
 
 from functools import partial
@@ -48,7 +48,7 @@ from fcnexp.data.splits import Voc
 from fcnexp.data.voc import sbd_segmentation
 
 
-def gone(place: str):
+def deleted(place: str):
     return lambda root: (root / place).unlink()
 
 
@@ -56,12 +56,12 @@ def written(place: str, content: bytes):
     return lambda root: (root / place).write_bytes(content)
 
 
-def a_folder(place: str):
+def made_folder(place: str):
     return lambda root: ((root / place).unlink(), (root / place).mkdir())
 
 
 def coloured(mask: bytes):
-    """Both masks are this one."""
+    """Use this mask for both images, and declare colours."""
     colours = ROAD + b"colours: [[0, 0, 0], [128, 64, 128]]\n"
     files = {"classes.yaml": colours, "masks/a.png": mask, "masks/b.png": mask}
     return lambda root: [written(place, content)(root) for place, content in files.items()]
@@ -76,20 +76,23 @@ SETS = {
     "own": (own_tree, lambda root: Folder(str(root), None, None, 0.2).train(FIELDS)),
 }
 TREES = {
-    "VOC image gone": (gone("JPEGImages/a.jpg"), r"a\.jpg: no such image \(1 of 1 .*; choose a"),
+    "VOC image gone": (deleted("JPEGImages/a.jpg"), r"a\.jpg: no such image \(1 of 1 .*; choose a"),
     "VOC label gone": (
-        gone("SegmentationClass/a.png"),
+        deleted("SegmentationClass/a.png"),
         r"a\.png: no such label \(1 of 1 .*; choose",
     ),
     "VOC label of other size": (
         written("SegmentationClass/a.png", palette_png(LABEL.T.copy())),
-        r"a\.png: is 2x3, but .*a\.jpg is 3x2 .width x height.; an image, .* have one size",
+        r"a\.png: is 2x3, but .*a\.jpg is 3x2 .width x height.; an image, .* the same size",
     ),
     "VOC image turned by EXIF keeps its label": (
         written("JPEGImages/a.jpg", plain("RGB", 0, "JPEG", exif=TURNED)),
         LABEL.tolist(),
     ),
-    "VOC label is a folder": (a_folder("SegmentationClass/a.png"), r"a\.png: damaged .*directory"),
+    "VOC label is a folder": (
+        made_folder("SegmentationClass/a.png"),
+        r"a\.png: damaged .*directory",
+    ),
     "VOC lists overlap": (
         written("ImageSets/Segmentation/val.txt", b"b\na\n"),
         "train and val share 1 images, a first; .* choose disjoint lists",
@@ -99,14 +102,14 @@ TREES = {
         r"val\.txt: \.\./JPEGImages/a has a folder",
     ),
     "VOC list gone": (
-        gone("ImageSets/Segmentation/train.txt"),
-        "train: no such list in .* may be val, or a file of your own",
+        deleted("ImageSets/Segmentation/train.txt"),
+        r"train: no such list in .* \(it has val\); set data\.\*_split to one of these",
     ),
     "VOC list with extensions": (
         written("ImageSets/Segmentation/train.txt", b"a.jpg\n"),
         r"a\.jpg\.jpg: no such image \(1 of 1 listed ids",
     ),
-    "SBD label gone": (gone("cls/c.mat"), r"c\.mat: no such label \(1 of 2 .*; choose"),
+    "SBD label gone": (deleted("cls/c.mat"), r"c\.mat: no such label \(1 of 2 .*; choose"),
     "SBD label of other size": (
         written("cls/c.mat", sbd(ZEROS[:, :2])),
         r"c\.mat: is 2x2, but .*jpg",
@@ -116,7 +119,7 @@ TREES = {
         r"c\.mat: label value 21 in 6 pixels; allowed are 0 to 20",
     ),
     "NYUD HHA gone": (
-        gone("data/hha/img_5001.png"),
+        deleted("data/hha/img_5001.png"),
         r"hha.img_5001\.png: no such hha image \(1 of 2",
     ),
     "NYUD HHA of other size": (
@@ -128,20 +131,20 @@ TREES = {
         r"depth.img_5001\.png: is 3x2, but .* is 24x20",
     ),
     "own mask gone": (
-        gone("masks/a.png"),
-        r"a\.jpg: 1 of 1 images have no mask in .*masks.*; a mask is masks/NAME\.png",
+        deleted("masks/a.png"),
+        r"a\.jpg: 1 of 1 images have no mask in .*masks.*; the mask of .* is masks/NAME\.png",
     ),
     "own image gone": (
-        gone("images/a.jpg"),
-        r"train\.txt: a: no such image \(1 of 1 .*a line is a file's name in images, such as b\.",
+        deleted("images/a.jpg"),
+        r"train\.txt: a: no such image \(1 of 1 .*list file names in images, such as b\.",
     ),
     "own name twice": (
         written("images/a.png", PNG),
-        r"a\.png: a\.jpg has the same name but for the extension; rename",
+        r"a\.png: a\.jpg has the same name except for the extension; rename",
     ),
     "own lists overlap": (written("val.txt", b"a.jpg"), "share 1 images, a first; .* disjoint"),
-    "own list empty": (written("train.txt", b""), r"train\.txt: the list is empty; a split lists"),
-    "own list names one twice": (
+    "own list empty": (written("train.txt", b""), r"train\.txt: the list is empty; list one"),
+    "own list repeats an image": (
         written("train.txt", b"a\na.jpg"),
         r"train\.txt: a is listed twice",
     ),
@@ -149,7 +152,7 @@ TREES = {
         written("train.txt", b"images/a"),
         r"train\.txt: images/a: no such im",
     ),
-    "own classes gone": (gone("classes.yaml"), r"classes\.yaml: no such file; write `classes:"),
+    "own classes gone": (deleted("classes.yaml"), r"classes\.yaml: no such file; write `classes:"),
     "own classes binary": (written("classes.yaml", PNG), r"classes\.yaml: not YAML .*; write `cl"),
     "own mask of other size": (
         written("masks/a.png", palette_png(LABEL.T.copy())),
@@ -160,10 +163,10 @@ TREES = {
         r"a\.png: label value 15, 20 in 2 pixels; allowed are 0 to 1 \(2 classes\)",
     ),
     "own mask empty": (written("masks/a.png", b""), DAMAGED),
-    "own mask JPEG": (written("masks/a.png", plain("RGB", 0, "JPEG")), "a JPEG, whose compression"),
-    "own mask of colours that nobody declared": (
+    "own mask JPEG": (written("masks/a.png", plain("RGB", 0, "JPEG")), "JPEG compression mixes"),
+    "own mask of undeclared colours": (
         written("masks/a.png", plain("RGB", 0)),
-        r"a\.png: a mask of colours, but classes\.yaml declares none; add `colours: {c0:",
+        r"a\.png: mask of colours, but classes\.yaml declares none; add `colours: {c0:",
     ),
     "own mask of an unknown colour": (
         coloured(plain("RGB", (1, 2, 3))),

@@ -1,4 +1,4 @@
-"""Fake data sets in the original layouts, some pixels large."""
+"""Tiny fake data sets in the original layouts."""
 
 import struct
 from io import BytesIO
@@ -17,7 +17,7 @@ LABEL = np.array([[0, 1, 20], [VOID, 15, 0]], np.uint8)
 
 
 def voc_tree(root: Path, train: tuple[str, ...] = ("a",), val: tuple[str, ...] = ("b",)) -> Path:
-    """A folder in VOC's layout with a 3x2 image and label for each id."""
+    """Write a folder in VOC's layout with a 3x2 image and label for each id."""
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
     for name in (*train, *val):
@@ -42,10 +42,10 @@ def sbd_tree(root: Path, ids: tuple[str, ...] = ("c", "d")) -> Path:
 def nyud_tree(
     root: Path, train: tuple[str, ...] = ("5003",), test: tuple[str, ...] = ("5001", "5002")
 ) -> Path:
-    """A folder in the layout of the papers' NYUDv2, with `trainval`, `train` and `test` lists.
+    """Write a folder in the papers' NYUDv2 layout, with `trainval`, `train` and `test` lists.
 
     Each id has a 20x24 image (row, column, 0), HHA (column, row, 9), depth 1000 * row + column and
-    label (row + column) % 41, as stored.
+    stored label (row + column) % 41.
     """
     for folder in ("data/images", "data/hha", "data/depth", "segmentation"):
         (root / folder).mkdir(parents=True)
@@ -66,9 +66,9 @@ def save_nyud_label(root: Path, name: str, stored: np.ndarray) -> None:
 
 
 def own_tree(root: Path, names: tuple[str, ...] = ("a", "b"), colours: str = "") -> Path:
-    """Your own images `images/NAME.jpg` and masks of LABEL, with lists: all train but the last.
+    """Write custom data, images/NAME.jpg with mask LABEL; the last is for validation.
 
-    Its classes are numbered 0 to 20, `colours` a line of classes.yaml.
+    The classes are c0 to c20; colours: a line of classes.yaml.
     """
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -83,7 +83,7 @@ def own_tree(root: Path, names: tuple[str, ...] = ("a", "b"), colours: str = "")
 
 
 def png_bytes(rows: list[bytes], *, width: int, bits: int, kind: int) -> bytes:
-    """A PNG of stored rows, of depths that Pillow does not write. kind: 0 grey, 2 RGB."""
+    """A PNG of raw rows, with bit depths that Pillow does not write. kind: 0 grey, 2 RGB."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
@@ -95,7 +95,7 @@ def png_bytes(rows: list[bytes], *, width: int, bits: int, kind: int) -> bytes:
 
 
 def encoded(image, form: str, **options) -> bytes:
-    """A file's bytes, of an image or an array."""
+    """The file content of an image or array."""
     buffer = BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
         buffer, form, **options
@@ -109,7 +109,7 @@ def plain(mode: str, colour, form: str = "PNG", **options) -> bytes:
 
 
 def animated(form: str) -> bytes:
-    """Two images, red, then blue."""
+    """An animation of two images, red and blue."""
     red, blue = (Image.new("RGB", (3, 2), colour) for colour in ("red", "blue"))
     return encoded(red, form, save_all=True, append_images=[blue], duration=100)
 

@@ -1,6 +1,6 @@
-"""Files with one byte changed, and what a reader makes of each, in a process of its own.
+"""Files with one flipped byte, and the outcome of reading each in a child process.
 
-A child reads them, so that its memory can be measured and a reader that hangs be ended.
+The child makes it possible to measure memory, and to kill a reader that hangs.
 """
 
 import multiprocessing
@@ -15,11 +15,11 @@ import numpy as np
 
 from fcnexp.errors import UserError
 
-FLIPS, SECONDS, BYTES = 2000, 5.0, 10**9  # cases; for each one at most
+FLIPS, SECONDS, BYTES = 2000, 5.0, 10**9  # number of cases; limits for each
 
 
 class Seen(NamedTuple):
-    """What became of some flips. bytes: that the readings added to the process, all of them."""
+    """Outcome of some flips. bytes: memory that all reads together added to the process."""
 
     read: int
     refused: int
@@ -31,15 +31,15 @@ class Seen(NamedTuple):
         """The figures in one line."""
         return (
             f"{self.read + self.refused + len(self.wrong)} flips, {self.refused} refused, "
-            f"{self.read} read rightly, {len(self.wrong)} wrong; slowest {self.slowest:.3f} s, "
+            f"{self.read} read correctly, {len(self.wrong)} wrong; slowest {self.slowest:.3f} s, "
             f"{self.bytes / 1e6:.0f} MB more at most"
         )
 
 
 def flipped(whole: bytes, count: int, seed: int, first: int | None = None) -> Iterator[bytes]:
-    """So many copies of a file, each with one byte changed; every second within the first so many.
+    """Yield `count` copies of a file with one byte changed, every other one in the `first` bytes.
 
-    first: bytes in which the structure lies; None for all alike.
+    first: number of bytes that contain the file's structure; None for no preference.
     """
     rng = np.random.default_rng(seed)
     for i in range(count):
@@ -55,10 +55,10 @@ def read_all(
     read: Callable[[Path], Any],
     right: Callable[[Any, bytes], bool],
 ) -> Seen:
-    """Write each content to a path and read it there, in a child of this process.
+    """Write each content to a path and read it in a child process.
 
-    right: whether what was read is what this content says. A refusal has to be a UserError that
-    names the file.
+    right: True if the result is correct for a content. A refusal must be a UserError that names
+    the file.
     """
     ours, theirs = multiprocessing.get_context("fork").Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(
@@ -68,7 +68,7 @@ def read_all(
     theirs.close()
     try:
         while True:
-            assert ours.poll(60), "a reader hangs"  # it tells after each hundred
+            assert ours.poll(60), "a reader hangs"  # the child reports after each hundred
             found = ours.recv()
             if isinstance(found, Seen):
                 return found
@@ -77,7 +77,7 @@ def read_all(
         child.join()
 
 
-def _read_all(path: Path, contents: Any, read: Any, right: Any, told: Any) -> None:
+def _read_all(path: Path, contents: Any, read: Any, right: Any, report: Any) -> None:
     read_, refused, slowest, wrong = 0, 0, 0.0, []
     before = _most_bytes()
     for number, content in enumerate(contents):
@@ -90,21 +90,21 @@ def _read_all(path: Path, contents: Any, read: Any, right: Any, told: Any) -> No
             refused += str(path) in str(error)
             if str(path) not in str(error):
                 wrong.append(f"{number}: names no file: {error}")
-        except Exception as error:  # untyped: a user would see a traceback
+        except Exception as error:  # a user would see a traceback
             wrong.append(f"{number}: {type(error).__name__}: {error}")
         else:
             good = right(found, content)
             read_ += good
             if not good:
-                wrong.append(f"{number}: read, but wrongly: {str(found)[:100]}")
+                wrong.append(f"{number}: read, but incorrectly: {str(found)[:100]}")
         slowest = max(slowest, time.monotonic() - start)
         if number % 100 == 99:
-            told.send(number)
-    told.send(Seen(read_, refused, slowest, _most_bytes() - before, wrong))
-    told.close()
-    os._exit(0)  # nothing of this process's exit is the child's business
+            report.send(number)
+    report.send(Seen(read_, refused, slowest, _most_bytes() - before, wrong))
+    report.close()
+    os._exit(0)  # the child must not run this process's exit handlers
 
 
 def _most_bytes() -> int:
-    """Memory that this process has had at most."""
+    """Peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

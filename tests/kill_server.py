@@ -19,7 +19,7 @@ IMPORTED = (
     *(
         "fcnexp.data.datamodule",
         "fcnexp.data.generated.shapes",
-        "fcnexp.data.steps",
+        "torchvision.transforms.v2",
         "fcnexp.run.loggers",
     ),
     *("fcnexp.reporting.pictures", "fcnexp.reporting.result", "fcnexp.reporting.run_header"),

@@ -1,4 +1,4 @@
-"""Depth images whose surfaces are known: rays of a camera, and an empty room seen along them."""
+"""Depth images with known surfaces: camera rays, and an empty room seen along them."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def rays(height=50, width=60, camera=CAMERA):
 
 
 def tilted(pitch, roll):
-    """Right, down and forward of the room, as the camera sees them."""
+    """Right, down and forward axes of the room in camera coordinates."""
     p, r = np.deg2rad([pitch, roll])
     nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
     lean = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
@@ -22,7 +22,7 @@ def tilted(pitch, roll):
 
 
 def room(ray, down, forward, *, above_floor, below_ceiling, to_wall):
-    """Depth and surface (0 floor, 1 ceiling, 2 wall) of an empty room, lengths as given."""
+    """Depth and surface index (0 floor, 1 ceiling, 2 wall) of an empty room, in any unit."""
     along, out = np.tensordot(down, ray, 1), np.tensordot(forward, ray, 1)
     with np.errstate(divide="ignore"):
         z = np.stack([above_floor / along, -below_ceiling / along, to_wall / out])
@@ -31,7 +31,7 @@ def room(ray, down, forward, *, above_floor, below_ceiling, to_wall):
 
 
 def far_from_edges(surface, which, reach):
-    """Pixels whose window shows one surface only."""
+    """Mask of pixels whose window contains only surface `which`."""
     padded = np.pad(surface, reach, constant_values=which)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
     return (windows == which).all(axis=(2, 3))

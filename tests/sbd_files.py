@@ -1,4 +1,4 @@
-"""MATLAB files like SBD's, and labels to put into them."""
+"""MATLAB files like SBD's, and random labels for them."""
 
 from io import BytesIO
 
@@ -8,7 +8,7 @@ from scipy.sparse import csc_array
 
 
 def like_sbd(label: np.ndarray, *, compressed: bool = True, **others) -> bytes:
-    """A file with what SBD's have: boundaries of 20 classes, the label, the classes that occur."""
+    """A file with SBD's fields: boundaries of 20 classes, the label, the classes present."""
     boundaries = np.empty((20, 1), object)
     for k in range(20):
         boundaries[k, 0] = csc_array((label == k).astype(np.uint8))

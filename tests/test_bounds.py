@@ -1,4 +1,4 @@
-"""`python -m fcnexp.bounds`: the paper's upper bounds on mean IU, from truth alone."""
+"""`python -m fcnexp.bounds`: the paper's upper bounds on mean IU, from ground truth alone."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from fcnexp.data.seg11valid import seg11valid
 from fcnexp.papers.published import UPPER_BOUNDS
 from fcnexp.task.scores import SegmentationScores
 
-# On the 736 labels of seg11valid, percent; `bilinear` is the one that gives the paper's row.
+# Percent, on the 736 labels of seg11valid; `bilinear` matches the paper's row.
 MEASURED = {
     "bilinear": {128: 51.53, 64: 73.14, 32: 86.22, 16: 92.84, 8: 96.45, 4: 98.46},
     "area": {128: 54.25, 64: 75.31, 32: 87.39, 16: 93.44, 8: 96.74, 4: 98.60},
@@ -46,8 +46,8 @@ def bounds(tmp_path, *arguments: str):
 
 
 def by_loops(label: Tensor, factor: int, protocol: str) -> list[list[int]]:
-    """`shrink_and_enlarge` pixel by pixel, in plain numbers."""
-    truth = [[0 if v == VOID else v for v in row] for row in label.tolist()]
+    """Compute `shrink_and_enlarge` pixel by pixel, in plain numbers."""
+    labels = [[0 if v == VOID else v for v in row] for row in label.tolist()]
     height, width = label.shape
 
     def centre(cell: int) -> float:
@@ -69,35 +69,37 @@ def by_loops(label: Tensor, factor: int, protocol: str) -> list[list[int]]:
     def share(kind: int, i: int, j: int) -> float:
         down, across = weights(i, height), weights(j, width)
         return sum(
-            down[y] * across[x] * (truth[y][x] == kind) for y in range(height) for x in range(width)
+            down[y] * across[x] * (labels[y][x] == kind)
+            for y in range(height)
+            for x in range(width)
         )
 
-    def of_cells(pixel: int, cells: int) -> list[float]:
+    def cell_weights(pixel: int, cells: int) -> list[float]:
         if protocol == "nearest":
             return [float(pixel // factor == cell) for cell in range(cells)]
         raw = [peak(pixel, cell) for cell in range(cells)]
         return [weight / sum(raw) for weight in raw]
 
     rows, columns = -(-height // factor), -(-width // factor)
-    kinds = sorted({v for row in truth for v in row})
+    kinds = sorted({v for row in labels for v in row})
     grids = {
         kind: [[share(kind, i, j) for j in range(columns)] for i in range(rows)] for kind in kinds
     }
 
     def winner(y: int, x: int) -> int:
-        down, across = of_cells(y, rows), of_cells(x, columns)
+        down, across = cell_weights(y, rows), cell_weights(x, columns)
         score = {
             kind: sum(down[i] * across[j] * grid[i][j] for i in range(rows) for j in range(columns))
             for kind, grid in grids.items()
         }
-        return max(kinds, key=lambda kind: round(score[kind], 6))  # the first of equal ones
+        return max(kinds, key=lambda kind: round(score[kind], 6))  # the first of equal scores
 
     return [[winner(y, x) for x in range(width)] for y in range(height)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(("height", "width", "factor"), [(13, 11, 4), (9, 14, 3), (7, 5, 8)])
-def test_protocol_equals_the_slow_way(protocol, height, width, factor):
+def test_protocol_equals_slow_loops(protocol, height, width, factor):
     label = random_label(height, width)
     slow = torch.tensor(by_loops(label, factor, protocol))
     assert torch.equal(shrink_and_enlarge(label, factor, protocol), slow)
@@ -113,7 +115,7 @@ def test_factor_1_gives_100(protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("factor", [2, 5, 8, 32])
-def test_halves_on_multiples_of_the_factor_come_back(protocol, factor):
+def test_regions_aligned_with_cells_are_unchanged(protocol, factor):
     label = torch.zeros(2 * factor, 4 * factor, dtype=torch.uint8)
     label[:, 2 * factor :] = 15
     assert torch.equal(shrink_and_enlarge(label, factor, protocol), label.long())
@@ -122,25 +124,25 @@ def test_halves_on_multiples_of_the_factor_come_back(protocol, factor):
 def test_checkerboard_finer_than_a_cell_is_lost():
     board = (torch.arange(16)[:, None] + torch.arange(16)) % 2
     label = board.to(torch.uint8)
-    assert not shrink_and_enlarge(label, 2, "area").any()  # equal shares: the lower index
+    assert not shrink_and_enlarge(label, 2, "area").any()  # equal fractions: the lower index
     kept = shrink_and_enlarge(label, 2, "nearest")
-    assert not kept.any()  # of each cell the pixel below and right of its middle
+    assert not kept.any()  # the pixel below and right of each cell's middle
     assert torch.equal(shrink_and_enlarge(label, 1, "bilinear"), board)
 
 
 def test_void_is_background_in_the_cells_and_never_scored(tmp_path):
     label = torch.full((8, 8), VOID, dtype=torch.uint8)
-    label[:4, :4] = 3  # a quarter of class 3; the rest is void, of no class
+    label[:4, :4] = 3  # a quarter is class 3; the rest is void
     assert set(shrink_and_enlarge(label, 4, "nearest").unique().tolist()) == {0, 3}
     root = labels_on_disk(tmp_path / "voc", {"a": label})
     arguments = (f"data.root={root}", "data.val_split=val", "factors=[4]", "protocol=nearest")
     done = bounds(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
-    # Background, in no truth, would be predicted for 48 pixels and halve the mean.
+    # If scored, background would be predicted for 48 void pixels and halve the mean.
     assert json.loads((tmp_path / "out/result.json").read_text())["miou"] == {"4": 1.0}
 
 
-def test_command_prints_ours_beside_the_paper(tmp_path):
+def test_command_prints_our_bounds_next_to_the_papers(tmp_path):
     root = labels_on_disk(tmp_path / "voc", {"a": random_label(20, 30), "b": random_label(9, 9)})
     done = bounds(tmp_path, f"data.root={root}", "data.val_split=val", "factors=[1,4]")
     assert done.returncode == 0, done.stderr
@@ -151,7 +153,7 @@ def test_command_prints_ours_beside_the_paper(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.json"]
 
 
-def test_list_of_the_paper_needs_no_file(tmp_path):
+def test_seg11valid_needs_no_list_file(tmp_path):
     label = torch.zeros(2, 2, dtype=torch.uint8)
     root = labels_on_disk(tmp_path / "voc", dict.fromkeys(seg11valid(), label), listed=None)
     done = bounds(tmp_path, f"data.root={root}", "factors=[2]", "protocol=nearest")
@@ -169,7 +171,7 @@ def test_sweep_has_a_row_for_each_protocol_on_any_data(tmp_path):
         assert 0.1 < found["miou"]["32"] < 1
 
 
-def test_list_is_the_release_s():
+def test_seg11valid_equals_the_reference_release():
     ids = seg11valid()
     assert len(ids) == len(set(ids)) == 736 and ids == sorted(ids)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
@@ -179,23 +181,23 @@ def test_list_is_the_release_s():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["protocol=bicubic"], "protocol=bicubic: there are bilinear, area, nearest"),
-        (["factors=[0,4]"], "factors=[0, 4]: numbers of 1 or more"),
-        (["factors=[]"], "factors=[]: numbers of 1 or more"),
-        (["factors=[4,4]"], "factors=[4, 4]: numbers of 1 or more, each once"),
+        (["protocol=bicubic"], "protocol=bicubic: choose one of bilinear, area, nearest"),
+        (["factors=[0,4]"], "factors=[0, 4]: must be different numbers, 1 or more"),
+        (["factors=[]"], "factors=[]: must be different numbers, 1 or more; try factors=[32,16,8]"),
+        (["factors=[4,4]"], "factors=[4, 4]: must be different numbers, 1 or more"),
         (["data.val_split=nope"], "nope: no such list"),
         (["data.root=nowhere"], "data.root=nowhere: no such folder"),
         (["factor=4"], "factor: no such key (did you mean factors?)"),
     ],
 )
-def test_mistake_gives_one_line(tmp_path, arguments, message):
+def test_mistake_prints_one_line(tmp_path, arguments, message):
     root = labels_on_disk(tmp_path / "voc", {"a": random_label(4, 4)})
     done = bounds(tmp_path, f"data.root={root}", *arguments)
     assert done.returncode == 1 and message in done.stderr
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
-def test_label_that_is_missing_is_named(tmp_path):
+def test_missing_label_is_named(tmp_path):
     root = labels_on_disk(tmp_path / "voc", {"a": random_label(4, 4)})
     (root / "SegmentationClass/a.png").unlink()
     done = bounds(tmp_path, f"data.root={root}", "data.val_split=val")
@@ -203,7 +205,7 @@ def test_label_that_is_missing_is_named(tmp_path):
 
 
 @pytest.mark.real_data
-def test_list_equals_the_public_one(shared_data):
+def test_seg11valid_equals_the_published_list(shared_data):
     listed = shared_data / "voc/ImageSets/Segmentation/seg11valid.txt"
     assert read_ids(listed) == seg11valid()
 
@@ -211,7 +213,7 @@ def test_list_equals_the_public_one(shared_data):
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", MEASURED)
-def test_bounds_of_the_paper(shared_data, tmp_path, protocol):
+def test_bounds_match_the_paper(shared_data, tmp_path, protocol):
     done = bounds(tmp_path, f"data.root={shared_data / 'voc'}", f"protocol={protocol}")
     assert done.returncode == 0, done.stderr
     ours = json.loads((tmp_path / "out/result.json").read_text())["miou"]

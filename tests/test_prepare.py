@@ -1,4 +1,4 @@
-"""`python -m fcnexp.prepare`, as a user types it."""
+"""Tests of the command `python -m fcnexp.prepare`."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def prepare(folder: Path, *arguments: str):
     return fcnexp("prepare", *arguments, *QUIET, folder=folder, cache=folder / "cache")
 
 
-def test_check_counts_what_is_there(tmp_path):
+def test_check_counts_images_and_labels(tmp_path):
     voc_tree(tmp_path / "voc", train=("a", "c"))
     done = prepare(tmp_path, "check", "data=voc", "data.root=voc")
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def test_check_counts_what_is_there(tmp_path):
     assert Image.open(tmp_path / "out/sheet.png").size[0] > 6 and "person" in done.stdout
 
 
-def test_check_finds_every_broken_file_and_ends_with_1(tmp_path):
+def test_check_finds_every_broken_file_and_exits_with_1(tmp_path):
     voc_tree(tmp_path / "voc", train=("a", "c", "d", "e"))
     (tmp_path / "voc/JPEGImages/a.jpg").write_bytes(b"cut")
     save_indexed(tmp_path / "voc/SegmentationClass/c.png", np.full((2, 3), 77, np.uint8))
@@ -45,11 +45,15 @@ def test_check_finds_every_broken_file_and_ends_with_1(tmp_path):
     done = prepare(tmp_path, "check", "data=voc", "data.root=voc")
     assert done.returncode == 1 and "3 broken" in done.stderr and "Traceback" not in done.stderr
     broken = " ".join(json.loads((tmp_path / "out/check.json").read_text())["broken"])
-    for sign in ("a.jpg: damaged", "label value 77 in 6 pixels", "d: its label is void everywhere"):
-        assert sign in broken
+    for message in (
+        "a.jpg: damaged",
+        "label value 77 in 6 pixels",
+        "d: every pixel of its label is void",
+    ):
+        assert message in broken
 
 
-def test_check_tells_of_overlapping_halves(tmp_path):
+def test_check_reports_overlapping_splits(tmp_path):
     voc_tree(tmp_path / "voc", train=("a", "b"), val=("b", "c"))
     done = prepare(tmp_path, "check", "data=voc", "data.root=voc")
     assert done.returncode == 1 and "share 1 images, b first" in done.stderr
@@ -71,7 +75,7 @@ def test_check_reads_all_fields_of_nyud(tmp_path):
     assert done.returncode == 1 and "hha/img_5001.png: damaged" in done.stderr
 
 
-def test_check_does_not_pass_over_a_field_that_has_no_file(tmp_path):
+def test_check_reports_a_field_with_a_missing_file(tmp_path):
     root = nyud_tree(tmp_path / "nyud")
     (root / "data/hha/img_5001.png").unlink()
     asked = ["check", "data=nyud", f"data.root={root}"]
@@ -109,14 +113,14 @@ def test_hha_of_a_folder_is_written_once(tmp_path):
         Image.fromarray(ramp).save(tmp_path / "depth" / f"{name}.png")
     asked = ["hha", "depth=depth", "intrinsics=[60,60,32,24]"]
     done = prepare(tmp_path, *asked)
-    assert done.returncode == 0 and "2 written, 0 were there" in done.stdout, done.stderr
+    assert done.returncode == 0 and "2 written, 0 existed" in done.stdout, done.stderr
     camera = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
     written = np.array(Image.open(tmp_path / "hha/a.png"))
     np.testing.assert_array_equal(written, encode_hha(ramp / 1000, ramp == 0, camera))
-    assert "0 written, 2 were there" in prepare(tmp_path, *asked).stdout
+    assert "0 written, 2 existed" in prepare(tmp_path, *asked).stdout
 
 
-def test_hha_leaves_out_what_the_raw_depth_misses(tmp_path):
+def test_hha_excludes_pixels_without_raw_depth(tmp_path):
     depth = np.tile(np.linspace(900, 3000, 48).astype(np.uint16)[:, None], (1, 64))
     raw = np.where(np.arange(64) < 20, 0, depth).astype(np.uint16)
     for folder, pixels in (("depth", depth), ("raw", raw)):
@@ -134,34 +138,32 @@ def test_hha_leaves_out_what_the_raw_depth_misses(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data=nyud", "data.root=x"], "mat: required for data=nyud, and not given; add mat=FILE"),
+        (["data=nyud", "data.root=x"], "mat: required for data=nyud, but not given; add mat=FILE"),
         (["data=nyud", "data.root=x", "mat=none.mat"], "mat=none.mat: no such file"),
         (["hha", "intrinsics=[1,2,3,4]"], "depth: required for hha"),
         (["hha", "depth=x"], "intrinsics: required for hha"),
         (["hha", "depth=x", "intrinsics=[1,2]"], "four numbers, [fx,fy,cx,cy]"),
-        (["hha", "depth=x", "intrinsics=[1,2,3,4]"], "depth=x: no PNG files there"),
+        (["hha", "depth=x", "intrinsics=[1,2,3,4]"], "depth=x: contains no PNG files"),
         (["data=voc", "data.root=x", "archive=none.tar"], "archive=none.tar: cannot be read"),
-        (["task=fly"], "task=fly: allowed are get, check, hha"),
+        (["task=fly"], "task=fly: choose one of get, check, hha"),
         (["workers=-1"], "workers=-1: must be 0 or more"),
     ],
 )
-def test_mistake_gives_one_line(tmp_path, arguments, message):
+def test_mistake_prints_one_line(tmp_path, arguments, message):
     done = fcnexp("prepare", *arguments, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
 
 
 def write_threads(folder: Path, number: int) -> None:
-    """What a process is told of threads; number 3 fails."""
+    """Write the thread settings of this process; number 3 fails."""
     if number == 3:
         raise ValueError("3 fails")
-    told = {name: os.environ.get(name) for name in ONE_THREAD} | {"pid": os.getpid()}
-    (folder / f"{number}.json").write_text(json.dumps(told))
+    found = {name: os.environ.get(name) for name in ONE_THREAD} | {"pid": os.getpid()}
+    (folder / f"{number}.json").write_text(json.dumps(found))
 
 
 @pytest.mark.parametrize("count", [3, 4])  # the fourth fails
-def test_processes_have_one_thread_each_and_the_parent_as_many_as_before(
-    tmp_path, monkeypatch, count
-):
+def test_processes_have_one_thread_each_and_the_parent_is_unchanged(tmp_path, monkeypatch, count):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before = os.environ.copy()
@@ -171,21 +173,21 @@ def test_processes_have_one_thread_each_and_the_parent_as_many_as_before(
             list(steps)
     else:
         for _ in steps:
-            assert os.environ.copy() == before  # while they work, too
+            assert os.environ.copy() == before  # also while they work
     assert os.environ.copy() == before
     for number in range(3):
-        told = json.loads((tmp_path / f"{number}.json").read_text())
-        assert told.pop("pid") != os.getpid() and set(told.values()) == {"1"}
+        found = json.loads((tmp_path / f"{number}.json").read_text())
+        assert found.pop("pid") != os.getpid() and set(found.values()) == {"1"}
 
 
-def test_no_processes_leave_this_one_as_it_is(tmp_path, monkeypatch):
+def test_workers_0_leaves_this_process_unchanged(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert len(list(in_processes(partial(write_threads, tmp_path), [0, 1], workers=0))) == 2
-    told = json.loads((tmp_path / "0.json").read_text())
-    assert told["pid"] == os.getpid() and told["OMP_NUM_THREADS"] == "5"
+    found = json.loads((tmp_path / "0.json").read_text())
+    assert found["pid"] == os.getpid() and found["OMP_NUM_THREADS"] == "5"
 
 
-def test_environment_is_as_before_when_what_is_within_fails(monkeypatch):
+def test_environment_is_restored_after_an_error(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     before = os.environ.copy()
     with pytest.raises(OSError, match="no processes"), _environment(ONE_THREAD | {"NEW": "1"}):

@@ -1,17 +1,17 @@
 """Upper bounds on mean IU by stride: `python -m fcnexp.bounds data.root=VOCdevkit/VOC2012`.
 
-Truth is shrunk by a factor and enlarged again, and scored against itself: about the best a net of
-that stride could reach. Any data set's scored half will do; `data=shapes` needs no files of yours.
-Source: appendix A of the paper, in its second arXiv version, which says no more than that:
-`bilinear` was picked, of some 200 ways, because on the paper's own images it gives the published
-row, every entry within a point; `area` and `nearest` are what one tries first.
+Ground truth is shrunk by a factor, enlarged again and scored against itself: about the best that a
+network of that stride could reach. Any validation set works; `data=shapes` needs no download.
+Source: appendix A of the paper's second arXiv version, which gives no further details. Of about 200
+variants, `bilinear` was chosen because it matches the published row on the paper's images, every
+entry within a point; `area` and `nearest` are the obvious alternatives.
 
-| protocol | a cell holds, of each class           | enlarged by                                  |
-|----------|---------------------------------------|----------------------------------------------|
-| bilinear | the mean, weighted by a bilinear peak | bilinear interpolation, highest share wins   |
-|          | two cells wide, cut at the border     |                                              |
-| area     | its share of the cell's pixels        | the same                                     |
-| nearest  | one label, of the pixel in the middle | the label of the cell that a pixel lies in   |
+| protocol | a cell stores, for each class         | enlarged by                                   |
+|----------|---------------------------------------|-----------------------------------------------|
+| bilinear | the mean, weighted by a bilinear peak | bilinear interpolation, largest fraction wins |
+|          | two cells wide, cut at the border     |                                               |
+| area     | its fraction of the cell's pixels     | the same                                      |
+| nearest  | one label, of the pixel in the middle | the label of the cell that contains the pixel |
 """
 
 import json
@@ -24,18 +24,18 @@ from omegaconf import DictConfig
 from fcnexp.errors import ConfigError
 from fcnexp.papers.published import UPPER_BOUNDS
 
-if TYPE_CHECKING:  # torch, which --help need not wait for
+if TYPE_CHECKING:  # imports torch, which would slow down --help
     from torch import Tensor
 
     from fcnexp.data.sample import Samples
     from fcnexp.task.scores import SegmentationScores
 
 PROTOCOLS = ("bilinear", "area", "nearest")
-CACHED_SIZES = 256  # sides of images whose weights are kept: VOC has some 200 of them
+CACHED_SIZES = 256  # image sides whose weights are cached; VOC has about 200
 
 
 def bounds(cfg: DictConfig, folder: Path) -> None:
-    """Print the bounds beside the paper's and write result.json. Raises UserError."""
+    """Print the bounds next to the paper's and write result.json. Raises UserError."""
     from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import BoundsConfig
     from fcnexp.config.values import to_plain, typed
@@ -46,9 +46,11 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
     plain = to_plain(cfg)
     factors = list(cfg.factors)
     if not factors or min(factors) < 1 or len(set(factors)) < len(factors):
-        raise ConfigError(f"factors={factors}: numbers of 1 or more, each once, say [32, 16, 8]")
+        raise ConfigError(
+            f"factors={factors}: must be different numbers, 1 or more; try factors=[32,16,8]"
+        )
     if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol={cfg.protocol}: there are {', '.join(PROTOCOLS)}")
+        raise ConfigError(f"protocol={cfg.protocol}: choose one of {', '.join(PROTOCOLS)}")
     check_targets(plain)
     import torch
 
@@ -58,8 +60,8 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
     samples = data.val(())
     scores = score_bounds(samples, len(data.class_names), factors, cfg.protocol)
     ours = {factor: each.compute()["miou"] for factor, each in scores.items()}
-    of_what = cfg.data.get("val_split") or f"{type(data).__name__}'s scored half"
-    print_bounds(ours, f"{cfg.protocol}, {len(samples)} label maps of {of_what}")
+    split = cfg.data.get("val_split") or f"{type(data).__name__}'s validation set"
+    print_bounds(ours, f"{cfg.protocol}, {len(samples)} label maps of {split}")
     result: dict[str, Any] = {
         "status": "done",
         "protocol": cfg.protocol,
@@ -77,7 +79,7 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
 def score_bounds(
     samples: "Samples", num_classes: int, factors: list[int], protocol: str
 ) -> "dict[int, SegmentationScores]":
-    """One confusion matrix over all label maps for each factor. Raises DataError."""
+    """Scores of each factor, from a confusion matrix over all label maps. Raises DataError."""
     from rich.progress import track
 
     from fcnexp.task.callbacks import on_terminal
@@ -92,10 +94,10 @@ def score_bounds(
 
 
 def shrink_and_enlarge(label: "Tensor", factor: int, protocol: str) -> "Tensor":
-    """The label map that is left of one after shrinking it and enlarging it again, int64 (H, W).
+    """Label map after shrinking and enlarging it again, int64 (H, W).
 
-    label: uint8 (H, W), with VOID, which counts as background (0): a net has no such output.
-    A class wins where its share is the highest, the lower index where two are equal.
+    label: uint8 (H, W). VOID counts as background (0), as a network has no such output. The class
+    with the largest fraction wins; of equal ones, the lowest index.
     """
     import torch
 
@@ -103,35 +105,35 @@ def shrink_and_enlarge(label: "Tensor", factor: int, protocol: str) -> "Tensor":
 
     label = torch.where(label == VOID, 0, label)
     classes = label.unique()
-    shares = (label == classes[:, None, None]).float()
+    fractions = (label == classes[:, None, None]).float()
     (shrink_h, enlarge_h), (shrink_w, enlarge_w) = (
         axis_weights(side, factor, protocol) for side in label.shape
     )
-    cells = shrink_h @ (shares @ shrink_w.T)
+    cells = shrink_h @ (fractions @ shrink_w.T)
     return classes[(enlarge_h @ (cells @ enlarge_w.T)).argmax(0)].long()
 
 
 @lru_cache(CACHED_SIZES)
 def axis_weights(side: int, factor: int, protocol: str) -> "tuple[Tensor, Tensor]":
-    """How pixels make up cells, (cells, side), and cells pixels, (side, cells), along one axis.
+    """Weights along one axis: pixels in cells, (cells, side), and cells in pixels, (side, cells).
 
-    A cell is `factor` pixels, the first from the first pixel on; the last may reach over the end.
+    A cell is `factor` pixels wide; the first starts at pixel 0, the last may exceed the end.
     """
     import torch
 
     pixels = torch.arange(side, dtype=torch.float64)
     num_cells = -(-side // factor)
-    home = (pixels / factor).floor()  # the cell that a pixel lies in
+    home = (pixels / factor).floor()  # the cell that contains the pixel
     centre = torch.arange(num_cells, dtype=torch.float64) * factor + (factor - 1) / 2
     away = (pixels - centre[:, None]).abs() / factor  # (cells, side), in cells
     inside = (home == torch.arange(num_cells)[:, None]).double()
     if protocol == "nearest":
-        # Of the pixels right and left of the middle the right one; short of it, the last there is.
+        # The pixel right of an even cell's middle; the last pixel if the image ends before it.
         middle = (centre + 0.5).floor().clamp(max=side - 1)
         shrink, enlarge = (pixels == middle[:, None]).double(), inside.T
     else:
         shrink = inside if protocol == "area" else (1 - away).clamp(min=0)
-        # Beyond the outer centres there is nothing to interpolate with: the outer cell alone.
+        # Outside the outermost centres, interpolation reduces to the outermost cell.
         enlarge = (1 - away).clamp(min=0).T
     shrink = shrink / shrink.sum(1, keepdim=True)
     enlarge = enlarge / enlarge.sum(1, keepdim=True)
@@ -139,7 +141,7 @@ def axis_weights(side: int, factor: int, protocol: str) -> "tuple[Tensor, Tensor
 
 
 def print_bounds(ours: dict[int, float], title: str) -> None:
-    """Print ours in percent beside the paper's, and by how much they differ."""
+    """Print our bounds in percent, the paper's, and the difference."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Get data ready, and check it: `python -m fcnexp.prepare [check|hha] data=voc`."""
+"""Prepare or check a data set: `python -m fcnexp.prepare [check|hha] data=voc`."""
 
 import json
 import multiprocessing
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from fcnexp.data.checking import Report
     from fcnexp.data.splits import DataSet
 
-# What linear algebra reads when a process loads it. With as many threads as there are cores,
-# processes take these from each other: two were no faster than one.
+# Linear algebra libraries read these when loaded. With one thread per core in every process,
+# two processes were no faster than one.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 TASKS = ("get", "check", "hha")
 
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
-    """Do what the task says. Raises UserError."""
+    """Run the task. Raises UserError."""
     from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import PrepareConfig
     from fcnexp.config.values import to_plain, typed
@@ -34,14 +34,14 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
     cfg = typed(cfg, PrepareConfig)
     check_targets(to_plain(cfg))
     if cfg.task not in TASKS:
-        raise ConfigError(f"task={cfg.task}: allowed are {', '.join(TASKS)}")
+        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     if cfg.workers < 0:
         raise ConfigError(f"workers={cfg.workers}: must be 0 or more")
     {"get": get, "check": check, "hha": encode_folder}[cfg.task](cfg, folder)
 
 
 def get(cfg: DictConfig, folder: Path) -> None:
-    """Fetch or convert a data set into its root."""
+    """Download, convert or generate a data set into its root."""
     kind = str(cfg.data._target_).rpartition(".")[2]
     if kind in ("Voc", "VocSbd"):
         get_archives(cfg, with_sbd=kind == "VocSbd")
@@ -51,12 +51,12 @@ def get(cfg: DictConfig, folder: Path) -> None:
         from fcnexp import build
 
         made = build.part(cfg, "data")
-        for half in (made.train, made.val):  # generated ones are written on first use
-            print(f"{len(half(made.provides))} images")
+        for split in (made.train, made.val):  # generated ones are written on first use
+            print(f"{len(split(made.provides))} images")
 
 
 def get_archives(cfg: DictConfig, *, with_sbd: bool) -> None:
-    """Unpack VOC 2012, and SBD where it is asked for."""
+    """Download and unpack VOC 2012, and SBD on request."""
     from fcnexp.data.archives import SBD, VOC2012, prepare_archive
 
     wanted = [(VOC2012, cfg.data.root, cfg.archive, cfg.digest)]
@@ -69,25 +69,25 @@ def get_archives(cfg: DictConfig, *, with_sbd: bool) -> None:
 
 
 def get_nyud(cfg: DictConfig) -> None:
-    """Convert the official NYUDv2 file into the papers' layout; goes on where it stopped."""
+    """Convert the official NYUDv2 file to the papers' layout; resume a stopped conversion."""
     from fcnexp.data.nyud_facts import FIRST_ID, split_of
     from fcnexp.data.nyud_official import OfficialFile, is_converted
     from fcnexp.system.atomic import write_atomically
 
     if cfg.mat is None:
-        raise ConfigError("mat: required for data=nyud, and not given; add mat=FILE")
+        raise ConfigError("mat: required for data=nyud, but not given; add mat=FILE")
     root = Path(cfg.data.root).expanduser()
     with OfficialFile(Path(cfg.mat)) as official:
         count = official.count
     todo = [place for place in range(count) if not is_converted(place, root)]
-    print(f"{root}: {count - len(todo)} of {count} images are there; converting {len(todo)}")
+    print(f"{root}: {count - len(todo)} of {count} images exist; converting {len(todo)}")
     one = partial(_convert, Path(cfg.mat), root)
     for _ in tracked(in_processes(one, todo, cfg.workers), len(todo), "converting"):
         pass
     for split, places in split_of().items():
         ids = [str(FIRST_ID + place) for place in places if place < count]
         write_atomically(root / f"{split}.txt", "".join(f"{name}\n" for name in ids))
-    print(f"{root}: done; lists train, val and test written")
+    print(f"{root}: done; lists train, val and test are written")
 
 
 def _convert(mat: Path, root: Path, place: int) -> None:
@@ -97,16 +97,16 @@ def _convert(mat: Path, root: Path, place: int) -> None:
 
 
 def encode_folder(cfg: DictConfig, folder: Path) -> None:
-    """Write an HHA image for each depth image of a folder."""
+    """Write an HHA image for each depth image in a folder."""
     if cfg.depth is None or cfg.intrinsics is None:
         missing = "depth" if cfg.depth is None else "intrinsics"
-        raise ConfigError(f"{missing}: required for hha, and not given; add {missing}=...")
+        raise ConfigError(f"{missing}: required for hha, but not given; add {missing}=...")
     if len(cfg.intrinsics) != 4:
-        raise ConfigError(f"intrinsics={list(cfg.intrinsics)}: four numbers, [fx,fy,cx,cy]")
+        raise ConfigError(f"intrinsics={list(cfg.intrinsics)}: must be four numbers, [fx,fy,cx,cy]")
     source = Path(cfg.depth).expanduser()
     paths = sorted(source.glob("*.png"))
     if not paths:
-        raise ConfigError(f"depth={source}: no PNG files there")
+        raise ConfigError(f"depth={source}: contains no PNG files; set it to a folder of PNGs")
     output = Path(cfg.output).expanduser() if cfg.output else source.parent / "hha"
     output.mkdir(parents=True, exist_ok=True)
     raw = Path(cfg.raw_depth).expanduser() if cfg.raw_depth else None
@@ -116,7 +116,7 @@ def encode_folder(cfg: DictConfig, folder: Path) -> None:
     one = partial(encode_one, raw=raw, output=output, camera=camera, unit=cfg.unit)
     for _ in tracked(in_processes(one, todo, cfg.workers), len(todo), "encoding"):
         pass
-    print(f"{output}: {len(todo)} written, {len(paths) - len(todo)} were there")
+    print(f"{output}: {len(todo)} written, {len(paths) - len(todo)} existed")
 
 
 def encode_one(
@@ -137,14 +137,14 @@ def encode_one(
     except (DataError, ValueError) as error:
         raise DataError(f"{path}: {error}") from None
     with whole(output / path.name) as part:
-        # The usual level, 6, takes three times as long, longer than the encoding, for 5 % less.
+        # The default level, 6, takes three times as long, longer than the encoding, to save 5 %.
         Image.fromarray(hha).save(part, compress_level=4)
 
 
 def check(cfg: DictConfig, folder: Path) -> None:
     """Read everything, print a table, write check.json and a contact sheet.
 
-    Raises DataError at the end where something is broken, so that the exit code is 1.
+    Raises DataError at the end if anything is broken, so that the exit code is 1.
     """
     from fcnexp import build
     from fcnexp.data.checking import Report, check_all, repeated
@@ -153,7 +153,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
     made: DataSet = build.part(cfg, "data")
     fields = tuple(made.provides if cfg.fields is None else cfg.fields)
     build.refuse_missing_field(made, fields)
-    reports, halves, broken = [], {}, []
+    reports, splits, broken = [], {}, []
     for split in ("train", "val"):
         report = Report(split)
         try:
@@ -161,7 +161,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
         except DataError as error:
             broken.append(f"{split}: {error}")
             continue
-        halves[split] = samples
+        splits[split] = samples
         checked = check_all(samples, cfg.workers)
         for one in tracked(checked, len(samples), f"reading {split}"):
             report.add(one)
@@ -171,8 +171,8 @@ def check(cfg: DictConfig, folder: Path) -> None:
     tables.print_check(reports, made.class_names)
     folder.mkdir(parents=True, exist_ok=True)
     write_check(folder, made, reports, broken)
-    if halves and not all(report.troubles for report in reports):
-        draw_sheet(folder / "sheet.png", halves, reports, cfg.pictures, made.class_names)
+    if splits and not all(report.troubles for report in reports):
+        draw_sheet(folder / "sheet.png", splits, reports, cfg.pictures, made.class_names)
     print(f"record {folder}")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
@@ -190,18 +190,18 @@ def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: 
 
 def draw_sheet(
     path: Path,
-    halves: dict[str, Any],
+    splits: dict[str, Any],
     reports: list["Report"],
     count: int,
     class_names: Sequence[str],
 ) -> None:
-    """Write a contact sheet: some images of each half with their labels."""
+    """Write a contact sheet: some images of each split with their labels."""
     from fcnexp.reporting import pictures
     from fcnexp.system.atomic import whole
 
     rows = []
     for report in reports:
-        samples = halves[report.split]
+        samples = splits[report.split]
         chosen = range(0, len(samples), max(1, 2 * len(samples) // max(1, count)))
         for index in list(chosen)[: max(1, count // 2)]:
             try:
@@ -216,7 +216,7 @@ def draw_sheet(
 
 
 def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:
-    """Call a function on each item, by so many processes (0: by this one)."""
+    """Call a function on each item; workers: number of processes, 0 for this one."""
     if workers == 0:
         yield from map(one, todo)
         return
@@ -228,7 +228,7 @@ def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> I
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables of the environment while this lasts, for processes that are started."""
+    """Set environment variables inside the block, for processes started in it."""
     before = os.environ.copy()
     os.environ |= values
     try:
@@ -239,14 +239,14 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
-    """The same steps with a bar on a terminal."""
+    """The same steps, with a progress bar on a terminal."""
     from rich.progress import track
 
     return track(steps, what, total=count, disable=not sys.stderr.isatty())
 
 
 def main() -> None:
-    """Entry point: `check` and `hha` come as the first word."""
+    """Entry point; the task may be the first word, as in `check` and `hha`."""
     from fcnexp.cli import entry
 
     if len(sys.argv) > 1 and sys.argv[1] in TASKS:

@@ -37,7 +37,7 @@ MISTAKES = {
     ("train", "masking.train=left"): "masking.train=left: allowed are ",
     ("evaluate",): "checkpoint: required, but not given",
     ("predict",): "input: required, but not given",
-    ("bounds", "protocol=x"): "protocol=x: there are bilinear, area, nearest",
+    ("bounds", "protocol=x"): "protocol=x: choose one of bilinear, area, nearest",
     ("report",): "no folder given",
     ("report", "gone"): "gone: no such folder",
 }

@@ -1,4 +1,4 @@
-"""Archives are compared, unpacked safely, and gone on with."""
+"""Archives are verified, unpacked safely, and resumed after an interruption."""
 
 import hashlib
 import io
@@ -43,7 +43,7 @@ def test_wanted_files_are_unpacked_and_no_others(tmp_path):
     assert files_below(tmp_path / "root") == {n: FILES[n] for n in WANTED}
 
 
-def test_unpacking_goes_on_where_it_stopped(tmp_path):
+def test_unpacking_resumes_where_it_stopped(tmp_path):
     path = tar(tmp_path / "made.tar", FILES)
     root = tmp_path / "root"
     assert unpack(path, root, MADE, print) == 3
@@ -69,13 +69,13 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     assert not (tmp_path / "root").exists()
 
 
-def test_other_digest_is_refused_and_told(tmp_path):
+def test_other_digest_is_refused_with_both_digests(tmp_path):
     path = tar(tmp_path / "made.tar", FILES)
-    with pytest.raises(DataError, match=r"made\.tar: its MD5 is [0-9a-f]{32}, not 00.* fetch it"):
+    with pytest.raises(DataError, match=r"made\.tar: its MD5 is [0-9a-f]{32}, not 00.*download it"):
         verify(path, "00" * 16)
 
 
-def test_cut_and_foreign_archives_are_named(tmp_path):
+def test_truncated_and_foreign_archives_are_named(tmp_path):
     whole = tar(tmp_path / "made.tar", FILES).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[:515])
     with pytest.raises(DataError, match=r"cut\.tar: cannot be unpacked"):
@@ -84,24 +84,24 @@ def test_cut_and_foreign_archives_are_named(tmp_path):
     with pytest.raises(DataError, match=r"text\.tar: cannot be unpacked"):
         unpack(tmp_path / "text.tar", tmp_path / "root", MADE, print)
     other = tar(tmp_path / "other.tar", {"elsewhere/a.jpg": b""})
-    with pytest.raises(DataError, match=r"holds no base/set; give made\.tar"):
+    with pytest.raises(DataError, match=r"contains no base/set; use made\.tar"):
         unpack(other, tmp_path / "root", MADE, print)
 
 
-def test_without_a_network_the_way_out_is_told(tmp_path):
-    with pytest.raises(DataError, match=r"made\.tar: could not be fetched .* give archive=FILE"):
+def test_download_error_suggests_a_local_file(tmp_path):
+    with pytest.raises(DataError, match=r"made\.tar: could not be downloaded .* set archive=FILE"):
         prepare_archive(MADE, tmp_path / "root", None, None, lambda _: None)
 
 
 class Server(BaseHTTPRequestHandler):
-    """Sends the rest from the asked byte on, or, `ranges` off, the whole; notes what was asked."""
+    """Serves content from the requested byte on, or all without `ranges`; records requests."""
 
-    def __init__(self, content: bytes, ranges: bool, asked: list[str], *connection) -> None:
-        self.content, self.ranges, self.asked = content, ranges, asked
+    def __init__(self, content: bytes, ranges: bool, requested: list[str], *connection) -> None:
+        self.content, self.ranges, self.requested = content, ranges, requested
         super().__init__(*connection)
 
     def do_GET(self) -> None:
-        self.asked.append(self.headers["Range"])
+        self.requested.append(self.headers["Range"])
         begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if self.ranges and begin >= len(self.content):
             self.send_error(416)
@@ -115,20 +115,22 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("ranges", "have"), [(True, 1000), (False, 1000), (True, 2304)])
-def test_fetching_goes_on_where_it_stopped(tmp_path, ranges, have):
-    """Also where nothing was left but to rename it: 2304 bytes are all."""
-    content, asked = bytes(range(256)) * 9, []
+def test_download_resumes_where_it_stopped(tmp_path, ranges, have):
+    """Also if only the rename is missing: the file has 2304 bytes."""
+    content, requested = bytes(range(256)) * 9, []
     (tmp_path / "made.tar.part").write_bytes(content[:have])
-    with HTTPServer(("127.0.0.1", 0), partial(Server, content, ranges, asked)) as server:
+    with HTTPServer(("127.0.0.1", 0), partial(Server, content, ranges, requested)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         there = MADE._replace(url=f"http://127.0.0.1:{server.server_port}/made.tar")
         found = [fetch(there, tmp_path, lambda _: None) for _ in range(2)]
         server.shutdown()
-    assert found == [tmp_path / "made.tar"] * 2 and asked == [f"bytes={have}-"]  # the second: there
+    assert found == [tmp_path / "made.tar"] * 2 and requested == [
+        f"bytes={have}-"
+    ]  # the second call finds the file
     assert files_below(tmp_path) == {"made.tar": content}
 
 
-def test_published_digest_holds_where_none_is_given(tmp_path):
+def test_published_digest_is_the_default(tmp_path):
     path = tar(tmp_path / "made.tar", FILES)
     digest = hashlib.md5(path.read_bytes()).hexdigest()
     with pytest.raises(DataError, match=f"its MD5 is {digest}, not {'0' * 32}"):

@@ -1,4 +1,4 @@
-"""What people feed the readers: each file is taken for what it rightly is, or refused by name."""
+"""Unusual and broken input files are read correctly, or refused with their name."""
 
 import pytest
 from bad_sets import CASES
@@ -7,11 +7,13 @@ from fcnexp.errors import DataError
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_reader_takes_a_file_rightly_or_names_it_and_the_cure(tmp_path, case):
+def test_file_is_read_correctly_or_refused_with_its_name_and_a_fix(tmp_path, case):
     act, expected = CASES[case]
     if not isinstance(expected, str):
         assert act(tmp_path) == expected
         return
     with pytest.raises(DataError, match=expected) as error:
         act(tmp_path)
-    assert str(tmp_path) in str(error.value) or "lists overlap" in case  # that names both lists
+    assert (
+        str(tmp_path) in str(error.value) or "lists overlap" in case
+    )  # this message names both lists

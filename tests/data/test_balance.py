@@ -17,7 +17,7 @@ LABELS = [[[0, 0, 0, 0], [0, 0, 1, VOID]], [[0, 2, 2, 2], [VOID, VOID, 1, 1]]]
 
 
 class InMemory(Samples):
-    """Labels without files; reads a label as a data set of somebody else's would."""
+    """Labels without files, read by the default `read_label`, as in custom data sets."""
 
     def __init__(self, labels: list) -> None:
         self.labels, self.ids = labels, [str(i) for i in range(len(labels))]
@@ -29,26 +29,26 @@ class InMemory(Samples):
         raise NotImplementedError
 
 
-def test_counts_of_a_case_done_by_hand():
+def test_counts_of_a_small_case():
     counts = count_classes(InMemory(LABELS), 4, None)
     assert counts.pixels.tolist() == [7, 3, 3, 0]
     assert counts.around.tolist() == [13, 13, 6, 0]
     assert counts.shares.tolist() == [7 / 13, 3 / 13, 3 / 13, 0]
 
 
-def test_void_counts_as_the_class_it_is_trained_as():
+def test_void_counts_as_its_training_class():
     counts = count_classes(InMemory(LABELS), 4, 3)
     assert counts.pixels.tolist() == [7, 3, 3, 3] and counts.around.tolist() == [16, 16, 8, 16]
 
 
-def test_weights_of_a_case_done_by_hand():
+def test_weights_of_a_small_case():
     """Frequencies 7/13, 3/13 and 3/6 where present: their median is 1/2."""
     counts = count_classes(InMemory(LABELS), 4, None)
     assert class_weights(counts, "median") == pytest.approx([13 / 14, 13 / 6, 1, 0])
     assert class_weights(counts, "inverse") == pytest.approx([13 / 21, 13 / 9, 13 / 9, 0])
 
 
-def test_inverse_weights_are_1_on_the_mean_pixel_and_equal_per_class():
+def test_inverse_weights_have_mean_1_and_equal_class_totals():
     pixels = np.array([70, 0, 1, 12, 5])
     weights = np.array(class_weights(ClassCounts(pixels, pixels), "inverse"))
     assert (weights * pixels).sum() / pixels.sum() == pytest.approx(1)
@@ -56,29 +56,29 @@ def test_inverse_weights_are_1_on_the_mean_pixel_and_equal_per_class():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_labels_that_are_all_void_weigh_nothing(rule):
+def test_all_void_labels_give_zero_weights(rule):
     assert class_weights(count_classes(InMemory([[[VOID]]]), 2, None), rule) == [0, 0]
 
 
 def test_labels_are_read_without_their_images(tmp_path):
-    """The images are cut short: reading one would be an error."""
+    """The images are truncated: reading one would raise."""
     voc_tree(tmp_path / "voc", train=("a", "b"))
     sbd_tree(tmp_path / "sbd")
     own_tree(tmp_path / "own")
     parts = [voc_segmentation(tmp_path / "voc", "train", 21)]
     parts += [sbd_segmentation(tmp_path / "sbd", "train", 21)]
-    halves = [*parts, concatenate(parts), Folder(str(tmp_path / "own"), None, None, 0.5).train(())]
-    expected = [[half[i].label for i in range(len(half))] for half in halves]
+    sets = [*parts, concatenate(parts), Folder(str(tmp_path / "own"), None, None, 0.5).train(())]
+    expected = [[samples[i].label for i in range(len(samples))] for samples in sets]
     for image in tmp_path.rglob("*.jpg"):
         image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(DataError):
         parts[0][0]
-    for half, labels in zip(halves, expected, strict=True):
-        found = [half.read_label(i) for i in range(len(half))]
+    for samples, labels in zip(sets, expected, strict=True):
+        found = [samples.read_label(i) for i in range(len(samples))]
         assert all(map(torch.equal, found, labels))
 
 
-def test_wrong_label_is_named(tmp_path):
+def test_invalid_label_is_named(tmp_path):
     voc_tree(tmp_path)
     save_indexed(tmp_path / "SegmentationClass/a.png", np.full((2, 3), 77, np.uint8))
     assert Image.open(tmp_path / "SegmentationClass/a.png").size == (3, 2)

@@ -40,7 +40,7 @@ def batches(data: SegmentationData, count: int) -> list:
     return list(itertools.islice(iter(data.train_dataloader()), count))
 
 
-def test_batches_have_the_asked_fields_only(tmp_path):
+def test_batches_have_only_the_requested_fields(tmp_path):
     data = segmentation_data(nyud_tree(tmp_path), fields=("hha", "depth"))
     data.setup("fit")
     for batch in (batches(data, 1)[0], next(iter(data.val_dataloader()))):
@@ -51,7 +51,7 @@ def test_batches_have_the_asked_fields_only(tmp_path):
     ("crop", "kept"),
     [((20, 24), ["5010", "5013"]), ((19, 24), ["5010", "5011", "5013"]), (21, ["5013"])],
 )
-def test_images_smaller_than_the_crop_are_left_out(tmp_path, caplog, crop, kept):
+def test_images_smaller_than_the_crop_are_excluded(tmp_path, caplog, crop, kept):
     data = segmentation_data(four_images(tmp_path), crop=crop, drop_smaller=True)
     with caplog.at_level(logging.INFO):
         data.setup("fit")
@@ -59,10 +59,10 @@ def test_images_smaller_than_the_crop_are_left_out(tmp_path, caplog, crop, kept)
     assert f"{len(kept)} of 4 training images have at least" in caplog.text
 
 
-def test_left_out_images_are_not_drawn_and_no_pixel_is_read_to_find_them(tmp_path):
+def test_excluded_images_are_found_by_header_and_not_drawn(tmp_path):
     root = four_images(tmp_path)
     path = root / "data/images/img_5012.png"
-    path.write_bytes(path.read_bytes()[:41])  # its header, and not its pixels
+    path.write_bytes(path.read_bytes()[:41])  # its header without its pixels
     data = segmentation_data(root, crop=(20, 24), drop_smaller=True)
     data.setup("fit")
     (root / "data/images/img_5013.png").write_bytes(
@@ -71,13 +71,13 @@ def test_left_out_images_are_not_drawn_and_no_pixel_is_read_to_find_them(tmp_pat
     assert {name for batch in batches(data, 4) for name in batch.names} == {"5010", "5013"}
 
 
-def test_nothing_left_is_an_error(tmp_path):
+def test_excluding_all_images_is_an_error(tmp_path):
     data = segmentation_data(four_images(tmp_path), crop=(22, 1), drop_smaller=True)
     with pytest.raises(DataError, match="none of 4 training images has 22x1 .height x width."):
         data.setup("fit")
 
 
-def test_draws_are_the_same_after_a_stop(tmp_path):
+def test_draws_are_the_same_after_resuming(tmp_path):
     names = {}
     for sampling in ("shuffle", "with_replacement"):
         data = segmentation_data(
@@ -90,6 +90,6 @@ def test_draws_are_the_same_after_a_stop(tmp_path):
     assert names["shuffle"] != names["with_replacement"]
 
 
-def test_unknown_sampling_lists_the_known(tmp_path):
+def test_unknown_sampling_lists_the_choices(tmp_path):
     with pytest.raises(ValueError, match="sampling=random: choose one of shuffle, with_replacem"):
         segmentation_data(tmp_path, sampling="random")

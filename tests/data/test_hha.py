@@ -1,4 +1,4 @@
-"""HHA is what the original MATLAB wrote, and what geometry says it is."""
+"""HHA equals the original MATLAB output and the geometry of known rooms."""
 
 import json
 
@@ -31,7 +31,7 @@ def golden(name):
 
 
 def encode_golden(folder, unit, mask, camera):
-    """HHA, what MATLAB or the port made of the same, and pixels with planes, without any pixel."""
+    """HHA, the expected output, and masks of windows with a plane and of windows without pixels."""
     scale = 1e4 if unit == "e-4m" else 1e3
     depth = golden(f"{folder}/depth_{unit}.png") / scale
     missing = golden(f"{folder}/rawdepth_{unit}.png") == 0 if "RD" in mask else depth == 0
@@ -50,7 +50,7 @@ def encode_golden(folder, unit, mask, camera):
         ("rcnn_depth_demo", "mm", "port_maskD_cropK", CROPPED, 17),  # z = 4.96 m; port: to even
     ],
 )
-def test_every_pixel_is_the_originals_without_missing_ones(folder, unit, mask, camera, halves):
+def test_every_pixel_equals_the_original_without_missing_depth(folder, unit, mask, camera, halves):
     hha, want, _, _ = encode_golden(folder, unit, mask, camera)
     np.testing.assert_array_equal(hha[..., 1:], want[..., 1:])
     differ = hha[..., 0] != want[..., 0]
@@ -68,7 +68,7 @@ def test_every_pixel_is_the_originals_without_missing_ones(folder, unit, mask, c
         ("rcnn_depth_demo", "mm", "port_maskRD_cropK", CROPPED, 1.78),
     ],
 )
-def test_missing_pixels_leave_all_but_noise_within_1(folder, unit, mask, camera, noise):
+def test_missing_depth_changes_only_noise_by_more_than_1(folder, unit, mask, camera, noise):
     hha, want, planes, empty = encode_golden(folder, unit, mask, camera)
     off = abs(hha - want)
     assert np.count_nonzero(hha[..., 0] - want[..., 0]) == (17 if "demo" in folder else 0)
@@ -80,7 +80,7 @@ def test_missing_pixels_leave_all_but_noise_within_1(folder, unit, mask, camera,
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("folder", ["nyu0001_crop", "rcnn_depth_demo"])
-def test_gravity_is_the_ports(folder):
+def test_gravity_equals_the_port(folder):
     depth = golden(f"{folder}/depth_mm.png") / 10
     known = json.loads((SHARED / "golden/hha/intermediates.json").read_text())
     down = gravity(plane_normals(depth, depth == 0, CROPPED)[1])
@@ -89,13 +89,13 @@ def test_gravity_is_the_ports(folder):
 
 
 @pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (12, 0), (-8, 5), (3, -10)])
-def test_a_room_has_its_own_heights_and_angles(pitch, roll):
+def test_room_has_known_heights_and_angles(pitch, roll):
     _, down, forward = tilted(pitch, roll)
     camera = np.array([[250.0, 0, 150.3], [0, 255.0, 120.6], [0, 0, 1]])
     ray = rays(250, 300, camera)
     z, surface = room(ray, down, forward, above_floor=1.2, below_ceiling=0.9, to_wall=6.0)
     hha = encode_hha(z, None, camera).astype(int)
-    # A degree, and 5 cm of 6 m: windows over two surfaces see neither, and pull at gravity.
+    # Tolerance 1 degree and 5 cm of 6 m: windows over two surfaces disturb gravity.
     height = 120 - 100 * z * np.tensordot(down, ray, 1)
     np.testing.assert_allclose(hha[..., 1], height, atol=5)
     np.testing.assert_allclose(heights(100 * z, camera, down), height, atol=1e-9)
@@ -115,7 +115,7 @@ def test_gravity_is_down_for_a_tilted_camera(pitch, roll):
     assert gravity(normals[:, None]) @ down > np.cos(np.deg2rad(3))
 
 
-def test_gravity_equals_the_slow_way():
+def test_gravity_equals_slow_loops():
     rng = np.random.default_rng(3)
     normals = rng.normal(size=(3, 7, 90)) * np.array([1, 2, 1])[:, None, None]
     normals /= np.linalg.norm(normals, axis=0)
@@ -154,7 +154,7 @@ def test_disparity_by_hand():
     assert disparity.tolist() == [255, 255, 248, 78, 63, 31]  # 31000 / cm; 77.5 and 62.5 go up
 
 
-def test_a_floor_out_of_view_is_130_cm_below():
+def test_floor_out_of_view_is_130_cm_below():
     z = np.full((50, 60), 200.0)  # a wall; the last row is 62 cm below the camera
     below = 200 * (np.arange(50) + 1 - CAMERA[1, 2]) / CAMERA[1, 1]
     up = heights(z, CAMERA, np.array([0.0, 1.0, 0.0]))
@@ -162,7 +162,7 @@ def test_a_floor_out_of_view_is_130_cm_below():
 
 
 @pytest.mark.parametrize(("metres", "lowest"), [(2.8, 130 - 86.73), (3.0, 0.0)])
-def test_a_floor_in_view_is_90_cm_below_or_more(metres, lowest):
+def test_floor_in_view_is_at_least_90_cm_below(metres, lowest):
     up = heights(np.full((50, 60), 100 * metres), CAMERA, np.array([0.0, 1.0, 0.0]))
     assert up.min() == pytest.approx(lowest, abs=0.01)
 
@@ -180,20 +180,20 @@ def test_angles_at_their_limits():
     assert angles(normals[:, None], down)[0].tolist() == [38, 218, 128, 218]
 
 
-def test_missing_pixels_have_no_part_in_normals():
+def test_missing_pixels_do_not_affect_normals():
     rng = np.random.default_rng(4)
     z = np.full((50, 60), 2.0)
     missing = rng.random(z.shape) < 0.3
     z[missing] = rng.uniform(1, 3, missing.sum())
     assert (encode_hha(z, missing, CAMERA)[..., 2] == 128).all()
-    for told in (None, missing & (rng.random(z.shape) < 0.5)):  # zeros are missing, told or not
-        assert (encode_hha(np.where(missing, 0, z), told, CAMERA)[..., 2] == 128).all()
+    for mask in (None, missing & (rng.random(z.shape) < 0.5)):  # zeros count as missing anyway
+        assert (encode_hha(np.where(missing, 0, z), mask, CAMERA)[..., 2] == 128).all()
 
 
 @pytest.mark.parametrize(
     "line", [(slice(0), 0), (20, 30), (20, slice(28, 33)), ([19, 20], [30, 31])]
 )
-def test_pixels_without_a_plane_have_the_angle_218(line):
+def test_pixels_without_a_plane_have_angle_218(line):
     missing = NOTHING.copy()
     missing[10:31, 20:41] = True
     missing[line] = False
@@ -203,7 +203,7 @@ def test_pixels_without_a_plane_have_the_angle_218(line):
     assert encode_hha(np.full(missing.shape, 2.0), missing, CAMERA)[20, 30, 2] == 128
 
 
-def test_a_crop_sees_along_the_same_rays():
+def test_crop_has_the_same_rays():
     assert CROPPED[:2, 2].tolist() == [285.58244941119034, 208.73616633400465]
     whole, part = rays(480, 640, NYUD_INTRINSICS), rays(425, 560, CROPPED)
     np.testing.assert_allclose(whole[:, 45:470, 40:600], part, atol=1e-12)
@@ -216,16 +216,16 @@ def test_a_crop_sees_along_the_same_rays():
         (np.ones((50, 0)), None, CAMERA, r"shape \(50, 0\)"),
         (np.ones((50, 60)), NOTHING[1:], CAMERA, r"missing is bool of shape \(49, 60\)"),
         (np.ones((50, 60)), NOTHING * 1, CAMERA, "missing is int64.*raw == 0"),
-        (np.ones((50, 60)), ~NOTHING, CAMERA, "all 3000 pixels.*True where there is none"),
+        (np.ones((50, 60)), ~NOTHING, CAMERA, "all 3000 pixels.*True for pixels without depth"),
         (np.zeros((50, 60)), None, CAMERA, "missing or 0 in all 3000 pixels"),
         (np.where(np.arange(60) < 1, np.nan, np.ones((50, 60))), None, CAMERA, "NaN.* 50 of 3000"),
         (np.where(np.arange(60) < 2, np.inf, np.ones((50, 60))), None, CAMERA, "NaN.* 100 of 3000"),
         (np.full((50, 60), -1.0), None, CAMERA, "negative in 3000 of 3000"),
         (np.full((50, 60), 2500.0), None, CAMERA, "median of 2500.*try depth / 1000"),
         (np.ones((50, 60)), None, CAMERA[:2], r"shape \(2, 3\).*\[\[fx, 0, cx\]"),
-        (np.ones((50, 60)), None, CAMERA * np.nan, "they are finite"),
+        (np.ones((50, 60)), None, CAMERA * np.nan, "they must be finite"),
         (np.ones((50, 60)), None, np.diag([-80, 80, 1]), "focal lengths -80 and 80.*above 0"),
-        (np.ones((50, 60)), None, CAMERA.T, "no skew.*transpose"),
+        (np.ones((50, 60)), None, CAMERA.T, "without skew.*transpose"),
     ],
 )
 def test_errors_say_what_to_do(depth, missing, camera, text):
@@ -233,7 +233,7 @@ def test_errors_say_what_to_do(depth, missing, camera, text):
         encode_hha(depth, missing, camera)
 
 
-def test_depth_beyond_50_metres_at_a_few_pixels_is_no_unit_error():
+def test_a_few_depths_beyond_50_metres_are_accepted():
     z = np.full((50, 60), 3.0)
     z[:20] = 65.0
     assert encode_hha(z, None, CAMERA).shape == (50, 60, 3)

@@ -1,4 +1,4 @@
-"""SBD's labels are read past scipy, and are what scipy reads."""
+"""SBD labels are read without scipy and equal scipy's; damaged files are refused."""
 
 import struct
 import zlib
@@ -14,7 +14,7 @@ from fcnexp.errors import DataError
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 1), (2, 3), (7, 5), (31, 64)])
-def test_label_is_read_past_scipy(size):
+def test_label_is_read_without_scipy(size):
     found = field_of_struct(like_sbd(made_up(*size)), "GTcls", "Segmentation")
     np.testing.assert_array_equal(found, made_up(*size))
     assert found.dtype == np.uint8 and found.flags.c_contiguous and found.flags.writeable
@@ -23,7 +23,7 @@ def test_label_is_read_past_scipy(size):
 OTHERS = {
     "not compressed": like_sbd(made_up(4, 6), compressed=False),
     "two variables": like_sbd(made_up(4, 6), GTinst=1),
-    "more behind it": like_sbd(made_up(4, 6)) + bytes(8),
+    "trailing bytes": like_sbd(made_up(4, 6)) + bytes(8),
     "logical": like_sbd(made_up(4, 6) > 3),
     "int16": like_sbd(made_up(4, 6).astype(np.int16)),
     "three axes": like_sbd(made_up(4, 6)).replace(b"IM", b"MI", 1),
@@ -31,13 +31,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("file", OTHERS.values(), ids=OTHERS)
-def test_files_made_in_another_way_are_left_to_scipy(file):
+def test_files_unlike_sbds_are_left_to_scipy(file):
     with pytest.raises(UnlikeSbdError):
         field_of_struct(file, "GTcls", "Segmentation")
 
 
 @pytest.mark.parametrize("kind", ["not compressed", "two variables"])
-def test_labels_of_such_files_are_read_all_the_same(kind, tmp_path):
+def test_labels_of_such_files_are_read_anyway(kind, tmp_path):
     (tmp_path / "a.mat").write_bytes(OTHERS[kind])
     np.testing.assert_array_equal(read_label_mat(tmp_path / "a.mat"), made_up(4, 6))
 
@@ -64,14 +64,14 @@ BEFORE = {"string": STRING, "packed string": packed(STRING), "large": packed(LAR
 
 
 @pytest.mark.parametrize("before", BEFORE)
-def test_variables_before_a_label_are_passed_over(before, tmp_path, monkeypatch):
-    monkeypatch.setattr("fcnexp.data.mat_tags.MOST", MOST)
+def test_variables_before_a_label_are_skipped(before, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcnexp.data.mat.MOST", MOST)
     whole = like_sbd(made_up(9, 12))
     (tmp_path / "a.mat").write_bytes(whole[:128] + BEFORE[before] + whole[128:])
     np.testing.assert_array_equal(read_label_mat(tmp_path / "a.mat"), made_up(9, 12))
 
 
-def test_a_damaged_head_before_a_label_is_told(tmp_path):
+def test_damaged_head_before_a_label_is_refused(tmp_path):
     whole = like_sbd(made_up(9, 12))
     for before in (matrix(9, element(5, bytes(8))), packed(LARGE[:40]), packed(STRING[:10])):
         (tmp_path / "a.mat").write_bytes(whole[:128] + before + whole[128:])
@@ -85,7 +85,7 @@ def test_other_names_are_not_found():
             field_of_struct(like_sbd(made_up(4, 6)), variable, field)
 
 
-def test_no_cut_gives_another_label(tmp_path):
+def test_every_truncation_is_refused(tmp_path):
     label, path = made_up(9, 12), tmp_path / "a.mat"
     whole = like_sbd(label)
     for place in range(0, len(whole), 5):
@@ -94,7 +94,7 @@ def test_no_cut_gives_another_label(tmp_path):
             read_label_mat(path)
 
 
-def test_damage_within_is_told_by_the_checksum():
+def test_flipped_bit_is_found_by_the_checksum():
     whole = bytearray(like_sbd(made_up(9, 12)))
     whole[-1] ^= 1
     with pytest.raises(zlib.error):
@@ -102,7 +102,7 @@ def test_damage_within_is_told_by_the_checksum():
 
 
 @pytest.mark.real_data
-def test_all_of_the_real_labels_are_read_past_scipy(shared_data):
+def test_all_real_labels_are_read_without_scipy(shared_data):
     paths = sorted((shared_data / "sbd/cls").glob("*.mat"))
     for path in paths:
         theirs = scipy.io.loadmat(path)["GTcls"][0]["Segmentation"][0]

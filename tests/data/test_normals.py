@@ -1,4 +1,4 @@
-"""Normals of planes fitted to windows are those of slow sums and of least squares."""
+"""Normals of fitted planes equal those from slow sums and from least squares."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_window_moments_equal_slow_sums(size):
             np.testing.assert_allclose([total[y, x] for total in flat], want, atol=1e-12)
 
 
-def test_counts_survive_the_overflow_in_wide_images():
+def test_moments_survive_overflow_in_wide_images():
     valid = np.pad(np.ones((22, 12000), dtype=np.int32), ((10, 11), (10, 10)))
     _, coarse = window_moments(valid, valid / 2)
     at = 11 * 12020 + 11900  # 441 * 11900 ** 2 needs 36 bits
@@ -34,7 +34,7 @@ def test_counts_survive_the_overflow_in_wide_images():
 
 def test_normals_equal_least_squares_pixel_by_pixel():
     rng = np.random.default_rng(1)
-    camera, size = CAMERA + np.diag([0, 1.0, 0]), (110, 35)  # more rows than two bands have
+    camera, size = CAMERA + np.diag([0, 1.0, 0]), (110, 35)  # more rows than in two bands
     z, missing = 300 + 20 * rng.random(size), rng.random(size) < 0.3
     found = plane_normals(z, missing, camera)
     ray, (v, u) = rays(*size, camera), np.indices(size)
@@ -46,7 +46,7 @@ def test_normals_equal_least_squares_pixel_by_pixel():
             np.testing.assert_allclose(normals[:, y, x], plane, atol=1e-9)
 
 
-def test_normals_point_away_even_where_the_plane_passes_behind_the_camera():
+def test_normals_point_away_even_if_the_plane_extends_behind_the_camera():
     columns = np.broadcast_to(np.arange(60), (50, 60))
     z = 100 / np.maximum(columns - 30, 1)  # extended to the left, 1 / z is below 0 there
     for normals in plane_normals(z, columns <= 30, CAMERA):

@@ -20,7 +20,7 @@ def test_there_are_40_classes_from_wall_to_otherprop():
     assert CLASS_NAMES[0] == "wall" and CLASS_NAMES[39] == "otherprop"
     assert CLASS_NAMES[9:13] == ("bookshelf", "picture", "counter", "blinds")
     assert CLASS_NAMES[23] == "refridgerator" and CLASS_NAMES[27] == "shower curtain"
-    initials = "".join(name[0] for name in CLASS_NAMES)  # of DATASETS.md's list, typed by hand
+    initials = "".join(name[0] for name in CLASS_NAMES)  # of the published list, typed by hand
     assert initials == "wfcbcstdwbpcbdscdpmfccbrtptsbwpntslbbooo"
 
 
@@ -60,7 +60,7 @@ def test_stored_0_is_void_and_1_to_40_are_the_classes(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("fields", [("hha",), ("rgb", "depth")])
-def test_only_the_files_that_are_asked_for_are_wanted(tmp_path, fields):
+def test_only_the_files_of_requested_fields_are_needed(tmp_path, fields):
     root = nyud_tree(tmp_path)
     folders = {"rgb": "images", "depth": "depth", "hha": "hha"}
     for name in set(folders) - set(fields):
@@ -97,7 +97,7 @@ BROKEN = {
     "sparse label": (other_label(csc_matrix(np.ones((20, 24)))), r"mat: segmentation is csc_"),
     "text label": (
         lambda r: (r / "segmentation/img_5001.mat").write_text("wall"),
-        r"img_5001\.mat: not an NYUD label, segmentation",
+        r"img_5001\.mat: not an NYUD label, cannot read segmentation",
     ),
     "depth of other size": (
         lambda r: save_grey(r / "data/depth/img_5001.png", np.uint16, (20, 23)),
@@ -105,11 +105,11 @@ BROKEN = {
     ),
     "8-bit depth": (
         lambda r: save_grey(r / "data/depth/img_5001.png", np.uint8),
-        r"depth.img_5001\.png: a depth image of mode L; depth is a 16-bit",
+        r"depth.img_5001\.png: depth image of mode L; save depth as a 16-bit",
     ),
     "grey hha": (
         lambda r: save_grey(r / "data/hha/img_5001.png", np.uint8),
-        r"hha.img_5001\.png: an HHA image of mode L; HHA is an RGB PNG",
+        r"hha.img_5001\.png: HHA image of mode L; save HHA as an RGB PNG",
     ),
     "cut hha": (
         lambda r: (r / "data/hha/img_5001.png").write_bytes(b"\x89PNG"),
@@ -145,10 +145,10 @@ def test_listed_id_without_file_is_found_at_the_start(tmp_path, path, what):
 
 def test_missing_folder_and_list_are_named(tmp_path):
     root = nyud_tree(tmp_path)
-    with pytest.raises(DataError, match=r"tset: no such list .* may be test, train, trainval"):
+    with pytest.raises(DataError, match=r"tset: no such list .* .it has test, train, trainval"):
         nyud_segmentation(root, "tset", ("rgb",))
     (root / "data/hha").rename(root / "data/HHA")
-    with pytest.raises(DataError, match=r"data\.root=.*: holds no data/hha; give the folder"):
+    with pytest.raises(DataError, match=r"data\.root=.*: contains no data/hha; set it to"):
         nyud_segmentation(root, "test", ("rgb", "hha"))
 
 
@@ -162,7 +162,7 @@ def test_trainval_without_list_is_train_then_val(tmp_path):
         nyud_segmentation(root, "trainval", ("rgb",))
 
 
-def test_halves_are_the_named_lists_and_share_no_image(tmp_path):
+def test_splits_are_the_named_lists_and_share_no_image(tmp_path):
     root = str(nyud_tree(tmp_path))
     data = Nyud(root, "trainval", "test")
     assert data.train(("depth",)).ids == ["5003"] and data.val(("hha",)).ids == ["5001", "5002"]
@@ -171,7 +171,7 @@ def test_halves_are_the_named_lists_and_share_no_image(tmp_path):
         Nyud(root, "test", "test").train(("rgb",))
 
 
-def test_overlap_is_taken_only_where_it_is_named(tmp_path):
+def test_overlap_is_accepted_only_if_its_size_is_given(tmp_path):
     root = str(nyud_tree(tmp_path, train=("5003", "5001")))
     with pytest.raises(DataError, match=r"share 1 images, 5001 first; .*data\.shared=1"):
         Nyud(root, "trainval", "test").train(ALL)

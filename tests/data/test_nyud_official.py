@@ -1,4 +1,4 @@
-"""The official NYUDv2 file becomes the papers' layout."""
+"""The official NYUDv2 file is converted to the papers' layout."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,7 @@ GOLDEN = SHARED / "golden/hha"
 
 
 def write_mat(path: Path, names: list[str], **images: np.ndarray) -> Path:
-    """A genuine HDF5 file with the official structure; images as MATLAB indexes them."""
+    """Write an HDF5 file with the official structure; images are indexed as in MATLAB."""
     axes = {
         "images": (3, 2, 1, 0),
         "depths": (2, 1, 0),
@@ -53,7 +53,7 @@ def made_up(count: int = 2, **changes: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def official_names(monkeypatch) -> list[str]:
-    """894 names that stand for the official ones, the first 37 classes among them."""
+    """894 names in place of the official ones, including the first 37 classes."""
     names = [f"thing {i}" for i in range(894)]
     names[100:137] = CLASS_NAMES[:37]
     monkeypatch.setattr(
@@ -62,7 +62,7 @@ def official_names(monkeypatch) -> list[str]:
     return names
 
 
-def test_splits_are_the_releases():
+def test_splits_equal_the_release():
     places = split_of()
     assert {name: len(ids) for name, ids in places.items()} == {
         "train": 381,
@@ -92,7 +92,7 @@ def test_halves_of_a_millimetre_are_rounded_up():
     metres = np.array([0, 0.0005, 0.0015, 1.2344, 65.535], np.float32)
     assert millimetres(metres, "x").tolist() == [0, 1, 2, 1234, 65535]
     for metres in (70, -0.001, np.nan, np.inf):
-        with pytest.raises(DataError, match="x: depth beyond 0 to 65.5 metres"):
+        with pytest.raises(DataError, match="x: depth must be 0 to 65.5 metres"):
             millimetres(np.array([1, metres], np.float32), "x")
 
 
@@ -101,7 +101,7 @@ def test_label_beyond_the_names_is_refused(tmp_path, official_names):
     labels[240, 320] = 894, 895
     with OfficialFile(write_mat(tmp_path / "a.mat", official_names, **made_up(labels=labels))) as f:
         assert f.frame(0).label[240 - 45, 320 - 40] == 40
-        with pytest.raises(DataError, match=r"labels\[1\] holds 895, allowed are 0 to 894"):
+        with pytest.raises(DataError, match=r"labels\[1\] contains 895; allowed are 0 to 894"):
             f.frame(1)
 
 
@@ -125,22 +125,24 @@ def test_conversion_writes_the_papers_layout_and_its_label_last(tmp_path, offici
     np.testing.assert_array_equal(hha, encode_hha(depth / 1000, raw == 0, camera))
 
 
-def test_conversion_broken_off_is_not_taken_for_done(tmp_path, official_names):
+def test_interrupted_conversion_does_not_count_as_done(tmp_path, official_names):
     path = write_mat(tmp_path / "a.mat", official_names, **made_up(1))
-    (tmp_path / "nyud/data/hha/img_5001.png").mkdir(parents=True)  # so that HHA cannot be written
+    (tmp_path / "nyud/data/hha/img_5001.png").mkdir(
+        parents=True
+    )  # makes writing the HHA image fail
     with pytest.raises(OSError):
         convert(path, 0, tmp_path / "nyud")
     assert not is_converted(0, tmp_path / "nyud")
 
 
-def test_prepare_converts_what_is_missing_and_lists_what_is_there(tmp_path, official_names, capsys):
+def test_prepare_converts_missing_images_and_lists_all(tmp_path, official_names, capsys):
     root = tmp_path / "nyud"
     path = write_mat(tmp_path / "a.mat", official_names, **made_up(2))
     (root / "segmentation").mkdir(parents=True)
     (root / "segmentation/img_5001.mat").write_bytes(b"done before")
     cfg = OmegaConf.create({"mat": str(path), "data": {"root": str(root)}, "workers": 0})
     get_nyud(cfg)
-    assert "1 of 2 images are there; converting 1" in capsys.readouterr().out
+    assert "1 of 2 images exist; converting 1" in capsys.readouterr().out
     assert [p.name for p in (root / "data/images").iterdir()] == ["img_5002.png"]
     lists = {name: (root / f"{name}.txt").read_text() for name in ("train", "val", "test")}
     assert lists == {"train": "", "val": "", "test": "5001\n5002\n"}
@@ -153,10 +155,15 @@ def test_prepare_converts_what_is_missing_and_lists_what_is_there(tmp_path, offi
         ({"depths": np.zeros((640, 480, 2), np.float32)}, "depths is .* not .'N', 640, 480."),
         ({"rawDepths": np.zeros((480, 640, 2))}, "rawDepths is float64, not float32"),
         ({"labels": np.zeros((480, 640, 2), np.uint8)}, "labels is uint8, not uint16"),
-        ({"labels": np.zeros((480, 640, 3), np.uint16)}, "'labels': 3.* images; all alike"),
+        (
+            {"labels": np.zeros((480, 640, 3), np.uint16)},
+            "'labels': 3.* images; the numbers must be equal",
+        ),
     ],
 )
-def test_wrong_shapes_and_types_are_refused_by_name(tmp_path, official_names, changes, message):
+def test_wrong_shapes_and_types_are_refused_with_the_name(
+    tmp_path, official_names, changes, message
+):
     path = write_mat(tmp_path / "a.mat", official_names, **made_up(**changes))
     with pytest.raises(DataError, match=message):
         OfficialFile(path)
@@ -165,14 +172,14 @@ def test_wrong_shapes_and_types_are_refused_by_name(tmp_path, official_names, ch
 def test_missing_variables_other_names_and_other_files_are_refused(tmp_path, official_names):
     images = made_up()
     images.pop("rawDepths")
-    with pytest.raises(DataError, match="no variable rawDepths; there are depths, images"):
+    with pytest.raises(DataError, match="no variable rawDepths; the file has depths, images"):
         OfficialFile(write_mat(tmp_path / "a.mat", official_names, **images))
     with pytest.raises(DataError, match="names are not the 894 official ones"):
         OfficialFile(write_mat(tmp_path / "b.mat", official_names[::-1], **made_up(1)))
     (tmp_path / "c.mat").write_text("hello")
-    with pytest.raises(DataError, match="c.mat: damaged, or not MATLAB v7.3"):
+    with pytest.raises(DataError, match="c.mat: damaged or not MATLAB v7.3"):
         OfficialFile(tmp_path / "c.mat")
-    with pytest.raises(DataError, match="no such file; it is nyu_depth_v2_labeled.mat"):
+    with pytest.raises(DataError, match="no such file; use nyu_depth_v2_labeled.mat"):
         OfficialFile(tmp_path / "none.mat")
 
 

@@ -7,7 +7,7 @@ from fake_data import LABEL, own_tree
 from PIL import Image
 
 from fcnexp import VOID
-from fcnexp.data.own import Folder, read_mask, shared_out
+from fcnexp.data.own import Folder, read_mask, split_by_name
 from fcnexp.data.palette import ClassesFile, indices_of_colours, save_indexed
 from fcnexp.errors import DataError
 
@@ -26,7 +26,7 @@ def without_lists(root: Path, names: tuple[str, ...]) -> Path:
     return root
 
 
-def test_naming_it_touches_no_file(tmp_path):
+def test_creating_the_data_set_touches_no_file(tmp_path):
     data = folder(tmp_path / "nowhere")
     assert data.provides == ("rgb",)
     with pytest.raises(DataError, match=r"classes\.yaml: no such file; write `classes: \[backgr"):
@@ -42,11 +42,11 @@ def test_image_and_mask_are_read_with_their_classes(tmp_path):
     assert data.train(("rgb",)).size(0) == (2, 3)
 
 
-def test_images_may_be_of_many_formats_and_names_have_spaces_and_dots(tmp_path):
+def test_images_may_have_any_format_and_names_spaces_and_dots(tmp_path):
     root = own_tree(tmp_path, ("a", "my road 1.5", "c"))
     Image.new("RGB", (3, 2)).save(root / "images/c.PNG")
     (root / "images/c.jpg").unlink()
-    for name in (".DS_Store", "._a.jpg", "notes.txt"):  # what macOS and people leave there
+    for name in (".DS_Store", "._a.jpg", "notes.txt"):  # left there by macOS and people
         (root / "images" / name).write_text("")
     (root / "train.txt").write_text("my road 1.5\r\nc.PNG\r\n")
     (root / "val.txt").write_text("a.jpg")
@@ -60,13 +60,13 @@ def test_lists_may_have_other_names_and_places(tmp_path):
     (tmp_path / "mine.txt").write_text("c")
     data = folder(root, "few", str(tmp_path / "mine.txt"))
     assert data.train(()).ids == ["b"] and data.val(()).ids == ["c"]
-    assert folder(root, "few").val(()).ids == ["c"]  # the other list keeps its usual name
+    assert folder(root, "few").val(()).ids == ["c"]  # the other list has its usual name
 
 
-def test_one_list_alone_is_not_enough(tmp_path):
+def test_one_list_is_not_enough(tmp_path):
     root = own_tree(tmp_path)
     (root / "val.txt").unlink()
-    with pytest.raises(DataError, match=r"val: no such list in .* may be train, or a file"):
+    with pytest.raises(DataError, match=r"val: no such list in .* \(it has train\); set data"):
         folder(root).train(())
 
 
@@ -77,49 +77,51 @@ def test_lists_that_share_an_image_are_refused(tmp_path):
         folder(root).train(())
 
 
-def test_hidden_files_are_no_images(tmp_path):
+def test_hidden_files_are_ignored(tmp_path):
     root = without_lists(tmp_path, tuple("abcdef"))
-    (root / "images/._a.jpg").write_text("what macOS leaves on other disks")
+    (root / "images/._a.jpg").write_text("macOS writes such files on other disks")
     data = folder(root)
     assert sorted(data.train(()).ids + data.val(()).ids) == list("abcdef")
 
 
-def test_without_lists_every_image_is_in_one_half(tmp_path):
+def test_without_lists_every_image_is_in_one_split(tmp_path):
     names = tuple(f"image {i}" for i in range(40))
     data = folder(without_lists(tmp_path, names), share=0.25)
     train, val = data.train(()).ids, data.val(()).ids
     assert sorted(train + val) == sorted(names) and 4 <= len(val) <= 17  # 10 +- 2.5 deviations
 
 
-def test_empty_half_asks_for_lists(tmp_path):
+def test_empty_split_asks_for_lists(tmp_path):
     root = without_lists(tmp_path, ("a", "b"))
-    for share, half in ((1e-9, "val"), (1 - 1e-9, "train")):
-        with pytest.raises(DataError, match=rf"of 2 images, .* none is in {half} .*; write lists"):
+    for share, split in ((1e-9, "val"), (1 - 1e-9, "train")):
+        with pytest.raises(
+            DataError, match=rf"of 2 images leaves none in {split} .*; write the li"
+        ):
             folder(root, share=share).train(())
 
 
-def test_named_lists_are_taken_where_the_usual_ones_are_not(tmp_path):
+def test_named_lists_are_used_if_the_usual_ones_are_missing(tmp_path):
     root = without_lists(tmp_path, ("a", "b", "c"))
     (root / "mine.txt").write_text("c")
     (root / "yours.txt").write_text("a")
     assert folder(root, "mine", "yours").train(()).ids == ["c"]
 
 
-def test_half_of_an_image_depends_on_its_name_alone():
+def test_split_of_an_image_depends_on_its_name_alone():
     few, many = [f"{i}" for i in range(50)], [f"{i}" for i in range(500)]
-    halves = [shared_out(names, 0.3, Path()) for names in (few, many, many[::-1])]
-    assert halves[0]["val"] == [name for name in halves[1]["val"] if name in few]
-    assert sorted(halves[1]["val"]) == sorted(halves[2]["val"])
-    more = shared_out(many, 0.6, Path())["val"]
-    assert set(halves[1]["val"]) < set(more)
-    assert halves[0]["val"][:3] == [
+    splits = [split_by_name(names, 0.3, Path()) for names in (few, many, many[::-1])]
+    assert splits[0]["val"] == [name for name in splits[1]["val"] if name in few]
+    assert sorted(splits[1]["val"]) == sorted(splits[2]["val"])
+    more = split_by_name(many, 0.6, Path())["val"]
+    assert set(splits[1]["val"]) < set(more)
+    assert splits[0]["val"][:3] == [
         "4",
         "8",
         "9",
     ]  # SHA-256 begins 4b22, 2c62 and 1958; of 1 it is 6b86
 
 
-def test_without_lists_no_file_may_be_alone(tmp_path):
+def test_without_lists_unpaired_files_are_refused(tmp_path):
     root = without_lists(tmp_path, tuple("abcdef"))
     (root / "images/b.jpg").unlink()
     with pytest.raises(DataError, match=r"masks.b\.png: 1 of 6 masks have no image in .*images"):
@@ -131,8 +133,8 @@ def test_without_lists_no_file_may_be_alone(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 20])
-def test_share_is_between_0_and_1(tmp_path, share):
-    with pytest.raises(ValueError, match=r"val_share=.*: a share between 0 and 1"):
+def test_val_share_is_between_0_and_1(tmp_path, share):
+    with pytest.raises(ValueError, match=r"val_share=.*: must be between 0 and 1"):
         folder(tmp_path, share=share)
 
 
@@ -144,7 +146,7 @@ def test_declared_colours_become_indices(tmp_path, mode):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", ROAD), label)
 
 
-def test_colours_equal_the_slow_way():
+def test_colours_equal_slow_loops():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 3, (20, 30, 3), np.uint8) * 127
     colours = {VOID: (254, 127, 0), 3: (0, 0, 0), 0: (0, 127, 254)}
@@ -166,7 +168,7 @@ def test_undeclared_colours_are_counted_most_frequent_first(tmp_path):
     assert str(error.value).count("pixels") == 5
 
 
-def test_palette_in_another_order_than_the_classes_is_refused(tmp_path):
+def test_palette_in_a_different_order_is_refused(tmp_path):
     image = Image.fromarray(np.array([[0, 1], [1, 1]], np.uint8))
     image.putpalette([0, 0, 0, 224, 224, 192])
     image.save(tmp_path / "mask.png")
@@ -176,7 +178,7 @@ def test_palette_in_another_order_than_the_classes_is_refused(tmp_path):
     assert read_mask(tmp_path / "mask.png", plain).tolist() == [[0, 1], [1, 1]]
 
 
-def test_palette_of_other_colours_is_only_for_show(tmp_path):
+def test_palette_of_other_colours_is_ignored(tmp_path):
     save_indexed(tmp_path / "mask.png", np.array([[0, 1, VOID]], np.uint8))
     assert read_mask(tmp_path / "mask.png", ROAD).tolist() == [[0, 1, VOID]]
 
@@ -199,25 +201,28 @@ def test_colours_may_be_a_list_or_by_name_in_any_order(tmp_path):
         ("classes: [a, no]", "class False is not a name; write it in quotes"),
         ("classes: [a, ' ']", "class ' ' is not a name"),
         ("classes: [a, b, a]", "class a is listed twice"),
-        ("classes: [a, void]", "void is no class; leave it out"),
-        (f"classes: [{', '.join(f'c{i}' for i in range(256))}]", "256 classes; there may be 255"),
-        ("classes: [a]\ncolors: {}", "colors: no such key; allowed are classes and colours"),
-        ("classes: [a, b]\ncolours: {a: [0, 0, 0]}", r"do not match classes \(b\); give each"),
+        ("classes: [a, void]", "void is not a class; remove it"),
+        (
+            f"classes: [{', '.join(f'c{i}' for i in range(256))}]",
+            "256 classes; at most 255 are allowed",
+        ),
+        ("classes: [a]\ncolors: {}", "colors: no such key; choose one of classes, colours"),
+        ("classes: [a, b]\ncolours: {a: [0, 0, 0]}", r"do not match classes \(b\); give one"),
         ("classes: [a]\ncolours: {a: [0, 0, 0], c: [1, 1, 1]}", r"do not match classes \(c\)"),
         ("classes: [a]\ncolours: [[0, 0, 0], [1, 1, 1]]", "do not match classes"),
         ("classes: [a]\ncolours: {a: [0, 0, 256]}", r"colour of a is \[0, 0, 256\]; give \[red"),
         ("classes: [a]\ncolours: {a: [0, 0.5, 1]}", r"colour of a is \[0, 0.5, 1\]; give"),
         ("classes: [a]\ncolours: {a: '#ffffff'}", "colour of a is '#ffffff'; give"),
-        ("classes: [a, b]\ncolours: [[0, 1, 0], [0, 1, 0]]", r"of b, \[0, 1, 0\], is another's"),
+        ("classes: [a, b]\ncolours: [[0, 1, 0], [0, 1, 0]]", r"of b, \[0, 1, 0\], is used twice"),
     ],
 )
-def test_wrong_classes_file_says_what_to_write(tmp_path, content, message):
+def test_invalid_classes_file_says_what_to_write(tmp_path, content, message):
     (tmp_path / "classes.yaml").write_text(content)
     with pytest.raises(DataError, match=rf"classes\.yaml: .*{message}"):
         _ = folder(tmp_path).class_names
 
 
-def test_how_images_are_shared_out_is_told_once(tmp_path, caplog):
+def test_split_by_name_is_logged_once(tmp_path, caplog):
     data = folder(without_lists(tmp_path, tuple("abcdefgh")))
     with caplog.at_level("INFO"):
         data.train(("rgb",))

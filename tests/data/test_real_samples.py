@@ -1,4 +1,4 @@
-"""The real samples beside the project are read, every one of them."""
+"""Every real sample next to the repository can be read."""
 
 from concurrent.futures import ProcessPoolExecutor
 
@@ -33,7 +33,7 @@ def test_all_2913_labels_of_voc_hold_classes_and_void(shared_data):
 
 
 @pytest.mark.parametrize(("split", "count"), [("pairs_train", 444), ("pairs_val", 172)])
-def test_all_photographs_of_voc_go_with_their_labels(shared_data, split, count):
+def test_all_voc_images_match_their_labels(shared_data, split, count):
     report = checked(voc_segmentation(shared_data / "voc", split, 21))
     assert report.images == count and not report.troubles
     assert 0.03 < report.void_share < 0.10 and max(max(s) for s in report.sizes) == 500

@@ -16,21 +16,21 @@ def test_each_round_has_every_image_once():
     assert images[:7] != images[7:14]
 
 
-def test_draws_are_numbered_and_depend_on_the_seed_alone():
+def test_draws_are_numbered_and_depend_only_on_the_seed():
     assert [draw.number for draw in draws(3, seed=0, count=8)] == list(range(8))
     assert draws(50, seed=4, count=60) == draws(50, seed=4, count=60)
     assert draws(50, seed=4, count=50) != draws(50, seed=5, count=50)
 
 
 @pytest.mark.parametrize("order", [EndlessShuffle, ReleaseDraws])
-@pytest.mark.parametrize("start", [1, 6, 7, 8, 30])  # 7 images a round
-def test_a_later_start_gives_the_draws_that_are_left(order, start):
+@pytest.mark.parametrize("start", [1, 6, 7, 8, 30])  # 7 images per round
+def test_later_start_gives_the_remaining_draws(order, start):
     from_first = list(itertools.islice(order(7, seed=3), start + 20))
     assert list(itertools.islice(order(7, seed=3, start=start), 20)) == from_first[start:]
 
 
-def test_release_draws_are_those_of_python_2s_randint():
-    """int(Random(1337).random() * 8498), SBD train's 8498 images; Python 3's randint differs."""
+def test_release_draws_equal_python_2_randint():
+    """int(Random(1337).random() * 8498) for SBD train's 8498 images; Python 3's randint differs."""
     draws = list(itertools.islice(ReleaseDraws(8498, seed=1337), 6))
     assert [draw.image for draw in draws] == [5249, 4531, 3108, 4978, 1408, 7005]
     assert [draw.number for draw in draws] == list(range(6))

@@ -8,7 +8,7 @@ from fcnexp.data.transforms import Augment
 
 
 def coded(height: int, width: int) -> Sample:
-    """Image whose red and green tell each pixel's row and column; the label tells row + column."""
+    """Image whose red and green are each pixel's row and column; the label is row + column."""
     rows = torch.arange(height, dtype=torch.uint8)[:, None].expand(height, width)
     columns = torch.arange(width, dtype=torch.uint8)[None].expand(height, width)
     image = torch.stack([rows, columns, torch.zeros_like(rows)])
@@ -36,7 +36,7 @@ def many_fields(height: int, width: int) -> Sample:
     return Sample("coded", fields | sample.fields, sample.label)
 
 
-def test_neutral_numbers_change_nothing():
+def test_neutral_values_change_nothing():
     sample = coded(5, 6)
     assert augment()(sample, seed=3) is sample
 
@@ -61,7 +61,7 @@ def test_all_fields_stay_aligned(changes):
         assert torch.equal(out.fields["hha"], out.fields["rgb"])
         assert torch.equal(out.label.int(), rows + columns)
         seen.add(int(out.fields["depth"][0, 0, 0]))
-    assert out.fields["depth"].dtype == torch.int32 and seen != {0}  # something was done
+    assert out.fields["depth"].dtype == torch.int32 and seen != {0}  # it did change something
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0 + 1e-9, 1.7])
@@ -70,19 +70,19 @@ def test_depth_and_label_scale_by_the_same_pixel(factor):
     depth = out.fields["depth"][0]
     rows, columns = depth // 1000, depth % 1000
     assert depth.shape == (round(40 * factor), round(60 * factor))
-    assert torch.equal(rows + columns, out.label.int())  # a mixed depth would be another pixel's
+    assert torch.equal(rows + columns, out.label.int())  # fails if depths are averaged
     assert (rows - out.fields["rgb"][0].int()).abs().max() <= 1
 
 
 def test_hha_scales_like_colour():
-    noise = torch.randint(256, (3, 20, 30), dtype=torch.uint8)  # on a ramp, nearest is as good
+    noise = torch.randint(256, (3, 20, 30), dtype=torch.uint8)  # on a ramp, nearest would pass too
     sample = Sample("noise", {"rgb": noise, "hha": noise.clone()}, noise[0].clone())
     out = augment(scale=(0.7, 0.7))(sample, seed=0)
     assert torch.equal(out.fields["hha"], out.fields["rgb"])
     assert not torch.equal(out.fields["hha"][0], out.label)
 
 
-def test_missing_depth_is_not_mixed_with_its_neighbours():
+def test_missing_depth_is_not_averaged_with_its_neighbours():
     sample = many_fields(20, 20)
     sample.fields["depth"] = torch.where(torch.eye(20).bool(), 0, 3000).int()[None]
     out = augment(scale=(0.7, 0.7))(sample, seed=0)
@@ -108,24 +108,26 @@ def test_crop_is_a_side_or_height_and_width(crop, size):
 
 @pytest.mark.parametrize("crop", [(5,), (1, 2, 3), 0, True, (4, -1), 7.5, (4, 7.5), "ab"])
 def test_other_crops_are_refused(crop):
-    with pytest.raises(ValueError, match=r"crop=.*: null, a largest side in pixels, or a pair"):
+    with pytest.raises(
+        ValueError, match=r"crop=.*: must be null, a largest side in pixels, or a pair"
+    ):
         augment(crop=crop)
 
 
 @pytest.mark.parametrize(("resize", "size"), [(9, (9, 9)), ((20, 7), (20, 7))])
-def test_resize_brings_all_to_one_size_before_the_crop(resize, size):
+def test_resize_comes_before_the_crop(resize, size):
     out = augment(resize=resize)(many_fields(12, 15), seed=0)
     assert out.label.shape == size and out.fields["rgb"].shape == (3, *size)
     rows, columns = out.fields["depth"][0] // 1000, out.fields["depth"][0] % 1000
     assert torch.equal(rows + columns, out.label.int())  # both take the same pixel
-    for told, side, axis in ((rows[:, 0], 12, 0), (columns[0], 15, 1)):
+    for found, side, axis in ((rows[:, 0], 12, 0), (columns[0], 15, 1)):
         middles = (torch.arange(size[axis]) + 0.5) * side / size[axis]
-        assert told.tolist() == middles.int().tolist()
+        assert found.tolist() == middles.int().tolist()
     assert augment(resize=resize, crop=6)(coded(12, 15), seed=0).label.shape == (6, 6)
 
 
 def test_image_may_become_one_pixel():
-    """torch's own fails on three channels. The pixel is the mean of all, rounded."""
+    """torch itself fails on three channels. The pixel is the rounded mean of all."""
     for height, width in ((2, 1), (5, 3), (1, 1), (1, 4)):
         sample = many_fields(height, width)
         mean = sample.fields["rgb"].double().mean((1, 2))
@@ -136,28 +138,28 @@ def test_image_may_become_one_pixel():
 
 @pytest.mark.parametrize("resize", [(5,), 0, True, 7.5, "ab"])
 def test_other_resizes_are_refused(resize):
-    with pytest.raises(ValueError, match=r"resize=.*: null, a side in pixels, or a pair"):
+    with pytest.raises(ValueError, match=r"resize=.*: must be null, a side in pixels, or a pair"):
         augment(resize=resize)
 
 
-def test_drop_smaller_keeps_what_the_crop_fits_in():
+def test_drop_smaller_keeps_images_that_contain_the_crop():
     change = augment(crop=(320, 480), drop_smaller=True)
     assert change.keeps((320, 480)) and change.keeps((500, 481))
     assert not change.keeps((319, 500)) and not change.keeps((500, 479))
     assert augment(crop=(320, 480)).keeps((1, 1))
 
 
-def test_drop_smaller_wants_a_crop():
+def test_drop_smaller_needs_a_crop():
     with pytest.raises(ValueError, match=r"drop_smaller=true, but crop=null.*augment\.crop="):
         augment(drop_smaller=True)
 
 
-def test_mirror_turns_left_to_right():
+def test_mirror_swaps_left_and_right():
     out = augment(mirror=1)(coded(2, 4), seed=0)
     assert out.fields["rgb"][1, 0].tolist() == [3, 2, 1, 0]
 
 
-def test_crop_never_pads_and_reaches_every_place():
+def test_crop_never_pads_and_reaches_every_position():
     corners = set()
     for seed in range(60):
         out = augment(crop=3)(coded(4, 2), seed)
@@ -181,8 +183,8 @@ def test_jitter_moves_all_fields_and_the_label_together():
     assert {down for down, _ in shifts} == {right for _, right in shifts} == {-2, -1, 0, 1, 2}
 
 
-def test_jitter_repeats_the_edge_and_knows_no_class_there():
-    """The slow way: pixel by pixel, for one shift that is not 0 either way."""
+def test_jitter_repeats_the_edge_and_labels_it_void():
+    """Compare pixel by pixel with slow loops."""
     for seed in range(20):
         out = augment(jitter=3)(coded(7, 7), seed)
         rows, columns = out.fields["rgb"][:2].int()
@@ -195,7 +197,7 @@ def test_jitter_repeats_the_edge_and_knows_no_class_there():
                 assert out.label[y, x] == (row + column if inside else VOID)
 
 
-def test_jitter_beyond_the_image_leaves_some_of_it():
+def test_jitter_larger_than_the_image_keeps_part_of_it():
     for seed in range(20):
         out = augment(jitter=32)(coded(1, 3), seed)
         assert out.label.shape == (1, 3) and (out.label != VOID).any()
@@ -203,11 +205,11 @@ def test_jitter_beyond_the_image_leaves_some_of_it():
 
 @pytest.mark.parametrize("jitter", [-1, 1.5, True, None, "32"])
 def test_other_jitters_are_refused(jitter):
-    with pytest.raises(ValueError, match=r"jitter=.*: a number of pixels, 0 or more"):
+    with pytest.raises(ValueError, match=r"jitter=.*: must be a number of pixels, 0 or more"):
         augment(jitter=jitter)
 
 
-def test_scale_resizes_both_and_invents_no_label():
+def test_scale_resizes_both_without_new_label_values():
     sample = coded(20, 30)
     sample.label[:] = torch.where(sample.label > 20, VOID, 4)
     for seed in range(8):
@@ -218,16 +220,16 @@ def test_scale_resizes_both_and_invents_no_label():
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.8, 1.3])
-def test_scaled_label_lies_where_the_scaled_image_does(factor):
-    """On a ramp: mean of the column that either tells, a pixel's middle at a whole number."""
+def test_scaled_label_is_aligned_with_the_scaled_image(factor):
+    """Compare the mean coordinates that label and image encode as a ramp."""
     out = augment(scale=(factor, factor))(coded(40, 60), seed=0)
     inner = slice(4, -4)
     rows, columns = out.fields["rgb"][:2, inner, inner].double()
     gap = (out.label[inner, inner].double() - rows - columns).mean() * factor
-    assert abs(gap) < 0.15  # pixels of the result; 0.4 and more with torchvision's own
+    assert abs(gap) < 0.15  # pixels of the result; torchvision's own mask resize gives 0.4 and more
 
 
-def test_same_seed_same_result_whatever_was_drawn_before():
+def test_same_seed_gives_same_result_after_other_draws():
     change = augment(mirror=0.5, crop=5, scale=(0.7, 1.3), colour=0.3)
     first = change(coded(12, 12), seed=11)
     torch.rand(5)
@@ -236,7 +238,7 @@ def test_same_seed_same_result_whatever_was_drawn_before():
     assert torch.equal(first.label, second.label)
 
 
-def test_augmenting_leaves_the_global_generator_alone():
+def test_augmenting_does_not_change_the_global_generator():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)

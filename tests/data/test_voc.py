@@ -29,18 +29,18 @@ def test_reads_image_and_indices(tmp_path):
     assert rgb[0].min() > 190 and rgb[1:].max() < 10
 
 
-def test_finds_the_devkits_folder(tmp_path):
+def test_finds_the_devkit_folder(tmp_path):
     voc_tree(tmp_path / "VOCdevkit" / "VOC2012")
     assert voc_segmentation(tmp_path, "val", 21).ids == ["b"]
 
 
-def test_own_list_by_path(tmp_path):
+def test_custom_list_by_path(tmp_path):
     mine = tmp_path / "mine.txt"
     mine.write_text("b\na\n")
     assert voc_segmentation(voc_tree(tmp_path / "voc"), str(mine), 21).ids == ["b", "a"]
 
 
-def test_reads_sbds_mat(tmp_path):
+def test_reads_sbd_mat(tmp_path):
     sample = sbd_segmentation(sbd_tree(tmp_path), "train", 21)[1]
     assert sample.name == "d"
     assert torch.equal(sample.label, torch.from_numpy(np.minimum(LABEL, 20)))
@@ -55,10 +55,10 @@ def test_voc_and_sbd_together(tmp_path):
     assert data.val(("rgb",)).ids == ["b"]
 
 
-def test_overlap_of_training_and_scoring_is_refused(tmp_path):
+def test_overlap_of_training_and_validation_is_refused(tmp_path):
     voc = voc_tree(tmp_path / "voc", val=("b", "c"))
     sbd = sbd_tree(tmp_path / "sbd")
-    with pytest.raises(DataError, match=r"share 1 images, c first.*cannot be scored"):
+    with pytest.raises(DataError, match=r"share 1 images, c first.*must not be scored"):
         VocSbd(str(voc), None, "val", str(sbd), "train").train(("rgb",))
     with pytest.raises(DataError, match=r"train and train share"):
         Voc(str(voc), "train", "train").train(("rgb",))
@@ -92,11 +92,11 @@ BROKEN = {
     ),
     "colour label": (
         lambda r: Image.new("RGB", (3, 2)).save(r / "SegmentationClass/a.png"),
-        r"a\.png: a label of mode RGB; labels are palette or grey PNGs",
+        r"a\.png: label of mode RGB; labels must be palette or grey PNGs",
     ),
     "16-bit label": (
         lambda r: Image.fromarray(np.zeros((2, 3), np.uint16)).save(r / "SegmentationClass/a.png"),
-        r"a\.png: a label of mode I;16",
+        r"a\.png: label of mode I;16",
     ),
 }
 
@@ -128,12 +128,12 @@ def test_broken_mat_is_named(tmp_path, content, why):
 def test_missing_folder_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"data.root=.*nowhere: no such folder.*try scale=small"):
         voc_segmentation(tmp_path / "nowhere", "train", 21)
-    with pytest.raises(DataError, match="holds no JPEGImages and SegmentationClass"):
+    with pytest.raises(DataError, match="contains no JPEGImages and SegmentationClass"):
         voc_segmentation(tmp_path, "train", 21)
 
 
-def test_missing_split_lists_those_there_are(tmp_path):
-    with pytest.raises(DataError, match=r"trian: no such list in .* may be train, val, or a file"):
+def test_missing_split_lists_the_existing_ones(tmp_path):
+    with pytest.raises(DataError, match=r"trian: no such list in .* \(it has train, val\); set"):
         voc_segmentation(voc_tree(tmp_path), "trian", 21)
 
 
@@ -149,7 +149,7 @@ def test_listed_image_without_file_is_found_at_the_start(tmp_path):
     [
         (b"\n \n", "the list is empty"),
         (b"a\nb\na\n", "a is listed twice"),
-        (b"\xff\xfe\x00", "not a text file"),
+        (b"\xff\xfe\x00", "not a UTF-8 text file"),
     ],
 )
 def test_bad_list_is_named(tmp_path, content, message):
@@ -164,17 +164,17 @@ def test_list_may_have_windows_line_ends(tmp_path):
     assert read_ids(tmp_path / "list.txt") == ["a", "b"]
 
 
-def test_odd_photographs_become_rgb(tmp_path):
+def test_images_of_other_modes_become_rgb(tmp_path):
     for mode in ("L", "CMYK", "RGBA", "P"):
         path = tmp_path / f"{mode}.tif"
         Image.new(mode, (4, 3)).save(path)
         assert read_rgb(path).shape == (3, 3, 4)
 
 
-def test_exif_turn_is_followed_only_when_asked(tmp_path):
+def test_exif_orientation_is_applied_only_on_request(tmp_path):
     image = Image.new("RGB", (4, 3))
     exif = image.getexif()
-    exif[0x0112] = 6  # stored lying on its side
+    exif[0x0112] = 6  # stored rotated by 90 degrees
     image.save(tmp_path / "turned.jpg", exif=exif)
     assert read_rgb(tmp_path / "turned.jpg").shape == (3, 3, 4)
     assert read_rgb(tmp_path / "turned.jpg", upright=True).shape == (3, 4, 3)
@@ -183,9 +183,9 @@ def test_exif_turn_is_followed_only_when_asked(tmp_path):
 @pytest.mark.real_data
 def test_every_real_pair_reads(shared_data):
     for split in ("pairs_train", "pairs_seg11valid"):
-        half = voc_segmentation(shared_data / "voc", split, len(CLASS_NAMES))
-        for i in range(0, len(half), 20):
-            assert half[i].label.shape == half[i].fields["rgb"].shape[1:]
+        samples = voc_segmentation(shared_data / "voc", split, len(CLASS_NAMES))
+        for i in range(0, len(samples), 20):
+            assert samples[i].label.shape == samples[i].fields["rgb"].shape[1:]
     assert len(sbd_segmentation(shared_data / "sbd", "pairs", 21)) == 407
 
 
@@ -194,7 +194,7 @@ def test_grey_label_is_read_as_indices(tmp_path):
     np.testing.assert_array_equal(read_label_png(tmp_path / "grey.png"), LABEL)
 
 
-def test_overlap_is_taken_only_where_it_is_named(tmp_path):
+def test_overlap_is_accepted_only_if_its_size_is_given(tmp_path):
     root = str(voc_tree(tmp_path / "voc", train=("a", "b"), val=("b", "c")))
     with pytest.raises(DataError, match=r"share 1 images, b first; .*data\.shared=1"):
         Voc(root, "train", "val").train(("rgb",))
@@ -211,7 +211,7 @@ def test_overlap_of_voc_and_sbd_counts_both_lists(tmp_path):
     assert VocSbd(*lists, *sbd, shared=2).train(("rgb",)).ids == ["a", "b", "c", "d"]
 
 
-def test_papers_validation_list_is_known_without_a_file(tmp_path):
+def test_seg11valid_is_known_without_a_file(tmp_path):
     root = voc_tree(tmp_path / "voc")
     with pytest.raises(DataError, match="2007_000033.jpg: no such image .736 of 736 listed"):
         Voc(str(root), "train", "seg11valid").val(("rgb",))

@@ -129,9 +129,7 @@ def test_empty_list_is_refused_by_every_process(place, tell):
     folder, _ = place
     said = [message for devices in range(1, 5) for message in returned(folder, devices, 0)]
     assert len(said) == 1 + 2 + 3 + 4
-    assert set(said) == {
-        f"{folder}/own/first_0.txt: the list is empty; a split lists one image id a line"
-    }
+    assert set(said) == {f"{folder}/own/first_0.txt: the list is empty; list one image id per line"}
     tell(f"distributed: an empty list is refused, by {len(said)} of {len(said)} processes")
 
 

@@ -1,1 +1,1 @@
-"""Data sets, transforms and batches; knows nothing of nets."""
+"""Data sets, transforms and batches; independent of the networks."""

@@ -1,4 +1,4 @@
-"""Data sets' archives: fetched or given, compared with their digest, unpacked safely."""
+"""Published data set archives: download, verify the digest, unpack safely."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from fcnexp.system.os_errors import let_through
 
 
 class Archive(NamedTuple):
-    """A published tar file. wanted: folders and files inside that are unpacked, from `base` on."""
+    """A published tar file. wanted: folders and files to unpack, relative to `base`."""
 
     file: str
     url: str
@@ -25,7 +25,7 @@ class Archive(NamedTuple):
     wanted: tuple[str, ...]
 
 
-# Places and digests: torchvision's VOCSegmentation and SBDataset.
+# URLs and digests: torchvision's VOCSegmentation and SBDataset.
 VOC2012 = Archive(
     "VOCtrainval_11-May-2012.tar",
     "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
@@ -46,29 +46,28 @@ SBD = Archive(
 def prepare_archive(
     archive: Archive, root: Path, given: Path | None, digest: str | None, say: Callable[[str], None]
 ) -> int:
-    """Fetch an archive unless it is given, compare its digest, unpack it; returns files written.
+    """Download an archive unless given, verify and unpack it; return the number of files written.
 
-    given: a local copy. digest: MD5 to compare with, the published one where None. What is there
-    already in full is left alone, so that a run that was broken off goes on.
-    Raises DataError.
+    given: a local copy. digest: expected MD5, None for the published one. Complete files are kept,
+    so an interrupted run can be resumed. Raises DataError.
     """
     path = given or fetch(archive, root, say)
-    say(f"comparing the digest of {path}")
+    say(f"verifying the MD5 digest of {path}")
     verify(path, digest or archive.md5)
     return unpack(path, root, archive, say)
 
 
 def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
-    """Download an archive into root; what was fetched of it before is kept and gone on with.
+    """Download an archive into root, resuming a partial download.
 
-    Raises DataError naming the file, its place, and how to do without.
+    Raises DataError naming the file, its URL and the alternatives.
     """
     target = root / archive.file
     if target.is_file():
         return target
     partial = root / f"{archive.file}.part"
     have = partial.stat().st_size if partial.is_file() else 0
-    say(f"fetching {archive.url}" + (f" from byte {have}" if have else ""))
+    say(f"downloading {archive.url}" + (f" from byte {have}" if have else ""))
     try:
         root.mkdir(parents=True, exist_ok=True)
         _download(archive.url, partial, have)
@@ -76,8 +75,8 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
         let_through(error)
         reason = getattr(error, "reason", None) or error
         raise DataError(
-            f"{archive.file}: could not be fetched from {archive.url} ({reason}); fetch it "
-            "otherwise and give archive=FILE, or run the same command again"
+            f"{archive.file}: could not be downloaded from {archive.url} ({reason}); run the same "
+            "command again, or download it yourself and set archive=FILE"
         ) from None
     sync(partial)
     os.replace(partial, target)
@@ -85,24 +84,24 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
 
 
 def _download(url: str, partial: Path, have: int) -> None:
-    """Add to a file what it lacks from byte `have` on. Raises URLError, OSError."""
+    """Append to a partial file from byte `have` on. Raises URLError, OSError."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
     try:
         answer = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to send: killed before the file's renaming
+        if error.code == 416 and have:  # already complete: killed before it was renamed
             return
         raise
     with answer:
-        mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends the rest only
+        mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends only the rest
         with partial.open(mode) as file:
             shutil.copyfileobj(answer, file, 2**20)
-        if answer.length:  # of what it had announced; Python takes that for the end
+        if answer.length:  # announced but not sent; Python takes that for the end
             raise ConnectionError(f"{answer.length} bytes are missing")
 
 
 def verify(path: Path, digest: str) -> None:
-    """Raise DataError where a file's MD5 is another."""
+    """Raise DataError if a file's MD5 digest differs."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
@@ -111,29 +110,29 @@ def verify(path: Path, digest: str) -> None:
         raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
     if found != digest.strip().lower():
         raise DataError(
-            f"archive={path}: its MD5 is {found}, not {digest}: cut short, damaged or another "
-            f"file; fetch it again, or where you trust it give digest={found}"
+            f"archive={path}: its MD5 is {found}, not {digest}: the file is truncated, damaged or "
+            f"a different one; download it again, or set digest={found} if you trust it"
         )
 
 
 def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None]) -> int:
-    """Write the wanted files below root; returns how many were written.
+    """Write the wanted files below root; return the number of files written.
 
-    A member that would leave root, also by a link that lies there, a link, a device or more than
-    the disk has room for ends it before anything is written. Raises DataError.
+    Raises DataError before anything is written if a member would land outside of root (including
+    through a link in root), is a link or a device, or if the disk lacks space.
     """
     try:
         with tarfile.open(path) as tar:
             members = list(_wanted(tar, archive, path))
             if not members:
-                raise DataError(f"archive={path}: holds no {archive.base}; give {archive.file}")
+                raise DataError(f"archive={path}: contains no {archive.base}; use {archive.file}")
             _refuse_misplaced(members, root, path)
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
     except (tarfile.TarError, EOFError, OSError) as error:
         let_through(error)
-        words = " ".join(str(error).split())
-        raise DataError(f"archive={path}: cannot be unpacked ({words})") from None
+        why = " ".join(str(error).split())
+        raise DataError(f"archive={path}: cannot be unpacked ({why})") from None
 
 
 def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarfile.TarInfo]:
@@ -153,7 +152,7 @@ def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarf
 
 
 def _refuse_misplaced(members: list[tarfile.TarInfo], root: Path, path: Path) -> None:
-    """Raise DataError where files would land outside of root, or not fit on its disk."""
+    """Raise DataError if files would land outside of root, or not fit on its disk."""
     home, needed = root.resolve(), 0
     inside: dict[Path, bool] = {}
     for member in members:
@@ -162,16 +161,16 @@ def _refuse_misplaced(members: list[tarfile.TarInfo], root: Path, path: Path) ->
             inside[target.parent] = target.parent.resolve().is_relative_to(home)
         if not inside[target.parent]:
             raise DataError(
-                f"archive={path}: {member.name} would be written to {target.parent.resolve()}, by "
-                f"a link in {root}; remove the link, or give the folder it leads to as root"
+                f"archive={path}: {member.name} would be written to {target.parent.resolve()}, "
+                f"through a link in {root}; remove the link, or set root to the folder it points to"
             )
         needed += 0 if _is_there(target, member) else member.size
-    there = next(place for place in (home, *home.parents) if place.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise DataError(
-            f"archive={path}: unpacks to {needed / 1e9:.1f} GB, {root} has room for "
-            f"{free / 1e9:.1f} GB; give another root"
+            f"archive={path}: needs {needed / 1e9:.1f} GB, but {root} has "
+            f"{free / 1e9:.1f} GB free; choose another root"
         )
 
 
@@ -180,14 +179,14 @@ def _is_there(target: Path, member: tarfile.TarInfo) -> bool:
 
 
 def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bool:
-    """Write one file so that it is there whole or not at all; False where it was there."""
+    """Write one file atomically; return False if it was already complete."""
     target = root / member.name
     if _is_there(target, member):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     source = tar.extractfile(member)
-    assert source is not None  # it is a file
-    # Never through a link. A power cut leaves another size, and to wait for the disk takes long.
+    assert source is not None  # a regular file
+    # "xb" never follows a link. Syncing each file is slow; after a power cut the size differs.
     with whole(target, lasting=False) as part, source, part.open("xb") as file:
         shutil.copyfileobj(source, file)
     return True

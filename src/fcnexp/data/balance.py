@@ -1,4 +1,4 @@
-"""Weights that balance classes, from how often each occurs among the labels trained on."""
+"""Loss weights that balance classes, from their pixel counts in the training labels."""
 
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ RULES = ("inverse", "median")
 
 
 class ClassCounts(NamedTuple):
-    """Labelled pixels of a half of a data set, int64 (K,) each.
+    """Labelled pixels of a split, int64 (K,) each.
 
-    pixels: of each class. around: of all classes, in those images that have the class.
+    pixels: of each class. around: of all classes, in the images that contain the class.
     """
 
     pixels: np.ndarray
@@ -21,15 +21,15 @@ class ClassCounts(NamedTuple):
 
     @property
     def shares(self) -> np.ndarray:
-        """Share of each class in all labelled pixels, float64 (K,)."""
+        """Fraction of each class among all labelled pixels, float64 (K,)."""
         return self.pixels / max(1, self.pixels.sum())
 
 
 def count_classes(samples: Samples, num_classes: int, void_as: int | None) -> ClassCounts:
-    """Counts over all labels as stored, before any augmentation.
+    """Counts over all stored labels, before any augmentation.
 
-    void_as: class that void pixels count as; None leaves them out. Raises DataError naming a label
-    that is wrong.
+    void_as: class that void pixels count as; None excludes them. Raises DataError naming an
+    invalid label.
     """
     pixels, around = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     for index in range(len(samples)):
@@ -43,12 +43,13 @@ def count_classes(samples: Samples, num_classes: int, void_as: int | None) -> Cl
 
 
 def class_weights(counts: ClassCounts, rule: str) -> list[float]:
-    """Weight of each class; one that never occurs weighs 0.
+    """Weight of each class; 0 for classes that do not occur.
 
-    rule: `inverse`, all labelled pixels / (classes that occur * the class's pixels), so that every
-    class weighs the same in sum and the mean over labelled pixels is 1; `median`, the median of the
-    classes' frequencies / the class's own, a frequency being the class's share in those images that
-    have it (Eigen and Fergus, "Predicting depth, surface normals and semantic labels", 2015).
+    rule: `inverse`: all labelled pixels / (classes that occur * the class's pixels), so that all
+    classes have the same total weight and the mean over labelled pixels is 1. `median`: the median
+    class frequency / the class's own, a frequency being the class's fraction of the pixels of the
+    images that contain it (Eigen and Fergus, "Predicting depth, surface normals and semantic
+    labels", 2015).
     """
     occurs = counts.pixels > 0
     weights = np.zeros(len(occurs))

@@ -1,4 +1,4 @@
-"""What a data set holds, counted file by file, and what is wrong with it."""
+"""Statistics of a data set, counted file by file, and its problems."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from fcnexp.errors import DataError
 
 
 class Checked(NamedTuple):
-    """One image. counts: pixels by stored label value, 256 numbers; trouble: what is wrong."""
+    """One image. counts: pixels by label value, int64 (256,). trouble: its problem, if any."""
 
     name: str
     size: tuple[int, int]
@@ -25,10 +25,10 @@ class Checked(NamedTuple):
 
 @dataclass
 class Report:
-    """One half of a data set.
+    """Statistics of one split.
 
-    sizes: images by (height, width). pixels: by label value 0 to 255. images_with: number of images
-    that hold each value. troubles: messages that name files.
+    sizes: images by (height, width). pixels: by label value, 0 to 255. images_with: number of
+    images that contain each value. troubles: messages that name files.
     """
 
     split: str
@@ -50,7 +50,7 @@ class Report:
 
     @property
     def void_share(self) -> float:
-        """Share of pixels that are void; 0 where there is none at all."""
+        """Fraction of pixels that are void; 0 if there are no pixels."""
         return float(self.pixels[VOID] / max(1, self.pixels.sum()))
 
     def facts(self, class_names: tuple[str, ...]) -> dict[str, object]:
@@ -76,7 +76,7 @@ class Report:
 
 
 def check_one(samples: Samples, index: int) -> Checked:
-    """Read one image with its label, and count the label's values."""
+    """Read one image and its label, and count the label's values."""
     name = samples.ids[index]
     try:
         sample = samples[index]
@@ -85,12 +85,12 @@ def check_one(samples: Samples, index: int) -> Checked:
     assert sample.label is not None
     label = sample.label.numpy()
     counts = np.bincount(label.ravel(), minlength=256)
-    trouble = None if (label != VOID).any() else f"{name}: its label is void everywhere"
+    trouble = None if (label != VOID).any() else f"{name}: every pixel of its label is void"
     return Checked(name, (label.shape[0], label.shape[1]), counts, trouble)
 
 
 def check_all(samples: Samples, workers: int) -> Iterator[Checked]:
-    """Every image of a half, in order, read by so many processes (0: by this one)."""
+    """Check every image of a split, in order; workers: processes that read, 0 for this one."""
     one = partial(check_one, samples)
     if workers == 0:
         yield from map(one, range(len(samples)))
@@ -100,5 +100,5 @@ def check_all(samples: Samples, workers: int) -> Iterator[Checked]:
 
 
 def repeated(ids: Iterable[str]) -> list[str]:
-    """Ids that are listed more than once."""
+    """Ids that occur more than once, sorted."""
     return sorted(name for name, count in Counter(ids).items() if count > 1)

@@ -1,4 +1,4 @@
-"""No data set, only its classes: for a net whose weights come from elsewhere."""
+"""Class counts without a data set, for networks whose weights come from elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from fcnexp.errors import DataError
 
 @dataclass
 class Classes:
-    """So many classes, without images: enough to build a net, load weights and explain it.
+    """Classes without images: enough to build a network, load weights and run `explain`.
 
-    counts: number of classes of each of the tasks. A net of several tasks stacks their scores (SIFT
-    Flow's 33 semantic and 3 geometric classes). Raises ValueError where there is none.
+    counts: number of classes of each task. A multi-task network stacks their scores (SIFT Flow's
+    33 semantic and 3 geometric classes). Raises ValueError if counts and tasks do not match.
     """
 
     counts: list[int]
@@ -25,7 +25,7 @@ class Classes:
         """Check the counts."""
         if not self.counts or len(self.counts) != len(self.tasks) or min(self.counts) < 1:
             raise ValueError(
-                f"counts={self.counts}, tasks={self.tasks}: one count, of 1 or more, for each task"
+                f"counts={self.counts}, tasks={self.tasks}: set one count, 1 or more, for each task"
             )
 
     @property
@@ -35,7 +35,7 @@ class Classes:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """`sem 0`, `sem 1` ..., counted by task."""
+        """Names `TASK 0`, `TASK 1` ... for each task."""
         return tuple(f"{task} {i}" for task, n in self.outputs.items() for i in range(n))
 
     def train(self, fields: tuple[str, ...]) -> Sequence[Sample]:
@@ -48,6 +48,6 @@ class Classes:
 
     def _refuse(self) -> NoReturn:
         raise DataError(
-            "data=classes has no images: it is for building nets and for explain; train and "
-            "evaluate want data=voc, voc_sbd, nyud or shapes"
+            "data=classes has no images: use it to build networks and with explain; for train and "
+            "evaluate choose data=voc, voc_sbd, nyud or shapes"
         )

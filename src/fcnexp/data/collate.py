@@ -13,10 +13,10 @@ from fcnexp.data.sample import Sample
 class Batch(NamedTuple):
     """Images padded at the lower right to a common size, with void labels there.
 
-    fields: by name, (N, 3, H, W) uint8 `rgb` and `hha`, (N, 1, H, W) int32 `depth` in mm; what lies
-        beyond an image is 0 and becomes the mean when the input recipe is applied.
+    fields: by name, (N, 3, H, W) uint8 `rgb` and `hha`, (N, 1, H, W) int32 `depth` in mm; padding
+        is 0 and becomes the mean when the input recipe is applied.
     label: uint8 (N, H, W).
-    sizes: int64 (N, 2), height and width of each image. names: its id.
+    sizes: int64 (N, 2), height and width of each image. names: their ids.
     """
 
     fields: dict[str, Tensor]
@@ -26,10 +26,10 @@ class Batch(NamedTuple):
 
 
 def collate_and_share(samples: list[Sample]) -> Batch:
-    """As `collate`; what another process than the one that trains has read is in shared memory.
+    """Collate as `collate` does; in a worker process, put the batch into shared memory.
 
-    A lack of it raises RuntimeError here, rather than in a thread of torch's that nobody listens
-    to.
+    If shared memory runs out, this raises RuntimeError here rather than in a torch thread whose
+    exceptions are lost.
     """
     batch = collate(samples)
     if get_worker_info() is not None:
@@ -39,7 +39,7 @@ def collate_and_share(samples: list[Sample]) -> Batch:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """One padded batch of samples; a sample without label is all void."""
+    """Return one padded batch of samples; a sample without label becomes all void."""
     shapes = [next(iter(sample.fields.values())).shape[-2:] for sample in samples]
     height, width = (max(side) for side in zip(*shapes, strict=True))
     label = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Batches for training and scoring, from any pair of data sets."""
+"""Lightning data module: batches for training and scoring from any data set."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ _SAMPLERS = {"shuffle": EndlessShuffle, "with_replacement": ReleaseDraws}
 
 
 class AugmentedDraws(Dataset[Sample]):
-    """Training samples by draw, each augmented from the seed (run seed, draw number)."""
+    """Training samples by draw, each augmented with the seed (run seed, draw number)."""
 
     def __init__(self, samples: Samples, augment: Augment, seed: int) -> None:
         self.samples, self.augment, self.seed = samples, augment, seed
@@ -39,10 +39,10 @@ class AugmentedDraws(Dataset[Sample]):
 
 
 class OwnShare(Dataset[Sample]):
-    """The samples that one of several processes scores: every `processes`-th.
+    """The samples that one of several processes scores: every `processes`-th from `rank` on.
 
-    Where none is left for it, it gets the first without a label, so that the process takes part and
-    counts nothing.
+    If there are none, it holds the first sample without its label, so that the process takes part
+    in collective operations but adds nothing to the scores.
     """
 
     def __init__(self, samples: Samples, rank: int, processes: int) -> None:
@@ -53,21 +53,21 @@ class OwnShare(Dataset[Sample]):
         return max(1, len(self.indices))
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one sample. Raises IndexError behind the last."""
+        """Read one sample. Raises IndexError after the last."""
         if not self.indices and index == 0:
             return replace(self.samples[0], label=None)
         return self.samples[self.indices[index]]
 
 
 class SegmentationData(L.LightningDataModule):
-    """Endless random training batches; validation images one by one, whole, in list order.
+    """Endless random training batches; whole validation images one by one, in list order.
 
-    fields: names of those that are read. sampling: `shuffle` (`EndlessShuffle`) or
+    fields: names of the fields to read. sampling: `shuffle` (`EndlessShuffle`) or
     `with_replacement` (`ReleaseDraws`); any other raises ValueError.
-    first_draw: where the training draws begin, set to more than 0 to go on with a stopped run.
-    batch_size: images in a pass of one process. block: of draws, for one process before the next
-    has its turn, where the Trainer has several; see `Dealt`.
-    Scores come from single images because padding changes a net's view of the border.
+    first_draw: number of the first training draw, more than 0 to resume a stopped run.
+    batch_size: images per pass and process. block: consecutive draws per process if the Trainer
+    has several; see `Dealt`.
+    Validation uses single images because padding changes the scores near the border.
     """
 
     def __init__(
@@ -95,31 +95,31 @@ class SegmentationData(L.LightningDataModule):
     def for_scoring(
         cls, data: DataSet, fields: tuple[str, ...], num_workers: int
     ) -> "SegmentationData":
-        """One whose validation half is scored and nothing trained."""
+        """Create a data module for scoring the validation set, without training."""
         return cls(
             data,
             fields=fields,
             num_workers=num_workers,
-            batch_size=1,  # of training, as is what follows: nobody asks for it
+            batch_size=1,  # unused, like the settings below: they are for training
             seed=0,
             sampling="shuffle",
         )
 
     def _place(self) -> tuple[int, int]:
-        """Number of this process, and how many there are."""
+        """Return the rank of this process and the number of processes."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs. Raises DataError naming what is missing."""
-        if stage == "fit" and self.train is None:  # the trainer calls this once more
+        if stage == "fit" and self.train is None:  # the trainer calls this twice
             assert self.augment is not None
             self.train = large_enough(self.data.train(self.fields), self.augment)
         self.val = self.data.val(self.fields)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of `batch_size` draws, without end."""
+        """Endless batches of `batch_size` draws."""
         assert self.augment is not None and self.train is not None
         samples = AugmentedDraws(self.train, self.augment, self.seed)
         rank, processes = self._place()
@@ -136,9 +136,9 @@ class SegmentationData(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """The batch with its bytes on the device; sizes stay, since they lead the way of the net.
+        """Move the fields and the label to the device; sizes stay on the CPU.
 
-        A GPU would have to be waited for each time it is asked for them.
+        The network's control flow depends on sizes: reading them from a GPU would wait for it.
         """
         fields = {name: x.to(device, non_blocking=True) for name, x in batch.fields.items()}
         return batch._replace(fields=fields, label=batch.label.to(device, non_blocking=True))
@@ -149,38 +149,37 @@ class SegmentationData(L.LightningDataModule):
             samples,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=on_gpu,  # from there a GPU fetches while it works on the batch before
+            pin_memory=on_gpu,  # lets the copy overlap with the previous batch
             collate_fn=collate_and_share,
-            worker_init_fn=_begin_reading,
+            worker_init_fn=_ignore_job_signals,
             **settings,
         )
 
 
-def _begin_reading(worker: int) -> None:
-    """Make a process that reads images deaf to Ctrl-C and SIGTERM, which all of a job hear.
+def _ignore_job_signals(worker: int) -> None:
+    """Make a worker ignore Ctrl-C and SIGTERM, which are sent to every process of a job.
 
-    The one that trains hears them, too, and wants images for the step that it ends. Its own
-    SIGTERM ends this one, as does a thread of this one that fails, of those that hand on what was
-    read: the training would else wait for ever.
+    The training process gets them too, and needs images for the step that it finishes. The worker
+    ends on a SIGTERM from the training process, and if one of the threads that pass on its results
+    fails: training would otherwise wait forever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # else any SIGTERM does
+    if hasattr(signal, "sigwaitinfo"):  # without it, any SIGTERM ends the worker
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_end_if_told, args=(os.getppid(),), daemon=True).start()
-    sys.excepthook = lambda *_: os._exit(1)  # multiprocessing's own threads call it
+        threading.Thread(target=_exit_on_sigterm_from, args=(os.getppid(),), daemon=True).start()
+    sys.excepthook = lambda *_: os._exit(1)  # called when one of multiprocessing's threads fails
 
 
-def _end_if_told(parent: int) -> None:
-    """Wait for SIGTERM of this process, and end."""
+def _exit_on_sigterm_from(parent: int) -> None:
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
         pass
     os._exit(0)
 
 
 def large_enough(samples: Samples, augment: Augment) -> Samples:
-    """The samples that the augmentation keeps, by their images' headers; says how many these are.
+    """Return the samples that the augmentation keeps, judged by image headers; log their number.
 
-    Raises DataError where none is left.
+    Raises DataError if none is left.
     """
     if not augment.drop_smaller:
         return samples
@@ -189,7 +188,7 @@ def large_enough(samples: Samples, augment: Augment) -> Samples:
     what = f"{height}x{width} (height x width)"
     if not kept:
         raise DataError(
-            f"augment.drop_smaller=true: none of {len(samples)} training images has {what}; give a "
+            f"augment.drop_smaller=true: none of {len(samples)} training images has {what}; set a "
             "smaller augment.crop, or augment.drop_smaller=false"
         )
     log.info("%d of %d training images have at least %s", len(kept), len(samples), what)

@@ -1,4 +1,4 @@
-"""Reading images, label maps and id lists; every failure names the file."""
+"""Readers of images, label maps and id lists; every error names the file."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,23 +9,21 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from fcnexp import VOID
-from fcnexp.data.mat import UnlikeSbdError, field_of_struct
-from fcnexp.data.mat_tags import refuse_unsound
+from fcnexp.data.mat import UnlikeSbdError, field_of_struct, refuse_unsound
 from fcnexp.errors import DataError
 from fcnexp.system.os_errors import let_through
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
 _STRIP = 256  # rows
 _SMALL = 2**21  # pixels
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")  # photographs
 
 
 def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
-    """Photograph as uint8 (3, H, W), RGB, [0, 255].
+    """Image as uint8 (3, H, W), RGB, [0, 255].
 
-    upright: turn it as its EXIF note says. Data sets leave it: their labels were drawn unturned.
-    Grey, palette and CMYK become RGB; transparency is dropped; of an animation it is the first.
-    Raises DataError where the file is missing, damaged, cut short, or grey of 16 bits.
+    upright: apply the EXIF orientation. Data sets do not: their labels were drawn without it.
+    Grey, palette and CMYK become RGB, transparency is dropped, an animation gives its first frame.
+    Raises DataError if the file is missing, damaged, truncated or 16-bit grey.
     """
     try:
         with Image.open(path) as image:
@@ -38,20 +36,17 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     except Exception as error:  # Pillow raises many types, by format
         let_through(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
-    if mode in _DEEP:  # Pillow clips it at 255, to white
+    if mode in _DEEP:  # Pillow clips values above 255 to white
         raise DataError(
-            f"{path}: grey of more than 8 bits (mode {mode}); which values are black and white it "
-            "does not say: save it with 8 bits"
+            f"{path}: grey image with more than 8 bits (mode {mode}), whose black and white values "
+            "are unknown; save it with 8 bits"
         )
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Pixels uint8 (H, W, 3); of large images strip by strip.
-
-    At once Pillow would hold them three times over.
-    """
-    image.load()  # at once; a crop of an image that is not loaded may load it anew
+    """Pixels, uint8 (H, W, 3); large images strip by strip, as Pillow would hold three copies."""
+    image.load()  # otherwise each crop may load the image again
     if image.mode == "RGB" and image.width * image.height <= _SMALL:
         return np.array(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
@@ -62,14 +57,15 @@ def _rgb_pixels(image: Image.Image) -> np.ndarray:
 
 
 def read_hha(path: Path) -> Tensor:
-    """HHA as uint8 (3, H, W), [0, 255]: disparity, height and angle, in the order of the file.
+    """HHA as uint8 (3, H, W), [0, 255]: disparity, height and angle, in the file's order.
 
-    Raises DataError where the file is missing, damaged or has other than three 8-bit channels.
+    Raises DataError if the file is missing, damaged or does not have three 8-bit channels.
     """
     mode, pixels = _read_stored(path, "HHA image")
     if mode != "RGB":
         raise DataError(
-            f"{path}: an HHA image of mode {mode}; HHA is an RGB PNG of disparity, height and angle"
+            f"{path}: HHA image of mode {mode}; save HHA as an RGB PNG of disparity, height and "
+            "angle"
         )
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
@@ -77,13 +73,13 @@ def read_hha(path: Path) -> Tensor:
 def read_depth(path: Path) -> Tensor:
     """Depth as int32 (1, H, W), millimetres, 0 where missing.
 
-    Raises DataError where the file is missing, damaged or has other than one channel of 16 bits.
+    Raises DataError if the file is missing, damaged or not 16-bit grey.
     """
     mode, depth = _read_stored(path, "depth image")
     if mode not in ("I", "I;16", "I;16B"):  # Pillow's names for 16-bit grey, by version
         raise DataError(
-            f"{path}: a depth image of mode {mode}; depth is a 16-bit grey PNG of millimetres, 0 "
-            "where missing"
+            f"{path}: depth image of mode {mode}; save depth as a 16-bit grey PNG of millimetres, "
+            "0 where missing"
         )
     return torch.from_numpy(depth.astype(np.int32))[None]
 
@@ -101,16 +97,15 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_label_png(path: Path) -> np.ndarray:
-    """Label map as stored, uint8 (H, W): the indices of a palette or grey PNG, never its colours.
+    """Stored label map, uint8 (H, W): the indices of a palette or grey PNG, not its colours.
 
-    Raises DataError where the file is missing, damaged, stored with loss, or holds colours instead
-    of indices.
+    Raises DataError if the file is missing, damaged, lossily compressed, or holds colours.
     """
     mode, label = _read_stored(path, "label", exact=True)
     if mode not in ("P", "L"):
         raise DataError(
-            f"{path}: a label of mode {mode}; labels are palette or grey PNGs whose 8-bit pixel "
-            "values are class indices, 255 for void; convert colours to indices first"
+            f"{path}: label of mode {mode}; labels must be palette or grey PNGs whose 8-bit pixel "
+            "values are class indices, 255 for void: convert colours to indices first"
         )
     return label
 
@@ -118,7 +113,7 @@ def read_label_png(path: Path) -> np.ndarray:
 def read_label_mat(path: Path) -> np.ndarray:
     """Label map of an SBD `cls/*.mat` file, uint8 (H, W).
 
-    Raises DataError where the file is missing, damaged, or has no GTcls.Segmentation.
+    Raises DataError if the file is missing, damaged, or has no uint8 GTcls.Segmentation.
     """
     try:
         label = _segmentation(path)
@@ -128,7 +123,7 @@ def read_label_mat(path: Path) -> np.ndarray:
         let_through(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{path}: not an SBD label, GTcls.Segmentation ({why}); fetch it again"
+            f"{path}: not an SBD label, cannot read GTcls.Segmentation ({why}); fetch it again"
         ) from None
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DataError(
@@ -142,7 +137,7 @@ def _segmentation(path: Path) -> np.ndarray:
     file = path.read_bytes()
     try:
         return field_of_struct(file, "GTcls", "Segmentation")
-    except UnlikeSbdError:  # written by other hands
+    except UnlikeSbdError:  # from another source
         import scipy.io  # slow to import
 
         refuse_unsound(file, "GTcls")
@@ -151,18 +146,18 @@ def _segmentation(path: Path) -> np.ndarray:
 
 
 def check_sizes(sizes: dict[Path, tuple[int, ...]]) -> None:
-    """Raise DataError, naming two files, where not all files of a sample have one (H, W)."""
+    """Raise DataError, naming two files, if the files of a sample differ in (H, W)."""
     first, (height, width) = next(iter(sizes.items()))
     for path, (h, w) in sizes.items():
         if (h, w) != (height, width):
             raise DataError(
                 f"{path}: is {w}x{h}, but {first} is {width}x{height} (width x height); an image, "
-                "its other fields and its label have one size"
+                "its other fields and its label must have the same size"
             )
 
 
 def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
-    """Label as a tensor, uint8 (H, W). Raises DataError on a value neither class nor void."""
+    """Label as a tensor, uint8 (H, W). Raises DataError on values other than classes and void."""
     if label.max(initial=0) < num_classes:
         return torch.from_numpy(label)
     wrong = (label >= num_classes) & (label != VOID)
@@ -176,27 +171,27 @@ def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids of a split file, one a line (a second column is ignored, as in VOC's class lists).
+    """Ids of a split file, one per line (a second column is ignored, as in VOC's class lists).
 
-    Raises DataError where the list is missing, empty, not text, or names an id twice or a folder.
+    Raises DataError if the list is missing, empty, not text, repeats an id, or names a folder.
     """
     ids = [line.split()[0] for line in read_lines(path)]
     for name in ids:
-        if "/" in name or "\\" in name:  # such a name would hide that two lists share an image
+        if "/" in name or "\\" in name:  # would hide that two lists share an image
             raise DataError(
-                f"{path}: {name} has a folder; a split lists ids, file names without folder and "
+                f"{path}: {name} has a folder; list image ids, file names without folder and "
                 "extension"
             )
         if name in (".", ".."):
-            raise DataError(f"{path}: {name} is no file's name; a split lists one image id a line")
+            raise DataError(f"{path}: {name} is not a file name; list one image id per line")
     refuse_repeated(ids, path)
     return ids
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a list that are not blank, stripped; a byte order mark is left out.
+    """Stripped lines of a list, without blank lines and byte order mark.
 
-    Raises DataError where the file is missing, empty or not text.
+    Raises DataError if the file is missing, empty or not text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -206,24 +201,24 @@ def read_lines(path: Path) -> list[str]:
         let_through(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if "\0" in text:
-        raise DataError(f"{path}: not a text file in UTF-8; a split lists one image id a line")
+        raise DataError(f"{path}: not a UTF-8 text file; list one image id per line")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"{path}: the list is empty; a split lists one image id a line")
+        raise DataError(f"{path}: the list is empty; list one image id per line")
     return lines
 
 
 def refuse_repeated(ids: list[str], path: Path) -> None:
-    """Raise DataError where a list names an image twice."""
+    """Raise DataError if a list names an image twice."""
     if len(set(ids)) < len(ids):
         twice = next(name for i, name in enumerate(ids) if name in ids[:i])
-        raise DataError(f"{path}: {twice} is listed twice; leave one of them out")
+        raise DataError(f"{path}: {twice} is listed twice; remove one of the lines")
 
 
 def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np.ndarray]:
-    """Pillow's mode of an image and its pixels, unconverted.
+    """Pillow's mode of an image and its unconverted pixels.
 
-    exact: refuse files whose stored values are not what Pillow hands out.
+    exact: refuse files whose stored values Pillow does not return unchanged.
     """
     try:
         with Image.open(path) as image:
@@ -235,18 +230,18 @@ def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np
         let_through(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
     if trouble is not None:
-        raise DataError(f"{path}: {trouble}; save the {what} as a PNG of 8 bits")
+        raise DataError(f"{path}: {trouble}; save the {what} as an 8-bit PNG")
     return mode, pixels
 
 
 def _inexact(image: Image.Image) -> str | None:
-    """Why the values of an open image, not yet read, are not the stored ones; None if they are."""
+    """Reason why Pillow does not return the stored values of an open image; None if it does."""
     if image.format in ("JPEG", "MPO", "WEBP", "JPEG2000"):
-        return f"a {image.format}, whose compression mixes neighbouring values"
+        return f"{image.format} compression mixes neighbouring values"
     tiles = getattr(image, "tile", [])
     stored = tiles[0][3] if tiles else None  # Pillow's name for the stored pixels
     if image.mode == "L" and stored in ("L;2", "L;4"):
-        # 1 comes out as 85 or 17, and whether 1 or 17 was meant cannot be told: programs that
-        # shrink PNGs store 8-bit 17 as 4-bit 1.
-        return f"grey of {stored[2:]} bits, which readers stretch to 0 to 255"
+        # Pillow returns 85 or 17 for 1. The intended value is unknown, since PNG optimisers store
+        # 8-bit 17 as 4-bit 1.
+        return f"{stored[2:]}-bit grey is stretched to 0-255 by readers"
     return None

@@ -1,4 +1,4 @@
-"""Samples whose fields and label are files in folders of their own, joined by id."""
+"""Samples whose fields and labels are files in parallel folders, joined by id."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Files(Generic[T]):
-    """The files of one field, or the labels. name: of each, `{}` stands for the id."""
+    """The files of one field, or the labels. name: file name, with `{}` for the id."""
 
     folder: Path
     name: str
@@ -29,10 +29,10 @@ class Files(Generic[T]):
 
 
 class PairedFolders(Samples):
-    """Images, one folder a field, with the labels of another, by id.
+    """Images with one folder per field and one for the labels, joined by id.
 
-    Checks at the start that every listed id has all its files; reads them when asked for.
-    Raises DataError naming the first file that is missing.
+    Checks at the start that every listed id has all its files, and reads them on access.
+    Raises DataError naming the first missing file.
     """
 
     def __init__(
@@ -41,15 +41,16 @@ class PairedFolders(Samples):
         fields: dict[str, Files[Tensor]],
         label: Files[np.ndarray],
         num_classes: int,
+        lists: Sequence[Path] = (),
     ) -> None:
         self.ids, self.fields, self.label = list(ids), fields, label
-        self.num_classes = num_classes
+        self.num_classes, self.lists = num_classes, lists
         for field, files in fields.items():
             _refuse_missing(self.ids, files, "image" if field == "rgb" else f"{field} image")
         _refuse_missing(self.ids, label, "label")
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
-        """Read one image and its label. Raises DataError naming the file that is wrong."""
+        """Read one image and its label. Raises DataError naming the invalid file."""
         name = self.ids[index]
         fields = {field: files.read(files.path(name)) for field, files in self.fields.items()}
         label = self.read_label(index)
@@ -57,27 +58,39 @@ class PairedFolders(Samples):
         check_sizes(sizes | {self.label.path(name): tuple(label.shape)})
         return Sample(name, fields, label)
 
+    def paths(self, index: int) -> list[Path]:
+        """The files of one sample."""
+        name = self.ids[index]
+        return [files.path(name) for files in self.fields.values()] + [self.label.path(name)]
+
     def read_label(self, index: int) -> Tensor:
-        """Read one label, and no image. Raises DataError naming the file that is wrong."""
+        """Read one label without its image. Raises DataError naming the invalid file."""
         path = self.label.path(self.ids[index])
         return check_label(self.label.read(path), path, self.num_classes)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of one image, from the header of its first field's file."""
+        """Height and width of one image, from the header of its first field."""
         return read_size(next(iter(self.fields.values())).path(self.ids[index]))
 
 
 class Chosen(Samples):
-    """Some samples of one or several folders, in the order of `places` (folder, index)."""
+    """Selected samples of one or several folders, in the order of `places` (folder, index)."""
 
     def __init__(self, places: Sequence[tuple[Samples, int]]) -> None:
         self.places = list(places)
         self.ids = [samples.ids[i] for samples, i in self.places]
+        parts = {id(samples): samples for samples, _ in self.places}.values()
+        self.lists = [path for samples in parts for path in samples.lists]
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Read one image and its label."""
         samples, i = self.places[index]
         return samples[i]
+
+    def paths(self, index: int) -> list[Path]:
+        """The files of one sample."""
+        samples, i = self.places[index]
+        return samples.paths(i)
 
     def read_label(self, index: int) -> Tensor:
         """Read one label."""
@@ -91,8 +104,49 @@ class Chosen(Samples):
 
 
 def concatenate(parts: Sequence[Samples]) -> Chosen:
-    """Several folders one behind the other."""
+    """Return the samples of several folders, one after the other."""
     return Chosen([(part, i) for part in parts for i in range(len(part))])
+
+
+def find_layout(root: Path, folders: tuple[str, ...], key: str) -> Path:
+    """Return the folder at or shortly below root that has all these subfolders.
+
+    key: config path of root, for messages. Raises DataError if there is no such folder.
+    """
+    root, needed = root.expanduser(), " and ".join(folders)
+    if not root.is_dir():
+        raise DataError(
+            f"{key}={root}: no such folder; set it to the folder that contains {needed}, or try "
+            "scale=small or data=shapes, which need no download"
+        )
+    known = ("", "VOCdevkit/VOC2012", "VOC2012", "TrainVal/VOCdevkit/VOC2011", "VOCdevkit/VOC2011")
+    for place in (*known, "benchmark_RELEASE/dataset", "dataset"):
+        if all((root / place / folder).is_dir() for folder in folders):
+            return root / place
+    missing = " and ".join(folder for folder in folders if not (root / folder).is_dir())
+    raise DataError(
+        f"{key}={root}: contains no {missing}; set it to the folder that contains {needed}"
+    )
+
+
+def split_file(folder: Path, split: str) -> Path:
+    """Return the list of a split, given its name in the folder or a path.
+
+    Raises DataError naming the lists in the folder.
+    """
+    for path in list_files(folder, split):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "none"
+    raise DataError(
+        f"{split}: no such list in {folder} (it has {known}); set data.*_split to one of these, or "
+        "to the path of a list"
+    )
+
+
+def list_files(folder: Path, split: str) -> list[Path]:
+    """Return the places to look for the list of a split, in order."""
+    return [folder / f"{split}.txt", Path(split).expanduser()]
 
 
 def _refuse_missing(ids: list[str], files: Files, what: str) -> None:
@@ -101,5 +155,5 @@ def _refuse_missing(ids: list[str], files: Files, what: str) -> None:
     if missing:
         raise DataError(
             f"{files.path(missing[0])}: no such {what} ({len(missing)} of {len(ids)} listed ids "
-            "have none); choose a split whose files are there"
+            "have none); choose a split whose files exist"
         )

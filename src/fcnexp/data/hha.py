@@ -1,7 +1,7 @@
 """HHA: depth as three channels, disparity, height above ground and angle with gravity.
 
-Source: Gupta et al., ECCV 2014, and their MATLAB release (s-gupta/rcnn-depth), as retold in
-HHA_SPEC.md; the reference nets were trained on its images. Lengths are centimetres inside.
+Source: Gupta et al., ECCV 2014, and their MATLAB release (s-gupta/rcnn-depth), as described
+in HHA_SPEC.md; the reference nets were trained on its images. Internal lengths are centimetres.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fcnexp.data.normals import Array, plane_normals
 from fcnexp.errors import DataError
 
-# RGB camera of NYUDv2, 640x480 frame; depth is registered to it. Source: the data set's toolbox.
+# RGB camera of NYUDv2, 640x480 frame, to which depth is registered. Source: NYUDv2 toolbox.
 NYUD_INTRINSICS = np.array(
     [
         [518.85790117450188, 0.0, 325.58244941119034],
@@ -19,15 +19,15 @@ NYUD_INTRINSICS = np.array(
     ]
 )
 NYUD_INTRINSICS.setflags(write=False)
-NYUD_CROP = (45, 40)  # first row and column of the 425x560 images, which leave the white frame out
+NYUD_CROP = (45, 40)  # first row and column of the 425x560 images, which exclude the white frame
 
-_GRAVITY_STAGES = (45, 15)  # degrees between a normal and gravity that still make floor or wall
+_GRAVITY_STAGES = (45, 15)  # largest angle, degrees, from gravity (floor) or from level (wall)
 _GRAVITY_STEPS = 5  # per stage
 _LEVEL = 0.1  # degrees of tilt below which the camera counts as upright
-_LOWEST_FLOOR = -90.0  # cm; with nothing below it the floor is out of view,
-_USUAL_FLOOR = -130.0  # and taken to be here, under a camera held by hand
-_NO_NORMAL = 218.0  # angle channel: MATLAB's max and min pass over NaN, which leaves 180 degrees
-_MILLIMETRES = 50.0  # a median depth above is no room in metres
+_LOWEST_FLOOR = -90.0  # cm; if nothing is below it, the floor is out of view
+_USUAL_FLOOR = -130.0  # and assumed here, under a hand-held camera
+_NO_NORMAL = 218.0  # angle channel: MATLAB's max and min skip NaN, which gives 180 degrees
+_MILLIMETRES = 50.0  # a larger median depth is not a room in metres
 _CAMERA = "[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]"
 
 
@@ -43,9 +43,9 @@ def encode_hha(
 ) -> NDArray[np.uint8]:
     """Disparity, height, angle, uint8 (H, W, 3): 31000 / cm, cm and degrees + 38, up to 255.
 
-    depth_m (H, W) in metres, in-painted: height and disparity read it everywhere. missing (H, W):
-    pixels that take no part in normals; zeros of the depth join them. intrinsics (3, 3) of this
-    very image: those of a crop are `crop_intrinsics`. Raises DataError on what is none of this.
+    depth_m (H, W) in metres, in-painted: height and disparity use all of it. missing (H, W): pixels
+    excluded from normals, in addition to depths of 0. intrinsics (3, 3) of exactly this image; use
+    `crop_intrinsics` for a crop. Raises DataError on other shapes, types and ranges.
     """
     depth_m = np.asarray(depth_m)
     missing = _checked_missing(depth_m, missing)
@@ -61,15 +61,15 @@ def encode_hha(
 
 
 def gravity(normals: Array) -> Array:
-    """Unit vector (3,) that points down: along floors and across walls, from normals (3, H, W).
+    """Unit vector (3,) that points down: parallel to floor normals, orthogonal to wall normals.
 
-    Source: HHA_SPEC.md sec. 4. Pixels without a normal, NaN, have no say; none at all: (0, 1, 0).
+    normals (3, H, W), NaN is ignored; (0, 1, 0) if all are NaN. Source: HHA_SPEC.md sec. 4.
     """
     normals = normals.reshape(3, -1)
     if np.isnan(normals[0]).any():
         normals = np.where(np.isnan(normals), 0.0, normals)
     down = np.array([0.0, 1.0, 0.0])
-    # Walls count +1, floors and ceilings -1. Few normals change sides: only those are summed.
+    # Walls count +1, floors and ceilings -1. Only the few normals that change sides are summed.
     scatter, signs = normals @ normals.T, np.ones(normals.shape[1], dtype=np.int8)
     if not scatter.any():
         return down
@@ -88,7 +88,7 @@ def gravity(normals: Array) -> Array:
 
 
 def heights(z: Array, intrinsics: Array, down: Array) -> Array:
-    """Height (H, W) in cm above the lowest point, or above a floor out of view."""
+    """Height (H, W) in cm above the lowest point, or the assumed floor if it is out of view."""
     if np.degrees(np.arccos(min(down[1], 1.0))) <= _LEVEL:
         down = np.array([0.0, 1.0, 0.0])
     right = (np.arange(z.shape[1]) + 1 - intrinsics[0, 2]) / intrinsics[0, 0]
@@ -111,66 +111,63 @@ def angles(normals: Array, down: Array) -> Array:
 
 
 def _rounded(channel: Array) -> NDArray[np.uint8]:
-    """MATLAB's uint8(): halves go up (NumPy's go to even), what is too large to 255."""
+    """Round as MATLAB's uint8(): halves up (NumPy: to even), larger values to 255."""
     return (np.minimum(channel, 255.0, out=channel) + 0.5).astype(np.uint8)
 
 
 def _checked_missing(depth: np.ndarray, missing: np.ndarray | None) -> NDArray[np.bool_]:
-    """Pixels without depth of their own (H, W), after a look at whether both can be what is said.
-
-    Raises DataError.
-    """
+    """Mask (H, W) of pixels without measured depth. Raises DataError on invalid arguments."""
     if depth.ndim != 2 or depth.size == 0 or depth.dtype.kind not in "fiu":
         raise DataError(
-            f"depth is {depth.dtype} of shape {depth.shape}; HHA takes one image of numbers, "
+            f"depth is {depth.dtype} of shape {depth.shape}; HHA needs one image of numbers, "
             "(H, W), in metres: encode images one by one, without a channel axis"
         )
     if missing is not None and (missing.dtype != bool or missing.shape != depth.shape):
         raise DataError(
-            f"missing is {missing.dtype} of shape {missing.shape}, the depth's is {depth.shape}; "
-            "it is a bool per pixel, True without raw depth: raw == 0, or None"
+            f"missing is {missing.dtype} of shape {missing.shape}, but depth has {depth.shape}; "
+            "it must be a bool per pixel, True if raw depth is missing: try raw == 0, or None"
         )
     gone = depth == 0 if missing is None else missing | (depth == 0)
     if gone.all():
         raise DataError(
-            f"depth is missing or 0 in all {depth.size} pixels; HHA needs some to see planes in: "
-            "check that missing is True where there is none, not where there is"
+            f"depth is missing or 0 in all {depth.size} pixels; HHA needs some to fit planes to: "
+            "check that missing is True for pixels without depth, not for those with depth"
         )
     _check_metres(depth, depth[~gone])
     return gone
 
 
 def _check_metres(depth: np.ndarray, known: np.ndarray) -> None:
-    """Raises DataError where a depth, known or in-painted, cannot be metres."""
+    """Raise DataError if a depth, measured or in-painted, cannot be in metres."""
     if not (depth.min() >= 0 and depth.max() < np.inf):
         wrong = np.count_nonzero(~(np.isfinite(depth) & (depth >= 0)))
         raise DataError(
-            f"depth is NaN, infinite or negative in {wrong} of {depth.size} pixels; allowed are "
-            "metres, and 0 for unknown: np.where(np.isfinite(depth) & (depth > 0), depth, 0)"
+            f"depth is NaN, infinite or negative in {wrong} of {depth.size} pixels; it must be in "
+            "metres, 0 if unknown: try np.where(np.isfinite(depth) & (depth > 0), depth, 0)"
         )
     if 2 * np.count_nonzero(known > _MILLIMETRES) > known.size:  # faster than the median
         raise DataError(
-            f"depth has a median of {np.median(known):g}, too far for metres; files of uint16 hold "
-            "millimetres as a rule: try depth / 1000.0"
+            f"depth has a median of {np.median(known):g}, too large for metres; uint16 files "
+            "usually hold millimetres: try depth / 1000.0"
         )
 
 
 def _checked_intrinsics(intrinsics: ArrayLike) -> Array:
-    """Intrinsics as float64 (3, 3). Raises DataError where they are no camera's."""
+    """Intrinsics as float64 (3, 3). Raises DataError if they are not those of a camera."""
     camera = np.asarray(intrinsics, dtype=np.float64)
     if camera.shape != (3, 3) or not np.isfinite(camera).all():
         raise DataError(
-            f"intrinsics are of shape {camera.shape}, {camera.tolist()}; they are finite, (3, 3): "
-            f"{_CAMERA}, such as NYUD_INTRINSICS"
+            f"intrinsics are of shape {camera.shape}, {camera.tolist()}; they must be finite and "
+            f"(3, 3): {_CAMERA}, such as NYUD_INTRINSICS"
         )
     if camera[0, 0] <= 0 or camera[1, 1] <= 0:
         raise DataError(
-            f"intrinsics have focal lengths {camera[0, 0]:g} and {camera[1, 1]:g}; both are "
-            f"pixels, above 0: {_CAMERA}"
+            f"intrinsics have focal lengths {camera[0, 0]:g} and {camera[1, 1]:g}; both must be in "
+            f"pixels and above 0: {_CAMERA}"
         )
     if camera[[0, 1, 2, 2], [1, 0, 0, 1]].any() or camera[2, 2] != 1:
         raise DataError(
-            f"intrinsics are {camera.tolist()}; HHA knows no skew and wants {_CAMERA}: "
-            "transpose those of MATLAB"
+            f"intrinsics are {camera.tolist()}; they must be {_CAMERA}, without skew: transpose "
+            "MATLAB intrinsics"
         )
     return camera

@@ -1,9 +1,9 @@
-"""Surface normals from depth: those of the planes that fit the window around each pixel best.
+"""Surface normals from depth: least squares planes in the window around each pixel.
 
-Source: s-gupta/rgbdutils, as retold in HHA_SPEC.md sec. 3. A plane is linear in inverse depth,
-1/z = across * column + down * row + offset, so that one least squares problem per pixel finds it.
-Columns and rows count from the window's centre here, where the original has the pixels' rays: the
-planes are the same, and all sums but those of 1/z are small whole numbers, free of rounding.
+Source: s-gupta/rgbdutils, as described in HHA_SPEC.md sec. 3. A plane is linear in inverse depth,
+1/z = across * column + down * row + offset, so each pixel needs one least squares fit. The original
+uses the pixels' rays; here columns and rows count from the window's centre. The planes are the
+same, and all sums except those of 1/z are small whole numbers without rounding errors.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 FINE = 7  # pixels along a window: half-window R = 3 of the original
-COARSE = 21  # R = 10; three fine windows in a row, so that nine of them share their sums
-MARGIN = COARSE // 2  # pixels beyond the image, all missing
-# Rows worked on at a time, so that a band's arrays stay in a core's cache: measured on 425x560.
+COARSE = 21  # R = 10; three fine windows in a row, so sums of nine fine windows are reused
+MARGIN = COARSE // 2  # padding in pixels, all missing
+# Rows processed together, so that their arrays stay in a core's cache: measured on 425x560.
 _BAND = 32
 
 
@@ -24,8 +24,8 @@ class Moments(NamedTuple):
     """Window sums over valid pixels, of columns u and rows v from the centre, and q = 1/z.
 
     The names are the summands, n is 1. Flat: pixel (row, column) is at row * (W + 20) + column,
-    the 20 last of a row are of no use. Arrays that long take NumPy a quarter of the time that
-    rows of W take, as it sees one row. Whole numbers are int32; those with q are float64.
+    and the last 20 of a row are unused. NumPy takes a quarter of the time for such a single long
+    row. Whole numbers are int32; those with q are float64.
     """
 
     n: np.ndarray
@@ -40,7 +40,7 @@ class Moments(NamedTuple):
 
 
 class Planes(NamedTuple):
-    """Planes, flat, each times a factor >= 0 of its own, which is 0 where there is none."""
+    """Flat arrays of planes, each multiplied by its own factor >= 0, which is 0 without a plane."""
 
     across: Array
     down: Array
@@ -49,13 +49,13 @@ class Planes(NamedTuple):
 
 
 def plane_normals(z: Array, missing: NDArray[np.bool_], intrinsics: Array) -> tuple[Array, Array]:
-    """Unit normals (3, H, W) of the FINE and the COARSE windows; they point from the camera.
+    """Unit normals (3, H, W) of the FINE and the COARSE windows, pointing away from the camera.
 
-    z (H, W) > 0 where not missing, any unit; x right, y down, z forward. NaN where the window's
-    pixels span no plane, as fewer than 3 or all on a line; the original has rounding noise there.
+    z (H, W) > 0 unless missing, any unit; x right, y down, z forward. NaN if the window's pixels
+    span no plane (fewer than 3, or all on a line), for which the original has rounding noise.
     """
     height, width = z.shape
-    # One more row below, as a window's last pixel lies up to 20 columns beyond its first.
+    # One more row below: in flat arrays a window ends up to 20 columns after its first pixel.
     valid = np.zeros((height + 2 * MARGIN + 1, width + 2 * MARGIN), dtype=np.int32)
     inverse = np.zeros(valid.shape)
     image = (slice(MARGIN, MARGIN + height), slice(MARGIN, MARGIN + width))
@@ -72,8 +72,8 @@ def plane_normals(z: Array, missing: NDArray[np.bool_], intrinsics: Array) -> tu
 def window_moments(valid: np.ndarray, inverse: Array) -> tuple[Moments, Moments]:
     """Moments of the FINE and the COARSE window around each pixel of H x W.
 
-    valid, int32 0 or 1, and inverse, 0 where not valid, are (10 + H + 11, 10 + W + 10). Sums are
-    few and short, without the rounding errors of running ones.
+    valid, int32 0 or 1, and inverse, 0 if not valid, are (10 + H + 11, 10 + W + 10). Few short
+    sums avoid the rounding errors of running sums.
     """
     row = valid.shape[1]
     size = (len(valid) - 2 * MARGIN - 1) * row
@@ -95,7 +95,7 @@ def window_moments(valid: np.ndarray, inverse: Array) -> tuple[Moments, Moments]
 
 
 def _fine_sums(field: np.ndarray, step: int) -> np.ndarray:
-    """Sums of FINE elements, `step` apart, from each on: 4 + 2 + 1 of them."""
+    """Sums of FINE elements, `step` apart, starting at each element: 4 + 2 + 1 of them."""
     two = field[:-step] + field[step:]
     seven = two[: -5 * step] + two[2 * step : -3 * step]
     seven += two[4 * step : -step]
@@ -104,17 +104,17 @@ def _fine_sums(field: np.ndarray, step: int) -> np.ndarray:
 
 
 def _coarse_sums(fine: np.ndarray, step: int) -> np.ndarray:
-    """Sums of COARSE elements, `step` apart, of sums of FINE ones."""
+    """Sums of COARSE elements, `step` apart, from sums of FINE ones."""
     coarse = fine[: -14 * step] + fine[7 * step : -7 * step]
     coarse += fine[14 * step :]
     return coarse
 
 
 def _centred(sums: Moments, u: np.ndarray, v: np.ndarray) -> Moments:
-    """The moments about each window's centre, column u and row v, of those about (0, 0).
+    """Moments about each window's centre, column u and row v, from those about (0, 0).
 
-    Whole numbers that overflow on the way, in images of thousands of pixels, come back by the
-    subtraction, as int32 wraps round.
+    Intermediate int32 sums may overflow in images of thousands of pixels; as int32 wraps around,
+    the subtraction restores them.
     """
     n, su, sv, suu, suv, svv, q, uq, vq = sums
     cu, cv = su - n * u, sv - n * v
@@ -124,9 +124,9 @@ def _centred(sums: Moments, u: np.ndarray, v: np.ndarray) -> Moments:
 
 
 def _fit_planes(sums: Moments) -> Planes:
-    """Least squares planes of the moments, times the determinant.
+    """Least squares planes of the moments, multiplied by the determinant.
 
-    The original solves by the adjugate too: the factor has no part in the normal.
+    The original uses the adjugate too: the factor does not affect the normal.
     """
     n, u, v, uu, uv, vv, q, uq, vq = sums
     # n squared times variances: whole numbers, below 2 ** 31 for COARSE.
@@ -145,7 +145,7 @@ def _fit_planes(sums: Moments) -> Planes:
 
 
 def _write_normals(out: Array, planes: Planes, top: int, intrinsics: Array) -> None:
-    """Unit normals into the rows of out (3, H, W) from top on, as many as the planes have."""
+    """Write unit normals into out (3, H, W), from row `top` on, for as many rows as planes has."""
     across, down, offset, factor = (
         plane.reshape(-1, out.shape[2] + 2 * MARGIN) for plane in planes
     )
@@ -157,7 +157,7 @@ def _write_normals(out: Array, planes: Planes, top: int, intrinsics: Array) -> N
     down = down * intrinsics[1, 1]
     length = np.sqrt(across * across + down * down + forward * forward)
     np.copyto(length, np.nan, where=factor == 0)
-    # offset has the sign of normal . point: the plane's 1/z where the window's own ray meets it.
+    # offset, the plane's 1/z along the central ray, has the sign of normal . point.
     np.copysign(length, offset, out=length)
     for axis, part in enumerate((across, down, forward)):
         part /= length

@@ -1,4 +1,4 @@
-"""NYUDv2 in the layout of the papers: colour, depth, HHA and labels of 40 classes.
+"""NYUDv2 in the papers' layout: colour, depth, HHA and labels of 40 classes.
 
 Source: data layer and data/nyud of the reference nets. Images are 425x560, without the white frame.
 """
@@ -11,9 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb
-from fcnexp.data.folders import Files, PairedFolders
-from fcnexp.data.layout import find_layout, split_file
-from fcnexp.data.mat_tags import refuse_unsound
+from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
+from fcnexp.data.mat import refuse_unsound
 from fcnexp.errors import DataError
 from fcnexp.system.os_errors import let_through
 
@@ -30,12 +29,11 @@ _FIELDS = {"rgb": ("images", read_rgb), "depth": ("depth", read_depth), "hha": (
 def nyud_segmentation(
     root: Path | str, split: str, fields: tuple[str, ...], num_classes: int = len(CLASS_NAMES)
 ) -> PairedFolders:
-    """One split of NYUDv2, or of data laid out like it, with these fields and no others.
+    """One split of NYUDv2, or of data in its layout, with exactly these fields.
 
-    root: the folder that holds `data`, `segmentation` and the lists. split: a list's name there,
-    without `.txt`, or the path of your own; `trainval` is `train` then `val` where it has no list.
-    fields: of `rgb`, `depth` and `hha`.
-    Raises DataError on what is missing.
+    root: the folder that contains `data`, `segmentation` and the lists. split: name of a list there
+    without `.txt`, or a path; `trainval` without a list is `train` followed by `val`.
+    fields: any of `rgb`, `depth` and `hha`. Raises DataError if a folder or file is missing.
     """
     folders = {field: f"data/{_FIELDS[field][0]}" for field in fields}
     root = find_layout(Path(root), (*folders.values(), "segmentation"), "data.root")
@@ -45,27 +43,29 @@ def nyud_segmentation(
     }
     read_label = partial(read_nyud_label, num_classes=num_classes)
     labels = Files(root / "segmentation", "img_{}.mat", read_label)
-    return PairedFolders(listed_ids(root, split), images, labels, num_classes)
+    parts = ("train", "val") if split == "trainval" else ()  # see `listed_ids`
+    lists = [path for name in (split, *parts) for path in list_files(root, name)]
+    return PairedFolders(listed_ids(root, split), images, labels, num_classes, lists)
 
 
 def listed_ids(root: Path, split: str) -> list[str]:
-    """Ids of a split; those of `train` and `val` for a `trainval` without a list of its own."""
+    """Ids of a split; those of `train` and `val` for `trainval` if it has no list."""
     if split != "trainval" or (root / "trainval.txt").is_file():
         return read_ids(split_file(root, split))
-    train, val = (read_ids(split_file(root, half)) for half in ("train", "val"))
+    train, val = (read_ids(split_file(root, part)) for part in ("train", "val"))
     shared = sorted(set(train) & set(val))
     if shared:
         raise DataError(
-            f"{root / 'val.txt'}: {shared[0]} is in train.txt too; trainval, which has no list of "
-            "its own, is both, and wants them disjoint"
+            f"{root / 'val.txt'}: {shared[0]} is in train.txt too; trainval without a list joins "
+            "both, which must be disjoint: remove it from one, or add trainval.txt"
         )
     return train + val
 
 
 def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarray:
-    """Label map, uint8 (H, W), classes from 0 and VOID, of a file that stores them from 1, and 0.
+    """Label map, uint8 (H, W), classes from 0 and VOID; stored classes count from 1, void is 0.
 
-    Raises DataError where the file is missing, damaged, has no `segmentation`, or other values.
+    Raises DataError if the file is missing, damaged, has no `segmentation`, or has other values.
     """
     import scipy.io  # slow to import
 
@@ -79,17 +79,17 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
         let_through(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{path}: not an NYUD label, segmentation ({why}); fetch it again"
+            f"{path}: not an NYUD label, cannot read segmentation ({why}); fetch it again"
         ) from None
-    # MATLAB's structs, cells and sparse matrices have a shape too, but no pixels to compare.
+    # MATLAB structs, cells and sparse matrices have a shape too, but no pixels.
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
         kind = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"
-        raise DataError(f"{path}: segmentation is {kind}, not numbers in height and width")
+        raise DataError(f"{path}: segmentation is {kind}, not numbers (height, width)")
     wrong = ~np.isin(stored, np.arange(num_classes + 1))
     if wrong.any():
         values = ", ".join(str(value) for value in np.unique(stored[wrong])[:5])
         raise DataError(
             f"{path}: label value {values} in {int(wrong.sum())} pixels; allowed are 1 to "
-            f"{num_classes} for the classes and 0 for void; map the 894 names to 40 first"
+            f"{num_classes} for the classes and 0 for void; map the 894 names to 40 classes first"
         )
-    return stored.astype(np.uint8) - np.uint8(1)  # 0 wraps round to VOID, as in the reference nets
+    return stored.astype(np.uint8) - np.uint8(1)  # 0 wraps to VOID, as in the reference nets

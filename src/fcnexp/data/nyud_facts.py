@@ -1,12 +1,12 @@
-"""Facts of NYUDv2 that its official file does not hold: splits, and which of 40 classes a name is.
+"""NYUDv2 facts that its official file lacks: the splits, and the mapping of names to 40 classes.
 
-Sources: ids of the reference release's data/nyud lists (Gupta's halves of NYU's training set);
-classes of Gupta et al.'s classMapping40.mat, where each of the first 37 classes is the one name
-that it is called by, 68 names are otherstructure, 82 otherfurniture, and all others otherprop.
+Sources: ids from the reference release's data/nyud lists (Gupta's split of NYU's training set);
+classes from Gupta et al.'s classMapping40.mat: each of the first 37 classes is the one name it is
+called by, 68 names are otherstructure, 82 otherfurniture, and all others otherprop.
 """
 
-COUNT = 1449  # images; id = place in the file + 5001
-CROP = (slice(45, 470), slice(40, 600))  # rows, columns of 480x640 without the white frame
+COUNT = 1449  # images; id = index in the file + FIRST_ID
+CROP = (slice(45, 470), slice(40, 600))  # rows, columns of 480x640, without the white frame
 FIRST_ID = 5001
 
 
@@ -14,7 +14,7 @@ def _numbers(words: str) -> tuple[int, ...]:
     return tuple(map(int, words.split()))
 
 
-# Sets of places, 0 to 1448, as bits of a number: bit i is image i.
+# Sets of indices, 0 to 1448, as bits of a number: bit i is image i.
 _BITS = {
     "train": (
         "fc000018000006000e000300001f000800003fe00003ff801f00000f00003018000007f000380010"
@@ -50,13 +50,13 @@ OTHERFURNITURE = _numbers("""
 498 499 509 510 515 521 524 540 549 551 554 556 558 576 580 608 625 703 734 770 772 797 800
 803 804 813 814 815 820 829 835 858 863 882 892
 """)
-NAMES_SHA256 = (  # of the 894 names, a line each
+NAMES_SHA256 = (  # of the 894 names, one per line
     "19d88732f670f38796dbc3093ae63af3fb8df20580a5509981997d61e1778e93"
 )
 
 
 def split_of() -> dict[str, list[int]]:
-    """Places in the official file, from 0, of each split: 381 train, 414 val, 654 test."""
+    """Indices in the official file, from 0, of each split: 381 train, 414 val, 654 test."""
     places = {}
     for split, digits in _BITS.items():
         bits = int(digits, 16)

@@ -1,7 +1,7 @@
-"""The official `nyu_depth_v2_labeled.mat`, image by image, turned into the papers' layout.
+"""Conversion of the official `nyu_depth_v2_labeled.mat` to the papers' layout, image by image.
 
-Such a file is MATLAB v7.3, that is HDF5, whose axes h5py shows reversed: an array that MATLAB calls
-480x640x1449 comes as (1449, 640, 480). Images are transposed, never turned or mirrored.
+The file is MATLAB v7.3, which is HDF5. h5py reverses the axes: MATLAB's 480x640x1449 becomes
+(1449, 640, 480). Images are transposed, never rotated or mirrored.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from fcnexp.errors import DataError
 from fcnexp.system.atomic import whole
 from fcnexp.system.os_errors import let_through
 
-FRAME = (640, 480)  # as h5py shows it: columns, rows
-VARIABLES = {  # name: dimensions of one image as h5py shows them, type
+FRAME = (640, 480)  # in h5py: columns, rows
+VARIABLES = {  # name: dimensions of one image in h5py, type
     "images": ((3, *FRAME), np.uint8),
     "depths": (FRAME, np.float32),
     "rawDepths": (FRAME, np.float32),
@@ -39,8 +39,8 @@ VARIABLES = {  # name: dimensions of one image as h5py shows them, type
 class Frame(NamedTuple):
     """One image without its white frame, 425x560.
 
-    rgb uint8 (H, W, 3); depth uint16 (H, W) in-painted, millimetres; raw_depth the same, 0 where
-    the sensor saw nothing; label uint8 (H, W), 0 void, 1 to 40 classes.
+    rgb uint8 (H, W, 3); depth uint16 (H, W) in-painted, millimetres; raw_depth likewise, 0 where
+    the sensor has no value; label uint8 (H, W), 0 void, 1 to 40 classes.
     """
 
     rgb: np.ndarray
@@ -50,23 +50,21 @@ class Frame(NamedTuple):
 
 
 class OfficialFile:
-    """The open file. Raises DataError naming the variable that is not as published."""
+    """The open file. Raises DataError naming a variable that differs from the published file."""
 
     def __init__(self, path: Path) -> None:
         try:
             import h5py
         except ImportError:
-            raise DataError(
-                f"mat={path}: reading it needs h5py; pip install -e '.[nyud]'"
-            ) from None
+            raise DataError(f"mat={path}: needs h5py; type pip install -e '.[nyud]'") from None
         self.path = path
         try:
             self.file = h5py.File(path, "r")
         except FileNotFoundError:
-            raise DataError(f"mat={path}: no such file; it is nyu_depth_v2_labeled.mat") from None
+            raise DataError(f"mat={path}: no such file; use nyu_depth_v2_labeled.mat") from None
         except OSError as error:
             let_through(error)
-            raise DataError(f"mat={path}: damaged, or not MATLAB v7.3 ({error})") from None
+            raise DataError(f"mat={path}: damaged or not MATLAB v7.3 ({error})") from None
         try:
             self.count = self._check_variables()
             self.class_of = class_table(self._names())
@@ -87,12 +85,12 @@ class OfficialFile:
         self.file.close()
 
     def frame(self, place: int) -> Frame:
-        """One image, by its place from 0. Raises DataError where it holds impossible values."""
+        """One image, by its index from 0. Raises DataError on impossible values."""
         stored = {name: self.file[name][place] for name in VARIABLES}
         label = stored["labels"].T
         if label.max(initial=0) >= len(self.class_of):
             raise DataError(
-                f"mat={self.path}: labels[{place}] holds {label.max()}, allowed are 0 to 894"
+                f"mat={self.path}: labels[{place}] contains {label.max()}; allowed are 0 to 894"
             )
         return Frame(
             np.ascontiguousarray(stored["images"].transpose(2, 1, 0)[CROP]),
@@ -107,24 +105,26 @@ class OfficialFile:
             found = self.file.get(name)
             if found is None or not hasattr(found, "shape"):
                 there = ", ".join(sorted(key for key in self.file if not key.startswith("#")))
-                raise DataError(f"mat={self.path}: no variable {name}; there are {there}")
+                raise DataError(f"mat={self.path}: no variable {name}; the file has {there}")
             if len(found.shape) != len(shape) + 1 or found.shape[1:] != shape:
                 raise DataError(
-                    f"mat={self.path}: {name} is {found.shape} as h5py shows it, not "
-                    f"{('N', *shape)}; give nyu_depth_v2_labeled.mat as published"
+                    f"mat={self.path}: {name} is {found.shape} in h5py, not {('N', *shape)}; use "
+                    "nyu_depth_v2_labeled.mat as published"
                 )
             if found.dtype != kind:
                 raise DataError(
-                    f"mat={self.path}: {name} is {found.dtype}, not {np.dtype(kind)}; give "
+                    f"mat={self.path}: {name} is {found.dtype}, not {np.dtype(kind)}; use "
                     "nyu_depth_v2_labeled.mat as published"
                 )
             counts[name] = found.shape[0]
         if len(set(counts.values())) > 1 or not 1 <= counts["images"] <= COUNT:
-            raise DataError(f"mat={self.path}: {counts} images; all alike, and at most {COUNT}")
+            raise DataError(
+                f"mat={self.path}: {counts} images; the numbers must be equal and at most {COUNT}"
+            )
         return counts["images"]
 
     def _names(self) -> list[str]:
-        """The 894 names; each is stored as a reference to its character codes."""
+        """The 894 names, each stored as a reference to its character codes."""
         found: Any = self.file.get("names")
         if found is None or getattr(found, "shape", None) != (1, 894):
             shape = getattr(found, "shape", "missing")
@@ -135,10 +135,10 @@ class OfficialFile:
 def class_table(names: list[str]) -> np.ndarray:
     """Class 1 to 40 of each label, uint8 (895,); 0, unlabelled, stays 0.
 
-    Raises DataError where the names are not the official ones: labels would mean something else.
+    Raises DataError if the names are not the official ones, as labels would then be different.
     """
     if hashlib.sha256("\n".join(names).encode()).hexdigest() != NAMES_SHA256:
-        raise DataError("names are not the 894 official ones, so that labels cannot be mapped")
+        raise DataError("names are not the 894 official ones, so labels cannot be mapped")
     table = np.full(len(names) + 1, CLASS_NAMES.index("otherprop") + 1, np.uint8)
     table[0] = 0
     for label, name in enumerate(names, start=1):
@@ -150,29 +150,26 @@ def class_table(names: list[str]) -> np.ndarray:
 
 
 def millimetres(metres: np.ndarray, what: str) -> np.ndarray:
-    """Depth as the papers' PNGs have it, uint16: the float32 product, halves rounded up.
+    """Depth as in the papers' PNGs, uint16: the float32 product, halves rounded up.
 
-    Raises DataError naming `what` where a value is negative, not finite or beyond 65.5 m.
+    what: name for messages. Raises DataError on values that are negative, not finite or > 65.5 m.
     """
     product = metres.astype(np.float32) * np.float32(1000)
     rounded = np.floor(product.astype(np.float64) + 0.5)
     if not np.isfinite(rounded).all() or rounded.min() < 0 or rounded.max() > 65535:
-        raise DataError(f"{what}: depth beyond 0 to 65.5 metres")
+        raise DataError(f"{what}: depth must be 0 to 65.5 metres")
     return rounded.astype(np.uint16)
 
 
 def convert(path: Path, place: int, root: Path) -> None:
-    """Write one image's files in the papers' layout, the label last; each is whole or not there."""
+    """Write one image's files in the papers' layout, atomically, the label last."""
     with OfficialFile(path) as official:
         frame = official.frame(place)
     name = f"img_{FIRST_ID + place}"
     missing = frame.raw_depth == 0
     hha = encode_hha(frame.depth / 1000, missing, crop_intrinsics(NYUD_INTRINSICS, *NYUD_CROP))
-    pictures = {
-        **{"images": frame.rgb, "depth": frame.depth},
-        **{"rawdepth": frame.raw_depth, "hha": hha},
-    }
-    for folder, pixels in pictures.items():
+    fields = {"images": frame.rgb, "depth": frame.depth, "rawdepth": frame.raw_depth, "hha": hha}
+    for folder, pixels in fields.items():
         target = root / "data" / folder / f"{name}.png"
         _write(target, lambda p, pixels=pixels: Image.fromarray(pixels).save(p, format="PNG"))
     label = {"segmentation": frame.label}
@@ -181,7 +178,7 @@ def convert(path: Path, place: int, root: Path) -> None:
 
 
 def is_converted(place: int, root: Path) -> bool:
-    """Whether an image's files are all there; its label is the last to be written."""
+    """True if all files of an image exist; its label is written last."""
     return (root / "segmentation" / f"img_{FIRST_ID + place}.mat").is_file()
 
 

@@ -1,4 +1,4 @@
-"""Class colours: VOC's colour map, palette images on disk, and those that a user declares."""
+"""Class colours: VOC's colour map, palette images on disk, and a user's classes.yaml."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,10 @@ _WRITE = "write `classes: [background, road]`, in the order of the masks' indice
 
 
 def voc_palette(num_colours: int = 256) -> np.ndarray:
-    """Colour of each class index in VOC's map, uint8 (num_colours, 3), RGB.
+    """Colour of each class index in VOC's colour map, uint8 (num_colours, 3), RGB.
 
-    Bits 0, 1, 2 of the index, taken in threes, go to R, G, B from the highest bit down, so that
-    class 1 is (128, 0, 0) and VOID, 255, is (224, 224, 192).
-    Source: the VOC development kit's colour map.
+    Each group of three index bits gives one bit of R, G and B, from the highest down: class 1 is
+    (128, 0, 0), VOID, 255, is (224, 224, 192). Source: the VOC development kit's colour map.
     """
     index = np.arange(num_colours)
     palette = np.zeros((num_colours, 3), np.uint8)
@@ -40,9 +39,9 @@ def save_indexed(path: Path, label: np.ndarray) -> None:
 def indices_of_colours(
     pixels: np.ndarray, colours: dict[int, tuple[int, int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class index of each pixel by its colour, uint8 (H, W), and where its colour is none of them.
+    """Class index of each pixel by colour, uint8 (H, W), and bool (H, W), True for other colours.
 
-    pixels: uint8 (H, W, 3). colours: RGB by class index or VOID, at least one, no colour twice.
+    pixels: uint8 (H, W, 3). colours: RGB by class index or VOID, at least one, all different.
     """
     red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
     codes = (red << 16) + (green << 8) + blue
@@ -54,17 +53,17 @@ def indices_of_colours(
 
 
 class ClassesFile(NamedTuple):
-    """What classes.yaml says. names: by index; colours: RGB by index or VOID, empty if none."""
+    """Content of classes.yaml. names: by index; colours: RGB by index or VOID, may be empty."""
 
     names: tuple[str, ...]
     colours: dict[int, tuple[int, int, int]]
 
 
 def read_classes(path: Path) -> ClassesFile:
-    """Names and colours of a file with the keys `classes` and, where masks are coloured, `colours`.
+    """Read a file with the keys `classes` and, if masks are coloured, `colours`.
 
-    classes: a list of names. colours: RGB of each by name, and perhaps of `void`; or a list of RGB
-    in the order of the classes. Raises DataError saying what to write.
+    classes: a list of names. colours: RGB by name, optionally of `void` too, or a list of RGB in
+    the order of the classes. Raises DataError saying what to write.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -79,7 +78,7 @@ def read_classes(path: Path) -> ClassesFile:
     if not isinstance(content, dict) or "classes" not in content:
         raise DataError(f"{path}: has no key classes; {_WRITE}")
     if others := [str(key) for key in content if key not in ("classes", "colours")]:
-        raise DataError(f"{path}: {others[0]}: no such key; allowed are classes and colours")
+        raise DataError(f"{path}: {others[0]}: no such key; choose one of classes, colours")
     names = _names(content["classes"], path)
     return ClassesFile(names, _colours(content.get("colours"), names, path))
 
@@ -88,7 +87,7 @@ def _names(given: Any, path: Path) -> tuple[str, ...]:
     if not isinstance(given, list) or not given:
         raise DataError(f"{path}: classes is {given!r}, not a list of names; {_WRITE}")
     if len(given) > VOID:
-        raise DataError(f"{path}: {len(given)} classes; there may be {VOID}, as 255 is void")
+        raise DataError(f"{path}: {len(given)} classes; at most {VOID} are allowed, as 255 is void")
     for name in given:
         if not isinstance(name, str) or not name.strip():  # YAML reads no, off and 3 as values
             raise DataError(f"{path}: class {name!r} is not a name; write it in quotes")
@@ -96,8 +95,8 @@ def _names(given: Any, path: Path) -> tuple[str, ...]:
             raise DataError(f"{path}: class {name} is listed twice; give each another name")
         if name == "void":
             raise DataError(
-                f"{path}: void is no class; leave it out: index 255, or the colour of `void` "
-                "under colours, is neither trained on nor scored"
+                f"{path}: void is not a class; remove it: index 255, or the colour of `void` under "
+                "colours, is neither trained on nor scored"
             )
     return tuple(given)
 
@@ -111,16 +110,16 @@ def _colours(given: Any, names: tuple[str, ...], path: Path) -> dict[int, tuple[
         known = set(given) if isinstance(given, dict) else set()
         wrong = ", ".join(sorted(map(str, (known - {"void"}) ^ set(names)))) or "its length"
         raise DataError(
-            f"{path}: colours do not match classes ({wrong}); give each class, and void if masks "
-            "show it, one [red, green, blue]"
+            f"{path}: colours do not match classes ({wrong}); give one [red, green, blue] for each "
+            "class, and for void if masks show it"
         )
     index = dict(zip(names, range(len(names)), strict=True)) | {"void": VOID}
     colours: dict[int, tuple[int, int, int]] = {}
     for name, rgb in given.items():
-        whole = isinstance(rgb, list) and all(type(value) is int for value in rgb)
-        if not whole or len(rgb) != 3 or min(rgb) < 0 or max(rgb) > 255:
+        integers = isinstance(rgb, list) and all(type(value) is int for value in rgb)
+        if not integers or len(rgb) != 3 or min(rgb) < 0 or max(rgb) > 255:
             raise DataError(f"{path}: colour of {name} is {rgb!r}; give [red, green, blue], 0-255")
         if tuple(rgb) in colours.values():
-            raise DataError(f"{path}: colour of {name}, {rgb}, is another's too; choose one each")
+            raise DataError(f"{path}: colour of {name}, {rgb}, is used twice; choose another one")
         colours[index[name]] = (rgb[0], rgb[1], rgb[2])
     return colours

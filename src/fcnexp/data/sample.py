@@ -1,22 +1,23 @@
-"""One image with its label, as every data set returns it."""
+"""One image with its label, as returned by every data set."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 
 @dataclass
 class Sample:
-    """One image with its label, unprocessed.
+    """One unprocessed image with its label.
 
     name: the image's id, unique within its data set, without folder or extension.
-    fields: what was asked of the data set, by name, all of one height and width:
+    fields: the requested fields by name, all of the same height and width:
         rgb: uint8 (3, H, W), [0, 255], RGB order.
         hha: uint8 (3, H, W), [0, 255], disparity, height and angle as stored.
         depth: int32 (1, H, W), millimetres, 0 where missing.
-    label: uint8 (H, W), class indices and VOID; None where there is no truth.
+    label: uint8 (H, W), class indices and VOID; None without ground truth.
     """
 
     name: str
@@ -25,29 +26,31 @@ class Sample:
 
 
 class Samples(Sequence[Sample]):
-    """Half of a data set: samples by number, each read when it is asked for.
+    """A split of a data set: samples by index, read on access.
 
-    ids: their names, in the same order.
+    ids: their names, in order. lists: files and folders that name the samples or their classes.
     """
 
     ids: list[str]
+    lists: Sequence[Path] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
-        """Read one sample. Raises DataError naming the file that is wrong."""
+        """Read one sample. Raises DataError naming the invalid file."""
+
+    def paths(self, index: int) -> list[Path]:
+        """Files of one sample, if it has any."""
+        return []
 
     def read_label(self, index: int) -> Tensor:
-        """Label of one sample, uint8 (H, W), for those who need no more. Raises DataError.
-
-        Readers whose labels are files of their own read only these.
-        """
+        """Label of one sample, uint8 (H, W), without its image if possible. Raises DataError."""
         label = self[index].label
         assert label is not None
         return label
 
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of one sample, from an image's header. Raises DataError."""
+        """Height and width of one sample, from an image header. Raises DataError."""

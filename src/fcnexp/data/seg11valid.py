@@ -1,6 +1,6 @@
 """The paper's validation set, seg11valid: VOC 2011 val without the images of SBD's train list.
 
-Every image is in VOC 2012 val too, so a download of VOC 2012 serves it.
+Every image is also in VOC 2012 val, so the VOC 2012 download is enough.
 Source: data/pascal/seg11valid.txt of the reference nets (shelhamer/fcn.berkeleyvision.org).
 """
 

@@ -1,4 +1,4 @@
-"""Data sets by name: what is trained on, what is scored, and what the classes are called."""
+"""Data sets by name, each with a training set, a validation set and class names."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,58 +17,58 @@ from fcnexp.errors import DataError
 
 
 class DataSet(Protocol):
-    """A data set's two halves. Naming one touches no file; opening a half does.
+    """A data set's training and validation sets; files are accessed only when one is opened.
 
-    provides: names of the fields that a modality may ask for. Only the files of the `fields` asked
-    for are read; a data set that provides `rgb` alone reads that, whatever is asked. Without any,
-    `val` may be asked for labels alone.
+    provides: names of the fields that a modality may request. Only the files of the requested
+    `fields` are read; a data set that provides `rgb` alone always reads that. `val(())` may read
+    labels alone.
     """
 
     class_names: ClassVar[tuple[str, ...]]
     provides: ClassVar[tuple[str, ...]]
 
     def train(self, fields: tuple[str, ...]) -> Samples:
-        """What is trained on. Raises DataError, also where it overlaps with `val`."""
+        """The training set. Raises DataError, also if it overlaps with `val`."""
         ...
 
     def val(self, fields: tuple[str, ...]) -> Samples:
-        """What is scored. Raises DataError."""
+        """The validation set. Raises DataError."""
         ...
 
 
 @dataclass
 class Voc:
-    """PASCAL VOC, or your own data of its classes in its layout.
+    """PASCAL VOC, or custom data with its classes in its layout.
 
-    train_split, val_split: a list's name in ImageSets/Segmentation, or a file of your own.
+    train_split, val_split: name of a list in ImageSets/Segmentation, or a path.
     """
 
     root: str
     train_split: str
     val_split: str
-    shared: int = 0  # images that are knowingly in both halves
+    shared: int = 0  # number of images knowingly in both sets
 
     class_names = pascal.CLASS_NAMES
     provides = ("rgb",)
 
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The training half, which shares no image with the other."""
-        half = pascal.voc_segmentation(self.root, self.train_split, len(self.class_names))
+        """The training set. Raises DataError if it overlaps with the validation set."""
+        samples = pascal.voc_segmentation(self.root, self.train_split, len(self.class_names))
         what = f"{self.train_split} and {self.val_split}"
-        refuse_overlap(half.ids, self.val(fields).ids, what, self.shared)
-        return half
+        refuse_overlap(samples.ids, self.val(fields).ids, what, self.shared)
+        return samples
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The scored half."""
+        """The validation set."""
         num_classes = len(self.class_names)
         return pascal.voc_segmentation(self.root, self.val_split, num_classes, images=bool(fields))
 
 
 @dataclass
 class VocSbd:
-    """Training on SBD's labels, and on VOC's own where `train_split` names a list; scored on VOC.
+    """SBD for training, plus VOC if `train_split` names a list; VOC for validation.
 
-    sbd_split: a list's name in SBD's folder, or a file of your own.
+    sbd_split: name of a list in SBD's folder, or a path.
     """
 
     root: str
@@ -76,24 +76,24 @@ class VocSbd:
     val_split: str
     sbd_root: str
     sbd_split: str
-    shared: int = 0  # images that are knowingly in both halves
+    shared: int = 0  # number of images knowingly in both sets
 
     class_names = pascal.CLASS_NAMES
     provides = ("rgb",)
 
     def train(self, fields: tuple[str, ...]) -> Chosen:
-        """The training half, which shares no image with the other."""
+        """The training set. Raises DataError if it overlaps with the validation set."""
         num_classes = len(self.class_names)
         parts = [pascal.sbd_segmentation(self.sbd_root, self.sbd_split, num_classes)]
         if self.train_split is not None:
             parts.insert(0, pascal.voc_segmentation(self.root, self.train_split, num_classes))
-        half = concatenate(parts)
+        samples = concatenate(parts)
         what = f"the training lists and {self.val_split}"
-        refuse_overlap(half.ids, self.val(fields).ids, what, self.shared)
-        return half
+        refuse_overlap(samples.ids, self.val(fields).ids, what, self.shared)
+        return samples
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The scored half."""
+        """The validation set."""
         num_classes = len(self.class_names)
         return pascal.voc_segmentation(self.root, self.val_split, num_classes, images=bool(fields))
 
@@ -102,34 +102,34 @@ class VocSbd:
 class Nyud:
     """NYUDv2 in the papers' layout, 40 classes; colour is 8-bit RGB, depth in mm, HHA as stored.
 
-    train_split, val_split: a list's name in the folder, or a file of your own.
+    train_split, val_split: name of a list in the folder, or a path.
     """
 
     root: str
     train_split: str
     val_split: str
-    shared: int = 0  # images that are knowingly in both halves
+    shared: int = 0  # number of images knowingly in both sets
 
     class_names = nyud.CLASS_NAMES
     provides = ("rgb", "depth", "hha")
 
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The training half, which shares no image with the other."""
-        half = nyud.nyud_segmentation(self.root, self.train_split, fields)
+        """The training set. Raises DataError if it overlaps with the validation set."""
+        samples = nyud.nyud_segmentation(self.root, self.train_split, fields)
         what = f"{self.train_split} and {self.val_split}"
-        refuse_overlap(half.ids, self.val(fields).ids, what, self.shared)
-        return half
+        refuse_overlap(samples.ids, self.val(fields).ids, what, self.shared)
+        return samples
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The scored half."""
+        """The validation set."""
         return nyud.nyud_segmentation(self.root, self.val_split, fields)
 
 
 @dataclass
 class Shapes:
-    """Generated scenes, written on first use to a folder below root, then read like VOC's.
+    """Generated scenes, written to a folder below root on first use, then read like VOC.
 
-    side: least and greatest height and width in pixels. seed: of the scenes.
+    side: smallest and largest height and width in pixels. seed: of the scenes.
     """
 
     root: str
@@ -142,23 +142,23 @@ class Shapes:
     provides = ("rgb",)
 
     def __post_init__(self) -> None:
-        """Raise ValueError where side is not a pair."""
+        """Raise ValueError if side is not a pair."""
         if len(self.side) != 2:
-            raise ValueError(f"side={self.side}: two numbers, least and greatest")
+            raise ValueError(f"side={self.side}: must be a pair [smallest, largest]")
 
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The training half. Raises DataError where the folder cannot be written."""
+        """The training set. Raises DataError if the folder cannot be written."""
         return pascal.voc_segmentation(self._write(), "train", len(self.class_names))
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The scored half: scenes of the same kind that training never saw."""
+        """The validation set: other scenes of the same kind."""
         return pascal.voc_segmentation(self._write(), "val", len(self.class_names))
 
     def _write(self) -> Path:
         smallest, largest = self.side
         name = f"shapes-{self.num_train}-{self.num_val}-{smallest}-{largest}-{self.seed}"
         folder = Path(self.root).expanduser() / name
-        with clear_where_unwritable(folder):
+        with explain_unwritable(folder):
             return generated.write_shapes(
                 folder,
                 num_train=self.num_train,
@@ -170,7 +170,7 @@ class Shapes:
 
 @dataclass
 class Rooms:
-    """Generated RGB-D rooms, written on first use to a folder below root, then read like NYUD's.
+    """Generated RGB-D rooms, written to a folder below root on first use, then read like NYUD.
 
     size: height and width in pixels. seed: of the rooms.
     """
@@ -185,23 +185,23 @@ class Rooms:
     provides = ("rgb", "depth", "hha")
 
     def __post_init__(self) -> None:
-        """Raise ValueError where size is not a pair."""
+        """Raise ValueError if size is not a pair."""
         if len(self.size) != 2:
-            raise ValueError(f"size={self.size}: two numbers, height and width")
+            raise ValueError(f"size={self.size}: must be a pair [height, width]")
 
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The training half. Raises DataError where the folder cannot be written."""
+        """The training set. Raises DataError if the folder cannot be written."""
         return nyud.nyud_segmentation(self._write(), "train", fields, len(self.class_names))
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
-        """The scored half: rooms of the same kind that training never saw."""
+        """The validation set: other rooms of the same kind."""
         return nyud.nyud_segmentation(self._write(), "test", fields, len(self.class_names))
 
     def _write(self) -> Path:
         height, width = self.size
         name = f"rooms-{self.num_train}-{self.num_val}-{height}-{width}-{self.seed}"
         folder = Path(self.root).expanduser() / name
-        with clear_where_unwritable(folder):
+        with explain_unwritable(folder):
             return write_rooms(
                 folder,
                 num_train=self.num_train,
@@ -212,27 +212,27 @@ class Rooms:
 
 
 @contextmanager
-def clear_where_unwritable(folder: Path) -> Iterator[None]:
-    """Turn the system's error on writing a generated set into a DataError that helps."""
+def explain_unwritable(folder: Path) -> Iterator[None]:
+    """Turn OSError while a generated set is written into DataError with advice."""
     try:
         yield
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be written ({error.strerror}); name another folder by data.root or "
-            "FCNEXP_CACHE"
+            f"{folder}: cannot be written ({error.strerror}); set data.root or FCNEXP_CACHE to "
+            "another folder"
         ) from None
 
 
 def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str, named: int = 0) -> None:
-    """Raise DataError where more or fewer images are in both lists than were named.
+    """Raise DataError unless exactly `named` images are in both lists.
 
-    The score of an image that was trained on says nothing; whoever wants it all the same, say to
-    repeat somebody's mistake, names how many there are.
+    The score of a training image is meaningless; to allow it anyway, say to reproduce a published
+    mistake, the user has to state the number of shared images.
     """
     shared = sorted(set(train) & set(val))
     if len(shared) != named:
         first = f", {shared[0]} first" if shared else ""
         raise DataError(
-            f"{what} share {len(shared)} images{first}; an image that is trained on cannot be "
-            f"scored: choose disjoint lists, or, knowingly, data.shared={len(shared)}"
+            f"{what} share {len(shared)} images{first}; training images must not be scored: choose "
+            f"disjoint lists, or set data.shared={len(shared)} to allow it"
         )

@@ -1,12 +1,12 @@
-"""PASCAL VOC's segmentation layout, and any data set stored in it."""
+"""Readers of PASCAL VOC's segmentation layout and of SBD."""
 
 from pathlib import Path
 
 from fcnexp.data.files import read_ids, read_label_mat, read_label_png, read_rgb
-from fcnexp.data.folders import Files, PairedFolders
-from fcnexp.data.layout import find_layout, split_file
+from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
 from fcnexp.data.seg11valid import seg11valid
 
+LISTS = "ImageSets/Segmentation"
 CLASS_NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
     *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
@@ -19,23 +19,23 @@ def voc_segmentation(
 ) -> PairedFolders:
     """One split of a folder in VOC's layout: JPEGImages, SegmentationClass, ImageSets.
 
-    root: the folder that holds these three, or one with `VOCdevkit/VOC2012` in it.
-    split: a file's name in ImageSets/Segmentation, without `.txt`, or the path of your own list;
-    `seg11valid`, which VOC does not come with, is the paper's where the folder has no such list.
-    images: whether the photographs are wanted; else labels are enough. Raises DataError on what is
-    missing.
+    root: the folder that contains these three, or one above it, `VOCdevkit/VOC2012`.
+    split: name of a list in ImageSets/Segmentation, without `.txt`, or a path; `seg11valid`, which
+    VOC lacks, is the paper's unless the folder has such a list.
+    images: False to read labels alone. Raises DataError if a folder or file is missing.
     """
     needed = ("JPEGImages", "SegmentationClass")[not images :]
     root = find_layout(Path(root), needed, "data.root")
     ids = listed_ids(root, split)
-    photographs = Files(root / "JPEGImages", "{}.jpg", read_rgb)
+    fields = {"rgb": Files(root / "JPEGImages", "{}.jpg", read_rgb)} if images else {}
     labels = Files(root / "SegmentationClass", "{}.png", read_label_png)
-    return PairedFolders(ids, {"rgb": photographs} if images else {}, labels, num_classes)
+    lists = list_files(root / LISTS, split)
+    return PairedFolders(ids, fields, labels, num_classes, lists)
 
 
 def listed_ids(root: Path, split: str) -> list[str]:
-    """Ids of a split of the folder that holds ImageSets. Raises DataError."""
-    lists = root / "ImageSets" / "Segmentation"
+    """Ids of a split in the folder that contains ImageSets. Raises DataError."""
+    lists = root / LISTS
     if split == "seg11valid" and not (lists / "seg11valid.txt").is_file():
         return seg11valid()
     return read_ids(split_file(lists, split))
@@ -45,10 +45,10 @@ def sbd_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFo
     """One split of the Semantic Boundaries Dataset: `img/*.jpg`, `cls/*.mat`, `SPLIT.txt`.
 
     root: `benchmark_RELEASE/dataset`, or a folder above it. Labels have no void.
-    Raises DataError on what is missing.
+    Raises DataError if a folder or file is missing.
     """
     root = find_layout(Path(root), ("img", "cls"), "data.sbd_root")
     ids = read_ids(split_file(root, split))
     images = Files(root / "img", "{}.jpg", read_rgb)
     labels = Files(root / "cls", "{}.mat", read_label_mat)
-    return PairedFolders(ids, {"rgb": images}, labels, num_classes)
+    return PairedFolders(ids, {"rgb": images}, labels, num_classes, list_files(root, split))

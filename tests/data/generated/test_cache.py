@@ -15,7 +15,7 @@ def write(folder, made_from):
     (folder / "image").write_text(str(made_from["seed"]))
 
 
-def test_folder_is_written_once_and_its_marker_last(tmp_path, monkeypatch):
+def test_folder_is_written_once_with_its_marker_last(tmp_path, monkeypatch):
     root, marked, renamed = tmp_path / "made", [], []
     rename = Path.rename
 
@@ -31,7 +31,7 @@ def test_folder_is_written_once_and_its_marker_last(tmp_path, monkeypatch):
 
     for _ in range(2):
         assert written_once(root, MADE_FROM, "kind", watched) == root
-    assert renamed == [True]  # never there without its marker
+    assert renamed == [True]  # never exists without its marker
     assert marked == [False] and json.loads((root / "kind.json").read_text()) == MADE_FROM
     assert list(tmp_path.iterdir()) == [root]
 
@@ -41,7 +41,7 @@ def test_faster_process_wins(tmp_path):
 
     def overtaken(folder, made_from):
         write(folder, made_from)
-        written_once(root, made_from, "kind", write)  # by the other process, meanwhile
+        written_once(root, made_from, "kind", write)  # by the other process, in the meantime
         os.utime(root / "kind.json", ns=(1, 1))
 
     assert written_once(root, MADE_FROM, "kind", overtaken) == root
@@ -49,18 +49,18 @@ def test_faster_process_wins(tmp_path):
     assert list(tmp_path.iterdir()) == [root]
 
 
-def test_faster_process_that_made_something_else_is_refused(tmp_path):
+def test_faster_process_with_other_parameters_is_refused(tmp_path):
     root = tmp_path / "made"
 
     def overtaken(folder, made_from):
         write(folder, made_from)
         written_once(root, {"seed": 2}, "kind", write)
 
-    with pytest.raises(DataError, match=r"made from {'seed': 2}, but {'seed': 1} is asked for"):
+    with pytest.raises(DataError, match=r"made from {'seed': 2}, but {'seed': 1} is requested"):
         written_once(root, MADE_FROM, "kind", overtaken)
 
 
-def test_failed_writing_leaves_nothing(tmp_path):
+def test_failed_write_leaves_nothing(tmp_path):
     def failing(folder, made_from):
         write(folder, made_from)
         raise OSError("disk full")
@@ -75,5 +75,5 @@ def test_other_and_incomplete_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"holds `kind` made from {'seed': 1}, but {'seed': 2}"):
         written_once(root, {"seed": 2}, "kind", write)
     (root / "kind.json").unlink()
-    with pytest.raises(DataError, match="has no kind.json: not complete, .* delete the folder"):
+    with pytest.raises(DataError, match="is incomplete, no kind.json, .* delete the folder"):
         written_once(root, MADE_FROM, "kind", write)

@@ -42,7 +42,7 @@ def labels(split: str, num: int) -> np.ndarray:
 
 
 def view(index: int, size: tuple[int, int] = SIZE):
-    """A room, its depth and label, and the world points its pixels' centres see, (3, H, W)."""
+    """A room, its frame, and the world points at its pixel centres, (3, H, W)."""
     room = draw_room(np.random.Generator(np.random.PCG64(np.random.SeedSequence([7, 0, index]))))
     seen = frame(7, "train", index, size)
     points = room.camera.origin + seen.depth.ravel() * room.camera.rays(size)
@@ -88,7 +88,7 @@ def test_void_lies_between_classes():
         assert 0.01 < void.mean() < 0.12
         most = maximum_filter(np.where(void, -1, label), 3)
         least = minimum_filter(np.where(void, 99, label), 3)
-        assert (most > least)[void].mean() > 0.9  # the rest are tables' legs, far away
+        assert (most > least)[void].mean() > 0.9  # the rest are distant table legs
 
 
 def test_every_class_is_frequent_and_none_fills_the_images():
@@ -119,10 +119,10 @@ def test_folder_has_nyuds_layout_with_disjoint_lists(tmp_path):
     for folder in ("data/images", "data/depth", "data/hha", "segmentation"):
         stems = {path.stem for path in (root / folder).iterdir()}
         assert stems == {f"img_{name}" for name in train + test}
-    assert list(tmp_path.iterdir()) == [root]  # nothing is left of the writing
+    assert list(tmp_path.iterdir()) == [root]  # no partial folder is left
 
 
-def test_files_hold_the_frame(tmp_path):
+def test_files_contain_the_frame(tmp_path):
     root = write(tmp_path / "rooms")
     seen = frame(0, "test", 1, SIZE)
     rgb, depth, hha = (
@@ -137,12 +137,12 @@ def test_files_hold_the_frame(tmp_path):
     np.testing.assert_array_equal(label, np.where(seen.label == VOID, 0, seen.label + 1))
 
 
-def test_hha_tells_height_and_angle_of_the_floor():
+def test_hha_gives_height_and_angle_of_the_floor():
     found = 0
     for index in range(12):
         _, seen, points = view(index, (120, 160))
         floor = np.isin(seen.label, (FLOOR, RUG))
-        # Floors nearer than 90 cm to the camera are taken for tables: HHA_SPEC sec. 5.
+        # HHA takes floors less than 90 cm below the camera for tables: HHA_SPEC sec. 5.
         if floor.mean() < 0.2:
             continue
         hha = encode_hha(seen.depth, None, intrinsics((120, 160))).astype(int)
@@ -153,16 +153,16 @@ def test_hha_tells_height_and_angle_of_the_floor():
 
 
 def test_reader_returns_all_fields_of_one_size(tmp_path):
-    half = Rooms(str(tmp_path), 2, 3, SIZE, 0).val(ALL)
-    sample = half[2]
-    assert len(half) == 3 and half.ids[2] == sample.name == "test_0002"
+    samples = Rooms(str(tmp_path), 2, 3, SIZE, 0).val(ALL)
+    sample = samples[2]
+    assert len(samples) == 3 and samples.ids[2] == sample.name == "test_0002"
     assert {name: tuple(field.shape) for name, field in sample.fields.items()} == {
         "rgb": (3, *SIZE),
         "depth": (1, *SIZE),
         "hha": (3, *SIZE),
     }
     np.testing.assert_array_equal(sample.label, frame(0, "test", 2, SIZE).label)
-    assert Rooms.class_names == CLASS_NAMES and half.num_classes == 10
+    assert Rooms.class_names == CLASS_NAMES and samples.num_classes == 10
 
 
 def test_same_seed_writes_same_bytes_with_and_without_processes(tmp_path, monkeypatch):
@@ -190,7 +190,7 @@ def test_second_call_rewrites_nothing(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_interrupted_writing_leaves_no_folder(tmp_path, monkeypatch):
+def test_interrupted_write_leaves_no_folder(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
@@ -201,7 +201,7 @@ def test_interrupted_writing_leaves_no_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"num_val": 3}, {"size": (48, 65)}])
-def test_folder_of_other_arguments_is_refused(tmp_path, changes):
+def test_folder_with_other_parameters_is_refused(tmp_path, changes):
     root = write(tmp_path / "rooms", num_train=1)
     with pytest.raises(DataError, match=f"{root} holds .*delete the folder"):
         write(root, **{"num_train": 1} | changes)
@@ -217,7 +217,7 @@ def test_folder_without_marker_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "text"), [({"num_val": 0}, "num_val=0"), ({"size": (40, 64)}, r"size=\(40, 64\)")]
 )
-def test_impossible_arguments_are_refused_before_writing(tmp_path, changes, text):
+def test_invalid_arguments_are_refused_before_writing(tmp_path, changes, text):
     with pytest.raises(ConfigError, match=text):
         write(tmp_path / "rooms", **changes)
     assert list(tmp_path.iterdir()) == []

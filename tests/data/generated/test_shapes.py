@@ -35,10 +35,10 @@ def test_folder_has_vocs_layout(tmp_path):
     assert sorted(p.name for p in (root / "JPEGImages").iterdir()) == [f"{n}.jpg" for n in every]
     labels = sorted(p.name for p in (root / "SegmentationClass").iterdir())
     assert labels == [f"{n}.png" for n in every]
-    assert list(tmp_path.iterdir()) == [root]  # nothing is left of the writing
+    assert list(tmp_path.iterdir()) == [root]  # no partial folder is left
 
 
-def test_files_hold_the_scene(tmp_path):
+def test_files_contain_the_scene(tmp_path):
     root = write(tmp_path / "shapes")
     image, label = scene(0, "val", 1, SIDE)
     stored = Image.open(root / "SegmentationClass/val_0001.png")
@@ -66,7 +66,7 @@ def test_image_does_not_depend_on_the_number_of_images(tmp_path):
             assert path.read_bytes() == (many / folder / path.name).read_bytes()
 
 
-def test_sizes_fill_the_range_and_no_more():
+def test_sizes_cover_exactly_the_range():
     sides = np.array([label.shape for label in val_labels(60, (48, 51))])
     for axis in (0, 1):
         assert sorted(set(sides[:, axis])) == [48, 49, 50, 51]
@@ -99,8 +99,8 @@ def test_void_separates_classes():
 
 
 @pytest.mark.parametrize("class_index", range(1, 8))
-def test_distance_grows_by_one_a_pixel_at_the_edge(class_index):
-    # The outline is a pixel wide on either side only if the form's slope there is 1.
+def test_distance_grows_by_one_per_pixel_at_the_edge(class_index):
+    # The outline is one pixel wide on either side only if the distance has slope 1 there.
     y, x = np.indices((81, 81), dtype=np.float32) - 40
     distance = shapes._KINDS[class_index].form(y, x, 25.0, np.random.default_rng(0))
     slope = np.hypot(*np.gradient(distance))[np.abs(distance) < 1]
@@ -123,7 +123,7 @@ def test_second_call_rewrites_nothing(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_interrupted_writing_leaves_no_folder(tmp_path, monkeypatch):
+def test_interrupted_write_leaves_no_folder(tmp_path, monkeypatch):
     def fail(path, label):
         raise KeyboardInterrupt
 
@@ -141,7 +141,7 @@ def test_folder_without_marker_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"num_val": 3}, {"side": (64, 81)}])
-def test_folder_of_other_arguments_is_refused(tmp_path, changes):
+def test_folder_with_other_parameters_is_refused(tmp_path, changes):
     root = write(tmp_path / "shapes")
     with pytest.raises(DataError, match=f"{root} holds .*delete the folder"):
         write(root, **changes)
@@ -163,7 +163,7 @@ def test_folder_of_another_version_is_refused(tmp_path):
         ({"side": (8, 64)}, r"side=\(8, 64\)"),
     ],
 )
-def test_impossible_arguments_are_refused_before_writing(tmp_path, changes, text):
+def test_invalid_arguments_are_refused_before_writing(tmp_path, changes, text):
     with pytest.raises(ConfigError, match=text):
         write(tmp_path / "shapes", **changes)
     assert list(tmp_path.iterdir()) == []

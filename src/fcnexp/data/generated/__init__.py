@@ -1,1 +1,1 @@
-"""Data sets that are generated on this machine."""
+"""Data sets that are generated locally."""

@@ -1,4 +1,4 @@
-"""Folders of generated data: written whole once, and known by what they were made from."""
+"""Folders of generated data: written once, atomically, and identified by their parameters."""
 
 import json
 import shutil
@@ -14,20 +14,20 @@ from fcnexp.system.atomic import sync
 def written_once(
     root: Path, made_from: dict[str, Any], kind: str, write: Callable[[Path, dict[str, Any]], None]
 ) -> Path:
-    """Folder `root`, written by `write` unless it is complete already.
+    """Return folder `root`, after writing it with `write` unless it is already complete.
 
-    made_from: plain values that say what is in it; they are its marker, KIND.json, written last.
-    Raises DataError where the folder is incomplete or was made from other values.
+    made_from: parameters of the content, plain values; written last, to the marker KIND.json.
+    Raises DataError if the folder is incomplete or was made from other parameters.
     """
     if root.exists():
         return _checked(root, made_from, kind)
-    # A name of its own for each process, since several may start at once.
+    # A unique name, since several processes may start concurrently.
     partial = root.parent / f".{root.name}.{uuid.uuid4().hex}.partial"
     try:
         write(partial, made_from)
         (partial / f"{kind}.json").write_text(json.dumps(made_from, indent=2) + "\n")
         for path in filter(Path.is_file, partial.rglob("*")):
-            sync(path)  # a power cut, too, leaves all or nothing
+            sync(path)  # atomic even in a power cut
         partial.rename(root)
     except OSError:
         if not root.exists():
@@ -39,15 +39,13 @@ def written_once(
 
 
 def _checked(root: Path, made_from: dict[str, Any], kind: str) -> Path:
-    """The existing folder `root`, once its marker shows that it was made just so."""
+    """Return the existing folder `root` if its marker has these parameters."""
     marker = root / f"{kind}.json"
     found = json.loads(marker.read_text()) if marker.is_file() else None
     if found != made_from:
-        holds = (
-            f"holds `{kind}` made from {found}" if found else f"has no {kind}.json: not complete"
-        )
+        state = f"holds `{kind}` made from {found}" if found else f"is incomplete, no {kind}.json"
         raise DataError(
-            f"{root} {holds}, but {made_from} is asked for; "
-            "delete the folder to have it written anew, or name another one"
+            f"{root} {state}, but {made_from} is requested; "
+            "delete the folder to have it written again, or choose another one"
         )
     return root

@@ -1,7 +1,7 @@
-"""Random furnished rooms: what stands where, its class, and the coat it wears. Metres throughout.
+"""Random furnished rooms: the place, class and texture of every object. All lengths in metres.
 
-Furniture, floor, walls and ceiling draw their coats from one pool and differ by form; rug, picture
-and door have no thickness, and differ from what they lie on by colour alone.
+Furniture, floor, walls and ceiling draw their textures (coats) from the same pool and differ by
+shape; rug, picture and door have no thickness and differ from the surface below by colour alone.
 """
 
 import itertools
@@ -19,17 +19,16 @@ CLASS_NAMES: tuple[str, ...] = (
     *("floor", "wall", "ceiling", "rug", "picture", "door"),
     *("table", "crate", "cabinet", "ball"),
 )
-GRAIN = 32  # cells along a side of a coat's grain
+GRAIN = 32  # cells per side of a coat's grain
 
-_LEFT, _RIGHT, _BACK, _BOTTOM, _TOP = 0, 1, 3, 4, 5  # faces of the room, as `Skin` numbers them
+_LEFT, _RIGHT, _BACK, _BOTTOM, _TOP = 0, 1, 3, 4, 5  # faces of the room, numbered as in `Skin`
 
 
 class Coat(NamedTuple):
-    """Two tones (2, 3) in a pattern along u and v.
+    """A texture: two tones (2, 3) in a pattern along u and v.
 
-    pattern: number in `textures`' stripes, checks, dots; mottled by the grain where it is None.
-    grain (GRAIN, GRAIN): unevenness, which repeats. rim: width of a sheet's border, which has the
-    colour rim_tone.
+    pattern: index into stripes, checks, dots; None for mottling by the grain. grain (GRAIN, GRAIN):
+    brightness noise, repeated. rim: width of a sheet's border, coloured rim_tone.
     """
 
     tones: np.ndarray
@@ -49,7 +48,7 @@ class Part(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """A rectangle without thickness on a face of the room, turned by `yaw` there."""
+    """A rectangle without thickness on a face of the room, rotated by `yaw` in its plane."""
 
     face: int
     centre: tuple[float, float]
@@ -60,7 +59,7 @@ class Sheet(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Parts, the shell first; sheets on the shell, the undermost first; camera and lamp."""
+    """Parts, the shell first; sheets on the shell, the lowest first; camera and lamp."""
 
     parts: list[Part]
     sheets: list[Sheet]
@@ -69,12 +68,12 @@ class Room(NamedTuple):
 
 
 def draw_room(rng: Generator) -> Room:
-    """A room seen from near its front wall, lit by a lamp below the ceiling."""
+    """Draw a room, viewed from near its front wall and lit by a lamp below the ceiling."""
     x, y, z = rng.uniform((1.6, 1.8, 1.2), (2.7, 2.9, 1.45))  # half of 3-5 m, 4-6 m, 2.4-2.9 m
     shell = Box((0, 0, z), (x, y, z))
     place = (rng.uniform(-0.4, 0.4) * x, -y + rng.uniform(0.2, 0.8), rng.uniform(1.0, 1.75))
     pitch, roll = rng.uniform(-0.15, 0.45), rng.normal(0, 0.02)
-    # Turned towards the middle, lest a side wall fill the image.
+    # Turned towards the middle, so that no side wall fills the image.
     yaw = 0.12 * place[0] + rng.normal(0, 0.25)
     floor, wall, ceiling = (_draw_coat(rng) for _ in range(3))
     if rng.random() < 0.2:
@@ -91,7 +90,7 @@ def draw_room(rng: Generator) -> Room:
 
 
 def _draw_coat(rng: Generator, rim: float = 0.0) -> Coat:
-    """Any coat of the pool, the same for all classes; rim in metres."""
+    """Draw a coat from the pool that all classes share; rim in metres."""
     hue, saturation, value = rng.uniform(), rng.uniform(0.05, 0.6), rng.uniform(0.5, 1)
     near = hue + rng.normal(0, 0.05), saturation + 0.1, value * rng.uniform(0.6, 0.9)
     tones = np.stack([textures.colour(hue, saturation, value), textures.colour(*near)])
@@ -112,7 +111,7 @@ def _draw_rug(rng: Generator, shell: Box) -> list[Sheet]:
 
 
 def _hang(rng: Generator, shell: Box) -> list[Sheet]:
-    """Doors and pictures on the walls in view, side by side; v is measured from half the height."""
+    """Doors and pictures next to each other on the visible walls; v counts from half the height."""
     sheets: list[Sheet] = []
     for face in (_BACK, _LEFT, _RIGHT):
         width = shell.half[0 if face == _BACK else 1]
@@ -133,7 +132,7 @@ def _hang(rng: Generator, shell: Box) -> list[Sheet]:
 
 
 class _Piece(NamedTuple):
-    """A piece of furniture and the circle it takes on the floor."""
+    """A piece of furniture and the circle it occupies on the floor."""
 
     x: float
     y: float
@@ -142,11 +141,11 @@ class _Piece(NamedTuple):
 
 
 def _furnish(rng: Generator, shell: Box, front: float, coats: tuple[Coat, Coat]) -> list[Part]:
-    """Furniture that does not meet, some steps before a camera at y = `front`."""
+    """Non-overlapping furniture at some distance from a camera at y = `front`."""
     pieces: list[_Piece] = []
     makers = (_cabinet, _table, _crate, _ball)
     for number in rng.choice(4, int(rng.integers(4, 9)), p=(0.25, 0.3, 0.25, 0.2)):
-        # Half of it wears the floor's or the wall's coat, and is told from them by form alone.
+        # Half of it has the coat of the floor or wall, and differs from them by shape alone.
         coat = coats[rng.integers(2)] if rng.random() < 0.5 else _draw_coat(rng)
         for _ in range(8):
             x, y = rng.uniform(-1, 1) * shell.half[0], rng.uniform(front + 1.6, shell.half[1])
@@ -159,7 +158,7 @@ def _furnish(rng: Generator, shell: Box, front: float, coats: tuple[Coat, Coat])
 
 
 def _cabinet(rng: Generator, shell: Box, at: tuple[float, float], coat: Coat) -> _Piece:
-    """As high as a man's chest or more, with its back to a wall."""
+    """A box 1 to 2 m high with its back to a wall."""
     width, deep, high = rng.uniform((0.3, 0.18, 0.5), (0.6, 0.28, 1.0))
     x, y, yaw = at[0], shell.half[1] - deep, 0.0
     if rng.random() < 0.5:
@@ -170,15 +169,15 @@ def _cabinet(rng: Generator, shell: Box, at: tuple[float, float], coat: Coat) ->
 
 
 def _table(rng: Generator, shell: Box, at: tuple[float, float], coat: Coat) -> _Piece:
-    """A top on four legs; now and then with a ball on it."""
+    """A top on four legs, sometimes with a ball on it."""
     a, b, high = rng.uniform((0.4, 0.3, 0.6), (0.8, 0.5, 0.8))
     yaw, leg = rng.uniform(0, math.pi), rng.uniform(0.03, 0.05)
     stand_u, stand_v = a - leg - 0.01, b - leg - 0.01
     radius = math.hypot(a, b)
     x, y = _inside(shell, at, radius)
     boxes = [Box((x, y, high - 0.03), (a, b, 0.03), yaw)]
-    # Legs end under the top and stand in from its sides: of two faces in one plane, rounding would
-    # choose the one that is seen.
+    # Legs end below the top and inside its sides: with two faces in one plane, rounding would
+    # decide which is visible.
     half_leg = (high - 0.06) / 2
     for u, v in itertools.product((-stand_u, stand_u), (-stand_v, stand_v)):
         corner_x = x + math.cos(yaw) * u - math.sin(yaw) * v
@@ -192,7 +191,7 @@ def _table(rng: Generator, shell: Box, at: tuple[float, float], coat: Coat) -> _
 
 
 def _crate(rng: Generator, shell: Box, at: tuple[float, float], coat: Coat) -> _Piece:
-    """A box no higher than a table, turned as it happens."""
+    """A box no higher than a table, at a random angle."""
     a, b, high = rng.uniform(0.18, 0.38, 3)
     radius = math.hypot(a, b)
     x, y = _inside(shell, at, radius)
@@ -207,6 +206,6 @@ def _ball(rng: Generator, shell: Box, at: tuple[float, float], coat: Coat) -> _P
 
 
 def _inside(shell: Box, at: tuple[float, float], radius: float) -> tuple[float, float]:
-    """The place, moved off the walls by as much as the radius asks for."""
+    """The position, moved away from the walls by at least the radius."""
     x, y, _ = (max(0.0, half - radius) for half in shell.half)
     return min(max(at[0], -x), x), min(max(at[1], -y), y)

@@ -1,6 +1,6 @@
-"""Rays from a camera to boxes and balls: exact distances, and what the surface is like there.
+"""Ray casting of boxes and balls: exact distances, normals and surface coordinates.
 
-The world is in metres, x and y level, z up. Points and rays are float64 (3, P), one column each.
+World coordinates are metres, x and y horizontal, z up. Points and rays are float64 (3, P).
 """
 
 import math
@@ -15,8 +15,8 @@ NYUD_FOCAL, NYUD_WIDTH = 519.0, 560  # pixels; HHA_SPEC sec. 1, rounded, of the 
 class Skin(NamedTuple):
     """A body's surface at some of its points.
 
-    normal (3, P): unit, towards the side that is seen. u, v (P,): metres along the surface.
-    face int (P,): twice the axis of a box's face, plus 1 where its outward side is positive.
+    normal (3, P): unit, on the visible side. u, v (P,): metres along the surface.
+    face int (P,): twice the axis of a box's face, plus 1 on the positive side.
     """
 
     normal: np.ndarray
@@ -26,19 +26,19 @@ class Skin(NamedTuple):
 
 
 class Body(Protocol):
-    """What a ray can meet."""
+    """Anything that a ray can hit."""
 
     def meet(self, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
-        """Distance (P,), in lengths of each ray, to the first point met; inf where none is."""
+        """Distance (P,), in lengths of each ray, to the first hit; inf if there is none."""
         ...
 
     def skin(self, points: np.ndarray) -> Skin:
-        """The surface at points that lie on it."""
+        """The surface at points on it."""
         ...
 
 
 class Box(NamedTuple):
-    """A solid box, turned about the vertical by `yaw` radians; half: half its sides."""
+    """A solid box, rotated about the vertical by `yaw` radians; half: half side lengths."""
 
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
@@ -47,7 +47,7 @@ class Box(NamedTuple):
     def meet(self, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
         """Distance (P,) to the outside; inf for a ray that starts within."""
         distance = np.full(rays.shape[1], np.inf)
-        # Most rays pass by the ball around the box: half the work of a room is saved here.
+        # Most rays miss the ball around the box; skipping them halves the time for a room.
         close = _passes(self.centre, math.hypot(*self.half), origin, rays)
         origin = origin if origin.shape[1] == 1 else origin[:, close]
         near, far = _slabs(self, origin, rays[:, close])
@@ -55,9 +55,9 @@ class Box(NamedTuple):
         return distance
 
     def skin(self, points: np.ndarray) -> Skin:
-        """The outside; u, v from the middle of each face."""
+        """The outside; u, v count from the middle of each face."""
         local = _turned(points - _column(self.centre), -self.yaw)
-        # The face is the one whose plane the point is nearest to, relative to the box.
+        # The face whose plane is nearest to the point, relative to the box.
         axis = np.argmax(np.abs(local / _column(self.half)), 0)
         positive = np.take_along_axis(local, axis[None], 0)[0] > 0
         normal = np.zeros_like(local)
@@ -76,7 +76,7 @@ class Hollow(NamedTuple):
         return _slabs(self.box, origin, rays)[1]
 
     def skin(self, points: np.ndarray) -> Skin:
-        """The inside: normals point inwards, faces are numbered as outside."""
+        """The inside: normals point inwards, faces are numbered as from outside."""
         skin = self.box.skin(points)
         return skin._replace(normal=-skin.normal)
 
@@ -113,16 +113,16 @@ class Camera(NamedTuple):
 
     @property
     def origin(self) -> np.ndarray:
-        """The place, as a column."""
+        """The position as a column, (3, 1)."""
         return _column(self.place)
 
     def rays(self, size: tuple[int, int], samples: int = 1) -> np.ndarray:
         """World directions (3, H s W s) through s x s points of each pixel, row by row.
 
-        They reach one metre forwards, so that a distance along one is the depth in metres.
+        Each reaches one metre forwards, so distances in ray lengths are depths in metres.
         """
         height, width = size
-        # Pixels count from 1, as in `intrinsics`; the points of one lie evenly in it.
+        # Pixels count from 1, as in `intrinsics`; the points are spaced evenly within each.
         u, v = ((np.arange(n * samples) + 0.5) / samples + 0.5 for n in (width, height))
         v, u = np.meshgrid(v, u, indexing="ij")
         k = intrinsics(size)
@@ -134,10 +134,7 @@ class Camera(NamedTuple):
 
 
 def intrinsics(size: tuple[int, int]) -> np.ndarray:
-    """Matrix (3, 3) of a camera with NYUD's field of view; pixels count from 1, as in HHA's code.
-
-    The axis goes through the middle of the image.
-    """
+    """Matrix (3, 3) of a centred camera with NYUD's field of view; pixels count from 1."""
     height, width = size
     focal = NYUD_FOCAL * width / NYUD_WIDTH
     return np.array([[focal, 0, (width + 1) / 2], [0, focal, (height + 1) / 2], [0, 0, 1]])
@@ -146,7 +143,7 @@ def intrinsics(size: tuple[int, int]) -> np.ndarray:
 def cast(
     origin: np.ndarray, rays: np.ndarray, bodies: Sequence[Body]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (P,) to the nearest body and its number, int (P,)."""
+    """Distance (P,) to the nearest body and its index, int (P,)."""
     distance, nearest = np.full(rays.shape[1], np.inf), np.zeros(rays.shape[1], int)
     for number, body in enumerate(bodies):
         found = body.meet(origin, rays)
@@ -156,10 +153,10 @@ def cast(
 
 
 def _slabs(box: Box, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (P,) at which each ray has entered, and first left, the box's three slabs."""
+    """Distances (P,) at which each ray has entered all three slabs of the box, and leaves one."""
     start = _turned(origin - _column(box.centre), -box.yaw)
     along = _turned(rays, -box.yaw)
-    along[np.abs(along) < 1e-12] = 1e-12  # parallel: the slab is left far away
+    along[np.abs(along) < 1e-12] = 1e-12  # parallel: exits the slab far away
     inverse = 1 / along
     middle, reach = -start * inverse, np.abs(_column(box.half) * inverse)
     return (middle - reach).max(0), (middle + reach).min(0)
@@ -168,7 +165,7 @@ def _slabs(box: Box, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, 
 def _passes(
     centre: tuple[float, float, float], radius: float, origin: np.ndarray, rays: np.ndarray
 ) -> np.ndarray:
-    """Numbers of the rays whose line comes as near to a point as this."""
+    """Indices of the rays whose line passes within `radius` of a point."""
     offset = np.broadcast_to(_column(centre) - origin, rays.shape)
     along, square, apart = (
         np.einsum("ip,ip->p", one, other)
@@ -178,7 +175,7 @@ def _passes(
 
 
 def _turned(points: np.ndarray, angle: float) -> np.ndarray:
-    """Points (3, P) turned about the third axis, from the first towards the second."""
+    """Points (3, P) rotated about the third axis, from the first towards the second."""
     cos, sin = np.cos(angle), np.sin(angle)
     x, y, z = points
     return np.stack([cos * x - sin * y, sin * x + cos * y, z])

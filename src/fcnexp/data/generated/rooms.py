@@ -1,4 +1,4 @@
-"""The embedded data set `rooms`: ray-cast rooms with exact depth, written once in NYUD's layout."""
+"""The built-in data set `rooms`: ray-cast rooms with exact depth, written in NYUD's layout."""
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,18 +18,19 @@ from fcnexp.data.generated.raycast import Skin, cast, intrinsics
 from fcnexp.errors import ConfigError
 from fcnexp.system.this_process import cores
 
-VERSION = 1  # raise it with every change of the pixels, so that old folders are not reused
-SPLITS = ("train", "test")  # NYUD's; the position seeds the split's images: append only
-MIN_SIDE = 48  # pixels; below, HHA's windows (21) cover half the image
+VERSION = 1  # increase it with every change of the pixels, so that old folders are not reused
+SPLITS = ("train", "test")  # as in NYUD; the index seeds the split's images: append only
+MIN_SIDE = 48  # pixels; HHA's windows (21) would cover half of a smaller image
 
 _FOLDERS = ("data/images", "data/depth", "data/hha", "segmentation")
-_FEW = 16  # images; a pool of processes takes longer to start than these to draw
+_FEW = 16  # images, which take less time than starting a process pool
 
 
 class Frame(NamedTuple):
     """One image: RGB uint8 (H, W, 3), depth in metres (H, W), label uint8 (H, W).
 
-    Depth is that of the pixel's centre. A pixel whose centre and quarters differ in class is VOID.
+    Depth is measured at the pixel's centre. A pixel whose centre and quarters differ in class is
+    VOID.
     """
 
     rgb: np.ndarray
@@ -40,10 +41,10 @@ class Frame(NamedTuple):
 def write_rooms(
     root: Path, *, num_train: int, num_val: int, size: tuple[int, int], seed: int
 ) -> Path:
-    """Folder `root` with the data set in NYUD's layout; written unless it is already complete.
+    """Return folder `root` with the data set in NYUD's layout; write it unless complete.
 
-    size: height and width of the images, in pixels. The lists are `train` and, of num_val, `test`.
-    Image `index` of a split depends on (seed, split, index, size) alone.
+    size: height and width of the images, in pixels. The lists are `train` and `test` (num_val).
+    Image `index` of a split depends only on (seed, split, index, size).
     """
     _check(num_train, num_val, size)
     made_from = {
@@ -63,7 +64,7 @@ def frame(seed: int, split: str, index: int, size: tuple[int, int]) -> Frame:
     height, width = size
     depth, patches = _seen(room, room.camera.rays(size))
     label = _classes(patches, depth.size).reshape(size)
-    # Four points a pixel smooth the edges, and tell which pixels show several classes.
+    # Four points per pixel anti-alias the edges and find pixels with several classes.
     rays = room.camera.rays(size, samples=2)
     distance, patches = _seen(room, rays)
     parts = _classes(patches, distance.size).reshape(height, 2, width, 2)
@@ -75,7 +76,7 @@ def frame(seed: int, split: str, index: int, size: tuple[int, int]) -> Frame:
 
 
 class _Patch(NamedTuple):
-    """What some of the rays, numbers `where` (n,), see. edge (n,): metres to a sheet's edge."""
+    """The surface hit by rays `where` (n,). edge (n,): metres to a sheet's edge, else inf."""
 
     where: np.ndarray
     class_index: int
@@ -87,7 +88,7 @@ class _Patch(NamedTuple):
 
 
 def _seen(room: Room, rays: np.ndarray) -> tuple[np.ndarray, list[_Patch]]:
-    """Depth (P,) along rays (3, P), and what they meet; later patches lie on earlier ones."""
+    """Depth (P,) along rays (3, P) and the patches they hit; later patches cover earlier ones."""
     depth, nearest = cast(room.camera.origin, rays, [part.body for part in room.parts])
     points = room.camera.origin + depth * rays
     patches, sheets = [], []
@@ -122,22 +123,22 @@ def _classes(patches: list[_Patch], num_rays: int) -> np.ndarray:
 
 
 def _colours(room: Room, patches: list[_Patch], points: np.ndarray) -> np.ndarray:
-    """Colour (3, P) of points (3, P), about [0, 1]: coats under one lamp, with shadows."""
+    """Colour (3, P) of points (3, P), about [0, 1]: coats lit by one lamp, with shadows."""
     coats, normal = np.zeros_like(points), np.zeros_like(points)
     for patch in patches:
         coats[:, patch.where], normal[:, patch.where] = _paint(patch).T, patch.normal
     towards = np.array(room.lamp)[:, None] - points
     distance = np.sqrt((towards * towards).sum(0))
     steepness = np.maximum((normal * towards).sum(0), 0) / distance
-    bodies = [part.body for part in room.parts[1:]]  # the shell shades nothing
-    # From a little outside, lest a surface shade itself.
+    bodies = [part.body for part in room.parts[1:]]  # the shell casts no shadows
+    # Start slightly outside, so that a surface does not shade itself.
     shaded = cast(points + 1e-4 * normal, towards, bodies)[0] < 1
     lamp = np.where(shaded, 0.15, 1.0) * steepness * 3.2 / (2 + 0.25 * distance**2)
     return coats * (0.55 + 0.65 * lamp)
 
 
 def _paint(patch: _Patch) -> np.ndarray:
-    """Colour (n, 3) of the coat, unlit."""
+    """Unlit colour (n, 3) of the coat."""
     from scipy.ndimage import map_coordinates  # slow to import
 
     coat, u, v = patch.coat, patch.u, patch.v
@@ -167,18 +168,18 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
             write(image)
     else:
         with ProcessPoolExecutor(cores()) as pool:
-            list(pool.map(write, images, chunksize=8))  # a list, so that failures are raised
+            list(pool.map(write, images, chunksize=8))  # list() raises the failures
 
 
 def _write(folder: Path, seed: int, size: tuple[int, int], image: tuple[str, int]) -> None:
-    """The four files of one image, (split, index)."""
+    """Write the four files of one image, (split, index)."""
     import scipy.io  # slow to import
 
     from fcnexp.data.hha import encode_hha
 
     rgb, depth, label = frame(seed, *image, size)
     millimetres = np.round(1000 * depth).astype(np.uint16)
-    # Encoded from what is stored, so that the one can be made from the other again.
+    # Encoded from the stored depth, so that HHA can be reproduced from the files.
     hha = encode_hha(millimetres / 1000, None, intrinsics(size))
     split, index = image
     rgb_path, depth_path, hha_path, label_path = (
@@ -187,9 +188,9 @@ def _write(folder: Path, seed: int, size: tuple[int, int], image: tuple[str, int
     for path, pixels in ((rgb_path, rgb), (depth_path, millimetres), (hha_path, hha)):
         Image.fromarray(pixels).save(path.with_suffix(".png"))
     file = BytesIO()
-    # Classes count from 1 and void is 0, as in NYUD: VOID wraps round.
+    # Classes count from 1 and void is 0, as in NYUD: VOID wraps around.
     scipy.io.savemat(file, {"segmentation": label + np.uint8(1)}, do_compression=True)
-    # SciPy notes the time in the first 116 bytes, free text; without it, same seed, same bytes.
+    # SciPy writes the time into the 116 bytes of free text; replaced to keep files reproducible.
     text = b"MATLAB 5.0 MAT-file".ljust(116)
     label_path.with_suffix(".mat").write_bytes(text + file.getvalue()[116:])
 
@@ -197,11 +198,11 @@ def _write(folder: Path, seed: int, size: tuple[int, int], image: tuple[str, int
 def _check(num_train: int, num_val: int, size: tuple[int, int]) -> None:
     if min(num_train, num_val) < 1:
         raise ConfigError(
-            f"rooms: num_train={num_train}, num_val={num_val}, but each must be 1 or more; "
+            f"rooms: num_train={num_train}, num_val={num_val}: each must be 1 or more; "
             "try num_train=240 num_val=60"
         )
     if min(size) < MIN_SIDE:
         raise ConfigError(
-            f"rooms: size={tuple(size)}, but height and width must be {MIN_SIDE} pixels or more; "
+            f"rooms: size={tuple(size)}: height and width must be {MIN_SIDE} pixels or more; "
             "try size=[120,160]"
         )

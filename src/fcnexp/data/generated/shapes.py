@@ -1,9 +1,9 @@
-"""The embedded data set `shapes`: generated still lifes, written once in VOC's layout.
+"""The built-in data set `shapes`: generated still lifes, written in VOC's layout.
 
-A scene lays one to five objects on a backdrop. Disc and ring share their colours and surface, so do
-star and cross, and differ by form; striped and checked tiles share colours and form and differ by
-texture; worms come in every colour. Forms are signed distances in pixels, negative inside, which
-give the anti-aliased edge, the shading, the shadow, the label and its void outline.
+A scene places one to five objects on a backdrop. Disc and ring have the same colours and surface
+and differ by shape, as do star and cross; striped and checked tiles differ by texture alone; worms
+have any colour. Shapes are signed distances in pixels, negative inside, which give the anti-aliased
+edge, the shading, the shadow, the label and its void outline.
 """
 
 from collections.abc import Callable
@@ -30,21 +30,21 @@ CLASS_NAMES: tuple[str, ...] = (
     "checked_tile",
     "worm",
 )
-VERSION = 1  # raise it with every change of the pixels, so that old folders are not reused
-SPLITS = ("train", "val")  # the position seeds the split's images: append only
-MIN_SIDE = 48  # pixels; below, the smallest object would fill the image
+VERSION = 1  # increase it with every change of the pixels, so that old folders are not reused
+SPLITS = ("train", "val")  # the index seeds the split's images: append only
+MIN_SIDE = 48  # pixels; the smallest object would fill a smaller image
 
 _MAX_OBJECTS = 5
-_RADIUS = (0.12, 0.46)  # of a lone object, in short sides of the image
+_RADIUS = (0.12, 0.46)  # of a single object, relative to the image's shorter side
 
 
 def write_shapes(
     root: Path, *, num_train: int, num_val: int, side: tuple[int, int], seed: int
 ) -> Path:
-    """Folder `root` with the data set in VOC's layout; written unless it is already complete.
+    """Return folder `root` with the data set in VOC's layout; write it unless complete.
 
-    side: least and greatest height and width of an image, in pixels.
-    Image `index` of a split depends on (seed, split, index, side) alone.
+    side: smallest and largest height and width of an image, in pixels.
+    Image `index` of a split depends only on (seed, split, index, side).
     """
     _check(num_train, num_val, side)
     sizes = {"num_train": num_train, "num_val": num_val, "side": list(side)}
@@ -66,7 +66,7 @@ def scene(
 
 
 class _Thing(NamedTuple):
-    """One object of a scene: its class and, in pixels, where it lies and how far it reaches."""
+    """One object of a scene: its class, position and radius in pixels."""
 
     class_index: int
     y: float
@@ -75,16 +75,16 @@ class _Thing(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How a class looks."""
+    """Appearance of a class."""
 
     form: Callable[[np.ndarray, np.ndarray, float, Generator], np.ndarray]
     pattern: Callable[[np.ndarray, np.ndarray, float], np.ndarray] | None  # None: mottled
-    hue: tuple[float, float]  # mean, deviation; of the colour circle
-    reach: float  # radius, relative: thin forms are larger, lest they vanish
+    hue: tuple[float, float]  # mean, standard deviation; 1 is the full colour circle
+    reach: float  # relative radius: larger for thin forms, so that they stay visible
 
 
 def _arrange(rng: Generator, size: tuple[int, int]) -> list[_Thing]:
-    """Objects of a scene, the hindmost first; they may overlap, but seldom hide one another."""
+    """Objects of a scene, back to front; they may overlap, but rarely hide each other."""
     things: list[_Thing] = []
     num_objects = int(rng.integers(1, _MAX_OBJECTS + 1))
     for _ in range(num_objects):
@@ -104,7 +104,7 @@ def _arrange(rng: Generator, size: tuple[int, int]) -> list[_Thing]:
 def _paint(
     rng: Generator, image: np.ndarray, label: np.ndarray, thing: _Thing, light: float
 ) -> np.ndarray:
-    """Image with the object and its shadow; its class and outline are written into `label`."""
+    """Return the image with the object and its shadow; write its class and outline to `label`."""
     from scipy.ndimage import shift  # slow to import
 
     kind = _KINDS[thing.class_index]
@@ -125,7 +125,7 @@ def _paint(
     thrown = shift(distance, (-3 * light_y, -3 * light_x), order=1, mode="nearest")
     image = image * (1 - 0.45 * np.clip(0.5 - thrown / 6, 0, 1))[..., None]  # the shadow
     label[distance < 0] = thing.class_index
-    # Void lies between any two classes, since a distance changes by at most 1 a pixel.
+    # Void separates any two classes, since distances change by at most 1 per pixel.
     label[np.abs(distance) <= 1] = VOID
     return textures.blend(image, surface, np.clip(0.5 - distance, 0, 1))
 
@@ -156,7 +156,7 @@ def _tile(u: np.ndarray, v: np.ndarray, radius: float, rng: Generator) -> np.nda
 
 
 def _star(u: np.ndarray, v: np.ndarray, radius: float, rng: Generator) -> np.ndarray:
-    """Five points, by symmetry from one straight edge between a tip and a notch."""
+    """A five-pointed star, by symmetry from one straight edge between a tip and a notch."""
     step = np.pi / 5
     angle = np.abs((np.arctan2(v, u) + step) % (2 * step) - step)  # 0 at a tip, step at a notch
     along, across = np.hypot(u, v) * np.cos(angle), np.hypot(u, v) * np.sin(angle)
@@ -169,7 +169,7 @@ def _star(u: np.ndarray, v: np.ndarray, radius: float, rng: Generator) -> np.nda
 
 
 def _worm(u: np.ndarray, v: np.ndarray, radius: float, rng: Generator) -> np.ndarray:
-    """A wavy tube: the distance to a chain of straight pieces, less the tube's half width."""
+    """A wavy tube: the distance to a polyline, minus the tube's half width."""
     half = np.clip(radius * rng.uniform(0.1, 0.15), 2, 5)
     along = np.linspace(-1, 1, 13)
     wave = np.sin(along * rng.uniform(2.5, 4.5) + rng.uniform(0, 2 * np.pi))
@@ -210,11 +210,11 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
 def _check(num_train: int, num_val: int, side: tuple[int, int]) -> None:
     if min(num_train, num_val) < 1:
         raise ConfigError(
-            f"shapes: num_train={num_train}, num_val={num_val}, but each must be 1 or more; "
+            f"shapes: num_train={num_train}, num_val={num_val}: each must be 1 or more; "
             "try num_train=500 num_val=60"
         )
     if not MIN_SIDE <= side[0] <= side[1]:
         raise ConfigError(
-            f"shapes: side={tuple(side)}, but (least, greatest) must rise from {MIN_SIDE} pixels; "
+            f"shapes: side={tuple(side)}: must be (smallest, largest), {MIN_SIDE} pixels or more; "
             "try side=[112,144]"
         )

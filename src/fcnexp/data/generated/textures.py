@@ -1,4 +1,4 @@
-"""Surfaces of the generated scenes: coloured noise, patterns, a table before a wall.
+"""Textures of the generated scenes: coloured noise, patterns, a table in front of a wall.
 
 Maps are float32 (H, W) and images float32 (H, W, 3), RGB in [0, 1].
 """
@@ -38,7 +38,7 @@ def dots(u: np.ndarray, v: np.ndarray, period: float) -> np.ndarray:
 
 
 def colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """RGB float32 (3,) of a colour given as HSV; the hue wraps around, the rest is clipped."""
+    """RGB float32 (3,) of an HSV colour; the hue wraps around, the rest is clipped."""
     clipped = np.clip((saturation, value), 0, 1)
     return np.array(colorsys.hsv_to_rgb(hue % 1, *clipped), np.float32)
 
@@ -54,18 +54,18 @@ def two_toned(rng: Generator, pattern: np.ndarray, *, hue: float) -> np.ndarray:
 
 
 def blend(under: np.ndarray, over: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Image `over` laid on image `under` where alpha (H, W) is 1; either may be one colour (3,)."""
+    """Image `over` blended onto `under` with alpha (H, W); either may be one colour (3,)."""
     return under + alpha[..., None] * (over - under)
 
 
 def rotate(y: np.ndarray, x: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (u, v) of points (y, x) in axes turned by `angle` radians."""
+    """Coordinates (u, v) of points (y, x) in axes rotated by `angle` radians."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return cos * y + sin * x, cos * x - sin * y
 
 
 def backdrop(rng: Generator, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W, 3) of a grained table before a mottled wall, with clutter; all background."""
+    """Image (H, W, 3) of a grained table in front of a mottled wall, with clutter; background."""
     y, x = np.indices(size, dtype=np.float32)
     height, width = size
     wall = _surface(rng, size, cell=(30, 30), value=rng.uniform(0.55, 0.95))
@@ -81,7 +81,7 @@ def backdrop(rng: Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def photograph(rng: Generator, image: np.ndarray, light: float) -> np.ndarray:
-    """The scene as a camera gives it: uneven light, a little blur, noise; uint8 (H, W, 3)."""
+    """Add uneven light, slight blur and noise, as a camera does; returns uint8 (H, W, 3)."""
     from scipy.ndimage import gaussian_filter  # slow to import
 
     height, width = image.shape[:2]
@@ -106,7 +106,7 @@ def _surface(
 
 
 def _patch(rng: Generator, scene: np.ndarray) -> np.ndarray:
-    """Lay a soft-edged, faintly patterned cloth on the scene: texture that means nothing."""
+    """Add a soft-edged, faintly patterned cloth to the scene, as a distracting texture."""
     height, width = scene.shape[:2]
     y, x = np.indices((height, width), dtype=np.float32)
     angle = rng.uniform(0, np.pi)
@@ -120,7 +120,7 @@ def _patch(rng: Generator, scene: np.ndarray) -> np.ndarray:
 
 
 def _line(rng: Generator, scene: np.ndarray) -> np.ndarray:
-    """Draw a straight thin line, a wire or a crack, from border to border."""
+    """Draw a thin straight line across the scene, like a wire or a crack."""
     height, width = scene.shape[:2]
     y, x = np.indices((height, width), dtype=np.float32)
     centre = height * rng.uniform(0.1, 0.9), width * rng.uniform(0.1, 0.9)
@@ -130,5 +130,5 @@ def _line(rng: Generator, scene: np.ndarray) -> np.ndarray:
 
 
 def _cover(distance: np.ndarray) -> np.ndarray:
-    """Share of a pixel inside an edge, from the signed distance of its centre in pixels."""
+    """Fraction of a pixel inside an edge, from the signed distance of its centre in pixels."""
     return np.clip(0.5 - distance, 0, 1)
