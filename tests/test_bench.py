@@ -1,4 +1,4 @@
-"""`python -m fcnexp.bench` on a tiny setting: every part ends, and what it writes can be read."""
+"""`python -m fcnexp.bench` with tiny settings: every part completes and writes its record."""
 
 import json
 import sys
@@ -7,9 +7,8 @@ import pytest
 from commands import fcnexp
 from PIL import Image
 
-from fcnexp.benching import peer, work
+from fcnexp.benching import measure, peer
 
-# One thread, so that it is as fast on a busy machine.
 SMALL = [
     *("nets=[fcn32s]", "channels=4", "size=[16,16]", "sizes=[[16,8]]", "rounds=1"),
     *("images=3", "dense_size=[40,40]", "sides=[16,32]", "batches=[1,2]", "workers=[0,1]"),
@@ -30,7 +29,7 @@ TABLES = {
 @pytest.fixture
 def without_peer(monkeypatch):
     monkeypatch.setattr(peer, "torchfcn", lambda: None)
-    monkeypatch.setattr(work, "SHAPES", ((8, 8, 64),))  # the machine's peak is not the question
+    monkeypatch.setattr(measure, "SHAPES", ((8, 8, 64),))  # saves time; the value is not checked
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,13 @@ def run(tmp_path, cache, *arguments):
 
 
 @pytest.mark.parametrize("part", ["hha"])
-def test_a_part_ends_with_a_record(part, tmp_path, cache, without_peer):
+def test_a_part_writes_its_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["train", "ways", "eval", "data", "dense", "startup"])
-def test_a_longer_part_ends_with_a_record(part, tmp_path, cache, without_peer):
+def test_a_longer_part_writes_its_record(part, tmp_path, cache, without_peer):
     check_part(part, tmp_path, cache)
 
 
@@ -68,7 +67,7 @@ def check_part(part, tmp_path, cache):
     assert all(f"**{table['title']}**" in page for table in tables)
 
 
-def test_inference_compares_what_is_equal(tmp_path, cache, without_peer):
+def test_candidates_of_infer_have_equal_scores(tmp_path, cache, without_peer):
     check_part("infer", tmp_path, cache)
     table = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["infer"]["tables"][0]
     rows = {row["name"]: row for row in table["rows"]}
@@ -81,41 +80,41 @@ def test_inference_compares_what_is_equal(tmp_path, cache, without_peer):
 
 
 @pytest.mark.slow
-def test_scale_is_drawn(tmp_path, cache, without_peer):
+def test_scale_is_plotted(tmp_path, cache, without_peer):
     done = run(tmp_path, cache, "scale", *SMALL)
     assert done.returncode == 0, done.stderr
     tables = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["scale"]["tables"]
     assert len(tables) == 6
-    looks = [row["facts"] for row in tables[5]["rows"]]
-    assert [look["after"] for look in looks] == [1, 2, 3, 4]
-    assert all(0.1 < look["GiB"] < 64 for look in looks)
+    samples = [row["facts"] for row in tables[5]["rows"]]
+    assert [sample["after"] for sample in samples] == [1, 2, 3, 4]
+    assert all(0.1 < sample["GiB"] < 64 for sample in samples)
     with Image.open(tmp_path / "run" / "scale.png") as picture:
         assert min(picture.size) > 600
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["speed"], "speed: the first word is one of infer, train, ways"),
-        (["part=speed"], "part=speed: no such part; there are infer, train"),
-        (["part=[]"], "part=[]: name one or more of infer"),
+        (["speed"], "speed: the first word must be one of infer, train, ways"),
+        (["part=speed"], "part=speed: no such part; choose one of infer, train"),
+        (["part=[]"], "part=[]: choose one or more of infer"),
         (["infer", "nets=[fcn4s]"], "nets=['fcn4s']: allowed are fcn8s, fcn16s, fcn32s"),
         (["infer", "device=tpu"], "device=tpu: allowed are auto, cpu, cuda"),
         (["infer", "rounds=0"], "rounds=0: must be 1 or more"),
-        (["infer", "size=[5]"], "size=[5]: height and width in pixels, say [500,500]"),
-        (["infer", "sizes=[]"], "sizes=[]: name at least one"),
+        (["infer", "size=[5]"], "size=[5]: must be height and width in pixels, such as [500,500]"),
+        (["infer", "sizes=[]"], "sizes=[]: must have at least one element"),
         (["infer", "round=3"], "round: no such key (did you mean rounds?)"),
     ],
 )
-def test_mistakes_are_told(arguments, told, tmp_path, cache):
+def test_mistakes_are_reported(arguments, message, tmp_path, cache):
     done = run(tmp_path, cache, *arguments)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.startswith(f"error: {message}")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("key", ["voc", "sbd", "nyud"])
-def test_a_folder_of_something_else_is_refused_before_anything_is_measured(key, tmp_path, cache):
+def test_an_invalid_folder_is_refused_before_anything_is_measured(key, tmp_path, cache):
     (tmp_path / "else").mkdir()
     done = run(tmp_path, cache, "startup", f"{key}=else")
     assert done.returncode == 1 and "else" in done.stderr
@@ -123,7 +122,7 @@ def test_a_folder_of_something_else_is_refused_before_anything_is_measured(key, 
 
 
 def test_the_peer_may_be_absent(monkeypatch):
-    """Nor is anything named fcn left behind that another program would take for the real one."""
+    """And no stand-in module `fcn` is left in sys.modules."""
     monkeypatch.setitem(sys.modules, "torchfcn", None)
     monkeypatch.delitem(sys.modules, "fcn", raising=False)
     assert peer.torchfcn() is None

@@ -168,10 +168,10 @@ def test_code_of_the_docs_uses_the_other_formats(form, file, lines, run, monkeyp
     ("arguments", "text"),
     [
         (["format=tflite"], "format=tflite: allowed are onnx, torch_export, state_dict"),
-        (["output=files/fcn.onnx"], "this file exists; choose another, or set overwrite=true"),
+        (["output=files/fcn.onnx"], "file exists; choose another, or set overwrite=true"),
         (["output=files/fcn.pt2"], "must end in .onnx; try output=files/fcn.onnx"),
         (["output=files"], "try output=files/fcn.onnx"),
-        (["format=state_dict", "labels=true"], "try labels=false or format=onnx"),
+        (["format=state_dict", "labels=true"], "try labels=false, format=onnx"),
         (["checkpoint=none.ckpt"], "none.ckpt: no such checkpoint"),
         (["output=stdout.txt/new.onnx"], "output=stdout.txt: cannot create this folder"),
     ],

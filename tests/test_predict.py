@@ -150,7 +150,7 @@ MISTAKES = {
         "net.ckpt",
         "smallest windows of 448; try memory=",
     ),
-    "exported": (["input=photos"], "fcn.onnx", "this is an exported file; try onnx=fcn.onnx"),
+    "exported": (["input=photos"], "fcn.onnx", "is an exported file; try onnx=fcn.onnx"),
     "pipe": (["input=-"], "net.ckpt", "standard input is empty"),
     "same name": (["input='same/*'"], "net.ckpt", "a.png is already the result of"),
 }

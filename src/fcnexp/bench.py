@@ -1,4 +1,4 @@
-"""How fast fcnexp is beside others: `python -m fcnexp.bench [infer|train|eval|data|...]`."""
+"""Compare the speed of fcnexp with others: `python -m fcnexp.bench [infer|train|eval|data|...]`."""
 
 import datetime
 import importlib
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from fcnexp.config.schema import BenchConfig
 
-PARTS = {  # where each part's function of this name, or the one named, is
+PARTS = {  # module and function of each part
     "infer": "infer.infer",
     "train": "learning.train",
-    "ways": "ways.ways",
+    "ways": "fast_paths.fast_paths",
     "eval": "evaluation.evaluate",
     "data": "loading.data",
     "dense": "dense_scores.dense",
@@ -33,7 +33,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def bench(cfg: DictConfig, folder: Path) -> None:
-    """Measure what is asked for, part by part; what is done is on disk. Raises UserError."""
+    """Measure the parts in turn, writing the record after each table. Raises UserError."""
     from fcnexp.config.schema import BenchConfig
     from fcnexp.config.values import to_plain, typed
 
@@ -41,7 +41,7 @@ def bench(cfg: DictConfig, folder: Path) -> None:
     wanted = check(asked)
     check_folders(asked)
 
-    import torch  # slow to import, and mistakes should not wait for it
+    import torch  # slow to import, so only after the checks
 
     from fcnexp.benching import plot, record, tables
 
@@ -72,13 +72,13 @@ def bench(cfg: DictConfig, folder: Path) -> None:
 
 
 def check(asked: "BenchConfig") -> list[str]:
-    """The parts to do, in the order asked. Raises ConfigError on what cannot be."""
+    """Return the parts to measure, in the order given. Raises ConfigError on an invalid value."""
     wanted = [asked.part] if isinstance(asked.part, str) else list(asked.part)
     for name in wanted:
         if name not in PARTS:
-            raise ConfigError(f"part={name}: no such part; there are {', '.join(PARTS)}")
+            raise ConfigError(f"part={name}: no such part; choose one of {', '.join(PARTS)}")
     if not wanted:
-        raise ConfigError(f"part=[]: name one or more of {', '.join(PARTS)}")
+        raise ConfigError(f"part=[]: choose one or more of {', '.join(PARTS)}")
     for name in asked.nets:
         if name not in MODELS:
             raise ConfigError(f"nets={asked.nets}: allowed are {', '.join(MODELS)}")
@@ -91,16 +91,17 @@ def check(asked: "BenchConfig") -> list[str]:
             raise ConfigError(f"{key}={value}: must be 1 or more")
     for key in ("nets", "sizes", "sides", "batches", "workers"):
         if not getattr(asked, key):
-            raise ConfigError(f"{key}=[]: name at least one")
+            raise ConfigError(f"{key}=[]: must have at least one element")
     for size in (asked.size, asked.dense_size, *asked.sizes):
-        if not (isinstance(size, list) and len(size) == 2 and all(_is_side(s) for s in size)):
-            raise ConfigError(f"size={size}: height and width in pixels, say [500,500]")
+        sides = size if isinstance(size, list) else []
+        if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+            raise ConfigError(f"size={size}: must be height and width in pixels, such as [500,500]")
     return wanted
 
 
 def check_folders(asked: "BenchConfig") -> None:
-    """Raise DataError where a folder of photographs or depth is not one, before minutes of work."""
-    from fcnexp.data.layout import find_layout
+    """Raise DataError if a folder of photographs or depth is invalid, before minutes of work."""
+    from fcnexp.data.folders import find_layout
 
     parts = {"voc": ("JPEGImages", "SegmentationClass"), "sbd": ("img", "cls")}
     for kind, within in (parts | {"nyud": ("data/depth",)}).items():
@@ -109,32 +110,30 @@ def check_folders(asked: "BenchConfig") -> None:
             find_layout(Path(folder), within, kind)
 
 
-def _is_side(side: object) -> bool:
-    return type(side) is int and side >= 1
-
-
 def choose_device(name: str) -> "torch.device":
-    """The device to measure on. Raises ConfigError where there is none of that kind."""
+    """Return the device to measure on. Raises ConfigError if it does not exist."""
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: torch sees no GPU here; choose device=cpu")
+        raise ConfigError("device=cuda: torch finds no GPU on this machine; try device=cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":  # else cuDNN rounds what it multiplies to 10 bits, for all candidates
+    if name == "cuda":  # exact fp32 for all candidates: TF32 has a mantissa of 10 bits
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(name)
 
 
 def main() -> None:
-    """Entry point: a part may come as the first word."""
+    """Entry point: the first word may name a part."""
     from fcnexp.cli import entry, messages
 
     if len(sys.argv) > 1 and sys.argv[1] in PARTS:
         sys.argv[1] = f"part={sys.argv[1]}"
     elif len(sys.argv) > 1 and sys.argv[1].isalpha():
-        messages.fail(ConfigError(f"{sys.argv[1]}: the first word is one of {', '.join(PARTS)}"))
+        messages.fail(
+            ConfigError(f"{sys.argv[1]}: the first word must be one of {', '.join(PARTS)}")
+        )
     entry.run(bench, "bench")
 
 

@@ -57,9 +57,7 @@ def output_path(cfg: DictConfig, folder: Path) -> Path:
             f"format=onnx: {', '.join(missing)} is not installed; pip install -e '.[export]'"
         )
     if cfg.labels and cfg.format == "state_dict":
-        raise ConfigError(
-            "labels=true: a state dict cannot compute labels; try labels=false or format=onnx"
-        )
+        raise ConfigError("labels=true: a state dict has no labels; try labels=false, format=onnx")
     suffix = SUFFIXES[cfg.format]
     path = folder / (Path(cfg.checkpoint).stem + suffix)
     if cfg.output is not None:

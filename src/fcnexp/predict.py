@@ -91,9 +91,7 @@ def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Label
             f"checkpoint={checkpoint} and onnx={onnx}: two nets were given; remove one of them"
         )
     if str(checkpoint).endswith(".onnx"):
-        raise ConfigError(
-            f"checkpoint={checkpoint}: this is an exported file; try onnx={checkpoint}"
-        )
+        raise ConfigError(f"checkpoint={checkpoint} is an exported file; try onnx={checkpoint}")
     if onnx is not None:
         from fcnexp.predicting.onnx_net import OnnxNet
 

@@ -1,4 +1,4 @@
-"""Arithmetic of rows, and how they look."""
+"""Arithmetic and formatting of measurements."""
 
 import json
 
@@ -12,27 +12,27 @@ from fcnexp.benching.tables import Row, Table, number
 FAST, SLOW = Row("fast", [1.0, 2.0, 1.0], {"GiB": 0.5}), Row("slow", [2.0, 6.0, 2.2])
 
 
-def test_rounds_are_taken_in_turn_after_one_without_a_clock():
+def test_candidates_are_interleaved_after_an_untimed_round():
     done = []
-    ways = {name: lambda name=name: done.append(name) for name in "ab"}
-    seconds = interleaved(ways, 2, torch.device("cpu"))
+    runs = {name: lambda name=name: done.append(name) for name in "ab"}
+    seconds = interleaved(runs, 2, torch.device("cpu"))
     assert done == list("ab" * 3)
     assert {name: len(each) for name, each in seconds.items()} == {"a": 2, "b": 2}
     assert all(second >= 0 for each in seconds.values() for second in each)
 
 
-def test_speed_is_the_median_of_the_ratios_of_one_round():
+def test_speed_is_the_median_of_the_ratios_in_each_round():
     assert faster(FAST.seconds, SLOW.seconds) == pytest.approx(2.2)  # of 2, 3, 2.2
     assert faster([1.0, 5.0, 2.0], [2.0, 5.5, 5.0]) == 2  # of 2, 1.1, 2.5; medians give 5 / 2
-    assert faster([1.0, 9.0, 1.0], [2.0, 18.0, 2.0]) == 2  # a machine that was slow for a round
+    assert faster([1.0, 9.0, 1.0], [2.0, 18.0, 2.0]) == 2  # the machine was slow for a round
 
 
 def test_difference_is_relative_to_the_largest_score():
     assert difference(torch.tensor([1.0, -3.5]), torch.tensor([1.5, -4.0])) == 0.125
-    assert difference(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 4.0])) == 0.5  # below it all
+    assert difference(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 4.0])) == 0.5
 
 
-def test_markdown_has_a_line_a_row_and_as_many_cells():
+def test_markdown_has_a_line_per_row_with_all_cells():
     table = Table("Title", [FAST, SLOW], ("slow", "absent"), per=4, notes=["A note."])
     title, _, head, rule, *lines = table.markdown().splitlines()
     assert title == "**Title**"
@@ -43,13 +43,13 @@ def test_markdown_has_a_line_a_row_and_as_many_cells():
     assert lines[-1] == "A note."
 
 
-def test_another_net_is_not_compared():
+def test_speed_of_a_different_net_is_not_compared():
     rows = [SLOW, Row("other", [1.0] * 3, compared=False)]
     assert Table("", rows, ("slow",)).cells()[2][-1] == "-"
     assert Table("", rows, ("slow",)).plain()["rows"][1]["times_as_fast_as"] == {}
 
 
-def test_short_times_are_in_milliseconds_and_rows_without_have_dashes():
+def test_short_times_are_in_milliseconds_and_untimed_rows_have_dashes():
     rows = [Row("short", [0.0123, 0.02, 0.0111]), Row("untimed", facts={"GiB": 1})]
     _, short, untimed = Table("", rows, ("short",), per=1).cells()
     assert short == ["short", "12.3 ms", "11.1 to 20.0", "81.3", "1.00", "-"]
@@ -65,9 +65,9 @@ def test_numbers_have_three_digits(value, text):
     assert number(value) == text
 
 
-def test_records_hold_every_sample_and_what_a_reader_needs(tmp_path):
-    told = facts(command="bench", settings={"rounds": 3}, device=torch.device("cpu"), date="today")
-    record = Record(tmp_path, told)
+def test_records_hold_every_sample_and_the_machine(tmp_path):
+    known = facts(command="bench", settings={"rounds": 3}, device=torch.device("cpu"), date="today")
+    record = Record(tmp_path, known)
     record.parts["infer"] = [Table("Title", [FAST, SLOW], ("slow",))]
     record.seconds["infer"] = 4.5
     record.write()

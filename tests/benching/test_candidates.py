@@ -1,11 +1,11 @@
-"""Candidates in turn do not disturb each other, and ways are left out one by one."""
+"""Candidates do not affect each other, and fast paths are left out one by one."""
 
 import torch
 
 from fcnexp.benching import nets
 from fcnexp.benching.fast_paths import TAKEN, left_out
 from fcnexp.benching.nets import passes
-from fcnexp.benching.train_candidates import learners
+from fcnexp.benching.train_candidates import learner
 from fcnexp.nn.fast import packed, winograd
 from fcnexp.nn.fast.switches import FAST_PATHS, enabled
 
@@ -24,36 +24,36 @@ def test_candidates_in_turn_prepare_their_weights_once(monkeypatch):
     scores = [passes(one, [[16, 16]]) for one in nets.candidates(wanted, "fcn32s", 4, CPU)]
     for score in scores:
         score()
-    assert len(prepared) > 20  # of some 15 layers in two precisions
+    assert len(prepared) > 20  # about 15 layers in two precisions
     prepared.clear()
     for score in scores:
         score()
     assert prepared == []
 
 
-def test_learners_have_equal_weights_and_nothing_in_common():
-    one, other = learners([nets.OURS, BF16], "fcn32s", 4, CPU)
+def test_learners_have_equal_weights_and_share_nothing():
+    one, other = (learner(name, "fcn32s", 4, CPU) for name in (nets.OURS, BF16))
     pairs = list(zip(one.candidate.net.parameters(), other.candidate.net.parameters(), strict=True))
     assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
     assert one.optimizer is not other.optimizer
 
 
-def test_each_way_is_left_out_alone_and_prepared_for():
+def test_each_fast_path_is_left_out_alone_after_a_preparing_pass():
     done, prepared = [], []
 
     def missing():
-        return tuple(way for way in FAST_PATHS if not enabled(way))
+        return tuple(path for path in FAST_PATHS if not enabled(path))
 
     table = left_out(
         "", lambda: done.append(missing()), 2, CPU, prepare=lambda: prepared.append(missing())
     )
-    assert done == 2 * [(), *((way,) for way in FAST_PATHS), tuple(FAST_PATHS)] == prepared
+    assert done == 2 * [(), *((path,) for path in FAST_PATHS), tuple(FAST_PATHS)] == prepared
     assert [row.name for row in table.rows][:2] == [TAKEN, "without border"]
 
 
-def test_what_a_way_is_worth_is_told_by_the_time_without_it(monkeypatch):
+def test_effect_of_a_fast_path_is_the_time_without_it(monkeypatch):
     clock = iter(range(100))
-    spans = {0: 1.0, 1: 3.0}  # all taken, then without the first way; the rest does not matter
+    spans = {0: 1.0, 1: 3.0}  # with all, then without the first; the others do not matter
 
     def now(device):
         tick = next(clock)

@@ -142,7 +142,9 @@ def test_init_checkpoint_continues_from_the_weights(run):
         folder=run,
         cache=run / "cache",
     )
-    assert other.returncode == 1 and "last.ckpt: from a different net; size mismatch" in other.stderr
+    assert (
+        other.returncode == 1 and "last.ckpt: from a different net; size mismatch" in other.stderr
+    )
 
 
 MISTAKES = {

@@ -1,4 +1,4 @@
-"""`python -m fcnexp.explain figure=...`, as a user types it, on made-up pictures and weights."""
+"""`python -m fcnexp.explain figure=...` from the command line, on generated images and weights."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ LAST = "checkpoint=out/checkpoints/last.ckpt"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """photo.png, its truth, a run of a net with skips in out/, and an ImageNet classifier."""
+    """photo.png, its ground truth, a run of a net with skips in out/, and a random classifier."""
     folder = tmp_path_factory.mktemp("gallery")
     steps = ["regime.steps=1", "logger=csv", "pictures=0", "hydra.run.dir=out"]
     done = fcnexp("train", *TINY, *steps, folder=folder, cache=folder)
@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
     save_indexed(folder / "other.png", np.zeros((6, 8), np.uint8))
     torch.manual_seed(0)
     classifier = GoogLeNetClassifier()
-    classifier.classifier.bias.data[7] = 9.0  # far above the others, whatever is on the picture
+    classifier.classifier.bias.data[7] = 9.0  # class 7 wins on any image
     layers = {
         name: [p.detach().numpy() for p in (layer.weight, layer.bias)]
         for name, layer in classifier.layers().items()
@@ -44,42 +44,43 @@ def explain(folder: Path, *arguments: str):
 
 
 def coloured(path: Path) -> int:
-    """Pixels of a picture that are neither grey, black nor white."""
+    """Number of pixels of a figure that are not grey, black or white."""
     rgb = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    assert min(rgb.shape[:2]) > 500  # large enough to be read
+    assert min(rgb.shape[:2]) > 500  # large enough to be legible
     return int((np.ptp(rgb, axis=-1) > 40).sum())
 
 
-def test_receptive_fields_without_weights_are_told_in_theory(folder):
+def test_receptive_fields_without_weights_are_theoretical(folder):
     done = explain(folder, "figure=receptive_field", "image=photo.png", "output=a/rf.png")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("pool3: a cell at row 32.5, column 40.5, every 8 pixels, sees 44 x")
-    assert lines[3].endswith("sees 404 x 404") and lines[4] == "picture a/rf.png"
+    cell = "receptive field of the cell at row 32.5, column 40.5"
+    assert lines[0] == f"pool3, stride 8: {cell}: 44 x 44"
+    assert lines[3].endswith(": 404 x 404") and lines[4] == "picture a/rf.png"
     assert coloured(folder / "a/rf.png") > 1000
 
 
-def test_receptive_fields_of_a_checkpoint_are_measured_too(folder):
+def test_receptive_fields_of_a_checkpoint_are_also_measured(folder):
     done = explain(folder, "figure=receptive_field", "image=photo.png", LAST, "figure.at=[5,70]")
     assert done.returncode == 0, done.stderr
     first, *_, last = done.stdout.splitlines()
-    assert "sees" in first and "% of its gradient in" in first
+    assert "receptive field of" in first and "% of its gradient in" in first
     path = Path(last.removeprefix("picture "))
     assert path.name == "receptive_field.png" and coloured(path) > 1000
 
 
-def test_class_maps_name_the_likeliest_classes(folder):
+def test_class_maps_name_the_most_probable_classes(folder):
     arguments = ["figure.weights=classifier.caffemodel", "figure.labels=names.txt"]
     small = ["figure.shorter_side=224", "figure.classes=2", "output=maps.png"]
     done = explain(folder, "figure=class_maps", "image=photo.png", *arguments, *small)
     assert done.returncode == 0, done.stderr
     whole, maps, _ = done.stdout.splitlines()
-    assert whole.startswith("whole photograph: thing 7 0.89, ") and whole.count("thing") == 5
+    assert whole.startswith("entire image: thing 7 0.89, ") and whole.count("thing") == 5
     assert maps.startswith("map of 1 x 3 cells, 32 pixels apart: thing 7, up to 0.89; thing ")
     assert maps.count("up to") == 2 and coloured(folder / "maps.png") > 1000
 
 
-def test_fusion_tells_each_stage(folder):
+def test_fusion_reports_each_stage(folder):
     arguments = ["image=photo.png", LAST, "output=fusion.png"]
     done = explain(folder, "figure=fusion", "figure.truth=truth.png", *arguments)
     assert done.returncode == 0, done.stderr
@@ -96,12 +97,12 @@ def test_fusion_tells_each_stage(folder):
 MISTAKES = {
     "no image": (
         ["figure=fusion", LAST],
-        "image: required for a figure, and not given; add image=",
+        "image: required for a figure, but not given; add image=",
     ),
     "missing image": (["figure=receptive_field", "image=gone.jpg"], "gone.jpg: no such image"),
     "no checkpoint": (
         ["figure=fusion", "image=photo.png"],
-        "checkpoint: required for figure=fusion",
+        "checkpoint: required for figure=fusion, but not given",
     ),
     "missing checkpoint": (
         ["figure=fusion", "image=photo.png", "checkpoint=gone.ckpt"],
@@ -109,7 +110,7 @@ MISTAKES = {
     ),
     "no weights": (
         ["figure=class_maps", "image=photo.png"],
-        "figure.weights: required, and not given; add figure.weights=",
+        "figure.weights: required, but not given; add figure.weights=",
     ),
     "missing weights": (
         ["figure=class_maps", "image=photo.png", "figure.weights=gone.caffemodel"],
@@ -117,50 +118,56 @@ MISTAKES = {
     ),
     "few labels": (
         ["figure=class_maps", "image=photo.png", "figure.weights=x", "figure.labels=few.txt"],
-        "few.txt: 1 lines; ImageNet has 1000 classes",
+        "few.txt: 1 lines, but ImageNet has 1000 classes",
     ),
-    "small photograph": (
+    "small image": (
         ["figure=class_maps", "image=photo.png", "figure.weights=x", "figure.shorter_side=null"],
-        "a photograph of 60x80 pixels: the classifier looks at 224x224; say figure.shorter_side=",
+        "image has 60x80 pixels, but the classifier needs 224x224; try figure.shorter_side=",
     ),
     "small side": (
         ["figure=class_maps", "image=photo.png", "figure.weights=x", "figure.shorter_side=100"],
-        "figure.shorter_side=100: pixels, 224 or more",
+        "figure.shorter_side=100: must be 224 or more",
     ),
     "many classes": (
         ["figure=class_maps", "image=photo.png", "figure.weights=x", "figure.classes=9"],
-        "figure.classes=9: maps of the likeliest, 1 to 5",
+        "figure.classes=9: number of maps, must be 1 to 5",
     ),
-    "truth of another size": (
+    "ground truth of another size": (
         ["figure=fusion", "image=photo.png", LAST, "figure.truth=other.png"],
-        "other.png: 6x8 pixels, the photograph has 60x80",
+        "other.png: has 6x8 pixels, but the image has 60x80",
     ),
     "pixel outside": (
         ["figure=receptive_field", "image=photo.png", "figure.at=[60,0]"],
-        "figure.at=[60, 0]: row and column of a pixel; the photograph has 60 rows and 80 columns",
+        "figure.at=[60, 0]: must be the row and column of a pixel; the image has 60 rows and 80",
     ),
     "no such figure": (
         ["figure=receptive_fields"],
         "figure=receptive_fields: no such option (did you mean receptive_field?)",
     ),
-    "dashes": (["--figure=fusion"], "--figure=fusion: without dashes, figure=fusion image=PHOTO"),
-    "dashes and a gap": (
-        ["--figure", "fusion"],
-        "without dashes, figure=receptive_field|class_maps",
+    "dashes": (
+        ["--figure=fusion"],
+        "--figure=fusion: leave out the dashes: figure=fusion image=PHOTO",
     ),
-    "both": (["figure=fusion", "layer=conv"], "layer and figure: two pictures were asked for"),
+    "dashes and a space": (
+        ["--figure", "fusion"],
+        "leave out the dashes: figure=receptive_field|class_maps",
+    ),
+    "both": (["figure=fusion", "layer=conv"], "layer and figure cannot be combined"),
     "no folder": (
         ["figure=receptive_field", "image=photo.png", "output=photo.png/a.png"],
-        "output=photo.png: no folder can be made there",
+        "output=photo.png: cannot create this folder",
     ),
-    "no figure": (["image=photo.png"], "image=photo.png: of a figure; add figure=receptive_field|"),
+    "no figure": (
+        ["image=photo.png"],
+        "image=photo.png is only used by a figure; add figure=receptive_field|",
+    ),
     "other field": (
         ["figure=receptive_field", "image=photo.png", "modality=rgb_hha", "init=streams"],
-        "modality: takes rgb, hha; a photograph has rgb only",
+        "modality: takes rgb, hha, but an image has only rgb",
     ),
-    "no picture's name": (
+    "other file type": (
         ["figure=receptive_field", "image=photo.png", "output=a.jpg"],
-        "output=a.jpg: a file whose name ends in .png",
+        "output=a.jpg: the name of the file must end in .png",
     ),
 }
 
@@ -173,7 +180,7 @@ def test_mistake_gives_one_line(folder, mistake):
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
-def test_net_without_skips_is_told_what_to_give(folder):
+def test_error_for_a_net_without_skips_suggests_models(folder):
     steps = ["regime.steps=0", "logger=csv", "pictures=0", "model=fcn32s", "hydra.run.dir=coarse"]
     assert fcnexp("train", *TINY, *steps, folder=folder, cache=folder).returncode == 0
     done = explain(folder, "figure=fusion", "image=photo.png", LAST.replace("out", "coarse"))

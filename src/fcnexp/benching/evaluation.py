@@ -1,6 +1,7 @@
-"""Part `eval`: a whole scoring of photographs, reading to mean IU, and the counting alone."""
+"""Part `eval`: evaluation of photographs from files to mean IU, and counting alone."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from statistics import mean
 from typing import Any
@@ -17,11 +18,11 @@ from fcnexp.benching.tables import Row, Table
 from fcnexp.benching.train_candidates import our_task
 from fcnexp.config.schema import BenchConfig
 
-TURNS = 3  # among which the photographs are dealt out, so that there is more than one sample
+TURNS = 3  # parts that the photographs are split into, so that there are several samples
 WARM_UP = 2  # photographs
-LABEL = (375, 500)  # of counting alone
-TIMES = 10  # label maps counted in a round
-OURS = {  # what is asked of `evaluate`
+LABEL = (375, 500)  # height and width of the label maps counted
+TIMES = 10  # label maps counted per round
+OURS = {  # overrides of `evaluate`
     nets.PLAIN: ["trainer.precision=32-true", "plain=[all]"],
     nets.OURS: ["trainer.precision=32-true"],
     f"{nets.OURS}, {nets.APPROXIMATE}": ["trainer.precision=bf16"],
@@ -30,14 +31,14 @@ COUNTERS = ("torchmetrics", "torchmetrics, validate_args=False", nets.OURS)
 
 
 def evaluate(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
-    """A table of whole scorings, then one of counting."""
+    """Yield a table of evaluations, then one of counting."""
     with photographs(asked) as found:
-        yield whole(asked, device, found)
+        yield evaluations(asked, device, found)
     yield counting(asked, device)
 
 
-def whole(asked: BenchConfig, device: torch.device, found: Photographs) -> Table:
-    """Seconds to score photographs, by candidate; those of one turn are the same for all."""
+def evaluations(asked: BenchConfig, device: torch.device, found: Photographs) -> Table:
+    """Seconds to score photographs by candidate; all score the same photographs in each turn."""
     model, turns = asked.nets[0], min(TURNS, asked.rounds, len(found.voc_ids))
     dealt = [list(range(i, len(found.voc_ids), turns)) for i in range(turns)]
     base = next(name for name in BASES if name in nets.names(asked.channels))
@@ -50,25 +51,25 @@ def whole(asked: BenchConfig, device: torch.device, found: Photographs) -> Table
 
     data = plain_loop.voc(found)
     other = nets.build(base, model, asked.channels).to(device)
-    ways = {
+    runs = {
         base: in_turn(base, lambda part: plain_loop.validate(other, Subset(data, part), device))
     }
-    for name, chosen in OURS.items():  # each on a net of its own, see `nets.candidates`
+    for name, chosen in OURS.items():  # each on a separate net, see `nets.candidates`
         score = our_validation(our_task(model, asked.channels), found, device, chosen)
-        ways[name] = in_turn(name, score)
-    seconds = interleaved(ways, turns, device)
+        runs[name] = in_turn(name, score)
+    seconds = interleaved(runs, turns, device)
     rows = [
         Row(name, seconds[name], {"mean IU of the turns (%)": 100 * mean(found_ious[1:])})
         for name, found_ious in ious.items()
     ]
     title = (
-        f"{model}, VGG16: {len(found.voc_ids)} {found.words}, scored in {turns} turns, from files "
-        "to mean IU"
+        f"{model}, VGG16: {len(found.voc_ids)} {found.description}, scored in {turns} turns, from "
+        "files to mean IU"
     )
     note = (
-        f"One image at a time. {base}'s loop is that of torchfcn.trainer.Trainer.validate without "
-        f"its pictures, log and checkpoint; {nets.OURS}'s is that of `python -m fcnexp.evaluate`, "
-        "its default number of workers included."
+        f"Batch size 1. {base} runs the loop of torchfcn.trainer.Trainer.validate without its "
+        f"pictures, log and checkpoint; {nets.OURS} runs that of `python -m fcnexp.evaluate`, with "
+        "its default number of workers."
     )
     return Table(title, rows, (base,), len(found.voc_ids) / turns, [note])
 
@@ -76,7 +77,7 @@ def whole(asked: BenchConfig, device: torch.device, found: Photographs) -> Table
 def our_validation(
     task: Any, found: Photographs, device: torch.device, chosen: list[str]
 ) -> Callable[[list[int]], float]:
-    """Scores photographs by number, as `evaluate` does, and returns the mean IU."""
+    """Return a function that scores photographs, given by index, as `evaluate`: to the mean IU."""
     from fcnexp import build
     from fcnexp.config.checks import fast_ways
     from fcnexp.config.compose import compose_run
@@ -107,34 +108,31 @@ def our_validation(
 
 
 def counting(asked: BenchConfig, device: torch.device) -> Table:
-    """Seconds to count label maps into a confusion matrix, and whether all count alike."""
+    """Seconds to count label maps into a confusion matrix, and a check that the counts agree."""
     from torchmetrics.classification import MulticlassConfusionMatrix
 
     from fcnexp.task.scores import SegmentationScores
 
-    generator = torch.Generator().manual_seed(0)
-    truth = torch.randint(0, plain_loop.NUM_CLASSES, (1, *LABEL), generator=generator)
+    generator, classes = torch.Generator().manual_seed(0), plain_loop.NUM_CLASSES
+    truth = torch.randint(0, classes, (1, *LABEL), generator=generator)
     prediction = torch.where(
         torch.rand(1, *LABEL, generator=generator) < 0.7, truth, truth.roll(1, 2)
     ).to(device)
     truth[:, ::10] = VOID
     label, truth = truth.to(torch.uint8).to(device), truth.to(device)
-    classes = plain_loop.NUM_CLASSES
-    default = MulticlassConfusionMatrix(classes, ignore_index=VOID).to(device)
-    unchecked = MulticlassConfusionMatrix(classes, ignore_index=VOID, validate_args=False)
-    unchecked, ours = unchecked.to(device), SegmentationScores(classes).to(device)
-    counters = dict(zip(COUNTERS, (default, unchecked, ours), strict=True))
+    theirs = [
+        MulticlassConfusionMatrix(classes, ignore_index=VOID, validate_args=checked).to(device)
+        for checked in (True, False)
+    ]
+    ours = SegmentationScores(classes).to(device)
+    counters = dict(zip(COUNTERS, (*theirs, ours), strict=True))
 
-    def update(counter: Any, target: torch.Tensor) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(TIMES):
-                counter.update(prediction, target)
+    def count(counter: Any) -> None:
+        for _ in range(TIMES):
+            counter.update(prediction, label if counter is ours else truth)
 
-        return run
-
-    targets = {name: label if name == nets.OURS else truth for name in counters}
-    ways = {name: update(counter, targets[name]) for name, counter in counters.items()}
-    seconds = interleaved(ways, 4 * asked.rounds, device)
+    runs = {name: partial(count, counter) for name, counter in counters.items()}
+    seconds = interleaved(runs, 4 * asked.rounds, device)
     rows = []
     for name, counter in counters.items():
         matrix: Any = ours.matrix if counter is ours else counter.confmat

@@ -1,4 +1,4 @@
-"""Part `infer`: scores of an image, 500x500 and sizes as VOC has them, one at a time."""
+"""Part `infer`: scoring of single images, 500x500 and of sizes found in VOC."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fcnexp.benching import nets, work
+from fcnexp.benching import measure, nets
 from fcnexp.benching.measure import difference, interleaved
 from fcnexp.benching.nets import Candidate, passes
 from fcnexp.benching.peak import peak
@@ -15,12 +15,12 @@ from fcnexp.benching.tables import Row, Table
 from fcnexp.config.schema import BenchConfig
 
 BASES = (nets.PEER, nets.TEXTBOOK)
-MEASURED = (*BASES, nets.OURS, f"{nets.OURS}, {nets.APPROXIMATE}")  # whose memory is
+MEASURED = (*BASES, nets.OURS, f"{nets.OURS}, {nets.APPROXIMATE}")  # candidates for peak memory
 GIB = 2**30
 
 
 class Case(NamedTuple):
-    """One table. names: of candidates; measured: of those whose memory is."""
+    """One table. names: of its candidates. measured: names of those whose memory is measured."""
 
     model: str
     sizes: list[list[int]]
@@ -30,9 +30,9 @@ class Case(NamedTuple):
 
 
 def infer(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
-    """A table for each net at one size, then one for mixed sizes by the first net."""
+    """Yield a table for each net at one size, then one for mixed sizes with the first net."""
     peaks = {
-        short: work.convolution_peak(device, dtype)
+        short: measure.convolution_peak(device, dtype)
         for short, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
     }
     names = nets.names(asked.channels)
@@ -52,27 +52,34 @@ def one_table(
     """Seconds to score all sizes once, by candidate."""
     model, sizes = case.model, case.sizes
     compared = nets.candidates(case.names, model, asked.channels, device)
-    ways = {one.name: passes(one, sizes) for one in compared}
-    reference = next(one for one in compared if one.name == nets.TEXTBOOK)
-    wanted = scores_of(reference, sizes, device)
-    apart = {one.name: differences(one, wanted, sizes, device) for one in compared}
-    seconds = interleaved(ways, case.rounds, device)
-    flop = sum(work.textbook_flop(model, asked.channels, (h, w)) for h, w in sizes)
+    runs = {one.name: passes(one, sizes) for one in compared}
+    textbook = next(one for one in compared if one.name == nets.TEXTBOOK)
+    reference = scores_of(textbook, sizes, device)
+    found = {one.name: differences(one, reference, sizes, device) for one in compared}
+    seconds = interleaved(runs, case.rounds, device)
+    flop = sum(measure.textbook_flop(model, asked.channels, (h, w)) for h, w in sizes)
     rows = []
     for one in compared:
-        row = Row(one.name, seconds[one.name], apart[one.name], compared=not one.other)
+        row = Row(one.name, seconds[one.name], found[one.name], compared=not one.other)
         row.facts |= rates(one, row, flop, peaks)
         rows.append(row)
-    del compared, ways, reference, wanted  # their memory is the next ones'
+    del compared, runs, textbook, reference  # free their memory
     if asked.memory and case.measured:
         add_memory(asked, device, "infer", case.measured, sizes, rows)
-    title = f"{model}, VGG16, {words(sizes)}: scoring, one image at a time"
-    return Table(title, rows, BASES, notes=notes(flop, peaks, len(sizes)))
+    title = f"{model}, VGG16, {size_text(sizes)}: scoring, one image at a time"
+    note = (
+        f"The textbook net takes {flop / 1e9:,.0f} GFLOP for {len(sizes)} image(s); GFLOP/s are "
+        "these divided by the time, even if a candidate computes less. The fastest convolution on "
+        f"this machine reaches {peaks['fp32'] / 1e9:,.0f} GFLOP/s in fp32 and "
+        f"{peaks['bf16'] / 1e9:,.0f} in bf16. difference: largest difference of scores to the "
+        "textbook net's, relative to the largest score."
+    )
+    return Table(title, rows, BASES, notes=[note])
 
 
 @torch.inference_mode()
 def scores_of(one: Candidate, sizes: Sequence[list[int]], device: torch.device) -> list[Tensor]:
-    """Scores (1, K, H, W) of an image of each size."""
+    """Return scores (1, K, H, W) of an image of each size."""
     images = [nets.image(size, seed).to(device) for seed, size in enumerate(sizes)]
     with one.around():
         return [one.score(one.place(image)).float() for image in images]
@@ -81,10 +88,10 @@ def scores_of(one: Candidate, sizes: Sequence[list[int]], device: torch.device) 
 def differences(
     one: Candidate, reference: Sequence[Tensor], sizes: Sequence[list[int]], device: torch.device
 ) -> dict[str, float | str | None]:
-    """How far scores are from the reference's, the most over all sizes, and how many labels."""
+    """Return the largest difference of scores to the reference, and the fraction of new labels."""
     most, changed, pixels = 0.0, 0, 0
     if one.other:
-        return {"difference": "another net", "other labels": None}
+        return {"difference": "different net", "other labels": None}
     for scores, wanted in zip(scores_of(one, sizes, device), reference, strict=True):
         most = max(most, difference(scores, wanted))
         changed += int((scores.argmax(1) != wanted.argmax(1)).sum())
@@ -95,7 +102,7 @@ def differences(
 def rates(
     one: Candidate, row: Row, flop: int, peaks: dict[str, float]
 ) -> dict[str, float | str | None]:
-    """Useful operations a second, and their share of what convolutions reach here at best."""
+    """Return FLOP/s and their fraction of this machine's fastest convolution."""
     if one.other:
         return {"GFLOP/s": None, "of the peak": None}
     done = flop / median(row.seconds)
@@ -111,7 +118,7 @@ def add_memory(
     sizes: Sequence[list[int]],
     rows: list[Row],
 ) -> None:
-    """Add peak memory, of one candidate of the first net after another in a process of its own."""
+    """Add peak memory of the first net by candidate, each measured in a separate process."""
     found = {
         row.name: peak(
             what=what,
@@ -127,23 +134,13 @@ def add_memory(
     }
     base = next(name for name in BASES if name in found)
     for row in rows:
-        took = found.get(row.name)
-        row.facts["peak GiB"] = took and took / GIB
-        row.facts[f"of {base}'s"] = took and f"{took / found[base]:.2f}"
+        size = found.get(row.name)
+        row.facts["peak GiB"] = size and size / GIB
+        row.facts[f"of {base}'s"] = size and f"{size / found[base]:.2f}"
 
 
-def words(sizes: Sequence[Sequence[int]]) -> str:
-    """Sizes for a title."""
+def size_text(sizes: Sequence[Sequence[int]]) -> str:
+    """Format image sizes for a title."""
     if len(sizes) == 1:
         return f"{sizes[0][0]}x{sizes[0][1]}"
     return f"{len(sizes)} sizes ({', '.join(f'{h}x{w}' for h, w in sizes)})"
-
-
-def notes(flop: int, peaks: dict[str, float], images: int) -> list[str]:
-    """What the columns are."""
-    return [
-        f"The textbook net takes {flop / 1e9:,.0f} GFLOP for {images} image(s); GFLOP/s are those "
-        "over the time, whatever a candidate really computes. The fastest convolution measured "
-        f"here does {peaks['fp32'] / 1e9:,.0f} GFLOP/s in fp32 and {peaks['bf16'] / 1e9:,.0f} in "
-        "bf16. difference: largest of the scores to the textbook's, relative to the largest score."
-    ]

@@ -1,6 +1,7 @@
-"""Part `data`: photographs with labels, from files to a net's input, by cores and processes."""
+"""Part `data`: labelled photographs from files to network input, on one core and by workers."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -14,15 +15,15 @@ from fcnexp.benching.tables import Row, Table
 from fcnexp.config.schema import BenchConfig
 
 WORKERS = (0, 1, 2)
-MOST_ROUNDS = 1  # of scaling, whose tables have many rows
-KEPT = 20  # photographs in memory, whose bytes become numbers
-REPEATED = 4  # times each photograph comes when processes read, whose start would weigh else
+MOST_ROUNDS = 1  # of part `scale`, whose tables have many rows
+KEPT = 20  # photographs held in memory for the input recipe alone
+REPEATED = 4  # passes over the photographs, so that starting workers weighs less
 BYTES = f"{nets.OURS}, bytes alone"
 RECIPE = f"{nets.OURS}, Colour.apply alone"
 
 
 def data(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
-    """A table for each kind of label, then one by number of worker processes."""
+    """Yield a table for each kind of label, then one by number of worker processes."""
     from fcnexp.data.voc import sbd_segmentation, voc_segmentation
 
     with photographs(asked) as found:
@@ -36,12 +37,12 @@ def data(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
 
 
 def base() -> str:
-    """Whose reading ours is compared with: the peer's where it is installed."""
+    """Name of the loader that ours is compared with: torchfcn's if it is installed."""
     return nets.TEXTBOOK if peer.torchfcn() is None else nets.PEER
 
 
 def input_recipe() -> Any:
-    """From bytes to the input of VGG16."""
+    """Build the input recipe of VGG16."""
     from fcnexp import build
     from fcnexp.config.compose import compose_run
 
@@ -58,21 +59,21 @@ def one_core(
     read = [collate([ours[i]]) for i in range(min(KEPT, count))]
     read = [read[i % len(read)] for i in range(count)]
 
-    def through_net_space() -> None:
+    def to_network_input() -> None:
         for i in range(count):
             batch = collate([ours[i]])
             recipe.apply(batch.fields, batch.sizes)
 
-    ways: dict[str, Callable[[], Any]] = {
+    runs: dict[str, Callable[[], Any]] = {
         base(): lambda: [theirs[i] for i in range(count)],
-        nets.OURS: through_net_space,
+        nets.OURS: to_network_input,
         BYTES: lambda: [ours[i] for i in range(count)],
         RECIPE: lambda: [recipe.apply(batch.fields, batch.sizes) for batch in read],
     }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        seconds = interleaved(ways, asked.rounds, torch.device("cpu"))
+        seconds = interleaved(runs, asked.rounds, torch.device("cpu"))
     finally:
         torch.set_num_threads(threads)
     rows = [
@@ -80,53 +81,50 @@ def one_core(
         for name, each in seconds.items()
     ]
     note = (
-        f"Both give float32 BGR minus mean; {BYTES}: as it leaves the reader, uint8, since the "
-        f"rest is done on the device, once for the batch; {RECIPE}: that rest."
+        f"Both return float32 BGR minus mean; {BYTES}: the reader's uint8 output, as the rest is "
+        f"done on the device, once per batch; {RECIPE}: this rest."
     )
-    return Table(f"{what}: {count} {found.words}, one core", rows, (base(),), count, [note])
+    return Table(f"{what}: {count} {found.description}, one core", rows, (base(),), count, [note])
 
 
 def by_workers(asked: BenchConfig, found: Photographs, ours: Any, theirs: Dataset[Any]) -> Table:
-    """Seconds to go through both loaders, images one by one, to the net's input."""
+    """Seconds of both loaders with batch size 1, to network input, by number of workers."""
     others: Dataset[Any] = ConcatDataset([theirs] * REPEATED)
 
-    def their_loading(workers: int) -> Callable[[], None]:
-        def run() -> None:
-            for _ in plain_loop.loader(others, torch.device("cpu"), workers):
-                pass
+    def their_loading(workers: int) -> None:
+        for _ in plain_loop.loader(others, torch.device("cpu"), workers):
+            pass
 
-        return run
-
-    ways: dict[str, Callable[[], None]] = {}
+    runs: dict[str, Callable[[], None]] = {}
     for workers in WORKERS:
-        ways[f"{base()}, workers {workers}"] = their_loading(workers)
-        ways[f"{nets.OURS}, workers {workers}"] = our_loading(ours, workers)
-    seconds = interleaved(ways, asked.rounds, torch.device("cpu"))
+        runs[f"{base()}, workers {workers}"] = partial(their_loading, workers)
+        runs[f"{nets.OURS}, workers {workers}"] = our_loading(ours, workers)
+    seconds = interleaved(runs, asked.rounds, torch.device("cpu"))
     rows = []
     for name, each in seconds.items():
         same = seconds[f"{base()},{name.partition(',')[2]}"]
         rows.append(Row(name, each, {f"than {base()} with as many": f"{faster(each, same):.2f}"}))
     images = REPEATED * len(ours)
-    return Table(f"Loaders: {images} {found.words}, PNG labels", rows, (), images)
+    return Table(f"Loaders: {images} {found.description}, PNG labels", rows, (), images)
 
 
 def our_workers(asked: BenchConfig, found: Photographs) -> Table:
-    """Seconds of our loader alone, by as many worker processes as asked."""
+    """Seconds of our loader alone, by number of workers."""
     from fcnexp.data.voc import voc_segmentation
 
     ours = voc_segmentation(found.voc, "val", plain_loop.NUM_CLASSES)
-    ways = {workers: our_loading(ours, workers) for workers in asked.workers}
+    runs = {workers: our_loading(ours, workers) for workers in asked.workers}
     images = REPEATED * len(ours)
-    seconds = interleaved(ways, min(MOST_ROUNDS, asked.rounds), torch.device("cpu"))
+    seconds = interleaved(runs, min(MOST_ROUNDS, asked.rounds), torch.device("cpu"))
     rows = [
         Row(nets.OURS, each, {"workers": workers, "images": images})
         for workers, each in seconds.items()
     ]
-    return Table(f"Loading {images} {found.words}, by workers", rows, (), images)
+    return Table(f"Loading {images} {found.description}, by workers", rows, (), images)
 
 
 def our_loading(samples: Any, workers: int) -> Callable[[], None]:
-    """Goes through our loader, each photograph some times, to the net's input."""
+    """Return a function that runs our loader to network input, with REPEATED passes."""
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.data.folders import concatenate
 

@@ -1,4 +1,4 @@
-"""The nets that are measured side by side, on the same weights."""
+"""Nets that are measured against each other, with the same weights."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,14 +20,15 @@ PEER = peer.NAME
 APPROXIMATE = "bf16, approximate"
 PLAIN = f"{OURS}, plain"
 STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
-PIXEL = 60.0  # about the spread of a photograph's values once the mean is gone
+PIXEL = 60.0  # typical standard deviation of a photograph's values
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of a table. around: what its passes run in, made anew for each.
+    """One row of a table.
 
-    approximate: it computes in bfloat16. other: it is another net, with weights of its own.
+    around: makes the context that a pass runs in. approximate: computes in bfloat16. other: a
+    different net with different weights. channels_last: memory format of its images.
     """
 
     name: str
@@ -39,22 +40,22 @@ class Candidate:
     channels_last: bool = False
 
     def place(self, image: Tensor) -> Tensor:
-        """An image (N, 3, H, W) in the order in which this net's users have it in memory."""
+        """Return an image (N, 3, H, W) in the memory format that this net's users use."""
         order = torch.channels_last if self.channels_last else torch.contiguous_format
         return image.contiguous(memory_format=order)
 
 
 def names(channels: int) -> list[str]:
-    """All candidates that there can be here, in the order in which they are measured."""
+    """Names of all candidates available on this machine, in the order of measuring."""
     installed = [PEER] if channels == 4096 and peer.torchfcn() is not None else []
     exact = [*installed, TEXTBOOK, PLAIN, OURS]
     return [*exact, f"{TEXTBOOK}, {APPROXIMATE}", f"{OURS}, {APPROXIMATE}", OTHER]
 
 
 def build(kind: str, model: str, channels: int) -> nn.Module:
-    """The net of one kind of candidate, on the CPU, in eval mode, with weights by `fill`.
+    """Build the net of a kind of candidate, on the CPU, in eval mode, with weights by `fill`.
 
-    channels: outputs of fc6 and fc7, which the peer has 4096 of. Raises ConfigError.
+    channels: outputs of fc6 and fc7, always 4096 in torchfcn. Raises ConfigError.
     """
     net: nn.Module
     if kind == OTHER:
@@ -64,8 +65,7 @@ def build(kind: str, model: str, channels: int) -> nn.Module:
     if kind == OURS:
         from fcnexp.build import network
 
-        asked = [f"experiment=voc_{model}", "init=scratch", f"head.channels={channels}"]
-        net = network(asked)
+        net = network([f"experiment=voc_{model}", "init=scratch", f"head.channels={channels}"])
     elif kind == PEER:
         net = peer.net(STRIDES[model])
     else:
@@ -75,7 +75,7 @@ def build(kind: str, model: str, channels: int) -> nn.Module:
 
 
 def layers(net: Any) -> dict[str, nn.Module]:
-    """Layers of a net of ours, or of a port, by their original names."""
+    """Layers of our net, or of a port, by their original names."""
     if hasattr(net, "scorers"):
         return next(iter(net.scorers().values())).layers()
     return {name: m for name, m in net.named_children() if isinstance(m, nn.Conv2d)}
@@ -83,10 +83,10 @@ def layers(net: Any) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def fill(layers: dict[str, nn.Module]) -> None:
-    """Random weights by He's rule, so that neither signals nor gradients vanish, nor scores.
+    """Set random weights by He's rule, so that activations, scores and gradients do not vanish.
 
-    They follow from the layer's name alone, so that all nets of one depth get the same. Biases are
-    not zero: with them the border of the padded image is no zero either.
+    The seed is the layer's name, so that all nets of the same depth get the same weights. Biases
+    are not zero, so that the border of the padded image is not zero either.
     """
     for name, layer in layers.items():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
@@ -94,14 +94,14 @@ def fill(layers: dict[str, nn.Module]) -> None:
         bias: Tensor = layer.bias  # type: ignore[assignment]  # which has one
         spread = sqrt((1 if name.startswith("score") else 2) / weight[0].numel())
         spread /= PIXEL if name == "conv1_1" else 1
-        for rows in weight.split(256):  # at once they would take twice fc6's memory
-            # Drawn in one order, whatever the weights' own order in memory is.
+        for rows in weight.split(256):  # all rows together would double fc6's memory
+            # Draw contiguous values, so that they do not depend on the weights' memory format.
             rows.copy_(spread * torch.randn(rows.shape, generator=generator))
         bias.normal_(0, 0.1, generator=generator)
 
 
 def candidate(name: str, net: nn.Module, device: torch.device) -> Candidate:
-    """One candidate of that name, as its users have it: our net in channels_last."""
+    """Return the candidate of that name, set up as its users do: our net in channels_last."""
     kind, _, how = name.partition(", ")
     net.to(device)
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -116,7 +116,7 @@ def candidate(name: str, net: nn.Module, device: torch.device) -> Candidate:
 
 
 def _scoring(net: nn.Module, kind: str) -> Callable[[Tensor], Tensor]:
-    """From an image to scores, whatever a net takes and gives."""
+    """Return a function from an image to scores, for any kind of net."""
     if kind == OURS:
         return lambda image: net({"rgb": image})
     return (lambda image: net(image)["out"]) if kind == OTHER else net
@@ -125,10 +125,10 @@ def _scoring(net: nn.Module, kind: str) -> Callable[[Tensor], Tensor]:
 def candidates(
     wanted: Sequence[str], model: str, channels: int, device: torch.device
 ) -> list[Candidate]:
-    """Several candidates on equal weights, each with a net of its own.
+    """Return several candidates with equal weights, each with a separate net.
 
-    Our net keeps what it prepared of its weights, for one precision: on one net candidates in turn
-    would each begin anew. The plain one prepares nothing, and has ours.
+    Our net caches its prepared weights for one precision only: candidates in turn on a shared net
+    would prepare them again in each round. The plain one prepares nothing, and shares ours.
     """
     nets = {
         name: build(name.partition(", ")[0], model, channels) for name in wanted if name != PLAIN
@@ -139,7 +139,7 @@ def candidates(
 
 
 def image(size: Sequence[int], seed: int = 0) -> Tensor:
-    """A picture in network space, (1, 3, H, W): blobs and noise, BGR minus mean, about +-128."""
+    """Random image in network space, (1, 3, H, W): blobs and noise, BGR minus mean, about ±128."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, 3, 6, 6, generator=generator)
     blobs = nn.functional.interpolate(coarse, tuple(size), mode="bicubic").clamp(0, 1)
@@ -147,7 +147,7 @@ def image(size: Sequence[int], seed: int = 0) -> Tensor:
 
 
 def passes(one: Candidate, sizes: Sequence[Sequence[int]]) -> Callable[[], None]:
-    """A function that scores one image of each size, as a user of the candidate would."""
+    """Return a function that scores one image of each size, as a user of the candidate would."""
     device = next(one.net.parameters()).device
     images = [one.place(image(size, seed).to(device)) for seed, size in enumerate(sizes)]
 

@@ -1,6 +1,6 @@
-"""Peak memory of one candidate, in a fresh process of its own.
+"""Peak memory of one candidate, measured in a separate process.
 
-`python -m fcnexp.benching.peak '{"name": ...}'` is that process; `peak` starts it.
+`peak` starts that process, `python -m fcnexp.benching.peak '{"name": ...}'`.
 """
 
 import json
@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-PASSES = 2  # of each size: the second one has the optimiser's state, and what was kept
+PASSES = 2  # per size: the second one includes the optimiser's state and caches
 
 
 def peak(**asked: Any) -> float:
-    """Bytes that a candidate takes at most, the program and its weights included.
+    """Return the peak bytes of a candidate, including the program and its weights.
 
-    asked: what `measure` takes, as JSON can hold it. Raises RuntimeError where the process fails.
+    asked: arguments of `measure`, as JSON values. Raises RuntimeError if the process fails.
     """
     command = [sys.executable, "-m", "fcnexp.benching.peak", json.dumps(asked)]
-    path = os.pathsep.join(filter(None, sys.path))  # a peer that this process can import
+    path = os.pathsep.join(filter(None, sys.path))  # torchfcn may be on this process's path only
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
     )
@@ -41,7 +41,7 @@ def measure(
     device: str,
     threads: int,
 ) -> float:
-    """Bytes at the peak of some passes at these sizes. what: `infer` or `train`."""
+    """Return the peak bytes of PASSES passes at each size. what: `infer` or `train`."""
     torch.set_num_threads(threads)
     place = torch.device(device)
     if what == "train":
@@ -64,16 +64,15 @@ def measure(
 
 
 def resident_peak() -> int:
-    """Bytes of memory that this process had at most.
+    """Return the peak resident bytes of this process.
 
-    Linux hands `ru_maxrss` down from the process that started this one, so that its own page is
-    read where there is one.
+    On Linux `ru_maxrss` is inherited from the parent process, so /proc is read if it exists.
     """
     status = Path("/proc/self/status")
     if status.is_file():
         lines = status.read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage counts by
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

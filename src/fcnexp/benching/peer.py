@@ -1,8 +1,8 @@
-"""The peer that most people would take, wkentaro's pytorch-fcn (package `torchfcn`), if installed.
+"""The most widely used port, wkentaro's pytorch-fcn (package `torchfcn`), if installed.
 
-It imports `fcn`, a package on chainer, which neither is kept nor imports with NumPy 2. Of it
-`torchfcn` uses a progress picture and downloads, nothing that is measured here, so that an empty
-stand-in takes its place where it does not import.
+It imports `fcn`, a package on chainer that is unmaintained and fails with NumPy 2. `torchfcn` uses
+it for pictures and downloads only, which are not measured, so an empty module replaces it if it
+cannot be imported.
 """
 
 import importlib
@@ -18,9 +18,9 @@ NAME = "torchfcn"
 
 
 def torchfcn() -> Any:
-    """The package, or None where it does not import."""
+    """Import and return the package, or return None if it cannot be imported."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # distutils, and a font cache of skimage's
+        warnings.simplefilter("ignore")  # from distutils, and skimage's font cache
         try:
             importlib.import_module("fcn")
         except Exception:  # chainer raises many types with NumPy 2
@@ -29,14 +29,14 @@ def torchfcn() -> Any:
             sys.modules["fcn"] = stand_in
         try:
             return importlib.import_module(NAME)
-        except Exception:  # not installed, or broken by what it depends on
+        except Exception:  # not installed, or a dependency is broken
             if not hasattr(sys.modules["fcn"], "__file__"):
-                del sys.modules["fcn"]  # nobody shall take it for the real one
+                del sys.modules["fcn"]  # so that later imports do not get the empty module
             return None
 
 
 def cross_entropy2d(scores: Tensor, label: Tensor) -> Tensor:
-    """The summed loss of `torchfcn.trainer.cross_entropy2d`, by that very function if it imports.
+    """Return the summed loss of `torchfcn.trainer.cross_entropy2d`, or of a copy of it.
 
     scores (N, K, H, W); label int64 (N, H, W), -1 for void.
     """
@@ -50,5 +50,5 @@ def cross_entropy2d(scores: Tensor, label: Tensor) -> Tensor:
 
 
 def net(stride: int) -> nn.Module:
-    """Its FCN-32s, 16s or 8s, of 21 classes. It has to be installed."""
+    """Build torchfcn's FCN-32s, 16s or 8s with 21 classes. torchfcn must be installed."""
     return getattr(torchfcn().models, f"FCN{stride}s")(n_class=21)

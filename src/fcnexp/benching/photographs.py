@@ -1,7 +1,7 @@
-"""Photographs with labels in VOC's and SBD's layouts: the user's, or generated ones of VOC's sizes.
+"""Labelled photographs in the layouts of VOC and SBD: the user's, or generated ones of VOC's sizes.
 
-Both are laid out where the peer looks for them, too: `VOC/VOCdevkit/VOC2012` and
-`VOC/benchmark_RELEASE/dataset` below a folder.
+Both are in the folders that torchfcn expects: `VOC/VOCdevkit/VOC2012` and
+`VOC/benchmark_RELEASE/dataset` below a root.
 """
 
 import os
@@ -18,33 +18,30 @@ import scipy.io
 from PIL import Image
 
 from fcnexp.config.schema import BenchConfig
+from fcnexp.data.folders import find_layout
 from fcnexp.data.generated.cache import written_once
 from fcnexp.data.generated.shapes import scene
-from fcnexp.data.layout import find_layout
 from fcnexp.data.palette import save_indexed
 from fcnexp.errors import DataError
 from fcnexp.system import this_process
 
-VERSION = 1  # raise it with every change of what is written, so that old folders are not reused
-# Height and width, about as often as among VOC's photographs, and no two runs of one size.
+VERSION = 1  # of the generated files; a change invalidates folders in the cache
+# Height and width, about as frequent as in VOC, without long runs of one size.
 SIZES = (
     *((375, 500), (333, 500), (375, 500), (500, 375), (375, 500), (332, 500), (500, 333)),
     *((334, 500), (375, 500), (500, 375), (281, 500), (375, 500), (500, 442), (360, 480)),
     *((375, 500), (353, 500), (500, 332), (366, 500), (375, 500), (400, 500)),
 )
-QUALITY = 90  # of the JPEGs, at which they take about as many bytes as VOC's
+QUALITY = 90  # of the JPEGs; gives about the file sizes of VOC
 
 
 class Photographs(NamedTuple):
-    """root: where the peer begins to look. ids: of photographs with a VOC or an SBD label.
-
-    generated: whether either were made up.
-    """
+    """Labelled photographs. root: folder given to torchfcn. description: for titles."""
 
     root: Path
     voc_ids: list[str]
     sbd_ids: list[str]
-    words: str
+    description: str
 
     @property
     def voc(self) -> Path:
@@ -59,62 +56,57 @@ class Photographs(NamedTuple):
 
 @contextmanager
 def photographs(asked: BenchConfig) -> Iterator[Photographs]:
-    """As many as asked, evenly spread over the folders; gone behind the block. Raises DataError."""
+    """Yield `asked.images` of each kind, in a temporary folder. Raises DataError."""
     made = None if asked.voc and asked.sbd else generated(asked.images)
+    voc_layout, sbd_layout = ("JPEGImages", "SegmentationClass"), ("img", "cls")
     with TemporaryDirectory() as folder:
-        root = Path(folder)
-        voc = (
-            find_layout(Path(asked.voc), ("JPEGImages", "SegmentationClass"), "voc")
-            if (asked.voc)
-            else made
-        )
-        sbd = find_layout(Path(asked.sbd), ("img", "cls"), "sbd") if asked.sbd else made
+        voc = find_layout(Path(asked.voc), voc_layout, "voc") if asked.voc else made
+        sbd = find_layout(Path(asked.sbd), sbd_layout, "sbd") if asked.sbd else made
         assert voc is not None and sbd is not None
-        words = "photographs" if made is None else "generated photographs"
         found = Photographs(
-            root,
+            Path(folder),
             spread(common(voc / "JPEGImages", voc / "SegmentationClass", ".png"), asked.images),
             spread(common(sbd / "img", sbd / "cls", ".mat"), asked.images),
-            words,
+            "photographs" if made is None else "generated photographs",
         )
-        link(found.voc, voc, ("JPEGImages", "SegmentationClass"))
-        link(found.sbd, sbd, ("img", "cls"))
+        link(found.voc, voc, voc_layout)
+        link(found.sbd, sbd, sbd_layout)
         write_list(found.voc / "ImageSets" / "Segmentation", "val", found.voc_ids)
         write_list(found.sbd, "val", found.sbd_ids)
         yield found
 
 
 def common(images: Path, labels: Path, suffix: str) -> list[str]:
-    """Ids that have both an image and a label. Raises DataError where none has."""
+    """Ids that have both an image and a label. Raises DataError if there are none."""
     labelled = {path.stem for path in labels.iterdir() if path.suffix == suffix}
     ids = sorted(p.stem for p in images.iterdir() if p.suffix == ".jpg" and p.stem in labelled)
     if not ids:
-        raise DataError(f"{images}: no photograph there has a label in {labels}; name another")
+        raise DataError(f"{images}: no image has a label in {labels}; give another folder")
     return ids
 
 
 def spread(ids: Sequence[str], count: int) -> list[str]:
-    """So many of the ids, evenly spread; all of them where there are fewer."""
+    """Return `count` evenly spaced ids, or all if there are fewer."""
     count = min(count, len(ids))
     return [ids[i * len(ids) // count] for i in range(count)]
 
 
 def link(folder: Path, source: Path, names: Sequence[str]) -> None:
-    """Make links of a source's folders."""
+    """Create symbolic links to a source's folders."""
     folder.mkdir(parents=True)
     for name in names:
         (folder / name).symlink_to((source / name).resolve(), target_is_directory=True)
 
 
 def write_list(folder: Path, split: str, ids: Sequence[str]) -> None:
-    """Write a split's list; the peer wants a `train` as well."""
+    """Write a split's list, and a `train` list, which torchfcn requires."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in {split, "train"}:
         (folder / f"{name}.txt").write_text("".join(f"{one}\n" for one in ids))
 
 
 def generated(count: int) -> Path:
-    """Folder with so many generated photographs, below FCNEXP_CACHE; written on first use."""
+    """Return a folder of `count` generated photographs below FCNEXP_CACHE, written on first use."""
     home = Path(os.environ.get("FCNEXP_CACHE", "~/.cache/fcnexp")).expanduser()
     made_from = {"version": VERSION, "count": count}
     return written_once(home / f"bench-{count}", made_from, "bench", _write_all)
@@ -129,7 +121,7 @@ def _write_all(folder: Path, made_from: dict[str, Any]) -> None:
 
 
 def _write(folder: Path, index: int) -> None:
-    """The three files of one scene, cut to one of VOC's sizes."""
+    """Write the three files of one scene, cropped to one of VOC's sizes."""
     height, width = SIZES[index % len(SIZES)]
     image, label = scene(0, "val", index, (max(height, width),) * 2)
     name = f"scene_{index:04d}"

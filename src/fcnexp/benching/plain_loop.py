@@ -1,7 +1,6 @@
-"""Reading and scoring as a plain script does it: the textbook net's surroundings.
+"""Data loading and validation of the textbook net, as in a plain script.
 
-Of the peer's own it differs in nothing that costs time; where the peer is installed, its dataset
-and its scores are used.
+It does the same work as torchfcn; if torchfcn is installed, its datasets and scores are used.
 """
 
 from collections.abc import Sequence
@@ -44,63 +43,49 @@ class PlainVoc(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(image.transpose(2, 0, 1)).float(), torch.from_numpy(label).long()
 
 
-def voc(photographs: Photographs) -> Dataset[tuple[Tensor, Tensor]]:
-    """Photographs with VOC's labels, read by the peer's dataset where it is installed."""
-    package = peer.torchfcn()
-    if package is not None:
-        return package.datasets.VOC2012ClassSeg(photographs.root, split="val", transform=True)
-    folder = photographs.voc
-    return PlainVoc(
-        [
-            (folder / "JPEGImages" / f"{i}.jpg", folder / "SegmentationClass" / f"{i}.png")
-            for i in photographs.voc_ids
-        ]
-    )
+def voc(found: Photographs) -> Dataset[tuple[Tensor, Tensor]]:
+    """Photographs with VOC labels, read by torchfcn's dataset if it is installed."""
+    if (package := peer.torchfcn()) is not None:
+        return package.datasets.VOC2012ClassSeg(found.root, split="val", transform=True)
+    images, labels = found.voc / "JPEGImages", found.voc / "SegmentationClass"
+    return PlainVoc([(images / f"{i}.jpg", labels / f"{i}.png") for i in found.voc_ids])
 
 
-def sbd(photographs: Photographs) -> Dataset[tuple[Tensor, Tensor]]:
-    """Photographs with SBD's labels, read by the peer's dataset where it is installed."""
-    package = peer.torchfcn()
-    if package is not None:
-        return package.datasets.SBDClassSeg(photographs.root, split="val", transform=True)
-    folder = photographs.sbd
-    return PlainVoc(
-        [(folder / "img" / f"{i}.jpg", folder / "cls" / f"{i}.mat") for i in photographs.sbd_ids]
-    )
+def sbd(found: Photographs) -> Dataset[tuple[Tensor, Tensor]]:
+    """Photographs with SBD labels, read by torchfcn's dataset if it is installed."""
+    if (package := peer.torchfcn()) is not None:
+        return package.datasets.SBDClassSeg(found.root, split="val", transform=True)
+    images, labels = found.sbd / "img", found.sbd / "cls"
+    return PlainVoc([(images / f"{i}.jpg", labels / f"{i}.mat") for i in found.sbd_ids])
 
 
 def loader(data: Dataset[Any], device: torch.device, workers: int | None = None) -> DataLoader[Any]:
-    """Images one by one, as the peer's example loads them: with processes only for a GPU."""
+    """Return a loader with batch size 1, as in torchfcn's example: workers only for a GPU."""
     on_gpu = device.type == "cuda"
     count = (4 if on_gpu else 0) if workers is None else workers
     return DataLoader(data, batch_size=1, shuffle=False, num_workers=count, pin_memory=on_gpu)
 
 
 def validate(net: nn.Module, data: Dataset[Any], device: torch.device) -> float:
-    """Mean IU of a net on a data set, as `torchfcn.trainer.Trainer.validate` has it.
+    """Mean IU of a net on a data set, computed as in `torchfcn.trainer.Trainer.validate`.
 
-    Left out are its pictures, its log and its checkpoint.
+    Its pictures, log and checkpoint are left out.
     """
     truths, predictions, total = [], [], 0.0
-    batches = loader(data, device)
-    for image, label in batches:
+    for image, label in loader(data, device):
         image, label = image.to(device), label.to(device)
         with torch.no_grad():
             scores = net(image)
         total += peer.cross_entropy2d(scores, label).item() / len(image)
         predictions.append(scores.max(1)[1].cpu().numpy()[0])
         truths.append(label.cpu().numpy()[0])
-    package = peer.torchfcn()
-    score = mean_iu if package is None else _peer_mean_iu
-    return score(truths, predictions)
-
-
-def _peer_mean_iu(truths: list[np.ndarray], predictions: list[np.ndarray]) -> float:
-    return float(peer.torchfcn().utils.label_accuracy_score(truths, predictions, NUM_CLASSES)[2])
+    if (package := peer.torchfcn()) is None:
+        return mean_iu(truths, predictions)
+    return float(package.utils.label_accuracy_score(truths, predictions, NUM_CLASSES)[2])
 
 
 def mean_iu(truths: list[np.ndarray], predictions: list[np.ndarray]) -> float:
-    """Mean IU of label maps from one matrix over all, classes that are nowhere left out."""
+    """Mean IU from one confusion matrix of all label maps; classes without pixels are left out."""
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES))
     for truth, prediction in zip(truths, predictions, strict=True):
         labelled = truth >= 0

@@ -1,4 +1,4 @@
-"""Panels of part `scale`: side, images at once, reading processes, jobs at once, memory."""
+"""Plot of part `scale`: by image side, batch size, workers and concurrent jobs, and memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +17,17 @@ COLUMNS = 3
 
 
 class Panel(NamedTuple):
-    """One plot. lines: by name, what is across and what is upwards; log: both are logarithmic."""
+    """One plot. lines: x and y values by name. log: both axes are logarithmic."""
 
     title: str
-    across: str
-    upwards: str
+    x: str
+    y: str
     lines: dict[str, tuple[list[float], list[float]]]
     log: bool = False
 
 
 def draw(path: Path, tables: Sequence[Table]) -> None:
-    """Write the plot of what has been measured so far."""
+    """Plot the tables measured so far."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -48,29 +48,29 @@ def draw(path: Path, tables: Sequence[Table]) -> None:
 
 
 def _draw(place: "Axes", panel: Panel) -> None:
-    for name, (across, upwards) in panel.lines.items():
-        place.plot(across, upwards, "o-", label=name)
+    for name, (x, y) in panel.lines.items():
+        place.plot(x, y, "o-", label=name)
     if panel.log:
         place.set_xscale("log", base=2)
         place.set_yscale("log", base=2)
         place.yaxis.set_major_formatter("{x:g}")
     else:
         place.set_ylim(0, 1.2 * place.get_ylim()[1])
-    place.set_xticks(across, [f"{value:g}" for value in across])
+    place.set_xticks(x, [f"{value:g}" for value in x])
     place.minorticks_off()
-    place.set_xlabel(panel.across)
-    place.set_ylabel(panel.upwards)
+    place.set_xlabel(panel.x)
+    place.set_ylabel(panel.y)
     place.set_title(panel.title, fontsize=9, wrap=True)
     place.grid(alpha=0.3)
     place.legend()
 
 
 def panel(table: Table) -> Panel:
-    """What is drawn of a table of this part, which its first row's columns tell."""
+    """Return the plot of a table, chosen by the columns of its first row."""
     facts = table.rows[0].facts
     if "side" in facts:
-        upwards = "seconds an image"
-        return Panel(table.title, "side", upwards, _lines(table, "side", upwards), log=True)
+        y = "seconds an image"
+        return Panel(table.title, "side", y, _lines(table, "side", y), log=True)
     if "GiB" in facts:
         lines = {
             what: _points(table.rows, "after", what)
@@ -78,28 +78,25 @@ def panel(table: Table) -> Panel:
             if facts[what] is not None
         }
         return Panel(table.title, table.rows[0].name, "GiB", lines)
-    across = next(key for key in ("images at once", "workers", "jobs at once") if key in facts)
-    upwards = "jobs a minute" if across == "jobs at once" else "images a second"
-    return Panel(table.title, across, upwards, _lines(table, across, upwards))
+    x = next(key for key in ("images at once", "workers", "jobs at once") if key in facts)
+    y = "jobs a minute" if x == "jobs at once" else "images a second"
+    return Panel(table.title, x, y, _lines(table, x, y))
 
 
-def _lines(table: Table, across: str, upwards: str) -> dict[str, tuple[list[float], list[float]]]:
+def _lines(table: Table, x: str, y: str) -> dict[str, tuple[list[float], list[float]]]:
     names = dict.fromkeys(row.name for row in table.rows)
-    return {
-        name: _points([row for row in table.rows if row.name == name], across, upwards)
-        for name in names
-    }
+    return {name: _points([r for r in table.rows if r.name == name], x, y) for name in names}
 
 
-def _points(rows: Sequence[Row], across: str, upwards: str) -> tuple[list[float], list[float]]:
-    return [row.facts[across] for row in rows], [_value(row, upwards) for row in rows]
+def _points(rows: Sequence[Row], x: str, y: str) -> tuple[list[float], list[float]]:
+    return [row.facts[x] for row in rows], [_value(row, y) for row in rows]
 
 
-def _value(row: Row, upwards: str) -> float:
-    if upwards == "seconds an image":
+def _value(row: Row, y: str) -> float:
+    if y == "seconds an image":
         return median(row.seconds) / row.facts["images"]
-    if upwards == "images a second":
+    if y == "images a second":
         return row.facts["images"] / median(row.seconds)
-    if upwards == "jobs a minute":
+    if y == "jobs a minute":
         return 60 * row.facts["jobs"] / median(row.seconds)
-    return row.facts[upwards]
+    return row.facts[y]

@@ -1,4 +1,4 @@
-"""What a bench leaves: bench.json with every sample, BENCH.md with the tables for a page."""
+"""Record of a bench: bench.json with every sample, and BENCH.md with the tables."""
 
 import importlib.metadata
 import json
@@ -20,7 +20,7 @@ PEERS = ("torchfcn",)
 
 @dataclass
 class Record:
-    """A bench as far as it has come. facts: of the machine and the command, see `facts`."""
+    """Results of a bench so far. facts: of the machine and the command, see `facts`."""
 
     folder: Path
     facts: dict[str, Any]
@@ -28,7 +28,7 @@ class Record:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def write(self) -> None:
-        """Write both files, each whole or not at all."""
+        """Write both files atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         parts = {
             name: {"seconds": self.seconds.get(name), "tables": [t.plain() for t in tables]}
@@ -39,7 +39,7 @@ class Record:
         write_atomically(self.folder / MARKDOWN, self.markdown())
 
     def markdown(self) -> str:
-        """The page: where and when, then the tables of each part."""
+        """Return the page: the header, then the tables of each part."""
         blocks = [self.header()]
         for name, tables in self.parts.items():
             blocks.append(f"### {name}\n")
@@ -47,22 +47,21 @@ class Record:
         return "\n".join(blocks)
 
     def header(self) -> str:
-        """Machine, versions, date and command."""
+        """Return a line with date, machine, versions and command."""
         facts, computer = self.facts, self.facts["machine"]
         versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-        gpu = computer["gpu"] or "none, so that nothing is measured on one"
-        device = facts["device"]
         return (
             f"{facts['date']}, on {computer['processor']}, {computer['cores']} cores, "
-            f"{computer['memory_gib']:.0f} GiB of memory; GPU: {gpu}. Device: {device}, "
-            f"{facts['threads']} threads. {versions}. `{facts['command']}`\n"
+            f"{computer['memory_gib']:.0f} GiB of memory; GPU: {computer['gpu'] or 'none'}. "
+            f"Device: {facts['device']}, {facts['threads']} threads. {versions}. "
+            f"`{facts['command']}`\n"
         )
 
 
 def facts(
     *, command: str, settings: dict[str, Any], device: torch.device, date: str
 ) -> dict[str, Any]:
-    """What a reader has to know to judge the numbers, and to repeat them."""
+    """Return what a reader needs to judge and to reproduce the numbers."""
     return {
         "date": date,
         "command": command,
@@ -90,7 +89,7 @@ def computer() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name of the processor, as the system has it."""
+    """Name of the processor, as the system reports it."""
     listed = Path("/proc/cpuinfo")
     if listed.is_file():
         for line in listed.read_text().splitlines():
@@ -100,7 +99,7 @@ def processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and what numbers depend on; peers that are not installed are not in it."""
+    """Versions of Python and of the packages that numbers depend on, with installed peers."""
     found = {"Python": platform.python_version()}
     for name in (*PACKAGES, *PEERS):
         try:

@@ -1,4 +1,4 @@
-"""Part `scale`: what more pixels, more images at once, processes and jobs cost, and more steps."""
+"""Part `scale`: cost by pixels, batch size, workers and concurrent jobs; memory over time."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ from fcnexp.benching.tables import Row, Table
 from fcnexp.config.schema import BenchConfig
 
 BATCH_SIDE = 128  # pixels
-JOBS = 2  # of a sweep, one after another and at once
-STEPS = 20  # of a job
+JOBS = 2  # of a sweep, run in sequence and concurrently
+STEPS = 20  # per job
 
 
 def scale(asked: BenchConfig, device: torch.device) -> Iterator[Table]:
-    """Tables by side, batch, reading processes, jobs at once; memory by sizes and by steps."""
+    """Yield tables by side, batch size, workers and concurrent jobs; memory by sizes and steps."""
     both = nets.candidates([nets.TEXTBOOK, nets.OURS], asked.nets[0], asked.channels, device)
     yield by_input(asked, device, both, "side", [(side, 1, side) for side in asked.sides])
     side = min(BATCH_SIDE, max(asked.sides))
@@ -48,17 +48,17 @@ def by_input(
     what: str,
     inputs: Sequence[tuple[int, int, int]],
 ) -> Table:
-    """Seconds to score a batch, by the textbook and by us.
+    """Seconds to score a batch, with the textbook net and with ours.
 
-    inputs: what is varied, images at once, and their side.
+    what: the quantity varied. inputs: its value, the batch size, and the images' side.
     """
     model = asked.nets[0]
-    ways = {
+    runs = {
         (one.name, value): partial(scored, one, batch, side, device)
         for value, batch, side in inputs
         for one in both
     }
-    seconds = interleaved(ways, min(MOST_ROUNDS, asked.rounds), device)
+    seconds = interleaved(runs, min(MOST_ROUNDS, asked.rounds), device)
     rows = []
     for value, batch, side in inputs:
         for one in both:
@@ -73,28 +73,28 @@ def by_input(
 
 @torch.inference_mode()
 def scored(one: Candidate, batch: int, side: int, device: torch.device) -> Tensor:
-    """Scores of a batch; making it is a thousandth of the time."""
+    """Return scores of a batch; drawing the batch takes a thousandth of the time."""
     images = nets.image((side, side)).expand(batch, -1, -1, -1)
     return one.score(one.place(images.to(device)))
 
 
 def by_jobs(asked: BenchConfig, folder: str) -> Table:
-    """Seconds of a sweep of small trainings, its jobs one after another or at once."""
+    """Seconds of a sweep of small trainings, with its jobs in sequence or concurrent."""
     small = [f"data.num_train={asked.images}", "data.num_val=2", f"data.root={folder}/cache"]
     small += [f"regime.steps={STEPS}", f"regime.score_every={STEPS}", "logger=csv", "pictures=0"]
     small += [f"seed={','.join(map(str, range(JOBS)))}", "hydra/launcher=subprocess"]
     count = iter(range(1000))
 
-    def sweep(at_once: int) -> None:
+    def sweep(concurrent: int) -> None:
         where = f"hydra.sweep.dir={folder}/sweep{next(count)}"
-        jobs = f"hydra.launcher.n_jobs={at_once}"
+        jobs = f"hydra.launcher.n_jobs={concurrent}"
         run_python(["-m", "fcnexp.train", "-m", *small, where, jobs], 0, folder, [])
 
-    sweep(JOBS)  # without a clock: it writes bytecode and data
+    sweep(JOBS)  # untimed: writes bytecode and data
     rows = []
     for n in (1, JOBS):
         start = time.monotonic()
         sweep(n)
         facts = {"jobs at once": n, "jobs": JOBS}
         rows.append(Row("sweep", [time.monotonic() - start], facts))
-    return Table(f"A sweep of {JOBS} trainings of {STEPS} steps, start-up included", rows)
+    return Table(f"A sweep of {JOBS} trainings of {STEPS} steps, including start-up", rows)

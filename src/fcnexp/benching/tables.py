@@ -1,4 +1,4 @@
-"""Rows of measurements, as JSON has them, on the terminal, and in Markdown."""
+"""Tables of measurements for JSON, the terminal and Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,10 +11,10 @@ from fcnexp.benching.measure import faster
 
 @dataclass
 class Row:
-    """What was measured of one candidate.
+    """Measurements of one candidate.
 
-    seconds: one number a round; empty where nothing was timed. facts: further columns by header,
-    text or numbers; None where there is nothing to say. compared: its speed is to be compared.
+    seconds: one number per round; empty if nothing was timed. facts: further columns by header,
+    text, numbers, or None for an empty cell. compared: True if its speed is compared to the bases.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Row:
 class Table:
     """Candidates for one task.
 
-    bases: names of rows to which the others' speed is compared. per: images of one round, where a
-    column of images per second is wanted. notes: what a reader has to know of the numbers.
+    bases: names of the rows that the speed of others is compared to. per: images per round, for a
+    column of images per second. notes: explanations of the numbers.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it: all samples, and what follows from them."""
+        """Return the table as JSON values: all samples, and the numbers derived from them."""
         rows = [asdict(row) | self._derived(row) for row in self.rows]
         return asdict(self) | {"bases": list(self.bases), "rows": rows}
 
@@ -51,7 +51,7 @@ class Table:
         }
 
     def speed(self, row: Row, base: str) -> float:
-        """How many times as fast as the base a row is."""
+        """Speed of a row relative to a base, above 1 if it is faster."""
         return faster(row.seconds, next(r.seconds for r in self.rows if r.name == base))
 
     def _present(self) -> list[str]:
@@ -59,7 +59,7 @@ class Table:
         return [base for base in self.bases if base in names]
 
     def cells(self) -> list[list[str]]:
-        """Lines of the table, the header first."""
+        """Return the lines of the table, header first."""
         timed = any(row.seconds for row in self.rows)
         facts = list(dict.fromkeys(name for row in self.rows for name in row.facts))
         head = [""]
@@ -90,7 +90,7 @@ class Table:
         return cells + [f"{speed:.2f}" if row.compared else "-" for speed in speeds]
 
     def markdown(self) -> str:
-        """The table for a page, with its notes below."""
+        """Return the table as Markdown, with its notes below."""
         head, *lines = self.cells()
         rule = ["---"] + ["---:"] * (len(head) - 1)
         text = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
@@ -99,7 +99,7 @@ class Table:
 
 
 def shown(value: Any) -> str:
-    """A cell: numbers as `number` has them, a dash for None."""
+    """Format a cell: numbers by `number`, None as a dash."""
     if value is None:
         return "-"
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -108,7 +108,7 @@ def shown(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, never fewer than a whole number has; tiny ones as powers of ten."""
+    """Format a number with three significant digits, integers in full, tiny ones with exponent."""
     if isinstance(value, int) or abs(value) >= 100:
         return f"{value:,.0f}"
     if value == 0:
@@ -119,7 +119,7 @@ def number(value: float) -> str:
 
 
 def print_tables(tables: Sequence[Table]) -> None:
-    """Print tables with their notes; where nobody watches, as wide as they have to be."""
+    """Print tables with their notes; 200 columns wide if stdout is not a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn

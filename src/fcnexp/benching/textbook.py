@@ -1,8 +1,8 @@
-"""FCN-32s, 16s and 8s on VGG16 as a textbook has them: the plain net that all is measured against.
+"""Textbook implementation of FCN-32s, 16s and 8s on VGG16, the reference of all measurements.
 
-The image is padded by 100 pixels and goes through as a whole, poolings round up, fixed bilinear
+The image is padded by 100 pixels and scored in full, poolings round up, fixed bilinear
 interpolations are transposed convolutions that are dense over classes, crops are the released
-nets' constants. Nothing of `fcnexp.nn` is in it. Source: voc-fcn32s, voc-fcn16s, voc-fcn8s of the
+nets' constants. It uses nothing from `fcnexp.nn`. Source: voc-fcn32s, voc-fcn16s, voc-fcn8s of the
 reference release.
 """
 
@@ -14,7 +14,7 @@ BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convo
 
 
 class Textbook(nn.Module):
-    """The net of one stride, 32, 16 or 8. channels: outputs of fc6 and fc7, 4096 in the paper."""
+    """FCN of stride 32, 16 or 8. channels: outputs of fc6 and fc7, 4096 in the paper."""
 
     def __init__(self, stride: int, num_classes: int = 21, channels: int = 4096) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Textbook(nn.Module):
         self.upscore = upsampling(num_classes, stride)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores (N, K, H, W) of an image (N, 3, H, W), BGR minus mean."""
+        """Return scores (N, K, H, W) of an image (N, 3, H, W), BGR minus mean."""
         x, pools = image, []
         for block, (_, depth) in enumerate(BLOCKS, start=1):
             for i in range(1, depth + 1):
@@ -58,7 +58,7 @@ class Textbook(nn.Module):
 
 
 def upsampling(num_classes: int, factor: int) -> nn.ConvTranspose2d:
-    """Bilinear interpolation by a factor, fixed, dense over classes."""
+    """Fixed bilinear interpolation by an integer factor, dense over classes."""
     layer = nn.ConvTranspose2d(num_classes, num_classes, 2 * factor, factor, bias=False)
     ramp = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
     layer.requires_grad_(False)
@@ -68,6 +68,6 @@ def upsampling(num_classes: int, factor: int) -> nn.ConvTranspose2d:
 
 
 def window(maps: Tensor, first: int, like: Tensor) -> Tensor:
-    """The part of a map (N, C, h, w) from row and column `first` on, as large as another one."""
+    """Crop of maps (N, C, h, w) from row and column `first` on, to the size of `like`."""
     height, width = like.shape[-2:]
     return maps[:, :, first : first + height, first : first + width].contiguous()

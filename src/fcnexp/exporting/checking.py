@@ -37,9 +37,7 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
             raise ExportError(f"{name}: not written; it fails at {size}: {first}") from error
         shapes = [[tuple(maps.shape) for maps in side] for side in (expected, found)]
         if shapes[0] != shapes[1]:
-            raise ExportError(
-                f"{name}: not written; it gave shapes {shapes[1]} instead of {shapes[0]}"
-            )
+            raise ExportError(f"{name}: not written; it gave {shapes[1]} instead of {shapes[0]}")
         scores, others = expected[0], found[0]
         off = float((scores - others).abs().max() / scores.abs().max().clamp(min=1e-30))
         if not off <= TOLERANCE:
@@ -49,9 +47,7 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
             )
         for labels in found[1:]:
             if not torch.equal(labels, others.argmax(1).to(torch.uint8)):
-                raise ExportError(
-                    f"{name}: not written; at {size} its labels are not the argmax of its scores"
-                )
+                raise ExportError(f"{name}: not written; at {size} labels are not the argmax")
         worst = max(worst, off)
     return (
         f"scores differ from the net's by at most {worst:.1e} of the largest, at "

@@ -56,7 +56,7 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
         value.shape = onnx_ir.Shape(["batch", *value.shape[1:-2], "height", "width"])
     sizes = sizes_of(net)
     program.model.metadata_props[KEY] = json.dumps({**facts, **sizes})
-    with _finished(path) as part:
+    with whole(path) as part:
         program.save(part, external_data=False)
         return compare(net, onnx_runner(part), sizes["least_side"], str(path))
 
@@ -73,7 +73,7 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
         example = made_up(net.recipe, *TRACED)
         program = torch.export.export(net, example, dynamic_shapes=(axes,))
     sizes = sizes_of(net)
-    with _finished(path) as part:
+    with whole(path) as part:
         torch.export.save(program, part, extra_files={KEY: json.dumps({**facts, **sizes})})
         return compare(net, program_runner(part), sizes["least_side"], str(path))
 
@@ -81,7 +81,7 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
 def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
     """Write a net's state dict, with the facts as plain values."""
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    with _finished(path) as part, part.open("wb") as file:  # its errors give a reason, torch's none
+    with whole(path) as part, part.open("wb") as file:  # its errors give a reason, torch's none
         torch.save({"state_dict": tensors, **facts}, file)
 
 
@@ -159,11 +159,3 @@ def _one_line_errors(form: str) -> Iterator[None]:
         raise ExportError(
             f"format={form}: torch cannot write this net ({first}); format=state_dict writes any"
         ) from error
-
-
-@contextmanager
-def _finished(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, renamed to `path` at the end, or removed if an error is raised."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        yield part

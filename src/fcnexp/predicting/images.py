@@ -6,6 +6,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcnexp import IMAGE_SUFFIXES
 from fcnexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -21,15 +22,13 @@ def find_images(source: str) -> list[Path]:
     Sorted by name, or in the order of the list, which may name missing files. Raises ConfigError if
     there are none.
     """
-    from fcnexp.data.files import SUFFIXES
-
     if source == STDIN:
         return _listed()
     place = Path(source).expanduser()
     if place.is_file():
         found = [place]
     elif place.is_dir():
-        found = [path for path in place.iterdir() if path.suffix.lower() in SUFFIXES]
+        found = [path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
     else:
         names = glob(str(place), recursive=True)
         found = [Path(name) for name in names if Path(name).is_file()]
@@ -37,7 +36,7 @@ def find_images(source: str) -> list[Path]:
         raise ConfigError(
             f"input={source}: no images found; give a file, a folder, a quoted pattern such as "
             f"'photos/*.jpg', or - to read a list from standard input (suffixes read from a "
-            f"folder: {' '.join(SUFFIXES)})"
+            f"folder: {' '.join(IMAGE_SUFFIXES)})"
         )
     return sorted(found)
 

@@ -12,12 +12,10 @@ UNITS = {
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
 }
 M_MMAP_THRESHOLD, BLOCK = -3, 2**20  # glibc's malloc.h; bytes
+CGROUP = Path("/sys/fs/cgroup")
 _GROUP_LIMITS = (  # of a container or a Slurm job: limit and usage, cgroup v2 and v1
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
 
 
@@ -53,8 +51,8 @@ def free() -> int:
     left = psutil.virtual_memory().available
     for limit, used in _GROUP_LIMITS:
         try:
-            left = min(left, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no such group, or `max`: without a limit
+            left = min(left, int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text()))
+        except (OSError, ValueError):  # no such group, or `max`, which means no limit
             continue
     return max(0, left)
 

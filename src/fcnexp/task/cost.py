@@ -68,16 +68,13 @@ class Cost(Callback):
 
     def on_validation_start(self, *_: Any) -> None:
         """Stop the clock."""
-        self._stop()
-
-    def on_train_end(self, *_: Any) -> None:
-        """Stop the clock."""
-        self._stop()
-
-    def _stop(self) -> None:
         if self.since is not None:
             self.seconds += time.monotonic() - self.since
             self.since = None
+
+    def on_train_end(self, *_: Any) -> None:
+        """Stop the clock."""
+        self.on_validation_start()
 
 
 def log_now(trainer: L.Trainer, values: dict[str, Any]) -> None:

@@ -28,19 +28,18 @@ def mean_iu_of_present(matrix: Tensor) -> float:
 
 
 def class_iu(matrix: Tensor) -> Tensor:
-    """Intersection over union of each class, float64 (K,).
+    """Intersection over union by class, float64 (K,); NaN if in neither truth nor prediction.
 
-    NaN for a class that is neither in the ground truth nor predicted. matrix: int64 (K, K), rows
-    ground truth.
+    matrix: int64 (K, K), rows ground truth.
     """
     hits, truth, predicted = _counts(matrix)
     return hits / (truth + predicted - hits)
 
 
 def class_accuracy(matrix: Tensor) -> Tensor:
-    """Fraction of each class's pixels that are predicted correctly, float64 (K,).
+    """Fraction of each class's pixels predicted correctly, float64 (K,); NaN if it has none.
 
-    NaN for a class that is not in the ground truth. matrix: int64 (K, K), rows ground truth.
+    matrix: int64 (K, K), rows ground truth.
     """
     hits, truth, _ = _counts(matrix)
     return hits / truth

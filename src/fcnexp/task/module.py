@@ -24,15 +24,12 @@ class InputRecipe(Protocol):
     @property
     def fields(self) -> Mapping[str, Any]:
         """Conversion of each field, by name."""
-        ...
 
     def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
         """Return the network input of a padded batch, by field."""
-        ...
 
     def facts(self) -> dict[str, object]:
         """Return the recipe as plain values."""
-        ...
 
 
 class PaddedBatch(Protocol):

@@ -67,8 +67,7 @@ def step(optimizer: Optimizer, steps: int, *, every: int, gamma: float) -> Lambd
     """
     if every < 1 or gamma <= 0:
         raise ValueError(
-            f"schedule.every={every}, schedule.gamma={gamma}: every must be 1 or more, and gamma "
-            "above 0"
+            f"schedule.every={every}, schedule.gamma={gamma}: must be 1 or more, and above 0"
         )
     return LambdaLR(optimizer, lambda done: gamma ** (done // every))
 
@@ -88,9 +87,7 @@ def one_cycle(optimizer: Optimizer, steps: int, *, rise: float) -> LambdaLR:
     rise: fraction of the steps in which the rate rises. Raises ValueError if it is not in [0, 1).
     """
     if not 0 <= rise < 1:
-        raise ValueError(
-            f"schedule.rise={rise}: must be a fraction of the steps, 0 or more and below 1"
-        )
+        raise ValueError(f"schedule.rise={rise}: must be a fraction of the steps, in [0, 1)")
 
     def factor(step: int) -> float:
         peak = rise * steps
