@@ -32,7 +32,7 @@ def dashboard(cfg: DictConfig, folder: Path) -> None:
         raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise ConfigError(
-            "dashboard: wandb-workspaces is not installed; run pip install -e '.[dashboard]'"
+            "dashboard: wandb-workspaces is not installed; try pip install -e '.[dashboard]'"
         )
     names = build.part(cfg, "data").class_names
     if cfg.task == "publish":
@@ -75,10 +75,10 @@ def print_sections(sections: Mapping[str, Sequence["Drawn"]], title: str) -> Non
     for name, panels in sections.items():
         branch = tree.add(name)
         for panel in panels:
-            keys = ", ".join(panel.keys)
-            branch.add(f"{panel.title} ({panel.kind}): {keys}")
+            line = f"{panel.title} ({panel.kind}): {', '.join(panel.keys)}"
+            branch.add(line)
             if not console.is_terminal:
-                print(f"{name}: {panel.title} ({panel.kind}): {keys}")
+                print(f"{name}: {line}")
     if console.is_terminal:
         console.print(tree)
 

@@ -109,7 +109,7 @@ def rescore(cfg: DictConfig) -> float:
     import torch
 
     from fcnexp.reporting import result, tables
-    from fcnexp.reporting.confusion import CONFUSION, read_confusion
+    from fcnexp.reporting.records import CONFUSION, read_confusion
 
     if not OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("run and checkpoint: give one of them; run=FOLDER only reads its matrix")

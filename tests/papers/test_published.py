@@ -64,7 +64,7 @@ def test_custom_row_gives_its_own_scores():
         ),
         (
             {"table": "cvpr_table2", "row": "FCN-8s", "miou": 99},
-            "paper.miou: remove it; with paper.table",
+            "paper.miou: remove it; paper.table already",
         ),
         ({"source": "x", "mean_iu": 3}, "paper.mean_iu: no such key; choose one of table, source"),
         ({"source": "x", "miou": 0.6, "status": "sure"}, "paper.status=sure: choose one of verif"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from slow_scores import VOID, Tool, near_pairs, pairs_of
 
-from fcnexp.reporting.confusion import read_confusion
+from fcnexp.reporting.records import read_confusion
 from fcnexp.reporting.result import write_result
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.four_scores import scores_of

@@ -6,7 +6,7 @@ from made_up_runs import write_confusion, write_lines, write_metrics
 
 from fcnexp.errors import DataError
 from fcnexp.reporting import curves
-from fcnexp.reporting.confusion import read_confusion
+from fcnexp.reporting.records import read_confusion
 
 
 def test_parts_of_a_resumed_run_are_joined_at_the_step_it_resumed_from(tmp_path):

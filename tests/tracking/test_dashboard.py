@@ -106,5 +106,5 @@ def test_missing_extra_is_named(monkeypatch, tmp_path):
     done = fcnexp("dashboard", "preview", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: dashboard: wandb-workspaces is not installed; run pip install -e '.[dashboard]'\n"
+        "error: dashboard: wandb-workspaces is not installed; try pip install -e '.[dashboard]'\n"
     )

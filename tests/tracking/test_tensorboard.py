@@ -32,6 +32,5 @@ def test_missing_extra_is_named(monkeypatch, tmp_path):
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
     assert done.stderr == (
-        "error: logger=tensorboard: tensorboard is not installed; "
-        "run pip install -e '.[tensorboard]'\n"
+        "error: logger=tensorboard: not installed; try pip install -e '.[tensorboard]'\n"
     )

@@ -25,16 +25,13 @@ class NetFacts(NamedTuple):
     note: str = ""
 
 
+GOOGLENET_FIELD = (
+    "907 = 715 + 6 * 32: with the classifier's 7x7 average pooling, which sec. 4.1 discards"
+)
 TABLE1 = {
     "AlexNet": NetFacts(8, 57, 355, 32),
     "VGG16": NetFacts(16, 134, 404, 32),
-    "GoogLeNet": NetFacts(
-        22,
-        6,
-        907,
-        32,
-        "907 = 715 + 6 * 32: with the classifier's 7x7 average pooling, which sec. 4.1 discards",
-    ),
+    "GoogLeNet": NetFacts(22, 6, 907, 32, GOOGLENET_FIELD),
 }
 
 # Mean IU (%) of ground truth downsampled by a factor and upsampled again.
@@ -82,14 +79,10 @@ def published(node: Mapping[str, Any] | None) -> Published | None:
     wanted = _plain(str(node.get("row")))
     found = [row for name, row in rows.items() if wanted in map(_plain, (name, *row.also))]
     if not found:
-        raise ConfigError(
-            f"paper.row={node.get('row')}: not a row of {node['table']}; "
-            f"choose one of {', '.join(rows)}"
-        )
+        problem = f"not a row of {node['table']}; choose one of {', '.join(rows)}"
+        raise ConfigError(f"paper.row={node.get('row')}: {problem}")
     if extra := [key for key in node if key not in ("table", "row")]:
-        raise ConfigError(
-            f"paper.{extra[0]}: remove it; with paper.table the scores come from the table"
-        )
+        raise ConfigError(f"paper.{extra[0]}: remove it; paper.table already gives the scores")
     return found[0]
 
 

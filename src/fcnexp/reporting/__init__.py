@@ -1,1 +1,1 @@
-"""Tables and pictures for people."""
+"""Tables, pictures and reports of finished runs."""

@@ -47,13 +47,12 @@ def read_metric(folder: Path, name: str) -> Points:
     later steps were repeated. Raises DataError if a file is damaged.
     """
     points: dict[int, float] = {}
-    earlier = [
+    parts: list[tuple[float, int, Path]] = sorted(
         (int(found[1]), int(found[2] or 1), path)
         for path in folder.glob("metrics_until_*.csv")
         if (found := re.fullmatch(r"metrics_until_(\d+)(?:_(\d+))?\.csv", path.name))
-    ]
-    parts: list[tuple[float, Path]] = [(until, path) for until, _, path in sorted(earlier)]
-    for until, path in [*parts, (math.inf, folder / METRICS)]:
+    )
+    for until, _, path in [*parts, (math.inf, 0, folder / METRICS)]:
         if not path.is_file():
             continue
         for line in _lines(path):

@@ -12,17 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import fcnexp
 from fcnexp.data.palette import voc_palette
 from fcnexp.errors import DataError
-from fcnexp.reporting import curves, summary, targets
-from fcnexp.reporting.comparison import (
-    PUBLISHED_TIME,
-    Row,
-    costs,
-    mean,
-    published_times,
-    short_number,
-)
-from fcnexp.reporting.confusion import read_confusion
+from fcnexp.reporting import comparison, curves, summary, targets
+from fcnexp.reporting.comparison import Row
 from fcnexp.reporting.grid import read_grid
+from fcnexp.reporting.records import read_confusion
 from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
 from fcnexp.reporting.tables import NAMES, percent
@@ -40,7 +33,7 @@ def page(report: Summary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "short_number": short_number}
+    environment.filters |= {"percent": percent, "short_number": comparison.short_number}
     rows = report.rows
     matrices = [read_undamaged(read_confusion, [run.folder for run in row.runs]) for row in rows]
     return environment.get_template("report.html.j2").render(
@@ -59,9 +52,9 @@ def page(report: Summary) -> str:
         has_confusion=any(matrices),
         grid=read_grid(rows),
         legends=legends(rows),
-        costs=costs(rows),
-        times=published_times(rows),
-        published_time=PUBLISHED_TIME,
+        costs=comparison.costs(rows),
+        times=comparison.published_times(rows),
+        published_time=comparison.PUBLISHED_TIME,
         devices=_once(str(run.result.get("device", "")) for run in summary.runs_of(report)),
         differences=all_differences([row.runs[0] for row in rows]),
         failure=summary.failure,
@@ -157,7 +150,9 @@ def class_scores(rows: Sequence[Row]) -> dict[str, list[float | None]]:
     """IU of each class as a fraction, averaged over seeds, one value per row."""
     by_row = [[run.result.get("class_iou", {}) for run in row.runs] for row in rows]
     names = _once(name for seeds in by_row for classes in seeds for name in classes)
-    return {name: [mean([c.get(name) for c in seeds]) for seeds in by_row] for name in names}
+    return {
+        name: [comparison.mean([c.get(name) for c in seeds]) for seeds in by_row] for name in names
+    }
 
 
 def legends(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:

@@ -53,17 +53,14 @@ def sheet(
     page = Image.new("RGB", (key.width, height + key.height), WHITE)
     page.paste(key, (0, height))
     draw = ImageDraw.Draw(page)
+    lefts = [GAP + sum(widths[:i]) + i * GAP for i in range(len(widths))]
+    for left, title in zip(lefts, titles, strict=True):
+        draw.text((left, GAP // 2), title, fill=BLACK, font=font)
     y = top + GAP
     for row, height in zip(rows, heights, strict=True):
-        x = GAP
-        for picture, width in zip(row, widths, strict=True):
-            page.paste(Image.fromarray(picture), (x, y))
-            x += width + GAP
+        for left, picture in zip(lefts, row, strict=True):
+            page.paste(Image.fromarray(picture), (left, y))
         y += height + GAP
-    x = GAP
-    for title, width in zip(titles, widths, strict=True):
-        draw.text((x, GAP // 2), title, fill=BLACK, font=font)
-        x += width + GAP
     return page
 
 

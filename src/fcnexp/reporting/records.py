@@ -1,7 +1,8 @@
 """Find run folders and read their records. Does not import torch."""
 
+import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from fcnexp.system.os_errors import let_through
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
+CONFUSION = "confusion.csv"
 JOB = "job.json"  # written by a sweep for each of its jobs; see `fcnexp.sweep.ledger`
 
 
@@ -37,6 +39,13 @@ class Job(NamedTuple):
     error: dict[str, str]
     host: str
     seconds: float | None
+
+
+class Confusion(NamedTuple):
+    """Class names and pixel counts; rows are ground truth, columns are predictions."""
+
+    names: list[str]
+    counts: list[list[int]]
 
 
 class Records(NamedTuple):
@@ -106,19 +115,11 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 
 def read_job(folder: Path) -> Job | None:
-    """Read job.json of a folder; None if the folder is not a sweep job.
-
-    Raises DataError if the file is damaged.
-    """
+    """Read job.json; None if the folder is not a sweep job. Raises DataError if it is damaged."""
     try:
-        record = read_json(folder / JOB)
+        record = _read_valid(folder / JOB, is_job, "job")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as problem:
-        let_through(problem)
-        record = {}
-    if not is_job(record):
-        raise DataError(f"{folder / JOB}: damaged; remove it to leave this job out")
     error = record.get("error") or {}
     return Job(
         folder,
@@ -147,20 +148,59 @@ def read_run(folder: Path) -> Run:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """Contents of result.json.
+    """Contents of result.json. Raises DataError if it is damaged, FileNotFoundError."""
+    return _read_valid(folder / RESULT, is_result, "run")
 
-    Raises DataError if it is damaged, FileNotFoundError if it is missing.
+
+def read_confusion(folders: Sequence[Path]) -> Confusion | None:
+    """Sum of all matrices with the same classes as the first; None if no run has one.
+
+    Raises DataError if a file is damaged.
     """
+    matrices = [m for folder in folders if (m := _read_matrix(folder / CONFUSION))]
+    if not matrices:
+        return None
+    names = matrices[0].names
+    same = [matrix.counts for matrix in matrices if matrix.names == names]
+    rows = zip(*same, strict=True)
+    return Confusion(names, [[sum(cells) for cells in zip(*row, strict=True)] for row in rows])
+
+
+def _read_matrix(path: Path) -> Confusion | None:
+    """Matrix of one run; None if the file is missing. Raises DataError if it is damaged."""
+    if not path.is_file():
+        return None
     try:
-        result = read_json(folder / RESULT)
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file))
+        counts = [[int(cell) for cell in line[1:]] for line in lines[1:]]
+    except (OSError, ValueError, csv.Error) as error:
+        let_through(error)
+        lines, counts = [], []
+    names = lines[0][1:] if lines else []
+    valid = (
+        bool(names)
+        and [line[:1] for line in lines[1:]] == [[name] for name in names]
+        and all(len(c) == len(names) and min(c) >= 0 for c in counts)
+        and sum(map(sum, counts)) < 2**63  # counts are int64
+    )
+    if not valid:
+        raise DataError(f"{path}: damaged; remove it and score the run again with evaluate")
+    return Confusion(names, counts)
+
+
+def _read_valid(file: Path, is_valid: Callable[..., bool], what: str) -> dict[str, Any]:
+    """Read a valid JSON record. Raises DataError if it is damaged, FileNotFoundError."""
+    try:
+        record = read_json(file)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         let_through(error)
-        result = {}
-    if not is_result(result):
-        raise DataError(f"{folder / RESULT}: damaged; remove it to leave this run out")
-    return result
+        record = {}
+    if not is_valid(record):
+        raise DataError(f"{file}: damaged; remove it to leave this {what} out")
+    return record
 
 
 def _by_number(path: Path) -> tuple[bool, int, str]:

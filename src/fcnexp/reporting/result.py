@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcnexp.reporting.confusion import CONFUSION
-from fcnexp.reporting.records import CONFIG, RESULT
+from fcnexp.reporting.records import CONFIG, CONFUSION, RESULT
 from fcnexp.system.atomic import whole, write_atomically
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.four_scores import class_accuracy, class_iu, mean_iu_of_present, scores_of

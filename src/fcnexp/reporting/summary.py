@@ -10,8 +10,7 @@ from fcnexp.errors import DataError
 from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting import curves
 from fcnexp.reporting.comparison import Row, compare, short_number
-from fcnexp.reporting.confusion import read_confusion
-from fcnexp.reporting.records import Job, Run, read_runs
+from fcnexp.reporting.records import Job, Run, read_confusion, read_runs
 from fcnexp.reporting.tables import NAMES, OTHERS, percent
 from fcnexp.reporting.targets import not_run, orders, score_pair, why_not_comparable
 
@@ -89,13 +88,8 @@ def score_cells(rows: Sequence[Row]) -> list[list[str]]:
         scores = {NAMES[key]: percent(score) for key, score in row.scores.items()}
         gain = "" if row.gain is None else f"{100 * row.gain:+.1f}"
         seconds = row.fact("train_seconds")
-        line = [
-            *row.settings.values(),
-            str(len(row.runs)),
-            with_spread(row, "miou"),
-            *[gain] * gains,
-        ]
-        line += [scores[name] for name in OTHERS]
+        line = [*row.settings.values(), str(len(row.runs)), with_spread(row, "miou")]
+        line += [*[gain] * gains, *(scores[name] for name in OTHERS)]
         lines.append([*line, "-" if seconds is None else f"{seconds:.0f}"])
     return lines
 
@@ -147,13 +141,9 @@ def notes(summary: Summary) -> list[str]:
 
 def leftovers(summary: Summary) -> list[str]:
     """One line with a reason for each run or file that is left out."""
-    lines = [
-        f"not counted, same setting and seed as an earlier run: {folder}"
-        for folder in summary.repeats
-    ]
-    lines += [
-        f"not finished: {summary.damaged.get(folder, folder)}" for folder in summary.unfinished
-    ]
+    same = "not counted, same setting and seed as an earlier run"
+    lines = [f"{same}: {folder}" for folder in summary.repeats]
+    lines += [f"not finished: {summary.damaged.get(run, run)}" for run in summary.unfinished]
     lines += [f"not drawn: {problem}" for problem in summary.undrawn]
     return lines + [f"failed: {job.folder}: {failure(job)}" for job in summary.failed]
 

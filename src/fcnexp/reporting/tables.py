@@ -21,19 +21,14 @@ NUMERIC = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a com
 
 def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
     """Print the four scores, the published ones if the run names a row, and per-class scores."""
-    scores = Table(title="Scores (%)", title_justify="left")
-    scores.add_column("")
-    for name in NAMES.values():
-        scores.add_column(name, justify="right")
+    scores = _table("Scores (%)", "", *NAMES.values())
     scores.add_row("this run", *(percent(result["scores"][key]) for key in NAMES))
     theirs = published(paper)
     if theirs is not None:
         mark = "" if theirs.status == "verified" else f" ({theirs.status})"
         row = f"{theirs.row}, {theirs.source}{mark}"
         scores.add_row(row, *(str(theirs.scores.get(key, "-")) for key in NAMES))
-    classes = Table(title="Classes (%)", title_justify="left")
-    for name in ("class", "IU", "accuracy"):
-        classes.add_column(name, justify="left" if name == "class" else "right")
+    classes = _table("Classes (%)", "class", "IU", "accuracy")
     for name, iu in result["class_iou"].items():
         classes.add_row(name, percent(iu), percent(result["class_acc"][name]))
     _show(classes, scores)
@@ -51,10 +46,10 @@ def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
     if len(means) == 1 and len(accuracies) == 1:
         print(f"mean IU is the same in these conventions: {', '.join(shown)}")
         return
-    table = Table(title="The same predictions in other conventions (%)", title_justify="left")
-    table.add_column("convention", no_wrap=True)
-    for name in ("mean IU", "pixel acc.", "mean acc."):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = "The same predictions in other conventions (%)"
+    table = _table(title, "convention", "mean IU", "pixel acc.", "mean acc.")
+    for column in table.columns:
+        column.no_wrap = True
     for name in ("absent class", "predicted only"):  # how such a class is counted
         table.add_column(name)
     for name, cells in shown.items():
@@ -68,9 +63,7 @@ def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:
 
     groups: the optimiser's parameter groups. fixed: counts of frozen numbers by kind.
     """
-    table = Table(title="Trainable parameters", title_justify="left")
-    for name in ("parameters", "count", "rate", "decay"):
-        table.add_column(name, justify="left" if name == "parameters" else "right")
+    table = _table("Trainable parameters", "parameters", "count", "rate", "decay")
     for group in groups:
         count = sum(parameter.numel() for parameter in group["params"])
         rate, decay = (f"{group[key]:g}" for key in ("lr", "weight_decay"))
@@ -85,9 +78,7 @@ def print_balance(
     class_names: Sequence[str], fractions: Iterable[float], weights: Iterable[float]
 ) -> None:
     """Print the fraction of labelled training pixels and the loss weight of each class."""
-    table = Table(title="Class balance", title_justify="left")
-    for name in ("class", "labelled pixels (%)", "weight"):
-        table.add_column(name, justify="left" if name == "class" else "right")
+    table = _table("Class balance", "class", "labelled pixels (%)", "weight")
     for name, fraction, weight in zip(class_names, fractions, weights, strict=True):
         table.add_row(name, f"{100 * fraction:.2f}", f"{weight:.3g}")
     _show(table)
@@ -95,20 +86,15 @@ def print_balance(
 
 def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
     """Print statistics of each split of a data set; see `data.checking.Report`."""
-    splits = Table(title="Splits", title_justify="left")
-    for name in ("", "images", "broken", "smallest", "largest", "void (%)"):
-        splits.add_column(name, justify="right" if name else "left")
+    splits = _table("Splits", "", "images", "broken", "smallest", "largest", "void (%)")
     for report in reports:
         sizes = sorted(report.sizes, key=lambda size: size[0] * size[1])
         ends = [f"{h}x{w}" for h, w in (sizes[0], sizes[-1])] if sizes else ["-", "-"]
         void = f"{100 * report.void_share:.2f}"
         counts = (str(report.images), str(len(report.troubles)))
         splits.add_row(report.split, *counts, *ends, void)
-    classes = Table(title="Labelled pixels (%), and images with the class", title_justify="left")
-    classes.add_column("class")
-    for report in reports:
-        classes.add_column(report.split, justify="right")
-        classes.add_column("images", justify="right")
+    columns = [name for report in reports for name in (report.split, "images")]
+    classes = _table("Labelled pixels (%), and images with the class", "class", *columns)
     facts = [report.facts(class_names)["classes"] for report in reports]
     for name in class_names:
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
@@ -155,6 +141,15 @@ def _comparison(cells: Sequence[Sequence[str]], title: str) -> Table:
 def percent(fraction: float | None) -> str:
     """A fraction as percent with one decimal; `-` for None."""
     return "-" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _table(title: str, first: str, *numeric: str) -> Table:
+    """A table with a left-aligned first column and right-aligned others."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for name in numeric:
+        table.add_column(name, justify="right")
+    return table
 
 
 def _show(*tables: Table) -> None:

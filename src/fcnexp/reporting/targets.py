@@ -68,9 +68,7 @@ def why_not_comparable(row: Row, key: str) -> str:
     if row.paper is None or key not in row.paper.scores:
         return ""
     if key == "miou" and row.paper.without != row.without:
-        theirs, ours = (
-            f"without {name}" if name else "over all classes" for name in _left_out(row)
-        )
+        theirs, ours = (f"without {c}" if c else "over all classes" for c in _left_out(row))
         return f"mean IU: the paper's is {theirs}, ours is {ours}"
     config = row.runs[0].config
     if comparable(row.paper, config):

@@ -25,9 +25,7 @@ def sections(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
         "Curves": [
             Drawn("mean IU", "lines", ("val/miou",)),
             Drawn("loss", "lines", ("train/loss",)),
-            Drawn(
-                "accuracies and f.w. IU", "lines", ("val/pixel_acc", "val/mean_acc", "val/fw_iou")
-            ),
+            Drawn("other scores", "lines", ("val/pixel_acc", "val/mean_acc", "val/fw_iou")),
             Drawn("learning rates", "rates", (RATES,)),
         ],
         "Compared with the paper": [Drawn("our scores and the paper's (%)", "table", (PAPER,))],

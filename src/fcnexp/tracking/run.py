@@ -52,7 +52,7 @@ class Tracked:
             log.warning("W&B upload did not finish in time; run `wandb sync %s`", self.folder)
         except Exception as error:
             log.warning(
-                "W&B could not end the run (%s); its data is in %s", _one_line(error), self.folder
+                "W&B cannot end the run (%s); data kept in %s", _one_line(error), self.folder
             )
             _forget()
 
@@ -109,9 +109,7 @@ def refuse_unusable(choice: Any) -> None:
         if choice[key] < least:
             raise ConfigError(f"logger.{key}={choice[key]}: must be {least} or more")
     if choice.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError(
-            "logger=tensorboard: tensorboard is not installed; run pip install -e '.[tensorboard]'"
-        )
+        raise ConfigError("logger=tensorboard: not installed; try pip install -e '.[tensorboard]'")
     if choice.wandb is not None:
         if choice.wandb.mode not in MODES:
             raise ConfigError(
