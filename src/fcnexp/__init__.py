@@ -2,3 +2,4 @@
 
 __version__ = "0.1.0"
 VOID = 255  # the label that is no class: neither trained on nor scored
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")

@@ -26,7 +26,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     from fcnexp.config.compose import what_was_typed
     from fcnexp.config.values import to_plain
     from fcnexp.reporting import run_header, tables
-    from fcnexp.run import ranks, run_folder, staging
+    from fcnexp.run import data_record, ranks, run_folder, staging
     from fcnexp.system import this_process
     from fcnexp.tracking.run import refuse_unusable
 
@@ -48,8 +48,10 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     if len(trainings) > 1:
         from fcnexp.reporting import result
 
-        build.build_data(cfg).setup("fit")  # a missing file shows before anything is written
+        data = build.build_data(cfg)
+        data.setup("fit")  # a missing file shows before anything is written
     if len(trainings) > 1 and this_process.rank() == 0:
+        write_data(cfg, folder, data)
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     told = what_was_typed()
     run_header.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
@@ -58,6 +60,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         if len(trainings) > 1:
             print(f"stage {number} of {len(trainings)}: {stage.name}, in {stage.folder}")
         done = run_folder.finished(stage.folder) if cfg.resume else None
+        data_record.refuse_changed([stage.folder], data_record.roots_of(to_plain(cfg)))
         if done is not None:
             print(
                 f"{stage.folder}: done before, mean IU {tables.percent(done['scores']['miou'])} %"
@@ -126,6 +129,8 @@ def fit(
         trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
         trainers.speed_up(cfg, task.net)
         # The last stage's folder has the run's own.
+        if this_process.rank() == 0 and stopped is None:
+            write_data(cfg, folder, data)
         if this_process.rank() == 0 and not (folder / records.CONFIG).exists():
             result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
         shown = pictures.spread_evenly(len(data.val), cfg.pictures)
@@ -156,6 +161,15 @@ def fit(
             "command goes on from the last scoring"
         ) from None
     return seconds
+
+
+def write_data(cfg: DictConfig, folder: Path, data: "SegmentationData") -> None:
+    """Write down what data a training has, before it begins."""
+    from fcnexp.config.values import to_plain
+    from fcnexp.run import data_record
+
+    halves = [data.val] if data.train is None else [data.train, data.val]
+    data_record.write(folder, to_plain(cfg), halves)
 
 
 def conclude(

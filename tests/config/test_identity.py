@@ -1,5 +1,7 @@
 """Which settings count."""
 
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -42,14 +44,38 @@ def test_each_exception_is_a_key_of_some_config():
         assert OmegaConf.select(OmegaConf.create(known), key, default="none") != "none", key
 
 
-def test_folder_of_own_images_is_their_only_name():
-    """Two such data sets differ in nothing else; generated scenes are the same anywhere."""
+def test_whole_root_counts():
+    """Two roots are two data sets, whatever they are called; generated scenes are the same."""
     own, scenes, voc = (
         {digest_of(compose_run([f"data={d}", f"data.root={r}"])) for r in ("a/c", "b/c", "b/d")}
         for d in ("folder", "shapes", "voc")
     )
     assert len(own) == 3 and len(scenes) == 1
-    assert len(voc) == 2  # such as VOC2011 and VOC2012, each on any disk
+    assert len(voc) == 3  # /one/VOC2012 and /two/VOC2012, too
+
+
+def test_root_is_the_folder_that_it_leads_to(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name / "VOC2012").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    roots = ["one/VOC2012", "./one/VOC2012/", f"{tmp_path}/one/VOC2012", "link/VOC2012"]
+    same = {digest_of(compose_run(["data=voc", f"data.root={root}"])) for root in roots}
+    two = digest_of(compose_run(["data=voc", "data.root=two/VOC2012"]))
+    assert len(same) == 1 and two not in same
+    monkeypatch.chdir(tmp_path / "two")  # the same words, another folder
+    assert digest_of(compose_run(["data=voc", "data.root=one/VOC2012"])) not in same
+
+
+@pytest.mark.parametrize("key", ["root", "sbd_root"])
+def test_roots_of_one_name_are_two_jobs(key):
+    roots = [f"data.{key}={place}/set" for place in ("/one", "/two")]
+    assert len({digest_of(compose_run(["data=voc_sbd", root])) for root in roots}) == 2
+
+
+@pytest.mark.parametrize("root", ["a\0b", "", "~nobody/x", "x" * 5000, None, 3])
+def test_no_root_raises(root):
+    assert len(digest({"data": {"_target_": "fcnexp.data.splits.Voc", "root": root}})) == 10
 
 
 def test_numbers_that_follow_the_scale_count():
@@ -74,7 +100,7 @@ def test_order_of_keys_and_the_way_of_writing_do_not_count():
 def test_digest_is_the_same_in_every_version():
     """Sweeps that were finished must not begin anew. Source: sha256sum of the compact JSON."""
     assert (
-        digest({"a": 1, "seed_free": None, "workers": 9, "data": {"root": "y/x"}}) == "40c76c2c4d"
+        digest({"a": 1, "seed_free": None, "workers": 9, "data": {"root": "/y/x"}}) == "c02d6e40bf"
     )
 
 
@@ -86,7 +112,5 @@ def test_config_that_is_wrong_has_a_digest_too():
 
 def test_counting_leaves_the_config_as_it_is():
     config = {"workers": 1, "data": {"root": "here", "seed": 7}}
-    assert (
-        counted(config) == {"data": {"root": "here", "seed": 7}}
-        and config["data"]["root"] == "here"
-    )
+    counts = {"data": {"root": str(Path.cwd() / "here"), "seed": 7}}
+    assert counted(config) == counts and config["data"]["root"] == "here"

@@ -194,7 +194,7 @@ def test_reader_that_the_system_kills(whole, tmp_path, monkeypatch):
     assert re.match(
         r"error: process \d+, which read images, (was ended \(Killed\)|is gone): ", line
     )
-    assert line.endswith("goes on from step 2")
+    assert line.endswith("continues from step 2")
     monkeypatch.setattr(PixelLoss, "forward", forward)
     assert train(tmp_path, whole / "cache", "workers=1").returncode == 0
     assert content(tmp_path / "out") == content(whole / "out")

@@ -165,7 +165,7 @@ def test_what_is_no_secret_is_not_refused():
 
 @pytest.mark.parametrize("typed", SECRETS)
 def test_secrets_are_told_by_their_key(typed):
-    with pytest.raises(ConfigError, match="a secret is no part of a config") as caught:
+    with pytest.raises(ConfigError, match="secrets do not belong in a config") as caught:
         refuse_secrets([typed])
     assert "hf_abc" not in str(caught.value) and "c d" not in str(caught.value)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from commands import TINY, fcnexp
 
-from fcnexp.system import this_process
 from fcnexp.errors import ConfigError, OtherVersionError
 from fcnexp.reporting import pictures
 from fcnexp.run import run_folder
 from fcnexp.sweep import job
+from fcnexp.system import this_process
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.module import SegmentationTask
 

@@ -86,7 +86,10 @@ def test_torchrun_is_refused_with_what_to_type(name, finished, no_ranks):
 def test_rank_is_believed_of_a_process_that_the_first_started(no_ranks):
     this_process.announce_ranks()
     assert os.environ[this_process.RANKS_OF] == str(os.getpid())
-    program = "from fcnexp.system import this_process; import os; print(this_process.rank(), os.environ['NODE_RANK'])"
+    program = (
+        "from fcnexp.system import this_process as process; import os; "
+        "print(process.rank(), os.environ['NODE_RANK'])"
+    )
     environment = os.environ | {"LOCAL_RANK": "1", "NODE_RANK": "0"}
     told = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
     assert told == "1 0\n"
@@ -99,7 +102,9 @@ def test_rank_without_its_first_process_is_refused(no_ranks):
         this_process.rank()
 
 
-@pytest.mark.parametrize("first", [None, str(os.getpid()), str(os.getppid())])
+@pytest.mark.parametrize(
+    "first", [None, str(os.getpid()), str(os.getppid())], ids=["nobody", "itself", "its parent"]
+)
 def test_what_is_left_in_the_environment_of_a_first_process_is_removed(first, no_ranks):
     for name in LEFT:
         no_ranks.setenv(name, "1")
@@ -107,6 +112,6 @@ def test_what_is_left_in_the_environment_of_a_first_process_is_removed(first, no
     if first:
         no_ranks.setenv(this_process.RANKS_OF, first)
     no_ranks.setenv("SLURM_PROCID", "1")  # of a notebook in a job, say
-    no_ranks.setenv(machine.TORCHRUN, "one")  # WORLD_SIZE=1
+    no_ranks.setenv(this_process.TORCHRUN, "one")  # WORLD_SIZE=1
     assert this_process.rank() == 0
     assert not {this_process.RANKS_OF, *this_process.OF_RANKS} & set(os.environ)

@@ -6,7 +6,8 @@ may be continued, which runs of a comparison are the same row.
 
 import hashlib
 import json
-from pathlib import PurePath
+import os
+from contextlib import suppress
 from typing import Any
 
 from fcnexp.config.moved_parts import FIRST, renamed
@@ -42,18 +43,20 @@ DIGITS = 10  # hexadecimal: two of a million jobs share a digest with a chance b
 
 
 def counted(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a plain config without what is in `FREE`, and with little of where its data is.
+    """A copy of a plain config without what is in `FREE`, its data's roots as whole paths.
 
-    Of a folder with data the last name stays: VOC2011 and VOC2012 have lists of the same names.
+    Relative ones begin where the command was given, and links are followed: two roots are two data
+    sets. Generated data is the same in any folder.
     """
     kept: dict[str, Any] = renamed(config, FIRST)
     data = kept.get("data")
-    if isinstance(data, dict) and data.get("_target_") != OWN_FOLDER:
+    if isinstance(data, dict):
         for root in ROOTS:
             if data.get("_target_") in GENERATED:
                 data.pop(root, None)
             elif isinstance(data.get(root), str):
-                data[root] = PurePath(data[root]).name
+                with suppress(OSError, ValueError):  # no current folder; a NUL in the path
+                    data[root] = os.path.realpath(os.path.expanduser(data[root]))
     trainer = kept.get("trainer")
     for name in LATER:
         if isinstance(trainer, dict) and trainer.get(name) is False:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcnexp.config.identity import counted
+from fcnexp.config.identity import OWN_FOLDER, ROOTS, counted
 from fcnexp.config.values import to_plain
 from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
-from fcnexp.run import locks
+from fcnexp.run import data_record, locks
 from fcnexp.system import this_process
 from fcnexp.system.checkpoint_store import LAST, PREVIOUS
 from fcnexp.system.os_errors import let_through
@@ -82,11 +82,21 @@ def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
     if stored is None:
         return  # nothing was begun here, or only an earlier stage
     for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
-        if name != "init.path":  # of a stage: where the one before it lies
-            raise ConfigError(
-                f"hydra.run.dir={folder}: the run there was begun with {name}={was}, not {now}; "
-                "give what it was, or another folder"
-            )
+        if name == "init.path":  # of a stage: where the one before it lies
+            continue
+        why = ""
+        if name in (f"data.{root}" for root in ROOTS):
+            if (folder / data_record.DATA).is_file():
+                why = data_record.changes(folder, data_record.roots_of(to_plain(cfg)))
+                if not why:
+                    continue  # it was moved
+                why = f", which has other {why}"
+            elif cfg.data._target_ != OWN_FOLDER and Path(str(was)).name == Path(str(now)).name:
+                continue  # an older version has begun it, of which more is not known
+        raise ConfigError(
+            f"hydra.run.dir={folder}: the run there was begun with {name}={was}, not {now}{why}; "
+            "give what it was, or another folder"
+        )
 
 
 def stored_config(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from fcnexp.cli.messages import message_of
 from fcnexp.errors import ConfigError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT
 from fcnexp.reporting.tables import percent
-from fcnexp.run import locks
+from fcnexp.run import data_record, locks
 from fcnexp.run.locks import FolderError
 from fcnexp.sweep import launches, ledger
 
@@ -52,8 +52,11 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
     """Do a job unless it is done or another process is at it, and write down what came of it.
 
     What its task raises fails this job only, but for what ends the sweep: Ctrl-C and SIGTERM.
-    Raises FolderError where the folder cannot be used.
+    Raises FolderError where the folder cannot be used, and ConfigError where a job that is done was
+    done with other data.
     """
+    if is_done(job):
+        data_record.refuse_changed([job.folder])
     ending = done_before(job)
     if ending is None:
         with locks.claim(job.folder) as mine:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fcnexp.config import job_names
 from fcnexp.config.compose import conf_dir
 from fcnexp.errors import ConfigError
+from fcnexp.run import data_record
 from fcnexp.sweep import data_preflight
 from fcnexp.sweep.gpus import hand_out
 from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
@@ -71,7 +72,7 @@ class InProcessLauncher(BasicLauncher):
         returned: list[JobReturn] = []
         planned = self.plan_all(job_overrides, initial_job_idx)
         if not self.config.dry_run:
-            self.refuse_missing_data(planned)
+            self.refuse_data(planned)
         for job, _ in planned:
             ending = None if self.config.dry_run else done_before(job)
             if ending is None:
@@ -101,8 +102,9 @@ class InProcessLauncher(BasicLauncher):
             )
         ]
 
-    def refuse_missing_data(self, planned: Sequence[Planned]) -> None:
-        """Raise DataError where not one of the jobs that are left has its data."""
+    def refuse_data(self, planned: Sequence[Planned]) -> None:
+        """Raise ConfigError where a job's data has changed, DataError where no job left has any."""
+        data_record.refuse_changed(job.folder for job, _ in planned)
         left = [job.overrides for job, _ in planned if not is_done(job)]
         data_preflight.refuse([self._config_of(overrides) for overrides in left])
 
@@ -157,7 +159,7 @@ class SubprocessLauncher(InProcessLauncher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         planned = self.plan_all(job_overrides, initial_job_idx)
-        self.refuse_missing_data(planned)
+        self.refuse_data(planned)
         self.kept.clear()
         endings = Processes(self.gpus, bool(self.config.fail_fast)).run(planned)
         return [job_return(p.job, ending) for p, ending in zip(planned, endings, strict=True)]

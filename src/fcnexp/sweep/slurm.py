@@ -16,7 +16,7 @@ from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as Submitit
 
 from fcnexp.errors import ConfigError, UserError
-from fcnexp.run import locks
+from fcnexp.run import data_record, locks
 from fcnexp.sweep.job import Ending, Job, bury, describe, done_before, line_of_end, note
 from fcnexp.sweep.launcher import InProcessLauncher, job_return
 
@@ -40,6 +40,7 @@ class SlurmLauncher(Submitit):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         jobs = [planned.job for planned in here.plan_all(job_overrides, initial_job_idx)]
+        data_record.refuse_changed(job.folder for job in jobs)
         endings = [done_before(job) for job in jobs]
         pairs = list(zip(jobs, endings, strict=True))
         ran = iter(self._run([job for job, ending in pairs if ending is None]))
