@@ -1,10 +1,10 @@
-"""Small caffemodels, and what protobuf's own reader makes of any."""
+"""Small caffemodels, and a reference reader built on protobuf."""
 
 import caffe_files as write
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-# Of caffe.proto what a reader of weights needs: message, field, number, type; * is repeated.
+# The part of caffe.proto that holds weights: message, field, number, type; * is repeated.
 PROTO = """
     Shape dim* 1 int64
     Blob num 1 int32 | channels 2 int32 | height 3 int32 | width 4 int32 | data* 5 float
@@ -16,7 +16,7 @@ PROTO = """
 
 
 def protobuf_net():
-    """Protobuf's own reader of these messages. Names are octets, since we check UTF-8 ourselves."""
+    """Return protobuf's reader of these messages, with names as bytes: we check UTF-8 ourselves."""
     file = descriptor_pb2.FileDescriptorProto(name="caffe_part.proto", package="part")
     messages = {}
     for line in PROTO.split("\n"):

@@ -1,4 +1,4 @@
-"""Nets on which the roads from coarse to dense scores are compared."""
+"""Small nets for comparing the dense methods."""
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from fcnexp.nn.pooling import MaxPool
 class Unpadded(nn.Module):
     """A trunk without padding: a 3x3 convolution and a pooling by 2 for each factor of its stride.
 
-    The second pooling is 3x3 and the third a strided convolution, so that all kinds take part.
-    hang: 1 lets poolings round up.
+    The second pooling is 3x3 and the third a strided convolution, to cover all kinds of layers.
+    hang: 1 makes poolings round up.
     """
 
     fc6 = (3, 0)
@@ -47,7 +47,7 @@ class Unpadded(nn.Module):
 
 
 def scorer(backbone: nn.Module, skips: tuple[int, ...] = (), classes: int = 3) -> SkipNet:
-    """Float64 scores of a trunk's deepest map, with random weights."""
+    """Return a float64 net with random weights that scores a trunk's deepest map."""
     net = SkipNet(
         backbone,
         lambda k: LinearHead(backbone, k, dropout=0),
@@ -63,7 +63,7 @@ def scorer(backbone: nn.Module, skips: tuple[int, ...] = (), classes: int = 3) -
 
 
 def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights of a size that lets maps neither grow nor die."""
+    """Set random weights, scaled so that maps neither explode nor vanish."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in net.parameters():
@@ -73,13 +73,13 @@ def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def picture(*size: int, channels: int = 3, seed: int = 1) -> Tensor:
-    """A random float64 image (1, C, H, W)."""
+    """Return a random float64 image (1, C, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(1, channels, *size, generator=generator, dtype=torch.float64)
 
 
 def inside(grid: Grid, cells: int, field: float, first: float, last: float) -> slice:
-    """Cells whose receptive field lies between two pixels, along one axis."""
+    """Return the cells whose receptive field lies between two pixels, along one axis."""
     places = [grid.origin + grid.step * i for i in range(cells)]
     reach = (field - 1) / 2
     fitting = [i for i, p in enumerate(places) if p - reach >= first and p + reach <= last]

@@ -1,4 +1,4 @@
-"""Poolings undone: sizes, places and parameters of the decoder, on every trunk that pools."""
+"""Sizes, cell positions and parameters of the unpooling decoder, on every trunk that pools."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ def maps_of(*overrides: str, size: tuple[int, int] = (224, 224)):
     return net, {each.name: each for each in trace(net, inputs)}
 
 
-# Channels of PAPER.yaml, deconvnet.net: what each level of the decoder gives, coarsest first.
+# Output channels of each decoder level, coarsest first. Source: PAPER.yaml, deconvnet.net.
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64, 64))
 ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -48,7 +48,7 @@ def test_the_papers_net_has_the_papers_maps():
 
 
 def test_the_papers_net_has_the_papers_parameters():
-    """Each layer has weights and a bias, and all but the scores a factor and a shift behind it."""
+    """Each layer has weights and a bias, and each except the score layer a batch norm after it."""
     total, channels = 0, 3
     layers = [(width, 3) for level in ENCODER for width in level]
     layers += [(4096, 7), (4096, 1), (512, 7)]  # fc6, fc7, and back
@@ -72,15 +72,15 @@ def test_every_size_gives_scores_of_that_size(trunk, head):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (33, 47)])
-def test_small_images_are_scored_in_numbers(size):
+def test_small_images_get_finite_scores(size):
     net = deconvnet("head=fc", "head.channels=8")
     nn.init.normal_(net.net.scorer.score.weight)
     scores = net({"rgb": torch.randn(2, 3, *size)})
     assert scores.shape == (2, 3, *size) and torch.isfinite(scores).all()
 
 
-def let_through(net: nn.Module) -> None:
-    """Let each convolution see the cell in its middle alone, in all channels alike."""
+def make_pass_through(net: nn.Module) -> None:
+    """Make each convolution the mean over channels of the cell in its middle."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             middle = module.kernel_size[0] // 2
@@ -91,15 +91,15 @@ def let_through(net: nn.Module) -> None:
 
 @pytest.mark.parametrize(("trunk", "head"), list(itertools.product(TRUNKS, ("fc", "linear"))))
 def test_a_bright_pixel_is_scored_where_it_is(trunk, head):
-    """Down to the deepest map and back: a cell's grid says where the pixel was."""
+    """Through the deepest map and back, the score peaks at the pixel that the grid gives."""
     narrow = ["head.channels=4"] if head == "fc" else []
     net = deconvnet(f"backbone={trunk}", f"head={head}", *narrow, classes=1)
-    let_through(net)
+    make_pass_through(net)
     scorer = net.net.scorer
     step, origin = scorer.grid
     row, column = (round((place - origin) / step) for place in (120, 110))
     place = [int(origin + step * row), int(origin + step * column)]
-    # fc6's window is 7 cells of 32 pixels, most of them padding where the trunk pads the image
+    # fc6's window is 7 cells of 32 pixels, mostly padding if the trunk pads the image
     image = (
         torch.zeros(1, 3, 131, 133) if scorer.backbone.pads_image else torch.zeros(1, 3, 227, 229)
     )
@@ -111,7 +111,7 @@ def test_a_bright_pixel_is_scored_where_it_is(trunk, head):
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
-def test_every_parameter_and_the_way_to_the_image_are_told(trunk):
+def test_trace_reports_every_parameter_and_the_map_of_pixels(trunk):
     net, maps = maps_of(f"backbone={trunk}", "model=deconvnet", size=(65, 97))
     assert sum(m.parameters for m in maps.values()) == sum(p.numel() for p in net.parameters())
     last = list(maps.values())[-1]
@@ -120,7 +120,7 @@ def test_every_parameter_and_the_way_to_the_image_are_told(trunk):
     assert maps[f"unpool{first}"].grid == net.net.scorer.grid == maps["score_fr"].grid
 
 
-def test_crop_behind_a_padded_head_is_told_as_such():
+def test_crop_after_a_padded_head_is_traced():
     _, maps = maps_of("backbone=vgg16_bn", "model=deconvnet", size=(20, 20))
     assert maps["fc6-deconvc"].shape == (512, 1, 1) and maps["fc6-deconvc"].offset == 0
     assert maps["unpool5"].shape == (512, 2, 2) and list(maps)[-1] == "score_fr"
@@ -139,7 +139,7 @@ def test_blobs_go_by_original_names_and_streams():
     assert held | norms == {id(p) for p in net.parameters()} and not held & norms
 
 
-def test_decoder_starts_normal_with_variance_two_by_fan_in_and_scores_at_zero():
+def test_decoder_starts_normal_with_variance_2_over_fan_in_and_scores_at_zero():
     net = build.network(["model=deconvnet", "backbone=vgg16_bn", "head.channels=64"])
     scorer = net.net.scorer
     layers = [m for m in scorer.modules() if isinstance(m, nn.ConvTranspose2d)]
@@ -177,14 +177,14 @@ def test_all_parameters_learn_and_norms_do_not_decay():
     assert all(p.grad is not None for p in net.parameters())
 
 
-def test_head_normalises_behind_fc6_and_fc7_where_asked():
+def test_batch_norm_option_normalises_after_fc6_and_fc7():
     net = deconvnet("head=fc", "head.channels=8", "head.batch_norm=true", "head.dropout=0")
     head = net.net.scorer.head.train()
     features = head(torch.randn(4, 128, 7, 7))
     assert head.bn6.running_mean.any() and head.bn7.running_mean.any()
     assert features.shape == (4, 8, 7, 7) and (features == 0).float().mean() == pytest.approx(
         0.5, abs=0.1
-    )  # half of what is normalised is below its mean
+    )  # half of the normalised values are below their mean
     assert "bn6.weight" not in deconvnet("head=fc", "head.channels=8").net.scorer.head.state_dict()
 
 
@@ -198,13 +198,13 @@ def test_head_normalises_behind_fc6_and_fc7_where_asked():
         (["model.convs=[]"], r"convs=\[\]: this backbone has 5 poolings"),
     ],
 )
-def test_nets_that_cannot_be_are_refused(overrides, message):
+def test_impossible_decoders_are_refused(overrides, message):
     cfg = compose_run(["model=deconvnet", *overrides])
     with pytest.raises(ConfigError, match=message):
         build.build_net(cfg, {"class": 3})
 
 
-def test_convs_are_counted_from_the_coarsest_on():
+def test_convs_lists_the_coarsest_level_first():
     _, maps = maps_of("model=deconvnet", "model.convs=[1,2,3,4,5]")
     names = [name for name in maps if name.startswith("deconv")]
     assert [sum(n.startswith(f"deconv{i}_") for n in names) for i in (5, 4, 3, 2, 1)] == [

@@ -14,7 +14,7 @@ def crops(model: str, backbone: str, *overrides: str) -> list[int]:
 @pytest.mark.parametrize(
     ("model", "expected"), [("fcn32s", [19]), ("fcn16s", [5, 27]), ("fcn8s", [5, 9, 31])]
 )
-def test_crops_of_vgg16_are_the_releases(model, expected):
+def test_crops_of_vgg16_equal_the_reference_nets(model, expected):
     assert crops(model, "vgg16") == expected
 
 
@@ -22,26 +22,26 @@ def test_crop_of_alexnet_is_18_with_a_63_wide_kernel():
     net = network(["model=fcn32s", "backbone=alexnet", "head.channels=4"]).net
     assert net.dense.upsampling.crop == 18
     assert net.dense.upsampling.kernel_size == 63
-    assert net.scorer.grid.deconv(64, 32).offset_to(IMAGE) == 18.5  # why 64 will not do
+    assert net.scorer.grid.deconv(64, 32).offset_to(IMAGE) == 18.5  # why 64 does not work
 
 
-def test_deconvolution_undoes_a_convolution_of_the_same_shape():
+def test_deconvolution_inverts_a_convolution_of_the_same_shape():
     grid = Grid(4, -7.5)
     assert grid.conv(6, 2, pad=1).deconv(6, 2, pad=1) == grid
 
 
-def test_cells_of_a_padded_convolution_by_hand():
+def test_grids_computed_by_hand():
     assert IMAGE.conv(7, 2, pad=3) == Grid(2, 0)  # centred on pixels 0, 2, 4
     assert IMAGE.conv(2, 2) == Grid(2, 0.5)  # between pixels 0 and 1, 2 and 3
     assert Grid(2, 0.5).crop(3) == Grid(2, 6.5)
 
 
-def test_maps_of_other_steps_are_refused():
+def test_maps_of_different_steps_are_refused():
     with pytest.raises(ValueError, match="step 2 and 4"):
         Grid(2, 0).offset_to(Grid(4, 0))
 
 
-def test_kernel_is_even_unless_parity_forbids():
+def test_kernel_is_even_unless_only_an_odd_one_aligns():
     assert bilinear_kernel_size(Grid(8, 3.5), 8, IMAGE) == 16
     assert bilinear_kernel_size(Grid(8, 0), 8, IMAGE) == 15
     with pytest.raises(ValueError, match="no bilinear kernel"):

@@ -1,7 +1,7 @@
-"""The release's nets give what the original ones give, map by map.
+"""The nets equal the reference nets, map by map.
 
-Weights and inputs are made up by the recipe of the goldens' README; the originals were run on the
-same in Caffe's own terms.
+Weights and inputs are random, by the recipe in the README of the golden files; the reference
+outputs were computed from the same values following Caffe's definitions.
 """
 
 import math
@@ -15,8 +15,8 @@ from places import SHARED
 
 from fcnexp.build import network
 from fcnexp.nn.inspection.trace import trace
-from fcnexp.nn.weights.caffe import load_blobs
 from fcnexp.nn.weights.caffe_names import counts
+from fcnexp.nn.weights.surgery import load_blobs
 
 pytestmark = pytest.mark.real_data
 
@@ -26,7 +26,7 @@ NETS = (
     *("nyud-fcn32s-color", "nyud-fcn32s-hha", "nyud-fcn32s-color-d", "nyud-fcn32s-color-hha"),
 )
 SIZES = ((64, 96), (133, 101))
-INPUTS = {"rgb": "color", "hha": "hha", "depth": "depth"}  # our fields, the originals' blobs
+INPUTS = {"rgb": "color", "hha": "hha", "depth": "depth"}  # our fields: the originals' blobs
 
 
 def noise(name: str, blob: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -39,7 +39,7 @@ def facts() -> dict:
 
 
 def made_up_blobs(name: str) -> dict[str, list[np.ndarray]]:
-    """Every parameter blob of an original net, in its own shape."""
+    """Return random values for every parameter blob of an original net, in its shape."""
     blobs = {}
     channels = {"scale_pool4": 512, "scale_pool3": 256}
     for layer in facts()[name]["layers"]:
@@ -78,7 +78,7 @@ def close(ours: np.ndarray, golden: np.ndarray, largest: float, what: str) -> No
 
 @pytest.mark.parametrize("name", NETS)
 def test_net_equals_the_original_map_by_map(name):
-    """Shapes of all blobs, 128 values of each, the scores and the argmax, at both sizes."""
+    """Compares all blobs' shapes, 128 values of each, the scores and the argmax, at both sizes."""
     if not GOLDEN.is_dir():
         pytest.skip(f"skipped: needs {GOLDEN}")
     net = network([f"experiment={name.replace('-', '_')}", "init=scratch"])
@@ -88,7 +88,7 @@ def test_net_equals_the_original_map_by_map(name):
         golden = np.load(GOLDEN / f"{name}_{size[0]}x{size[1]}.npz")
         with torch.inference_mode():
             maps = trace(net, made_up_inputs(net, size), keep=True)
-            unwatched = net(made_up_inputs(net, size))[0].numpy()  # by fast ways, unlike a trace
+            untraced = net(made_up_inputs(net, size))[0].numpy()  # a trace disables fast paths
         if len(net.fields) == 1:
             maps[0].name = "data"
         ours = {each.name: each.value.numpy() for each in maps}
@@ -104,7 +104,7 @@ def test_net_equals_the_original_map_by_map(name):
         largest = np.abs(golden["score"]).max()
         close(scores[:, ::step, ::step], golden["score"], largest, "score")
         close(scores[0], golden["score_ch0"], largest, "score, channel 0")
-        close(unwatched[:, ::step, ::step], golden["score"], largest, "score by fast ways")
+        close(untraced[:, ::step, ::step], golden["score"], largest, "score by fast paths")
         assert (scores.argmax(0) != golden["score_argmax"]).mean() <= 1e-4
 
 

@@ -14,7 +14,7 @@ def pixel(*values: int, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
     return torch.tensor(values, dtype=dtype).view(1, -1, 1, 1)
 
 
-def test_bytes_become_bgr_minus_mean():
+def test_uint8_rgb_becomes_bgr_minus_mean():
     assert CAFFE.apply(pixel(255, 0, 0)).flatten().tolist() == [-104.0, -117.0, 132.0]
 
 
@@ -51,7 +51,7 @@ def test_early_fields_share_a_stream_and_late_ones_do_not():
     assert early(rgb=CAFFE, depth=DEPTH).channels(("rgb", "depth")) == 4
 
 
-def test_facts_are_plain_and_tell_recipes_apart():
+def test_facts_are_plain_values_and_differ_between_recipes():
     facts = late(rgb=CAFFE, hha=HHA).facts()
     assert facts["streams"] == [["rgb"], ["hha"]]
     assert facts["fields"]["hha"] == {"mean": (132.0, 94.0, 118.0)}
@@ -67,7 +67,7 @@ def test_unknown_order_and_empty_recipe_are_refused():
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 @pytest.mark.parametrize("std", [(1, 1, 1), (58.395, 57.12, 57.375)])
-def test_colour_in_one_pass_is_the_formula_to_the_bit(order, std):
+def test_colour_in_one_pass_equals_the_formula_bit_for_bit(order, std):
     mean = (104.00699, 116.66877, 122.67892)
     stored = torch.arange(256, dtype=torch.uint8).repeat(2, 3, 3, 1)
     stored[:, 1] = stored[:, 1].flip(-1)

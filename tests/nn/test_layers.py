@@ -44,28 +44,28 @@ def test_response_norm_equals_torchs():
     torch.testing.assert_close(LocalResponseNorm()(maps), expected)
 
 
-def normed(maps: torch.Tensor, *ways: str) -> list[torch.Tensor]:
-    """Response normalisation of maps and its gradient, without these fast ways."""
+def normed(maps: torch.Tensor, *disabled: str) -> list[torch.Tensor]:
+    """Return normalised maps and their gradient, without these fast paths."""
     maps = maps.clone().requires_grad_()
     weights = torch.linspace(-1, 2, maps.numel()).to(maps).reshape(maps.shape)
-    with plain(ways):
+    with plain(disabled):
         out = LocalResponseNorm()(maps)
     (out * weights).sum().backward()
     return [out.detach(), maps.grad]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 7, 64])  # narrower than the window, too
+@pytest.mark.parametrize("channels", [1, 2, 4, 7, 64])  # includes fewer than the window's 5
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_response_norm_and_its_gradient_equal_torchs(channels, layout):
     maps = 100 * torch.randn(2, channels, 3, 5, dtype=torch.float64).contiguous(
         memory_format=layout
     )
-    for mine, theirs in zip(normed(maps), normed(maps, "norm"), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+    for found, expected in zip(normed(maps), normed(maps, "norm"), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_response_norm_sums_squares_in_float32():
-    """Of bfloat16 maps it is the exact one, rounded once."""
+    """For bfloat16 maps the result equals the float64 one up to a single rounding."""
     maps = (100 * torch.randn(1, 16, 8, 8)).bfloat16()
     out, gradient = normed(maps)
     exact, slope = normed(maps.double())

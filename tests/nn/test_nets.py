@@ -16,7 +16,7 @@ SIZES = [(1, 1), (1, 37), (33, 65), (50, 31)]
 
 
 def small(backbone: str, *overrides: str) -> torch.nn.Module:
-    """A net whose widest layers are cut down, so that every combination runs in no time."""
+    """Return a net with narrow layers, so that every combination runs fast."""
     narrow = ["backbone.widths=[4,4,6,6,8,8]"] if backbone == "tiny" else []
     return network([f"backbone={backbone}", *narrow, *overrides])
 
@@ -49,7 +49,7 @@ def test_untrained_scores_are_zero():  # sec. 4.2: score layers start at zero
     assert torch.equal(scores, torch.zeros_like(scores))
 
 
-def test_missing_tap_is_refused_with_those_there_are():
+def test_missing_tap_is_refused_with_the_available_ones():
     with pytest.raises(
         ConfigError,
         match="no tap of stride 2 to fuse .*; it has 16, 8, 4: choose model=fcn32s, .*fcn4s",
@@ -58,13 +58,13 @@ def test_missing_tap_is_refused_with_those_there_are():
 
 
 def test_unknown_edges_are_refused():
-    with pytest.raises(ConfigError, match="dense.edges=wrap: allowed are null, zeros and repeat"):
+    with pytest.raises(ConfigError, match="dense.edges=wrap: allowed are null, zeros, repeat"):
         network(["dense.edges=wrap"])
 
 
 @pytest.mark.parametrize("size", [3, 4, 15, 63, 64])
 def test_bilinear_kernel_interpolates(size):
-    """A constant stays constant: what all cells add to one pixel is 1."""
+    """A constant stays constant: the contributions of all cells to a pixel sum to 1."""
     stride = (size + 1) // 2
     kernel = bilinear_kernel(size)[None, None]
     dense = torch.nn.functional.conv_transpose2d(torch.ones(1, 1, 4, 4), kernel, stride=stride)
@@ -74,7 +74,7 @@ def test_bilinear_kernel_interpolates(size):
 
 @pytest.mark.parametrize("origin", [0.0, 3.5])
 def test_repeated_edges_equal_a_bilinear_resize(origin):
-    """Position by position: interpolate between neighbouring cells, clamp beyond the last."""
+    """Pixel by pixel: interpolate between neighbouring cells, clamp beyond the last."""
     coarse, cells, stride = Grid(8, origin), 5, 8
     scores = torch.randn(1, 2, cells, 1, dtype=torch.float64)
     layer = Upsampling(2, coarse, stride, IMAGE, edges="repeat", learned=False).double()
@@ -82,8 +82,8 @@ def test_repeated_edges_equal_a_bilinear_resize(origin):
     for pixel in range(44):
         place = min(max((pixel - origin) / 8, 0), cells - 1)
         low = min(int(place), cells - 2)
-        share = place - low
-        expected = (1 - share) * scores[..., low, 0] + share * scores[..., low + 1, 0]
+        weight = place - low
+        expected = (1 - weight) * scores[..., low, 0] + weight * scores[..., low + 1, 0]
         torch.testing.assert_close(dense[..., pixel], expected)
 
 
@@ -106,13 +106,13 @@ def test_fused_maps_lie_where_the_grids_say(backbone):
         assert skip.grid == tap.crop(skip.crop)
 
 
-def test_fixed_net_learns_its_last_layer_only():
+def test_fixed_net_trains_only_its_last_layer():
     net = network(["model=fcn32s_fixed", "backbone=resnet18"]).train()
     learning = {name for name, p in net.named_parameters() if p.requires_grad}
     assert learning == {"net.scorer.head.score_fr.weight", "net.scorer.head.score_fr.bias"}
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
     net({"rgb": torch.randn(2, 3, 64, 64)}).sum().backward()
-    for name, buffer in net.named_buffers():  # the trunk's statistics stay, too
+    for name, buffer in net.named_buffers():  # the trunk's statistics do not change either
         assert torch.equal(buffer, before[name])
 
 
@@ -128,17 +128,17 @@ def test_scaled_skips_equal_plain_ones_with_the_scale_in_their_weights():
     torch.testing.assert_close(scaled(image), plain(image), rtol=1e-9, atol=1e-9)
 
 
-def test_scales_and_what_is_trained_are_checked():
+def test_scales_and_trained_are_checked():
     with pytest.raises(
         ConfigError, match=r"model: scales=\[1\]: give one for each of skips=\[16, 8\]"
     ):
         network(["model.scales=[1]"])
-    with pytest.raises(ConfigError, match="model: trained=none: allowed are all and scores"):
+    with pytest.raises(ConfigError, match="model.trained=none: allowed are all, scores"):
         network(["model.trained=none"])
 
 
 def test_learned_upsampling_starts_bilinear_and_covers_the_image():
-    """The D2L exercise: kernel 64, stride 32, pad 16, so that 320x480 stays 320x480."""
+    """The D2L exercise: kernel 64, stride 32, pad 16, which keeps 320x480 at 320x480."""
     net = network(["backbone=resnet18", "model=fcn32s", "dense=deconv_d2l"])
     layer = net.net.dense.upscore
     weight = torch.zeros(8, 8, 64, 64)
@@ -147,5 +147,5 @@ def test_learned_upsampling_starts_bilinear_and_covers_the_image():
     assert layer.weight.requires_grad and layer.bias.requires_grad
     for size in ((320, 480), (33, 31)):
         assert net({"rgb": torch.zeros(1, 3, *size)}).shape[2:] == size
-    with pytest.raises(ConfigError, match="kernel=60, pad=16: .* say kernel=64 pad=16"):
+    with pytest.raises(ConfigError, match="kernel=60, pad=16: .* try kernel=64 pad=16"):
         network(["backbone=resnet18", "model=fcn32s", "dense=deconv_d2l", "dense.kernel=60"])

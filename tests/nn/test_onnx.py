@@ -1,4 +1,4 @@
-"""Nets that unpool, exported to ONNX and run by another program, at sizes not exported for."""
+"""Unpooling nets exported to ONNX and run by onnxruntime at other sizes than the export's."""
 
 import numpy as np
 import onnxruntime
@@ -13,7 +13,7 @@ AXES = {0: "batch", 2: "height", 3: "width"}
 SIZES = [(1, 65, 97), (3, 33, 47), (2, 64, 64), (2, 1, 1), (1, 131, 20)]
 
 
-class PoolAndBack(nn.Module):
+class PoolUnpool(nn.Module):
     def __init__(self, kernel: int, pad: int) -> None:
         super().__init__()
         self.pool = MaxPool(kernel, 2, pad)
@@ -25,8 +25,8 @@ class PoolAndBack(nn.Module):
         return self.unpool(pooled, switches[0])
 
 
-def assert_same_elsewhere(net: nn.Module, path: str, sizes: list[tuple[int, int, int]]) -> None:
-    """onnxruntime gives what torch gives, to 1e-4, for batches and sizes of all kinds."""
+def assert_equal_to_onnx(net: nn.Module, path: str, sizes: list[tuple[int, int, int]]) -> None:
+    """Assert that onnxruntime equals torch within 1e-4 for several batches and sizes."""
     example = torch.randn(2, 3, 41, 50)
     axes = (AXES,)
     torch.onnx.export(net, (example,), path, dynamo=True, dynamic_shapes=axes, verbose=False)
@@ -43,14 +43,14 @@ def assert_same_elsewhere(net: nn.Module, path: str, sizes: list[tuple[int, int,
 @pytest.mark.parametrize(("kernel", "pad"), [(2, 0), (3, 0), (3, 1)])
 def test_pooling_and_unpooling(kernel, pad, tmp_path):
     sizes = [*SIZES, (1, 2, 1), (5, 16, 31), (2, 7, 6)]
-    assert_same_elsewhere(PoolAndBack(kernel, pad).eval(), str(tmp_path / "pool.onnx"), sizes)
+    assert_equal_to_onnx(PoolUnpool(kernel, pad).eval(), str(tmp_path / "pool.onnx"), sizes)
 
 
 def test_deconvnet(tmp_path):
     widths = "backbone.widths=[4,4,6,6,8,8]"
     net = build.network(["model=deconvnet", widths])
-    for module in net.modules():  # normalised by nothing, an untrained net fades away
+    for module in net.modules():  # else the untrained net's scores vanish
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.bias)
     nn.init.normal_(net.net.scorer.score.weight)
-    assert_same_elsewhere(net.net, str(tmp_path / "net.onnx"), SIZES)
+    assert_equal_to_onnx(net.net, str(tmp_path / "net.onnx"), SIZES)

@@ -15,12 +15,12 @@ def maps_with_ties(*size: int) -> Tensor:
 
 @pytest.mark.parametrize(("kernel", "stride", "pad"), SHAPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_largest_and_its_places_are_torchs(kernel, stride, pad, size):
-    """Of values that are equal the same one is taken; where torch has as many windows."""
+def test_largest_and_its_positions_equal_torchs(kernel, stride, pad, size):
+    """Ties go to the same value as in torch; compared on the windows that torch has."""
     maps = maps_with_ties(*size)
     pooled, places = largest(maps, kernel, stride, pad)
     expected, indices = F.max_pool2d(maps, kernel, stride, pad, ceil_mode=True, return_indices=True)
-    h, w = expected.shape[-2:]  # torch drops a window that lies on the padding alone
+    h, w = expected.shape[-2:]  # torch drops a window that holds only padding
     assert torch.equal(pooled[..., :h, :w], expected)
     assert torch.equal(places[..., :h, :w], indices)
     assert pooled.shape[-2] - h <= (pad > 0) and pooled.shape[-1] - w <= (pad > 0)
@@ -28,7 +28,7 @@ def test_largest_and_its_places_are_torchs(kernel, stride, pad, size):
 
 @pytest.mark.parametrize(("kernel", "stride", "pad"), SHAPES[:2])
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 3), (7, 8), (9, 1)])
-def test_recording_changes_no_maximum(kernel, stride, pad, size):
+def test_recording_positions_does_not_change_the_maxima(kernel, stride, pad, size):
     maps, switches = maps_with_ties(*size), []
     pool = MaxPool(kernel, stride, pad)
     assert torch.equal(pool(maps, switches), pool(maps))
@@ -36,7 +36,7 @@ def test_recording_changes_no_maximum(kernel, stride, pad, size):
 
 
 @pytest.mark.parametrize("size", [(6, 8), (4, 2), (10, 6)])
-def test_unpool_is_torchs_where_windows_do_not_overlap(size):
+def test_unpool_equals_torchs_if_windows_do_not_overlap(size):
     maps, switches = maps_with_ties(*size), []
     pool = MaxPool(2, 2)
     pooled = pool(maps, switches)
@@ -46,7 +46,7 @@ def test_unpool_is_torchs_where_windows_do_not_overlap(size):
 
 
 def unpool_by_loops(values: Tensor, maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Each value goes to the first of the largest in its window of the maps, and adds up there."""
+    """Add each value at the first maximum of its window of the maps."""
     filled = torch.zeros_like(maps)
     for n, c, i, j in torch.cartesian_prod(*(torch.arange(size) for size in values.shape)).tolist():
         top, left = i * stride, j * stride
@@ -57,7 +57,7 @@ def unpool_by_loops(values: Tensor, maps: Tensor, kernel: int, stride: int) -> T
 
 
 @pytest.mark.parametrize("size", [(7, 9), (6, 8), (2, 3), (1, 1)])
-def test_unpool_adds_up_what_overlapping_windows_found(size):
+def test_unpool_adds_up_values_of_overlapping_windows(size):
     maps, switches = maps_with_ties(*size), []
     pool = MaxPool(3, 2)
     values = torch.randn_like(pool(maps, switches))
@@ -73,7 +73,7 @@ def test_gradient_of_unpooling_in_float64(kernel):
 
 
 def test_gradient_of_pooling_with_positions_in_float64():
-    maps = torch.randperm(60).double().reshape(1, 2, 5, 6)  # no ties, where there is no gradient
+    maps = torch.randperm(60).double().reshape(1, 2, 5, 6)  # no ties, which have no gradient
     torch.autograd.gradcheck(lambda x: MaxPool(3, 2)(x, []), maps.requires_grad_())
 
 
@@ -88,14 +88,14 @@ def test_unpool_fills_a_map_of_the_recorded_size():
 )
 @pytest.mark.parametrize("dilation", [1, 2, 5])
 def test_dense_pooling_by_axes_equals_torchs(kernel, stride, pad, dilation):
-    """As a rarefied net has it: stride 1, spread, and hanging over the edge as it did."""
+    """As in a rarefied net: stride 1, dilated, with padding and overhang scaled alike."""
     pool = MaxPool(kernel, stride, pad, hang=0 if pad else None)
     pool.stride, pool.dilation = 1, dilation
     pool.pad, pool.hang = pool.pad * dilation, pool.hang * dilation
     for size in ((12, 17), (11, 11)):
         maps = torch.randn(2, 3, *size).contiguous(memory_format=torch.channels_last)
-        behind = pool.pad + pool.hang
-        wide = F.pad(maps, (pool.pad, behind, pool.pad, behind), value=float("-inf"))
+        end = pool.pad + pool.hang
+        wide = F.pad(maps, (pool.pad, end, pool.pad, end), value=float("-inf"))
         expected = F.max_pool2d(wide, kernel, 1, dilation=dilation)
         assert torch.equal(pool(maps), expected)
         assert torch.equal(pool(maps.clone().requires_grad_()).detach(), expected)

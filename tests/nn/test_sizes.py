@@ -1,4 +1,4 @@
-"""Any image gives scores of its size, and what is seen is scored where it is."""
+"""Scores have the image's size for any image, and peak at the position of their cause."""
 
 import itertools
 
@@ -18,14 +18,14 @@ NETS = list(itertools.product(BACKBONES, MODELS))
 
 
 def sizes() -> list[tuple[int, int]]:
-    """Every size from 1 to 96 on one side, and 60 random ones up to 700."""
+    """Return each length from 1 to 96 for one side, and 60 random sizes up to 700."""
     rng = np.random.default_rng(0)
     other = rng.integers(1, 97, 96).tolist()
     one_side = [(n, other[n - 1]) if n % 2 else (other[n - 1], n) for n in range(1, 97)]
     return one_side + [(int(h), int(w)) for h, w in rng.integers(1, 701, (60, 2))]
 
 
-# FCN-16s, whose crops are FCN-8s's, is among the nets of test_depths.py.
+# FCN-16s, whose crops are among FCN-8s's, is covered by test_nets.py.
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("model", ["fcn32s", "fcn8s"])
 def test_every_size_gives_scores_of_that_size(backbone, model):
@@ -37,9 +37,9 @@ def test_every_size_gives_scores_of_that_size(backbone, model):
 
 
 def make_positive(net: Network) -> None:
-    """Random positive weights, each kernel a hill: what is seen in its middle counts most.
+    """Set random positive weights, with the largest in the middle of each kernel.
 
-    Without the hill a 7x7 kernel sees all of its 49 cells alike, and the peak is anywhere.
+    With constant kernels, all 49 cells of a 7x7 window would count equally and blur the peak.
     """
     generator = torch.Generator().manual_seed(0)
     for module in net.modules():
@@ -53,7 +53,7 @@ def make_positive(net: Network) -> None:
 
 
 def _hill(size: int) -> torch.Tensor:
-    """Falls off on both sides alike, also for an even size."""
+    """Return weights that fall off symmetrically, also for an even size."""
     return 0.5 ** (torch.arange(size) - (size - 1) / 2).abs()
 
 
@@ -63,17 +63,17 @@ def mean_pool(maps, kernel_size, stride=None, padding=0, *_, ceil_mode=False, **
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_cells_lie_where_their_grid_says(backbone, monkeypatch):
-    """Independently of `Grid`: a cell is in the middle of the pixels that move it."""
-    monkeypatch.setattr(torch.nn.functional, "max_pool2d", mean_pool)  # lets every pixel through
+    """Independent of `Grid`: a cell is centred on the pixels with a non-zero gradient."""
+    monkeypatch.setattr(torch.nn.functional, "max_pool2d", mean_pool)  # for gradients everywhere
     channels = ["head.channels=2", "head=fc"]
     net = build.build_net(compose_run([f"backbone={backbone}", *channels]), {"class": 1})[0].eval()
-    make_positive(net)  # so nothing cancels out, and float32 shows what moves as well as float64
+    make_positive(net)  # no gradients cancel out, so float32 is precise enough
     scorer = net.scorers()["rgb"]
     height = {"googlenet": 1060, "resnet18": 760, "tiny": 760}.get(
         backbone, 500
-    )  # more than the widest view
+    )  # more than the largest receptive field
     image = torch.rand(1, 3, height, 35, requires_grad=True)
-    with plain(["winograd"]):  # whose rounding comes from all of a tile
+    with plain(["winograd"]):  # rounding would leak within a tile
         taps = scorer.backbone(image)
     maps = [(taps[stride], tap.grid) for stride, tap in scorer.backbone.taps.items() if stride > 4]
     for each, grid in [*maps, (scorer.head(taps[max(taps)]), scorer.head.grid)]:
@@ -86,7 +86,7 @@ def test_cells_lie_where_their_grid_says(backbone, monkeypatch):
 
 @pytest.mark.parametrize(("backbone", "model"), NETS)
 def test_a_bright_dot_is_scored_where_it_is(backbone, model):
-    """The dot lies on a cell of the coarsest map, as wide as its centre asks: 1 or 2 pixels."""
+    """The dot is centred on a cell of the coarsest map: 1 pixel wide, or 2 if between pixels."""
     narrow = [] if backbone in ("tiny", "googlenet", "resnet18") else ["head.channels=8"]
     cfg = compose_run([f"backbone={backbone}", f"model={model}", *narrow])
     net = build.build_net(cfg, {"class": 2})[0].eval()
@@ -99,5 +99,5 @@ def test_a_bright_dot_is_scored_where_it_is(backbone, model):
     image[..., low : high + 1, low : high + 1] = 1000
     with torch.inference_mode():
         scores = net({"rgb": image})[0, 0]
-    peak = (scores >= scores.max() * (1 - 1e-12)).nonzero().double().mean(0)  # it may be flat
+    peak = (scores >= scores.max() * (1 - 1e-12)).nonzero().double().mean(0)  # ties
     assert (peak - place).abs().max() <= 0.5, (peak, place)

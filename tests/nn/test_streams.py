@@ -1,4 +1,4 @@
-"""Several inputs: stacked early into one net, or a net each whose scores are averaged."""
+"""Several inputs: stacked into one net (early), or one net each with averaged scores (late)."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from caffe_files import write_caffemodel
 
 from fcnexp.build import network
 from fcnexp.errors import ConfigError, WeightsError
-from fcnexp.nn.weights.caffe import load_blobs
 from fcnexp.nn.weights.caffe_names import blobs, constants
+from fcnexp.nn.weights.surgery import load_blobs
 
 SMALL = ["backbone=alexnet", "head.channels=4", "data=nyud", "model=fcn16s"]
 
@@ -39,7 +39,7 @@ def test_late_fusion_is_the_mean_of_its_streams():
         torch.testing.assert_close(both(x), 0.5 * (rgb(x) + hha(x)))
 
 
-def test_streams_share_no_parameter():
+def test_streams_do_not_share_parameters():
     net = network([*SMALL, "modality=rgb_hha"])
     found = [id(t) for tensors in blobs(net).values() for t in tensors]
     assert len(found) == len(set(found)) == len(list(net.parameters()))
@@ -106,7 +106,7 @@ def test_two_tasks_fill_their_rows_of_the_scores():
     assert net(inputs("rgb")).shape == (1, 36, 70, 90)
 
 
-def test_missing_and_unequal_inputs_are_named():
+def test_missing_inputs_and_different_sizes_are_reported():
     net = network([*SMALL, "modality=rgbd"])
     with pytest.raises(ValueError, match="inputs has rgb; this net takes rgb, depth"):
         net(inputs("rgb"))
@@ -114,7 +114,7 @@ def test_missing_and_unequal_inputs_are_named():
         net({"rgb": torch.zeros(1, 3, 8, 8), "depth": torch.zeros(1, 1, 8, 9)})
 
 
-def test_modality_that_the_data_lacks_is_refused():
+def test_modality_missing_from_the_data_is_refused():
     from fcnexp import build
     from fcnexp.config.compose import compose_run
 
@@ -123,7 +123,7 @@ def test_modality_that_the_data_lacks_is_refused():
 
 
 @pytest.mark.parametrize("damage", ["trained", "other depth"])
-def test_upsampling_that_is_not_ours_is_refused(damage):
+def test_a_different_fixed_upsampling_is_refused(damage):
     net = network([*SMALL, "modality=rgb"])
     kernel = constants(net)["upscore16"].blob().numpy().copy()
     if damage == "trained":
@@ -134,7 +134,7 @@ def test_upsampling_that_is_not_ours_is_refused(damage):
         load_blobs(net, made_up(net) | {"upscore16": [kernel]})
 
 
-def test_nets_with_and_without_scaled_taps_do_not_take_each_others_skips():
+def test_scaled_and_unscaled_nets_refuse_each_others_weights():
     plain, scaled = (
         network(["backbone=alexnet", "head.channels=4", "data=voc", f"model={m}"])
         for m in ("fcn8s", "fcn8s_atonce")
@@ -150,15 +150,15 @@ def test_nets_with_and_without_scaled_taps_do_not_take_each_others_skips():
         load_blobs(scaled, made_up(plain))
 
 
-def test_whole_net_goes_to_another_number_of_classes():
+def test_a_complete_net_loads_with_another_number_of_classes():
     found = network([*SMALL, "modality=rgb"])
-    blobs_there = made_up(found) | {n: [c.blob().numpy()] for n, c in constants(found).items()}
+    source_blobs = made_up(found) | {n: [c.blob().numpy()] for n, c in constants(found).items()}
     net = network([*SMALL, "modality=rgb", "data=voc"])
-    report = load_blobs(net, blobs_there, strict=False)
+    report = load_blobs(net, source_blobs, strict=False)
     assert sorted(report.new) == ["score_fr", "score_pool4"]
-    np.testing.assert_array_equal(blobs(net)["conv5"][0].detach(), blobs_there["conv5"][0])
+    np.testing.assert_array_equal(blobs(net)["conv5"][0].detach(), source_blobs["conv5"][0])
 
 
-def test_values_of_a_field_that_the_modality_lacks_are_refused():
+def test_values_of_a_field_missing_from_the_modality_are_refused():
     with pytest.raises(ConfigError, match="modality: depth=.* this modality has no such field"):
         network(["+modality.depth.mean=3"])

@@ -141,18 +141,8 @@ def meta_image(trunk: Any, longer: int = 0) -> Tensor:
 
 def output_size(module: nn.Module, maps: Tensor) -> tuple[int, int]:
     """Return the height and width of a module's output for these maps."""
-    found = (0, 0)
-
-    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
-        nonlocal found
-        found = (out.shape[-2], out.shape[-1])
-
-    handle = module.register_forward_hook(record)
-    try:
-        _run_on_meta(module, (maps.to("meta"),), lambda *_: None)
-    finally:
-        handle.remove()
-    return found
+    out = _run_on_meta(module, (maps.to("meta"),), lambda *_: None)
+    return out.shape[-2], out.shape[-1]
 
 
 def _run_on_meta(module: Any, inputs: tuple[Any, ...], record: Callable[..., None]) -> Any:

@@ -1,4 +1,4 @@
-"""VGG16's maps with the border from a template equal those that are computed whole, in float64."""
+"""VGG16's maps with borders from a template equal the plainly computed maps, in float64."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ WIDTHS = (4, 5, 6, 7, 8)
 
 
 def trunk(pool5_stride: int = 2, pad: int = 100) -> VGG16:
-    """VGG16 with few channels, in float64, its biases far from 0."""
+    """Return VGG16 with few channels, in float64, with biases far from 0."""
     made = VGG16(3, pad, False, pool5_stride)
     channels = 3
     for (block, (_, depth)), width in zip(enumerate(BLOCKS, start=1), WIDTHS, strict=True):
@@ -36,30 +36,31 @@ def picture(height: int, width: int, images: int = 1) -> Tensor:
     return 50 * torch.randn(images, 3, height, width, dtype=torch.float64)
 
 
-def furthest(found: Tensor, truth: Tensor) -> float:
-    assert found.shape == truth.shape
-    return float((found - truth).abs().max() / truth.abs().max())
+def largest_error(found: Tensor, expected: Tensor) -> float:
+    """Return the largest absolute difference relative to the largest expected value."""
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 @pytest.fixture
 def templates(monkeypatch):
-    """Sizes of the templates that were computed."""
+    """Return the list of sizes of the computed templates."""
     sizes, compute = [], border._compute
     monkeypatch.setattr(border, "_compute", lambda t, s, w: sizes.append(s) or compute(t, s, w))
     return sizes
 
 
 @torch.no_grad()
-def test_maps_equal_those_computed_whole_for_every_residue(templates):
+def test_maps_equal_plain_ones_for_every_size_modulo_32(templates):
     net = trunk()
     for height in range(1, 33):
         image = picture(height, 7 * height % 32 + 32 * (height % 3) + 1)
-        found, truth = trunk_maps(net, image, ALL), net(image)
-        assert max(furthest(found[stride], truth[stride]) for stride in ALL) < 1e-13
+        found, expected = trunk_maps(net, image, ALL), net(image)
+        assert max(largest_error(found[stride], expected[stride]) for stride in ALL) < 1e-13
     assert len(templates) >= 16
 
 
-def test_gradients_equal_those_of_maps_computed_whole_for_every_residue():
+def test_gradients_equal_plain_ones_for_every_size_modulo_32():
     net = trunk()
     for height in range(1, 33):
         image = picture(height, (5 * height) % 32 + 1).requires_grad_()
@@ -68,35 +69,35 @@ def test_gradients_equal_those_of_maps_computed_whole_for_every_residue():
             torch.manual_seed(height)
             loss = sum((maps[s] * torch.randn(maps[s].shape)).sum() for s in sorted(ALL))
             gradients.append(torch.autograd.grad(loss, [image, *net.parameters()]))
-        assert max(furthest(a, b) for a, b in zip(*gradients, strict=True)) < 1e-10
+        assert max(largest_error(a, b) for a, b in zip(*gradients, strict=True)) < 1e-10
 
 
 @torch.no_grad()
 def test_a_template_shorter_by_one_cell_of_pool4_is_wrong(monkeypatch):
     net, image = trunk(), picture(41, 24)
     monkeypatch.setattr(border, "template_length", lambda length: template_length(length) - 16)
-    assert furthest(trunk_maps(net, image, ALL)[16], net(image)[16]) > 1e-9
+    assert largest_error(trunk_maps(net, image, ALL)[16], net(image)[16]) > 1e-9
 
 
 @torch.no_grad()
-def test_a_trunk_of_another_form_is_served_too(templates):
+def test_cut_trunks_and_pool5_of_stride_1_use_templates_too(templates):
     both = picture(30, 45, images=2)
     net = trunk(pool5_stride=1)
-    assert furthest(trunk_maps(net, both, {8, 16})[16], net(both)[16]) < 1e-13
+    assert largest_error(trunk_maps(net, both, {8, 16})[16], net(both)[16]) < 1e-13
     net = trunk()
     cut(net, 16)
-    assert furthest(trunk_maps(net, both, {16})[16], net(both)[16]) < 1e-13
+    assert largest_error(trunk_maps(net, both, {16})[16], net(both)[16]) < 1e-13
     assert len(templates) == 2
 
 
 @torch.no_grad()
-def test_what_the_windows_do_not_know_is_computed_whole(templates):
+def test_unsupported_trunks_run_the_plain_code(templates):
     image = picture(40, 40)
-    rarefied, narrow, watched = trunk(), trunk(pad=1), trunk()
+    rarefied, narrow, hooked = trunk(), trunk(pad=1), trunk()
     rarefy_trunk(rarefied, 8)
     seen = []
-    watched.conv2_1.register_forward_hook(lambda m, args, out: seen.append(out.shape))
-    for net in (rarefied, narrow, watched):
+    hooked.conv2_1.register_forward_hook(lambda m, args, out: seen.append(out.shape))
+    for net in (rarefied, narrow, hooked):
         assert torch.equal(trunk_maps(net, image, {32})[32], net(image)[32])
     with plain(["border"]):
         trunk_maps(trunk(), image, {32})
@@ -106,7 +107,7 @@ def test_what_the_windows_do_not_know_is_computed_whole(templates):
 
 
 class Louder(nn.Conv2d):
-    """A layer that computes something else than its class's kin."""
+    """A convolution subclass with a different output."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return 2 * super().forward(maps)
@@ -132,26 +133,26 @@ REBUILT = {
 
 @pytest.mark.parametrize("change", REBUILT)
 @torch.no_grad()
-def test_a_trunk_that_somebody_has_rebuilt_runs_as_it_is(change):
+def test_a_modified_trunk_runs_its_own_layers(change):
     net, image = trunk(), picture(40, 40)
     trunk_maps(net, image, {32})
     REBUILT[change](net)
-    assert furthest(trunk_maps(net, image, {32})[32], net(image)[32]) < 1e-13
+    assert largest_error(trunk_maps(net, image, {32})[32], net(image)[32]) < 1e-13
 
 
 @torch.no_grad()
-def test_a_template_is_kept_until_weights_change(templates):
+def test_a_template_is_cached_until_weights_change(templates):
     net, image = trunk(), picture(40, 40)
 
     def check() -> None:
-        assert furthest(trunk_maps(net, image, {32})[32], net(image)[32]) < 1e-13
+        assert largest_error(trunk_maps(net, image, {32})[32], net(image)[32]) < 1e-13
 
     check()
-    trunk_maps(net, picture(24, 56), {32})  # of the same sizes modulo 16
+    trunk_maps(net, picture(24, 56), {32})  # equal sizes modulo 16
     assert len(templates) == 1
     for change in (
         lambda: net.conv3_1.weight.mul_(2),
-        lambda: net.conv2_2.weight.data.mul_(2),  # torch's count of changes misses it
+        lambda: net.conv2_2.weight.data.mul_(2),  # torch's version counter misses it
         lambda: net.conv1_1.bias.data.add_(1),
         lambda: net.conv3_3.weight.data[3].zero_(),  # one filter
         lambda: net.load_state_dict(trunk().state_dict()),
@@ -164,12 +165,12 @@ def test_a_template_is_kept_until_weights_change(templates):
 @pytest.mark.parametrize(
     "model", [*(pytest.param(m, marks=pytest.mark.slow) for m in ("fcn32s", "fcn16s")), "fcn8s"]
 )
-def test_nets_equal_themselves_without_fast_ways(model):
+def test_nets_equal_themselves_without_fast_paths(model):
     net = network([f"experiment=voc_{model}", "init=scratch", "head.channels=8"]).double()
     for layer in net.score_layers():
         nn.init.normal_(layer.weight)
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):  # at a sum of 0, ReLU's gradient is a matter of rounding
+        if isinstance(layer, nn.Conv2d):  # at 0, rounding decides ReLU's gradient
             nn.init.normal_(layer.bias, std=0.1)
     image = {"rgb": picture(17, 40)}
 
@@ -182,6 +183,6 @@ def test_nets_equal_themselves_without_fast_ways(model):
     fast = scores_and_gradients()
     with plain():
         slow = scores_and_gradients()
-    assert max(furthest(a, b) for a, b in zip(fast, slow, strict=True)) < 1e-10
+    assert max(largest_error(a, b) for a, b in zip(fast, slow, strict=True)) < 1e-10
     with torch.inference_mode():
-        assert furthest(net(image), slow[0]) < 1e-12
+        assert largest_error(net(image), slow[0]) < 1e-12

@@ -1,4 +1,4 @@
-"""Each way of a layer's convolution gives what the plain one gives, and sees changed weights."""
+"""Each fast path of a convolution equals the plain one, also after its weights change."""
 
 import copy
 import gc
@@ -13,17 +13,17 @@ from fcnexp.nn.fast import convolution, packed
 from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.fast.switches import FAST_PATHS, plain
 
-# Layers for which each way is taken, and the size of their maps.
+# Layers that use each path, and the size of their maps.
 LAYERS = {
     "winograd": (lambda: nn.Conv2d(64, 128, 3, padding=1), (17, 14)),
-    "winograd, spread": (lambda: nn.Conv2d(64, 128, 3, padding=2, dilation=2), (26, 30)),
+    "winograd, dilated": (lambda: nn.Conv2d(64, 128, 3, padding=2, dilation=2), (26, 30)),
     "matrix": (lambda: nn.Conv2d(128, 512, 4), (9, 8)),
     "packed": (lambda: nn.Conv2d(6, 16, 5, stride=2, padding=2, groups=2), (17, 14)),
 }
 
 
-def layer_and_maps(way, dtype=torch.float32):
-    make, size = LAYERS[way]
+def layer_and_maps(path, dtype=torch.float32):
+    make, size = LAYERS[path]
     layer = make().to(dtype, memory_format=torch.channels_last)
     return layer, torch.randn(1, layer.in_channels, *size, dtype=dtype)
 
@@ -34,36 +34,36 @@ def plainly(layer, maps):
 
 
 @pytest.fixture
-def ways(monkeypatch):
-    """Names of the ways that were taken."""
-    assert packed.works(torch.float32)  # which takes one to see
-    taken = []
-    for module, name, way in (
+def paths_run(monkeypatch):
+    """Return the list of names of the fast paths that ran."""
+    assert packed.works(torch.float32)  # its trial would count as a run
+    names = []
+    for module, name, path in (
         (convolution.winograd, "convolve", "winograd"),
         (convolution.matrix, "convolve", "matrix"),
         (convolution.packed, "convolve_packed", "packed"),
     ):
         run = getattr(module, name)
         monkeypatch.setattr(
-            module, name, lambda *a, run=run, way=way, **k: taken.append(way) or run(*a, **k)
+            module, name, lambda *a, run=run, path=path, **k: names.append(path) or run(*a, **k)
         )
-    return taken
+    return names
 
 
-@pytest.mark.parametrize("way", LAYERS)
-def test_it_equals_the_plain_convolution(way, ways):
-    layer, maps = layer_and_maps(way)
+@pytest.mark.parametrize("path", LAYERS)
+def test_it_equals_the_plain_convolution(path, paths_run):
+    layer, maps = layer_and_maps(path)
     with torch.inference_mode():
         for images in (maps, torch.cat([maps, -maps])):
             torch.testing.assert_close(
                 conv_relu(layer, images), plainly(layer, images), rtol=1e-4, atol=1e-4
             )
-    assert ways == [way.partition(",")[0]] * 2
+    assert paths_run == [path.partition(",")[0]] * 2
 
 
-@pytest.mark.parametrize("way", ["winograd", "winograd, spread", "matrix"])
-def test_it_equals_the_plain_convolution_in_float64_and_so_do_gradients(way, ways):
-    layer, maps = layer_and_maps(way, torch.float64)
+@pytest.mark.parametrize("path", ["winograd", "winograd, dilated", "matrix"])
+def test_values_and_gradients_equal_the_plain_convolutions_in_float64(path, paths_run):
+    layer, maps = layer_and_maps(path, torch.float64)
     maps.requires_grad_()
     found, truth = conv_relu(layer, maps), plainly(layer, maps)
     inputs = [maps, *layer.parameters()]
@@ -71,19 +71,19 @@ def test_it_equals_the_plain_convolution_in_float64_and_so_do_gradients(way, way
     gradients = (torch.autograd.grad(x, inputs, weights) for x in (found, truth))
     for a, b in zip((found, *next(gradients)), (truth, *next(gradients)), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
-    assert set(ways) == {way.partition(",")[0]}
+    assert set(paths_run) == {path.partition(",")[0]}
 
 
-@pytest.mark.parametrize("way", LAYERS)
+@pytest.mark.parametrize("path", LAYERS)
 @torch.no_grad()
-def test_weights_that_change_are_seen(way):
-    layer, maps = layer_and_maps(way)
+def test_changed_weights_are_used(path):
+    layer, maps = layer_and_maps(path)
     other = copy.deepcopy(layer)
     other.weight.add_(0.1)
     for change in (
         lambda: None,
         lambda: layer.weight.mul_(2),
-        lambda: layer.weight.data.mul_(2),  # torch's count of changes misses it
+        lambda: layer.weight.data.mul_(2),  # torch's version counter misses it
         lambda: layer.bias.data.add_(1),
         lambda: layer.weight.data[5].zero_(),  # one filter
         lambda: layer.weight.data[:, 1].zero_(),  # one channel
@@ -96,21 +96,21 @@ def test_weights_that_change_are_seen(way):
         torch.testing.assert_close(found, plainly(layer, maps), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("way", LAYERS)
-def test_nothing_is_kept_of_weights_that_learn(way):
-    layer, maps = layer_and_maps(way)
+@pytest.mark.parametrize("path", LAYERS)
+def test_learning_weights_are_not_cached(path):
+    layer, maps = layer_and_maps(path)
     conv_relu(layer, maps).sum().backward()
     truth = torch.autograd.grad(plainly(layer, maps).sum(), layer.weight)[0]
     torch.testing.assert_close(layer.weight.grad, truth, rtol=1e-3, atol=1e-3)
     assert layer not in convolution._kept
 
 
-@pytest.mark.parametrize("way", LAYERS)
+@pytest.mark.parametrize("path", LAYERS)
 @torch.no_grad()
-def test_one_copy_is_kept_of_other_weights_as_long_as_there_is_the_layer(way):
+def test_one_copy_of_other_weights_is_cached_while_the_layer_exists(path):
     gc.collect()
     before = len(convolution._kept)
-    layer, maps = layer_and_maps(way)
+    layer, maps = layer_and_maps(path)
     for dtype in (torch.float32, torch.bfloat16, torch.float32):
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             conv_relu(layer, maps)
@@ -120,10 +120,10 @@ def test_one_copy_is_kept_of_other_weights_as_long_as_there_is_the_layer(way):
     assert len(convolution._kept) == before
 
 
-@pytest.mark.parametrize("way", LAYERS)
+@pytest.mark.parametrize("path", LAYERS)
 @torch.no_grad()
-def test_under_autocast_maps_are_bfloat16(way):
-    layer, maps = layer_and_maps(way)
+def test_under_autocast_maps_are_bfloat16(path):
+    layer, maps = layer_and_maps(path)
     with torch.autocast("cpu", torch.bfloat16):
         found = conv_relu(layer, maps)
     assert found.dtype == torch.bfloat16
@@ -132,7 +132,7 @@ def test_under_autocast_maps_are_bfloat16(way):
 
 
 @torch.inference_mode()
-def test_float32_behind_bfloat16_has_lost_nothing():
+def test_float32_after_bfloat16_is_not_rounded():
     layer = nn.Conv2d(512, 512, 3, padding=1)
     maps = torch.randn(1, 512, 12, 12)
     truth = plainly(layer, maps)
@@ -141,7 +141,7 @@ def test_float32_behind_bfloat16_has_lost_nothing():
     assert (conv_relu(layer, maps) - truth).abs().max() < 1e-5 * truth.max()
 
 
-def test_a_backward_pass_under_autocast_loses_nothing():
+def test_a_backward_pass_under_autocast_is_not_rounded():
     layer, maps = layer_and_maps("winograd")
     maps.requires_grad_()
     found, truth = conv_relu(layer, maps).sum(), plainly(layer, maps).sum()
@@ -151,17 +151,17 @@ def test_a_backward_pass_under_autocast_loses_nothing():
     assert (gradient - expected).abs().max() < 1e-3 * expected.abs().max()
 
 
-@pytest.mark.parametrize("way", ["winograd", "matrix"])
-def test_what_is_no_number_does_not_become_one(way):
-    layer, maps = layer_and_maps(way)
+@pytest.mark.parametrize("path", ["winograd", "matrix"])
+def test_nan_stays_nan(path):
+    layer, maps = layer_and_maps(path)
     maps[0, 0, 3, 3] = torch.nan
     for made in (conv_relu(layer, maps), torch.no_grad()(conv_relu)(layer, maps)):
         assert made.isnan()[plainly(layer, maps).isnan()].all()
 
 
-@pytest.mark.parametrize("way", LAYERS)
-def test_torch_func_transforms_a_layer(way):
-    layer, maps = layer_and_maps(way)
+@pytest.mark.parametrize("path", LAYERS)
+def test_torch_func_transforms_a_layer(path):
+    layer, maps = layer_and_maps(path)
     with torch.no_grad():
         found = torch.func.vmap(lambda one: conv_relu(layer, one[None]))(torch.cat([maps, -maps]))
     truth = torch.stack([plainly(layer, maps), plainly(layer, -maps)])
@@ -171,9 +171,9 @@ def test_torch_func_transforms_a_layer(way):
     torch.testing.assert_close(of_maps, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("way", LAYERS)
-def test_other_watchers_and_another_forward_have_their_say(way):
-    layer, maps = layer_and_maps(way)
+@pytest.mark.parametrize("path", LAYERS)
+def test_backward_and_global_hooks_and_a_replaced_forward_run(path):
+    layer, maps = layer_and_maps(path)
     seen = []
     handle = layer.register_full_backward_hook(lambda m, of_maps, of_made: seen.append(m))
     conv_relu(layer, maps.requires_grad_()).sum().backward()
@@ -186,43 +186,43 @@ def test_other_watchers_and_another_forward_have_their_say(way):
     assert conv_relu(layer, maps).min() > plainly(layer, maps).min() + 1
 
 
-@pytest.mark.parametrize("way", LAYERS)
+@pytest.mark.parametrize("path", LAYERS)
 @torch.no_grad()
-def test_a_layer_that_is_watched_runs_itself(way, ways):
-    layer, maps = layer_and_maps(way)
+def test_a_layer_with_a_hook_or_disabled_paths_runs_plainly(path, paths_run):
+    layer, maps = layer_and_maps(path)
     seen = []
     layer.register_forward_hook(lambda m, args, out: seen.append(out))
     conv_relu(layer, maps)
     assert len(seen) == 1
-    with plain([way.partition(",")[0]]), plain(["packed"]):
-        conv_relu(layer_and_maps(way)[0], maps)
+    with plain([path.partition(",")[0]]), plain(["packed"]):
+        conv_relu(layer_and_maps(path)[0], maps)
     with plain():
-        conv_relu(layer_and_maps(way)[0], maps)
-    assert ways == []
+        conv_relu(layer_and_maps(path)[0], maps)
+    assert paths_run == []
 
 
 @torch.no_grad()
-def test_without_torchs_private_operators_all_is_as_plain(monkeypatch, ways):
+def test_without_torchs_private_operators_the_plain_code_runs(monkeypatch, paths_run):
     monkeypatch.setattr(packed, "works", lambda dtype: False)
     layer, maps = layer_and_maps("packed")
     assert torch.equal(conv_relu(layer, maps), F.relu(layer(maps)))
-    assert ways == []
+    assert paths_run == []
 
 
-def test_the_private_operators_are_here():
+def test_the_private_operators_work_on_this_machine():
     assert packed.works(torch.float32)
     assert packed.works(torch.bfloat16)
     assert not packed.works(torch.float64)
     assert convolution.matrix.has_fused()
 
 
-def test_an_unknown_way_is_refused_by_name():
-    ways = plain(["border", "fft"])
+def test_an_unknown_fast_path_is_refused_by_name():
+    disabled = plain(["border", "fft"])
     with (
         pytest.raises(
             ValueError,
             match=f"no fast path is called fft; allowed are all, {', '.join(FAST_PATHS)}",
         ),
-        ways,
+        disabled,
     ):
         pass

@@ -1,4 +1,4 @@
-"""A convolution as a product of matrices equals the plain one."""
+"""A convolution as a matrix product equals the plain one."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_values_and_gradients_equal_the_plain_convolutions(dtype, near):
         torch.testing.assert_close(a, b, rtol=0, atol=10 * near)
 
 
-def test_in_bfloat16_gradients_come_in_the_weights_precision():
+def test_bfloat16_gradients_have_the_weights_dtype():
     inputs = made_up(torch.float32)
     found, truth = Convolution.apply(*inputs, torch.bfloat16), F.relu(F.conv2d(*inputs))
     assert found.dtype == torch.bfloat16
@@ -34,7 +34,7 @@ def test_in_bfloat16_gradients_come_in_the_weights_precision():
 
 
 @torch.inference_mode()
-def test_a_kernel_of_one_cell():
+def test_a_1x1_kernel_equals_the_plain_convolution():
     maps, weight, bias = torch.randn(1, 4, 3, 5), torch.randn(6, 4, 1, 1), torch.randn(6)
     truth = F.relu(F.conv2d(maps, weight, bias))
     torch.testing.assert_close(convolve(maps, weight, bias), truth)

@@ -1,4 +1,4 @@
-"""Blocks that are computed twice give the gradient of those that are computed once."""
+"""Recomputed blocks give the same gradients as blocks that store their maps."""
 
 import copy
 
@@ -32,7 +32,7 @@ def twins(name: str) -> tuple[nn.Module, nn.Module]:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_gradients_and_statistics_are_the_same_to_the_bit(name):
+def test_gradients_and_statistics_are_equal_bit_for_bit(name):
     net, lean = twins(name)
     names = list(lean.state_dict())
     assert recompute_blocks(lean) >= 1 and list(lean.state_dict()) == names
@@ -47,8 +47,8 @@ def test_gradients_and_statistics_are_the_same_to_the_bit(name):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize(("name", "share"), [("tiny", 0.6), ("googlenet", 0.85), ("vgg16", 0.6)])
-def test_less_is_kept_for_the_backward_pass(name, share):
+@pytest.mark.parametrize(("name", "fraction"), [("tiny", 0.6), ("googlenet", 0.85), ("vgg16", 0.6)])
+def test_less_is_stored_for_the_backward_pass(name, fraction):
     kept = []
     for net in twins(name):
         if kept:
@@ -64,17 +64,17 @@ def test_less_is_kept_for_the_backward_pass(name, share):
             scores = net({"rgb": torch.randn(1, 3, 200, 200, dtype=torch.float64)})
         kept.append(sum(size for place, size in seen.items() if place not in weights))
         del scores
-    assert kept[1] < share * kept[0]
+    assert kept[1] < fraction * kept[0]
 
 
-def test_scoring_runs_each_block_once():
+def test_scores_in_eval_mode_are_unchanged():
     net, lean = twins("tiny")
     recompute_blocks(lean)
     image = {"rgb": torch.randn(1, 3, 40, 40, dtype=torch.float64)}
     assert torch.equal(net.eval()(image), lean.eval()(image))
 
 
-def test_a_copy_runs_its_own_weights():
+def test_a_deep_copy_runs_its_own_weights():
     net, lean = twins("tiny")
     recompute_blocks(lean)
     twin = copy.deepcopy(lean)
@@ -87,7 +87,7 @@ def test_a_copy_runs_its_own_weights():
         assert not torch.equal(lean.eval()(image), twin(image))
 
 
-def test_a_block_runs_again_by_the_ways_of_its_first_run():
+def test_a_block_runs_again_with_the_same_fast_paths_disabled():
     seen = []
 
     class Seeing(nn.Identity):
@@ -99,5 +99,5 @@ def test_a_block_runs_again_by_the_ways_of_its_first_run():
     assert recompute_blocks(nn.ModuleList([net])) == 1
     with plain(["norm"]):
         loss = net(torch.ones(2, requires_grad=True)).sum()
-    loss.backward()  # as in a thread of its own, which autograd has for a GPU
+    loss.backward()  # outside the context, like autograd's own thread for a GPU
     assert seen == [{"norm"}, {"norm"}]

@@ -1,4 +1,4 @@
-"""The key `plain` of train, evaluate and predict: fast ways are left out where nets are run."""
+"""The key `plain` of train, evaluate and predict disables fast paths wherever a net runs."""
 
 from collections import Counter
 from pathlib import Path
@@ -22,7 +22,7 @@ ASKED = {"[]": set(), "all": set(FAST_PATHS), "[border,norm]": {"border", "norm"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A short run in made/, and a photograph."""
+    """Return a folder with a short run in made/, and an image."""
     folder = tmp_path_factory.mktemp("plain")
     done = fcnexp("train", *TINY, *SHORT, "hydra.run.dir=made", folder=folder, cache=folder)
     assert done.returncode == 0, done.stderr
@@ -32,13 +32,13 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_ways_left_out_are_left_out_wherever_the_net_is_run(
+def test_disabled_fast_paths_are_disabled_wherever_the_net_runs(
     command, asked, folder, tmp_path, monkeypatch
 ):
     seen, forward = Counter(), FCN.forward
 
     def watching(self, *given, **named):
-        seen[frozenset(way for way in FAST_PATHS if not enabled(way))] += 1
+        seen[frozenset(path for path in FAST_PATHS if not enabled(path))] += 1
         return forward(self, *given, **named)
 
     monkeypatch.setattr(FCN, "forward", watching)
@@ -46,12 +46,12 @@ def test_ways_left_out_are_left_out_wherever_the_net_is_run(
     done = fcnexp(command, *given, folder=folder, cache=folder)
     assert done.returncode == 0, done.stderr
     assert set(seen) == {frozenset(ASKED[asked])} and seen.total() >= 1
-    assert all(map(enabled, FAST_PATHS))  # again
+    assert all(map(enabled, FAST_PATHS))  # restored afterwards
 
 
 @pytest.mark.parametrize("asked", ["fft", "[border,fft]"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_unknown_way_is_refused_with_all_that_are_known(command, asked, folder, tmp_path):
+def test_unknown_fast_path_is_refused_with_the_known_ones(command, asked, folder, tmp_path):
     given = [*COMMANDS[command], f"plain={asked}", f"hydra.run.dir={tmp_path}/out"]
     done = fcnexp(command, *given, folder=folder, cache=folder)
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -64,7 +64,7 @@ def test_unknown_way_is_refused_with_all_that_are_known(command, asked, folder, 
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_pictures_at_the_end_run_no_net(command, folder, tmp_path, monkeypatch):
+def test_final_pictures_reuse_the_stored_predictions(command, folder, tmp_path, monkeypatch):
     def refuse(self, *given):
         raise AssertionError("the prediction was kept")
 

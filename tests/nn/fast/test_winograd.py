@@ -30,8 +30,8 @@ def test_values_and_gradients_equal_the_plain_convolutions(size, padding):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
 
-def test_images_that_go_in_many_parts_equal_the_plain_convolution(monkeypatch):
-    monkeypatch.setattr(winograd, "_TILES", 4)  # in parts of rows, and of images
+def test_many_parts_equal_the_plain_convolution(monkeypatch):
+    monkeypatch.setattr(winograd, "_TILES", 4)  # parts of rows, and parts of images
     for size in ((3, 2, 30, 9, 2), (5, 2, 6, 6, 2)):
         inputs = made_up(*size)
         found = Convolution.apply(*inputs, (1, 1))
@@ -48,7 +48,7 @@ def test_without_relu_and_bias():
 
 
 @torch.no_grad()
-def test_rounding_in_float32_is_like_a_plain_convolutions():
+def test_float32_rounding_is_below_1e_5_of_the_largest_value():
     maps, weight, bias = made_up(1, 512, 32, 32, 64, torch.float32)
     exact = F.conv2d(maps.double().relu(), weight.double(), bias.double(), padding=1)
     found = convolve(maps.relu(), transform_weights(weight), bias, (1, 1), relu=False)
@@ -57,7 +57,7 @@ def test_rounding_in_float32_is_like_a_plain_convolutions():
 
 
 @pytest.mark.parametrize(("step", "padding"), [(2, (2, 2)), (3, (0, 4)), (4, (3, 1))])
-def test_a_filter_spread_by_zeros_is_a_plain_one_on_split_maps(step, padding):
+def test_a_dilated_filter_is_a_plain_one_on_split_maps(step, padding):
     maps, weight, bias = made_up(2, 4, 17, 22, 3)
     truth = F.conv2d(maps, weight, bias, padding=padding, dilation=step)
     parts = winograd.split(maps, step, padding)

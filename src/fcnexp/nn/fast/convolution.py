@@ -39,8 +39,7 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
     if dtype is None:
         return _plain(layer, maps, padding)
     pad = layer.padding if padding is None else padding
-    assert isinstance(pad, tuple)
-    assert layer.bias is not None
+    assert isinstance(pad, tuple) and layer.bias is not None
     learning = torch.is_grad_enabled() and (maps.requires_grad or learns(layer))
     if _use_winograd(layer, maps, dtype):
         return _by_winograd(layer, maps, pad, learning)
@@ -55,23 +54,21 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
     return packed.convolve_packed(layer, weight, maps, pad)
 
 
-def _by_winograd(
-    layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...], learning: bool
-) -> Tensor:
+def _by_winograd(layer: nn.Conv2d, maps: Tensor, pad: tuple[int, ...], learning: bool) -> Tensor:
     """Run Winograd's convolution; a dilated filter, as in rarefied nets, runs on split maps."""
 
-    def run(part: Tensor, pad: tuple[int, ...]) -> Tensor:
+    def run(part: Tensor, padding: tuple[int, ...]) -> Tensor:
         if learning:
-            return winograd.Convolution.apply(part, layer.weight, layer.bias, pad)
+            return winograd.Convolution.apply(part, layer.weight, layer.bias, padding)
         weights = _prepared(layer, "winograd", lambda: winograd.transform_weights(layer.weight))
-        return winograd.convolve(part, weights, layer.bias, pad, relu=True)
+        return winograd.convolve(part, weights, layer.bias, padding, relu=True)
 
     dilation = layer.dilation[0]
     if dilation == 1:
-        return run(maps, padding)
+        return run(maps, pad)
     height, width = maps.shape[-2:]
-    size = (height + 2 * (padding[0] - dilation), width + 2 * (padding[1] - dilation))
-    parts = run(winograd.split(maps, dilation, padding), (0, 0))
+    size = (height + 2 * (pad[0] - dilation), width + 2 * (pad[1] - dilation))
+    parts = run(winograd.split(maps, dilation, pad), (0, 0))
     return winograd.join(parts, dilation, size)
 
 

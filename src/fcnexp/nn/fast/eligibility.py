@@ -15,13 +15,9 @@ def is_hooked(module: nn.Module) -> bool:
 
     A fast path computes without calling the module, so it would skip all of these.
     """
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return any(hooks) or "forward" in vars(module) or _has_any_global_hook()
+    own = module._forward_hooks or module._forward_pre_hooks
+    own = own or module._backward_hooks or module._backward_pre_hooks
+    return bool(own) or "forward" in vars(module) or _has_any_global_hook()
 
 
 def learns(layer: nn.Conv2d) -> bool:

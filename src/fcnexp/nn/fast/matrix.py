@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 
 def convolve(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return ReLU of an unpadded convolution of channels-last maps (N, C, H, W): (N, O, h, w)."""
-    windows, (images, height, width) = _windows(maps, weight.shape[-1])
+    windows = _windows(maps, weight.shape[-1])
+    images, height, width = windows.shape[:3]
     flat, matrix = windows.reshape(images * height * width, -1), _matrix(weight)
     if flat.dtype == torch.float32 and has_fused():
         # Not with its fused ReLU, which turns NaN into 0 and so would hide a diverged training.
@@ -67,7 +68,7 @@ class Convolution(torch.autograd.Function):
                 parts = torch.mm(flat, _matrix(weight))
                 of_maps = _scatter(parts.view(*grad.shape[:3], side, side, channels), maps)
             if ctx.needs_input_grad[1]:
-                windows = _windows(maps, side)[0].reshape(len(flat), -1)
+                windows = _windows(maps, side).reshape(len(flat), -1)
                 of_weight = torch.mm(flat.T, windows).view(outputs, side, side, channels)
                 of_weight = of_weight.permute(0, 3, 1, 2)
             if ctx.needs_input_grad[2]:
@@ -75,11 +76,10 @@ class Convolution(torch.autograd.Function):
         return of_maps, of_weight, of_bias, None  # autograd casts them to the inputs' dtypes
 
 
-def _windows(maps: Tensor, side: int) -> tuple[Tensor, torch.Size]:
-    """Return each output's input window, (N, h, w, side, side, C), and (N, h, w)."""
+def _windows(maps: Tensor, side: int) -> Tensor:
+    """Return each output's input window, (N, h, w, side, side, C)."""
     windows = maps.permute(0, 2, 3, 1).unfold(1, side, 1).unfold(2, side, 1)
-    windows = windows.permute(0, 1, 2, 4, 5, 3)
-    return windows, windows.shape[:3]
+    return windows.permute(0, 1, 2, 4, 5, 3)
 
 
 def _scatter(parts: Tensor, like: Tensor) -> Tensor:

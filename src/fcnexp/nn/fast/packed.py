@@ -17,32 +17,21 @@ _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 
 def pack(layer: nn.Conv2d, dtype: torch.dtype, size: torch.Size) -> Tensor:
     """Return a layer's weights in blocks. size: of maps, a hint; other sizes run as fast."""
-    return torch.ops.mkldnn._reorder_convolution_weight(
-        layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last),
-        list(layer.padding),
-        list(layer.stride),
-        list(layer.dilation),
-        layer.groups,
-        list(size),
-    )
+    weight = layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+    form = map(list, (layer.padding, layer.stride, layer.dilation))
+    reorder = torch.ops.mkldnn._reorder_convolution_weight
+    return reorder(weight, *form, layer.groups, list(size))
 
 
 def convolve_packed(
     layer: nn.Conv2d, weight: Tensor, maps: Tensor, padding: tuple[int, ...]
 ) -> Tensor:
     """Return ReLU of a layer's convolution of maps (N, C, H, W), in the packed weight's dtype."""
-    return torch.ops.mkldnn._convolution_pointwise(
-        maps.to(weight.dtype).contiguous(memory_format=torch.channels_last),
-        weight,
-        None if layer.bias is None else layer.bias.detach().to(weight.dtype),
-        list(padding),
-        list(layer.stride),
-        list(layer.dilation),
-        layer.groups,
-        "relu",
-        [],
-        "",
-    )
+    maps = maps.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+    bias = None if layer.bias is None else layer.bias.detach().to(weight.dtype)
+    form = map(list, (padding, layer.stride, layer.dilation))
+    run = torch.ops.mkldnn._convolution_pointwise
+    return run(maps, weight, bias, *form, layer.groups, "relu", [], "")
 
 
 @cache
