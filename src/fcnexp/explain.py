@@ -1,7 +1,7 @@
-"""Lay a net open: `python -m fcnexp.explain model=fcn8s backbone=vgg16 size=[500,500]`.
+"""Explain a net: `python -m fcnexp.explain model=fcn8s backbone=vgg16 size=[500,500]`.
 
-Or one layer, with a picture: `python -m fcnexp.explain layer=transposed layer.kernel=4`.
-Or a picture on a photograph: `python -m fcnexp.explain figure=receptive_field image=PHOTO`.
+Or one layer, with a drawing: `python -m fcnexp.explain layer=transposed layer.kernel=4`.
+Or draw a figure on an image: `python -m fcnexp.explain figure=receptive_field image=PHOTO`.
 """
 
 import sys
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def explain(cfg: DictConfig, folder: Path) -> None:
-    """Print a net's maps, crops and totals, or one layer's arithmetic. Raises UserError."""
+    """Explain a net, a layer, or a net on an image, as the config asks. Raises UserError."""
     from fcnexp.config.checks import check
     from fcnexp.config.schema import ExplainConfig
 
     cfg = check(cfg, ExplainConfig)
     if cfg.layer is not None and cfg.figure is not None:
-        raise ConfigError("layer and figure: two pictures were asked for; leave one of them out")
+        raise ConfigError("layer and figure cannot be combined; leave one of them out")
     if cfg.layer is not None:
         explain_layer(cfg, folder)
         return
@@ -38,15 +38,16 @@ def explain(cfg: DictConfig, folder: Path) -> None:
         return
     for key in ("image", "checkpoint", "output"):
         if cfg[key] is not None:
-            raise ConfigError(f"{key}={cfg[key]}: of a figure; add figure={'|'.join(FIGURES)}")
+            options = "|".join(FIGURES)
+            raise ConfigError(f"{key}={cfg[key]} is only used by a figure; add figure={options}")
     size = list(cfg.size)
     if len(size) != 2 or min(size) < 1:
-        raise ConfigError(f"size={size}: height and width, both 1 or more, say size=[375,500]")
+        raise ConfigError(f"size={size}: must be height and width, 1 or more; try size=[375,500]")
     explain_net(cfg, (size[0], size[1]))
 
 
 def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
-    """Print every map of the net, each crop's derivation, and totals beside the paper's."""
+    """Print every map of the net, each crop's derivation, and totals next to the paper's."""
     from fcnexp import build
     from fcnexp.explaining import map_table as tables
     from fcnexp.nn.fcn import SkipNet
@@ -61,7 +62,7 @@ def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
         print("\n".join(["Crops", *tables.derive_crops(maps), ""]))
     scorer = next(iter(net.scorers().values()))
     name = type(scorer.backbone).__name__
-    paper = TABLE1.get(name) if isinstance(scorer, SkipNet) else None  # no others in that table
+    paper = TABLE1.get(name) if isinstance(scorer, SkipNet) else None  # table 1 has FCNs only
     tables.print_totals(maps, counts(net), name, paper)
 
 
@@ -82,7 +83,7 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
 
 
 def explain_figure(cfg: DictConfig, folder: Path) -> None:
-    """Draw one figure on a photograph, and print what is in it. Raises UserError."""
+    """Draw one figure on an image and print its content as text. Raises UserError."""
     from fcnexp import build, restore
     from fcnexp.data.files import read_rgb
     from fcnexp.explaining import figures
@@ -91,11 +92,11 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
 
     figure = build.part(cfg, "figure")
     if cfg.image is None:
-        raise ConfigError("image: required for a figure, and not given; add image=PHOTO")
+        raise ConfigError("image: required for a figure, but not given; add image=PHOTO")
     rgb = read_rgb(Path(cfg.image).expanduser(), upright=True)
     path = Path(cfg.output).expanduser() if cfg.output else folder / f"{figure.name}.png"
     if path.suffix != ".png":
-        raise ConfigError(f"output={cfg.output}: a file whose name ends in .png")
+        raise ConfigError(f"output={cfg.output}: the name of the file must end in .png")
     make_folder(path.parent)
     task = None
     if cfg.checkpoint is not None:
@@ -106,7 +107,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     elif isinstance(figure, figures.FusionStages):
         if task is None:
             raise ConfigError(
-                "checkpoint: required for figure=fusion, and not given; add "
+                "checkpoint: required for figure=fusion, but not given; add "
                 "checkpoint=RUN/checkpoints/last.ckpt"
             )
         lines = figure.draw(path, rgb, task)
@@ -119,9 +120,9 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
 def net_on(
     cfg: DictConfig, rgb: "Tensor", task: "SegmentationTask | None"
 ) -> tuple["Network", dict[str, "Tensor"], bool]:
-    """A net, its input from a photograph, and whether it has weights: of a checkpoint, or `init`.
+    """Return a net, its input from an image, and whether it has weights.
 
-    Without weights both are on the meta device.
+    Weights come from a checkpoint or `init`. Without weights, net and input are on the meta device.
     """
     import torch
 
@@ -142,10 +143,10 @@ def net_on(
 
 
 def refuse_other_fields(fields: Iterable[str], source: str) -> None:
-    """Raise ConfigError where a net takes more than a photograph."""
+    """Raise ConfigError if a net takes other fields than rgb."""
     if set(fields) != {"rgb"}:
         raise ConfigError(
-            f"{source}: takes {', '.join(fields)}; a photograph has rgb only: give another net"
+            f"{source}: takes {', '.join(fields)}, but an image has only rgb; give another net"
         )
 
 
@@ -156,7 +157,9 @@ def main() -> None:
     for argument in sys.argv[1:]:
         if argument.startswith("--figure"):
             name = argument.removeprefix("--figure").lstrip("=") or "|".join(FIGURES)
-            messages.fail(ConfigError(f"{argument}: without dashes, figure={name} image=PHOTO"))
+            messages.fail(
+                ConfigError(f"{argument}: leave out the dashes: figure={name} image=PHOTO")
+            )
     entry.run(explain, "explain")
 
 

@@ -1,4 +1,4 @@
-"""Class maps of the original GoogLeNet on real photographs: the right animal, at its place."""
+"""Class maps of the original GoogLeNet on photographs find the right animal where it is."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from fcnexp.nn.inspection.class_map import class_map, load_classifier, whole_ima
 
 pytestmark = pytest.mark.real_data
 
-# Photographs, what is on them, and its index in VOC.
+# Photographs, the animals on them, and their class indices in VOC.
 ANIMALS = {
     "2007_009794": ("Siamese cat", 8),
     "2007_002445": ("Egyptian cat", 8),
@@ -21,7 +21,7 @@ ANIMALS = {
 
 
 @torch.inference_mode()
-def test_likeliest_class_is_the_animal_and_peaks_on_it(shared_data):
+def test_most_probable_class_is_the_animal_and_peaks_on_it(shared_data):
     net = load_classifier(shared_data / "weights/bvlc_googlenet.caffemodel")
     names = class_names(str(shared_data / "weights/synset_words.txt"))
     for photograph, (animal, index) in ANIMALS.items():
@@ -36,13 +36,13 @@ def test_likeliest_class_is_the_animal_and_peaks_on_it(shared_data):
         assert label[tuple(places.astype(int))] == index, photograph
 
 
-def test_torchvisions_names_are_of_the_same_classes(shared_data):
+def test_torchvisions_names_are_in_the_same_order(shared_data):
     ours, theirs = class_names(str(shared_data / "weights/synset_words.txt")), class_names(None)
     same = [a == b for a, b in zip(ours, theirs, strict=True)]
-    assert sum(same) > 900  # a few are worded otherwise
+    assert sum(same) > 900  # a few are worded differently
 
 
-def test_cell_of_googlenet_sees_little_of_what_it_could(shared_data, tmp_path):
+def test_effective_receptive_field_of_googlenet_is_much_smaller(shared_data, tmp_path):
     arguments = [
         f"image={shared_data}/voc/JPEGImages/2010_000159.jpg",
         f"init.path={shared_data}/weights/bvlc_googlenet.caffemodel",
@@ -51,4 +51,4 @@ def test_cell_of_googlenet_sees_little_of_what_it_could(shared_data, tmp_path):
     done = fcnexp("explain", "figure=receptive_field", *arguments, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if "5b/output" in line)
-    assert "sees 715 x 715" in line and int(line.split()[-1]) < 400
+    assert ": 715 x 715" in line and int(line.split()[-1]) < 400

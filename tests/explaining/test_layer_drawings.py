@@ -1,3 +1,5 @@
+"""Drawings of layers, read back from their pixels."""
+
 from itertools import groupby
 
 import numpy as np
@@ -24,14 +26,14 @@ def picture(layer: Layer, folder) -> np.ndarray:
 
 
 def cells_along(line: np.ndarray) -> str:
-    """Cells that a line of pixels crosses, a letter each; edges part them, a space is a dot."""
+    """Cells that a line of pixels crosses, as letters; edges separate cells, gaps are dots."""
     runs = groupby(line.tolist())
     letters = "".join(NAMES.get(tuple(fill), "") for fill, run in runs if len(list(run)) > 4)
     return letters.strip(".").replace("..", ".")
 
 
 def bands(page: np.ndarray) -> list[str]:
-    """Cells across the page, from top to bottom, once where neighbouring lines are equal."""
+    """Cells across the page, from top to bottom, without repetitions of equal lines."""
     return [cells for cells, _ in groupby(cells_along(line) for line in page)]
 
 
@@ -46,18 +48,18 @@ def bands(page: np.ndarray) -> list[str]:
         (Layer("transposed", 2, 4, 2, 1), ["M.M", "poMoop"]),
     ],
 )
-def test_marked_output_stands_below_its_sources(layer, rows, tmp_path):
+def test_marked_output_is_drawn_below_its_sources(layer, rows, tmp_path):
     _, *drawn = bands(picture(layer, tmp_path))
     assert [drawn[0], drawn[drawn.index("") + 1]] == rows
 
 
-def test_square_maps_have_the_window_and_the_cell_it_feeds(tmp_path):
+def test_square_maps_show_the_window_and_the_cell_it_feeds(tmp_path):
     drawn = bands(picture(Layer("conv", 7, 3, 2), tmp_path))
     maps = [cells.replace("..", ".") for cells in drawn if cells.startswith("iiMMMii.")]
     assert [cells for cells, _ in groupby(maps)] == ["iiMMMii.ooo", "iiMMMii.oMo", "iiMMMii.ooo"]
 
 
-def test_square_maps_have_padding_and_gaps(tmp_path):
+def test_square_maps_show_padding_and_gaps(tmp_path):
     assert "piMMMip.ooMoo" in bands(picture(Layer("conv", 5, 3, 1, 1), tmp_path))
     assert "oo.oo.oo" in bands(picture(Layer("transposed", 3, 2, 3), tmp_path))
 
@@ -65,10 +67,10 @@ def test_square_maps_have_padding_and_gaps(tmp_path):
 def test_unpooling_fills_one_cell_of_a_window_and_a_transposed_convolution_all(tmp_path):
     drawn = bands(picture(Layer("unpooling", 2, 2, 2), tmp_path))
     assert "mM.iM.mM" in [cells.replace("..", ".") for cells in drawn]  # map, pooled, unpooled
-    assert drawn[-5:] == ["", "iiMM", "iiiiMMMM", "iiMM", ""]  # transposed; a number is between
+    assert drawn[-5:] == ["", "iiMM", "iiiiMMMM", "iiMM", ""]  # transposed; numbers split cells
 
 
-def test_an_output_that_nothing_feeds_is_drawn_too(tmp_path):
+def test_an_output_without_sources_is_also_drawn(tmp_path):
     drawn = bands(picture(Layer("transposed", 2, 1, 3, 1), tmp_path))
     assert drawn[1] == "i.i"
     assert "pM.p" in drawn
@@ -87,7 +89,7 @@ def test_nothing_is_cut_off_at_the_margins(kind, numbers, tmp_path):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Layer("conv", 17, 3), "cells=17 are too many to draw; try 16 or less"),
+        (Layer("conv", 17, 3), "cells=17 is too many to draw; try 16 or fewer"),
         (
             Layer("transposed", 16, 64, 40),
             "a row of 664 cells is too long to draw: at most 600 fit; "
@@ -95,7 +97,7 @@ def test_nothing_is_cut_off_at_the_margins(kind, numbers, tmp_path):
         ),
     ],
 )
-def test_what_would_not_be_legible_is_refused(layer, message, tmp_path):
+def test_layers_too_large_to_draw_are_refused(layer, message, tmp_path):
     with pytest.raises(ValueError) as error:
         draw_layer(layer, tmp_path / "layer.png")
     assert str(error.value) == message

@@ -1,1 +1,1 @@
-"""Pictures and tables that explain a net."""
+"""Figures and tables that explain a net."""

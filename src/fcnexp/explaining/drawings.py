@@ -1,4 +1,4 @@
-"""The pictures of `explain figure=...`, drawn by matplotlib from plain arrays."""
+"""Drawings of `explain figure=...`, made with matplotlib from plain arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,45 +19,48 @@ LINES = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9")
 OUTSIDE = "#e6e6e6"
 DPI = 110
 HEAT = "inferno"
-TINY = np.finfo(float).tiny  # in place of a sum that is 0
+TINY = np.finfo(float).tiny  # avoids division by 0
 Box = tuple[int, int, int, int]  # top, left, bottom, right, in pixels
-CLIPPED = 99.5  # percentile of a gradient that is shown brightest: single pixels outshine all else
+CLIPPED = 99.5  # percentile of a gradient with full brightness: single pixels exceed all others
 
 
-def draw_sights(path: Path, rgb: np.ndarray, seen: Sequence[Any], share: float) -> None:
-    """Write the squares that cells see, and, where measured, their gradients over the photograph.
+def draw_receptive_fields(
+    path: Path, rgb: np.ndarray, fields: Sequence[Any], fraction: float
+) -> None:
+    """Draw receptive fields and, if measured, their gradients on an image.
 
-    rgb: uint8 (H, W, 3). seen: `nn.sight.Sight`s. share: of the gradient, that `reach` tells of.
+    rgb: uint8 (H, W, 3). fields: `nn.inspection.receptive_field.ReceptiveField`s. fraction: of the
+    gradient in `effective_side`.
     """
-    measured = [each for each in seen if each.gradient is not None]
+    measured = [each for each in fields if each.gradient is not None]
     columns = -(-len(measured) // 2)
     aspect = rgb.shape[0] / rgb.shape[1]
     height = max(7.0, 2 * (4.2 * aspect + 0.8)) if columns else 7.5
     figure = _figure(8 + 4.2 * columns, height)
     if not columns:
-        _draw_squares(figure, rgb, seen)
+        _draw_squares(figure, rgb, fields)
     else:
         ratios = [8, 4.2 * columns]
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=ratios)[0]
-        _draw_squares(left, rgb, seen)
+        _draw_squares(left, rgb, fields)
         panels = right.subplots(2, columns, squeeze=False).ravel()
         for axes in panels:
             axes.set_axis_off()
         for axes, each, line in zip(panels, measured, _cycle(len(measured)), strict=False):
             _draw_gradient(axes, rgb, each, line)
-            axes.set_title(
-                f"{each.name}: {each.side:g} in theory,\n{share:.0%} of gradient in {each.reach}"
-            )
+            effective = f"{fraction:.0%} of gradient in {each.effective_side}"
+            axes.set_title(f"{each.name}: {each.side:g} in theory,\n{effective}")
     _save(figure, path)
 
 
 def draw_class_maps(
     path: Path, rgb: np.ndarray, maps: np.ndarray, titles: Sequence[str], box: Box, cells: str
 ) -> None:
-    """Write the photograph and a map of probability over it for each class.
+    """Draw an image and a probability map of each class on it.
 
-    rgb: uint8 (H, W, 3). maps: of each class (n, H, W), in [0, 1]. titles: their names. box: of the
-    map's cells on the photograph, beyond which nothing is drawn. cells: how many, in words.
+    rgb: uint8 (H, W, 3). maps: one per class (n, H, W), in [0, 1]; titles: their titles. box:
+    pixels that the map's cells cover, outside of which nothing is drawn. cells: number of cells, as
+    text.
     """
     top, left, bottom, right = box
     inside = np.zeros(maps.shape[1:])
@@ -90,11 +93,11 @@ def draw_stages(
     stages: Sequence[tuple[str, np.ndarray]],
     class_names: Sequence[str],
 ) -> None:
-    """Write what a net says after each fusion, and below it the pixels that this fusion changed.
+    """Draw the labels predicted after each fusion, and below them the pixels that it changed.
 
     rgb: uint8 (H, W, 3). truth: uint8 (H, W). stages: title and labels, uint8 (H, W), of each.
     """
-    first = [("photograph", rgb)] + ([] if truth is None else [("truth", colour(truth))])
+    first = [("image", rgb)] + ([] if truth is None else [("ground truth", colour(truth))])
     columns = len(first) + len(stages)
     figure = _figure(3.4 * columns, 2 * (3.4 * rgb.shape[0] / rgb.shape[1] + 0.5) + 0.5)
     panels = figure.subplots(2, columns, squeeze=False)
@@ -132,24 +135,31 @@ def _cycle(count: int) -> list[str]:
     return [LINES[i % len(LINES)] for i in range(count)]
 
 
-def _draw_squares(figure: Any, rgb: np.ndarray, seen: Sequence[Any]) -> None:
-    """All squares on the photograph, the largest first, and a cross at the coarsest cell."""
+def _draw_squares(figure: Any, rgb: np.ndarray, fields: Sequence[Any]) -> None:
+    """Draw all squares on the image, the largest first, and a cross at the coarsest cell."""
     axes = figure.subplots()
     axes.imshow(rgb)
-    for each, line in zip(reversed(seen), reversed(_cycle(len(seen))), strict=True):
+    for each, line in zip(reversed(fields), reversed(_cycle(len(fields))), strict=True):
         _square(axes, each.centre, each.side, line, label=f"{each.name}: {each.side:g} pixels")
-    axes.plot(*seen[-1].centre[::-1], "+", color="#ffffff", markersize=12, markeredgewidth=2)
-    _show_whole(axes, rgb, seen)
-    axes.set_title("what a cell can see" + _cut(rgb, seen))
+    axes.plot(*fields[-1].centre[::-1], "+", color="#ffffff", markersize=12, markeredgewidth=2)
+    ends = []  # of each axis, so that squares fit that extend beyond the image, into its padding
+    for axis in (0, 1):
+        low = [each.centre[axis] - each.side / 2 for each in fields]
+        high = [each.centre[axis] + each.side / 2 for each in fields]
+        ends.append((min(-0.5, *low), max(rgb.shape[axis] - 0.5, *high)))
+    (top, bottom), (left, right) = ends
+    axes.set(xlim=(left - 8, right + 8), ylim=(bottom + 8, top - 8), facecolor=OUTSIDE)
+    inside = top == left == -0.5 and (bottom + 0.5, right + 0.5) == rgb.shape[:2]
+    axes.set_title("receptive fields" + ("" if inside else "; grey: beyond the image"))
     figure.legend(loc="outside lower center", ncols=2)
 
 
 def _draw_gradient(axes: "Axes", rgb: np.ndarray, each: Any, line: str) -> None:
-    """One gradient over the photograph; its square root, so that faint parts show."""
+    """Draw the square root of one gradient on the image, so that faint parts are visible."""
     heat = each.gradient.numpy()
     _overlay(axes, rgb, np.sqrt(heat / max(np.percentile(heat, CLIPPED), TINY)))
     _square(axes, each.centre, each.side, line)
-    _square(axes, each.centre, each.reach, "#ffffff", style="--")
+    _square(axes, each.centre, each.effective_side, "#ffffff", style="--")
     axes.set(xlim=(-0.5, rgb.shape[1] - 0.5), ylim=(rgb.shape[0] - 0.5, -0.5))
 
 
@@ -162,7 +172,7 @@ def _square(
     label: str | None = None,
     style: str = "-",
 ) -> None:
-    """A square around a place; pixel 0 reaches from -0.5 to 0.5, as in matplotlib's images."""
+    """Draw a square around a centre; pixel 0 spans -0.5 to 0.5, as in matplotlib's images."""
     from matplotlib.patches import Rectangle
 
     corner = (centre[1] - side / 2, centre[0] - side / 2)
@@ -173,30 +183,10 @@ def _square(
     )
 
 
-def _show_whole(axes: "Axes", rgb: np.ndarray, seen: Sequence[Any]) -> None:
-    """Make room for squares that reach beyond the photograph; what is there is padding."""
-    ends = []
-    for axis in (0, 1):
-        low = [each.centre[axis] - each.side / 2 for each in seen]
-        high = [each.centre[axis] + each.side / 2 for each in seen]
-        ends.append((min(-0.5, *low) - 8, max(rgb.shape[axis] - 0.5, *high) + 8))
-    axes.set(xlim=ends[1], ylim=ends[0][::-1], facecolor=OUTSIDE)
-
-
-def _cut(rgb: np.ndarray, seen: Sequence[Any]) -> str:
-    beyond = any(
-        each.centre[axis] - each.side / 2 < -0.5
-        or each.centre[axis] + each.side / 2 > rgb.shape[axis] - 0.5
-        for each in seen
-        for axis in (0, 1)
-    )
-    return "; grey: beyond the photograph" if beyond else ""
-
-
 def _overlay(
     axes: "Axes", rgb: np.ndarray, heat: np.ndarray, *, top: float = 1.0, where: Any = 1.0
 ) -> Any:
-    """Heat in [0, 1] over the photograph in grey, where it is not 0 and `where` is 1."""
+    """Draw heat in [0, 1] on the image in grey, in the area in which `where` is 1."""
     axes.imshow(rgb.mean(-1) * 0.8, cmap="gray", vmin=0, vmax=255)
     heat = heat.clip(0, 1)
     alpha = where * (0.15 + 0.75 * heat)
@@ -209,7 +199,7 @@ def _add_legend(
     truth: np.ndarray | None,
     class_names: Sequence[str],
 ) -> None:
-    """The colours of all classes that are shown."""
+    """Add a legend with the colours of all classes in the labels."""
     from matplotlib.patches import Patch
 
     found = np.unique(

@@ -1,4 +1,4 @@
-"""Pictures that explain a net on a photograph; `explain figure=...` draws one of them."""
+"""Figures that explain a net on an image; `explain figure=...` draws one of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from fcnexp.data.files import check_label, read_label_png, read_lines
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.explaining import drawings
 from fcnexp.nn.inspection.class_map import LEAST, class_map, load_classifier, whole_image
-from fcnexp.nn.inspection.fusion_stages import stages
-from fcnexp.nn.inspection.receptive_field import SHARE, sights
+from fcnexp.nn.inspection.fusion_stages import fusion_stages
+from fcnexp.nn.inspection.receptive_field import FRACTION, ReceptiveField, receptive_fields
 from fcnexp.nn.streams import Network
 
 if TYPE_CHECKING:  # Lightning
     from fcnexp.task.module import SegmentationTask
 
 CLASSES = 1000  # of ImageNet
-TRAINED_SIDE = 256  # pixels of the shorter side, at which the classifier was trained
+TRAINED_SIDE = 256  # pixels: shorter side of the classifier's training images
 
 
 @dataclass(frozen=True)
 class ReceptiveFields:
-    """What the cells nearest to one pixel see. at: row and column; None for the middle."""
+    """Receptive fields of the cells nearest to a pixel. at: row and column; None: the centre."""
 
     at: list[int] | None
     name: ClassVar[str] = "receptive_field"
@@ -33,35 +33,38 @@ class ReceptiveFields:
     def draw(
         self, path: Path, rgb: Tensor, net: Network, inputs: dict[str, Tensor], *, measured: bool
     ) -> list[str]:
-        """Write the picture; returns lines to print. Raises ConfigError.
+        """Write the figure; return lines to print. Raises ConfigError if `at` is not a pixel.
 
-        rgb: uint8 (3, H, W). inputs: the same in network space, by field; on the meta device where
-        nothing is measured.
+        rgb: uint8 (3, H, W). inputs: the image in network space, by field; on the meta device if
+        not measured.
         """
         height, width = rgb.shape[1:]
         at = self.at or [height // 2, width // 2]
         if len(at) != 2 or not (0 <= at[0] < height and 0 <= at[1] < width):
             raise ConfigError(
-                f"figure.at={at}: row and column of a pixel; the photograph has {height} rows and "
-                f"{width} columns"
+                f"figure.at={at}: must be the row and column of a pixel; the image has {height} "
+                f"rows and {width} columns"
             )
-        seen = sights(net, inputs, (at[0], at[1]), measured=measured)
-        drawings.draw_sights(path, rgb.permute(1, 2, 0).numpy(), seen, SHARE)
-        return [
-            f"{each.name}: a cell at row {each.centre[0]:g}, column {each.centre[1]:g}, every "
-            f"{each.step:g} pixels, sees {each.side:g} x {each.side:g}"
-            + (f"; {SHARE:.0%} of its gradient in {each.reach} x {each.reach}" if measured else "")
-            for each in seen
-        ]
+        fields = receptive_fields(net, inputs, (at[0], at[1]), measured=measured)
+        drawings.draw_receptive_fields(path, rgb.permute(1, 2, 0).numpy(), fields, FRACTION)
+        return [self._line(each) for each in fields]
+
+    def _line(self, field: ReceptiveField) -> str:
+        (row, column), side = field.centre, field.effective_side
+        effective = f"; {FRACTION:.0%} of its gradient in {side} x {side}" if side else ""
+        return (
+            f"{field.name}, stride {field.step:g}: receptive field of the cell at row {row:g}, "
+            f"column {column:g}: {field.side:g} x {field.side:g}{effective}"
+        )
 
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """Where an ImageNet GoogLeNet sees the classes that it finds likeliest on the whole photograph.
+    """Maps of an ImageNet GoogLeNet's most probable classes of the entire image.
 
-    weights: its `.caffemodel`. labels: file of class names, a line each behind the synset's id;
-    None for torchvision's. classes: maps drawn. shorter_side: to which the photograph is scaled,
-    pixels; None as it is.
+    weights: its `.caffemodel`. labels: file with a synset id and class names on each line; None for
+    torchvision's names. classes: number of maps. shorter_side: pixels to which the image is scaled;
+    None for the original size.
     """
 
     weights: str
@@ -72,59 +75,58 @@ class ClassMaps:
 
     @torch.inference_mode()
     def draw(self, path: Path, rgb: Tensor) -> list[str]:
-        """Write the picture; returns lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
+        """Write the figure; return lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
         if not 1 <= self.classes <= 5:
-            raise ConfigError(f"figure.classes={self.classes}: maps of the likeliest, 1 to 5")
+            raise ConfigError(f"figure.classes={self.classes}: number of maps, must be 1 to 5")
         if self.shorter_side is not None and self.shorter_side < LEAST:
             raise ConfigError(
-                f"figure.shorter_side={self.shorter_side}: pixels, {LEAST} or more, since that is "
-                "what the classifier looks at"
+                f"figure.shorter_side={self.shorter_side}: must be {LEAST} or more, the size of "
+                "the classifier's input in pixels"
             )
         names = class_names(self.labels)
         photo = rgb if self.shorter_side is None else scaled(rgb, self.shorter_side)
         if min(photo.shape[1:]) < LEAST:
             raise ConfigError(
-                f"a photograph of {photo.shape[1]}x{photo.shape[2]} pixels: the classifier looks "
-                f"at {LEAST}x{LEAST}; say figure.shorter_side=384"
+                f"the image has {photo.shape[1]}x{photo.shape[2]} pixels, but the classifier needs "
+                f"{LEAST}x{LEAST}; try figure.shorter_side=384"
             )
         net = load_classifier(Path(self.weights).expanduser())
         found = class_map(net, photo)
         whole = whole_image(net, scaled(rgb, TRAINED_SIDE)).topk(5)
         shown = [(names[i], p) for p, i in zip(*(v.tolist() for v in whole), strict=True)]
-        # Not what is highest anywhere on the map: close up, fur alone is a skunk's.
+        # Not the highest values anywhere on the map: a close-up of fur looks like a skunk.
         indices = whole.indices[: self.classes].tolist()
         maps = found.of_pixels(indices, (photo.shape[1], photo.shape[2]))
         peaks = found.probabilities[indices].amax((1, 2)).tolist()
         titles = [f"{names[i]}, up to {p:.2f}" for i, p in zip(indices, peaks, strict=True)]
         height, width = found.probabilities.shape[1:]
         cells = f"{height} x {width} cells, {found.grid.step:g} pixels apart"
-        box = found.box()
-        picture = photo.permute(1, 2, 0).numpy()
-        drawings.draw_class_maps(path, picture, maps.numpy(), titles, box, cells)
+        shown_rgb = photo.permute(1, 2, 0).numpy()
+        drawings.draw_class_maps(path, shown_rgb, maps.numpy(), titles, found.box(), cells)
         return [
-            "whole photograph: " + ", ".join(f"{name} {p:.2f}" for name, p in shown),
+            "entire image: " + ", ".join(f"{name} {p:.2f}" for name, p in shown),
             f"map of {cells}: {'; '.join(titles)}",
         ]
 
 
 @dataclass(frozen=True)
 class FusionStages:
-    """What a net with skips says before and after each fusion. truth: a label map, or None."""
+    """Predictions of a net with skips before and after each fusion. truth: label map, or None."""
 
     truth: str | None
     name: ClassVar[str] = "fusion"
 
     @torch.inference_mode()
     def draw(self, path: Path, rgb: Tensor, task: "SegmentationTask") -> list[str]:
-        """Write the picture; returns lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
+        """Write the figure; return lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
         truth = self._truth(rgb, len(task.class_names))
         inputs = task.recipe.apply({"rgb": rgb[None]}, torch.tensor([rgb.shape[1:]]))
         try:
-            found = stages(task.net, inputs)  # type: ignore[arg-type]  # a Network
+            found = fusion_stages(task.net, inputs)  # type: ignore[arg-type]  # a Network
         except ValueError as error:
             raise ConfigError(
-                f"figure=fusion: {error}; give the checkpoint of a net such as model=fcn16s or "
-                "model=fcn8s"
+                f"figure=fusion: {error}; give the checkpoint of a net with skips, such as "
+                "model=fcn16s or model=fcn8s"
             ) from None
         labels = [stage.scores.argmax(1)[0].to(torch.uint8) for stage in found]
         names = [f"{stage.name}, stride {stage.step}" for stage in found]
@@ -144,19 +146,19 @@ class FusionStages:
         label = read_label_png(path)
         if label.shape != rgb.shape[1:]:
             raise DataError(
-                f"figure.truth={path}: {label.shape[0]}x{label.shape[1]} pixels, the photograph "
-                f"has {rgb.shape[1]}x{rgb.shape[2]}; give the label map of this photograph"
+                f"figure.truth={path}: has {label.shape[0]}x{label.shape[1]} pixels, but the image "
+                f"has {rgb.shape[1]}x{rgb.shape[2]}; give the label map of this image"
             )
         return check_label(label, path, num_classes)
 
     def _line(
         self, name: str, label: Tensor, truth: Tensor | None, task: "SegmentationTask"
     ) -> str:
-        """What is said of one stage: its scores on this image, if there is a truth."""
+        """One stage's scores on this image, or without ground truth its classes' fractions."""
         if truth is None:
-            shares = label.flatten().bincount(minlength=len(task.class_names)) / label.numel()
-            seen = [f"{n} {s:.1%}" for n, s in zip(task.class_names, shares, strict=True) if s]
-            return f"{name}: {', '.join(seen)}"
+            fractions = label.flatten().bincount(minlength=len(task.class_names)) / label.numel()
+            classes = zip(task.class_names, fractions, strict=True)
+            return f"{name}: {', '.join(f'{n} {f:.1%}' for n, f in classes if f)}"
         from fcnexp.task.scores import SegmentationScores
 
         counts = SegmentationScores(len(task.class_names))
@@ -166,15 +168,15 @@ class FusionStages:
 
 
 def scaled(rgb: Tensor, shorter_side: int) -> Tensor:
-    """A photograph, uint8 (3, H, W), of which the shorter side has so many pixels."""
-    from torchvision.transforms.v2 import functional as TF  # a second
+    """Scale an image, uint8 (3, H, W), to a shorter side in pixels."""
+    from torchvision.transforms.v2 import functional as TF  # takes a second to import
 
     scale = shorter_side / min(rgb.shape[1:])
     return TF.resize(rgb, [round(side * scale) for side in rgb.shape[1:]], antialias=True)
 
 
 def class_names(path: str | None) -> Sequence[str]:
-    """The first name of each ImageNet class. Raises DataError where the file is of others."""
+    """First name of each ImageNet class. Raises DataError if the file has other classes."""
     if path is None:
         from torchvision.models import GoogLeNet_Weights
 
@@ -182,7 +184,7 @@ def class_names(path: str | None) -> Sequence[str]:
     lines = read_lines(Path(path).expanduser())
     if len(lines) != CLASSES:
         raise DataError(
-            f"{path}: {len(lines)} lines; ImageNet has {CLASSES} classes: give synset_words.txt, "
-            "or leave figure.labels out"
+            f"{path}: {len(lines)} lines, but ImageNet has {CLASSES} classes; give "
+            "synset_words.txt, or leave figure.labels out"
         )
     return [line.partition(" ")[2].partition(",")[0] for line in lines]

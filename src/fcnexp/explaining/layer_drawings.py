@@ -1,26 +1,27 @@
-"""Pictures for teaching: which input cells feed which output cells of one layer.
+"""Drawings of one layer that show which input cells feed which output cells.
 
-Every layer here joins a fine row of cells to a coarse one: each coarse cell has a window of
-`kernel` fine cells, and neighbouring windows start `stride` cells apart. A convolution goes from
-fine to coarse, a transposed convolution and unpooling from coarse to fine.
+Each layer connects a fine row of cells to a coarse one: every coarse cell has a window of `kernel`
+fine cells, and neighbouring windows start `stride` cells apart. A convolution goes from fine to
+coarse, a transposed convolution and unpooling from coarse to fine.
 """
 
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
+from fcnexp.nn.inspection.arithmetic import Layer
+
 MOST_CELLS = 16  # of the input
-MOST_PLACES = 600  # of the fine row with its padding
-CANVAS = (2000, 1500)  # pixels, holds MOST_PLACES at FINEST; what stays white is cut off
-FINEST, WIDEST, HIGH = 3, 44, 36  # pixels of a cell in a row
-NUMBERED = 18  # pixels from which a row's cells hold their numbers
-MARGIN, LABEL, TITLE = 28, 96, 16  # pixels: around all, words before a row, letters of titles
-SMOOTH = 2  # drawn so many times larger, then averaged, since Pillow's lines are jagged
+MOST_PLACES = 600  # cells of the fine row including its padding
+CANVAS = (2000, 1500)  # pixels, holds MOST_PLACES cells of width FINEST; white margins are cropped
+FINEST, WIDEST, HIGH = 3, 44, 36  # pixels: smallest and largest width of a cell, and its height
+NUMBERED = 18  # pixels: smallest width of cells that show their numbers
+MARGIN, LABEL, TITLE = 28, 96, 16  # pixels: page margin, space for a row's label, size of titles
+SMOOTH = 2  # the page is drawn this many times larger and then averaged: Pillow does not antialias
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, and tints of them.
 MARKED, MARKED_PALE, WINDOW = (230, 159, 0), (252, 236, 204), (86, 180, 233)
@@ -30,17 +31,16 @@ PADDING, WHITE, INK = (244, 244, 244), (255, 255, 255), (40, 40, 40)
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]  # pixels from the left and from the top
-_Layer = Any  # an `nn.arithmetic.Layer`: pictures import nothing of `nn`
 _font = cache(ImageFont.load_default)  # by size
 
 
-def draw_layer(layer: _Layer, path: Path) -> None:
-    """Write a PNG of the layer: its cells, what feeds what, and the formula of its size.
+def draw_layer(layer: Layer, path: Path) -> None:
+    """Write a PNG of a layer: its cells, their connections, and the formula of its output size.
 
-    Raises ValueError for more cells than a picture can show.
+    Raises ValueError if there are too many cells to draw.
     """
     if layer.cells > MOST_CELLS:
-        raise ValueError(f"cells={layer.cells} are too many to draw; try {MOST_CELLS} or less")
+        raise ValueError(f"cells={layer.cells} is too many to draw; try {MOST_CELLS} or fewer")
     if (places := _fine_cells(layer) + 2 * layer.pad) > MOST_PLACES:
         raise ValueError(
             f"a row of {places} cells is too long to draw: at most {MOST_PLACES} fit; "
@@ -61,75 +61,75 @@ def draw_layer(layer: _Layer, path: Path) -> None:
 
 
 class _Page:
-    """A white page, drawn on in pixels from its top left corner."""
+    """White page for drawing, in pixels from its top left corner."""
 
     def __init__(self) -> None:
         self.image = Image.new("RGB", (CANVAS[0] * SMOOTH, CANVAS[1] * SMOOTH), WHITE)
         self.draw = ImageDraw.Draw(self.image)
 
     def cell(self, x: float, y: float, w: float, h: float, fill: Colour) -> None:
-        """A cell with its top left corner at (x, y); the smaller, the less of an edge."""
+        """Draw a cell with its top left corner at (x, y); small cells get a pale edge or none."""
         edge = LINE if fill == PADDING or min(w, h) < 13 else INK
         box = tuple(round(v * SMOOTH) for v in (x, y, x + w, y + h))
         self.draw.rectangle(box, fill, edge if min(w, h) >= 6 else None, SMOOTH)
 
     def line(self, points: Sequence[float], colour: Colour, width: float = 1) -> None:
-        """Straight lines through the points x, y, x, y, ..."""
+        """Draw straight lines through the points x, y, x, y, ..."""
         self.draw.line([v * SMOOTH for v in points], colour, round(width * SMOOTH))
 
     def frame(self, x: float, y: float, size: float, colour: Colour) -> None:
-        """A square frame with its top left corner at (x, y)."""
+        """Draw a square frame with its top left corner at (x, y)."""
         self.line((x, y, x + size, y, x + size, y + size, x, y + size, x, y - 1), colour, 2)
 
     def arrow(self, *points: float) -> None:
-        """A line through the points x, y, x, y, ... with a head that points to the right."""
+        """Draw a line through the points x, y, x, y, ... that ends in a head pointing right."""
         x, y = points[-2:]
         self.line((*points[:-2], x - 5, y), INK, 1.5)
         head = [(x, y), (x - 10, y - 5), (x - 10, y + 5)]
         self.draw.polygon([(a * SMOOTH, b * SMOOTH) for a, b in head], INK)
 
-    def text(self, x: float, y: float, words: str, size: int = 14, anchor: str = "lm") -> None:
-        """Words at (x, y), which is the middle of their left end."""
-        self.draw.text((x * SMOOTH, y * SMOOTH), words, INK, _font(size * SMOOTH), anchor)
+    def text(self, x: float, y: float, text: str, size: int = 14, anchor: str = "lm") -> None:
+        """Write text with the middle of its left end at (x, y)."""
+        self.draw.text((x * SMOOTH, y * SMOOTH), text, INK, _font(size * SMOOTH), anchor)
 
-    def number(self, x: float, y: float, words: str, room: float) -> None:
-        """Words centred at (x, y) as large as the room allows; none if that is too small."""
-        fitting = [s for s in (14, 12, 10, 8) if _font(s).getlength(words) <= room - 3]
+    def number(self, x: float, y: float, text: str, room: float) -> None:
+        """Write text centred at (x, y) in the largest size that fits; nothing if none does."""
+        fitting = [s for s in (14, 12, 10, 8) if _font(s).getlength(text) <= room - 3]
         if fitting:
-            self.text(x, y, words, fitting[0], "mm")
+            self.text(x, y, text, fitting[0], "mm")
 
     def square(
         self, at: Point, side: float, fills: np.ndarray, title: str, numbers: object = ""
     ) -> None:
-        """A map of square cells below its title; fills: uint8 (n, n, 3); numbers: (n, n) or one."""
+        """Draw a titled map of square cells; fills: uint8 (n, n, 3); numbers: (n, n) or one."""
         self.text(at[0], at[1] - TITLE, title, TITLE)
-        words = np.broadcast_to(np.array(numbers).astype(str), fills.shape[:2])
+        texts = np.broadcast_to(np.array(numbers).astype(str), fills.shape[:2])
         for r, c in np.ndindex(fills.shape[:2]):
             x, y = at[0] + c * side, at[1] + r * side
             self.cell(x, y, side, side, tuple(fills[r, c].tolist()))
             if side > 10:
-                self.number(x + side / 2, y + side / 2, str(words[r, c]), side)
+                self.number(x + side / 2, y + side / 2, str(texts[r, c]), side)
 
     def write(self, path: Path) -> None:
-        """Write the page as a PNG, cut to what was drawn."""
+        """Write the page as a PNG, cropped to its content."""
         small = self.image.reduce(SMOOTH)
         drawn = ImageChops.difference(small, Image.new("RGB", small.size, WHITE)).getbbox()
         assert drawn is not None
         small.crop((0, 0, drawn[2] + MARGIN, drawn[3] + MARGIN)).save(path)
 
 
-def _fine_cells(layer: _Layer) -> int:
+def _fine_cells(layer: Layer) -> int:
     return layer.cells if layer.kind == "conv" else layer.out
 
 
-def _marked_output(layer: _Layer) -> int:
-    """The output cell to explain: of those fed by most, the one nearest the middle."""
+def _marked_output(layer: Layer) -> int:
+    """Output cell to highlight: the most central of those with the most input cells."""
     fed = [len(cells) for cells in layer.sources]
     return max(range(len(fed)), key=lambda o: (fed[o], -abs(o - (len(fed) - 1) / 2)))
 
 
-def _draw_rows(page: _Page, layer: _Layer, top: float) -> None:
-    """Input cells above output cells, each where it lies, and lines from cell to cell."""
+def _draw_rows(page: _Page, layer: Layer, top: float) -> None:
+    """Draw input cells above output cells, at their positions, and lines between them."""
     conv, fine, pad = layer.kind == "conv", _fine_cells(layer), layer.pad
     unit = min(WIDEST, max(FINEST, 1240 / (fine + 2 * pad)))
     left, bottom = MARGIN + LABEL + unit * pad, top + 130
@@ -143,11 +143,11 @@ def _draw_rows(page: _Page, layer: _Layer, top: float) -> None:
     x_fine = x_fine[pad : pad + fine]
     x_in, x_out = (x_fine, x_coarse) if conv else (x_coarse, x_fine)
     marked = _marked_output(layer)
-    wires = [(i, o) for o, fed in enumerate(layer.sources) for i in fed]
-    if unit < NUMBERED:  # too many to draw each: the first and last of every window
-        windows = [[w for w in wires if w[1 if conv else 0] == c] for c in range(len(x_coarse))]
-        wires = [wire for window in windows if window for wire in (window[0], window[-1])]
-    for i, o in sorted(wires, key=lambda wire: wire[1] == marked):
+    lines = [(i, o) for o, fed in enumerate(layer.sources) for i in fed]
+    if unit < NUMBERED:  # too many lines: draw only the first and last of every window
+        windows = [[e for e in lines if e[1 if conv else 0] == c] for c in range(len(x_coarse))]
+        lines = [line for window in windows if window for line in (window[0], window[-1])]
+    for i, o in sorted(lines, key=lambda line: line[1] == marked):
         page.line((x_in[i], top + HIGH, x_out[o], bottom), LINE)
     for i in layer.sources[marked]:
         page.line((x_in[i], top + HIGH, x_out[marked], bottom), MARKED_LINE, 2.5)
@@ -164,14 +164,14 @@ def _draw_rows(page: _Page, layer: _Layer, top: float) -> None:
 def _draw_row(
     page: _Page, label: str, xs: list[float], box: tuple[float, float], fills: list[Colour]
 ) -> None:
-    """Cells around the places xs, numbered; box: a cell's width and the row's top."""
+    """Draw numbered cells centred at xs; box: a cell's width and the row's top."""
     width, top = box
     page.text(MARGIN, top + HIGH / 2, label, TITLE)
     for i, (x, fill) in enumerate(zip(xs, fills, strict=True)):
         page.cell(x - width / 2, top, width, HIGH, fill)
         if width >= NUMBERED:
             page.number(x, top + HIGH / 2, str(i), width)
-    if width < NUMBERED:  # outside, where there is room for some of them
+    if width < NUMBERED:  # number only some cells, outside the row
         marked = [i for i, fill in enumerate(fills) if fill == MARKED]
         y, end = top - 10 if label == "input" else top + HIGH + 12, 0.0
         for i in sorted({0, *marked[:1], *marked[-1:], len(xs) - 1}):
@@ -180,8 +180,8 @@ def _draw_row(
                 end = xs[i] + 10 * len(str(i))
 
 
-def _draw_counts(page: _Page, layer: _Layer, xs: list[float], y: float) -> None:
-    """By how many input cells each output cell is fed, once for equal neighbours in long rows."""
+def _draw_counts(page: _Page, layer: Layer, xs: list[float], y: float) -> None:
+    """Write each output cell's number of input cells, in long rows once for equal neighbours."""
     page.text(MARGIN, y, "fed by", TITLE)
     step = xs[1] - xs[0] if len(xs) > 1 else WIDEST
     counts = list(enumerate(len(fed) for fed in layer.sources))
@@ -193,8 +193,8 @@ def _draw_counts(page: _Page, layer: _Layer, xs: list[float], y: float) -> None:
         page.number((places[0] + places[-1]) / 2, y, str(count[0]), step * len(places))
 
 
-def _draw_squares(page: _Page, layer: _Layer, top: float) -> None:
-    """The same layer over rows and columns: input, arrow, output, and what the colours mean."""
+def _draw_squares(page: _Page, layer: Layer, top: float) -> None:
+    """Draw the layer in two dimensions: input, arrow, output, and a key to the colours."""
     maps = _square_maps(layer)
     sides = [min(26.0, max(1.0, 300 / len(cells))) for cells in maps]
     sizes = [len(cells) * side for cells, side in zip(maps, sides, strict=True)]
@@ -202,10 +202,10 @@ def _draw_squares(page: _Page, layer: _Layer, top: float) -> None:
     for i, n in enumerate((layer.cells, len(layer.sources))):
         side, y, inner = sides[i], middle - sizes[i] / 2, (len(maps[i]) - n) / 2 * sides[i]
         page.square((x, y), side, maps[i], f"{('input', 'output')[i]} {n} x {n}")
-        if inner or side < 6:  # padding lies around the map, or cells have no edges
+        if inner or side < 6:  # the map is padded, or its cells have no edges
             page.frame(x + inner, y + inner, n * side, INK)
         marked = np.argwhere((maps[i] == MARKED).all(-1))
-        if side < 6 and len(marked):  # too small to be seen
+        if side < 6 and len(marked):  # too small to be visible
             first, ring = marked.min() * side - 4, (np.ptp(marked) + 1) * side + 8
             page.frame(x + first, y + first, ring, MARKED_LINE)
         x += max(sizes[i], 110) + 70
@@ -214,15 +214,15 @@ def _draw_squares(page: _Page, layer: _Layer, top: float) -> None:
     _draw_key(page, layer, (x, top), maps)
 
 
-def _square_maps(layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Colours of input and output, one of them with its padding, uint8 (n, n, 3) each."""
+def _square_maps(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of the input and output maps, uint8 (n, n, 3); the fine map includes its padding."""
     conv, pad, marked = layer.kind == "conv", layer.pad, _marked_output(layer)
     fed, unfed = layer.sources[marked], np.array([not cells for cells in layer.sources])
     maps = [_map(layer.cells, INPUT), _map(len(layer.sources), OUTPUT)]
     maps[1][unfed | unfed[:, None]] = WHITE
     padded = _map(_fine_cells(layer) + 2 * pad, PADDING)
     padded[pad : len(padded) - pad, pad : len(padded) - pad] = maps[0 if conv else 1]
-    over = np.zeros(len(padded))  # windows of the marked coarse cells over each fine cell
+    over = np.zeros(len(padded))  # number of marked coarse cells' windows on each fine cell
     for cell in [marked] if conv else fed:
         over[cell * layer.stride :][: layer.kernel] += 1
     count = np.outer(over, over)
@@ -235,8 +235,8 @@ def _square_maps(layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
     return maps[0], maps[1]
 
 
-def _draw_key(page: _Page, layer: _Layer, at: Point, maps: tuple[np.ndarray, np.ndarray]) -> None:
-    """What the colours of the maps mean, a line each."""
+def _draw_key(page: _Page, layer: Layer, at: Point, maps: tuple[np.ndarray, np.ndarray]) -> None:
+    """Write the meaning of each colour in the maps, one per line."""
     conv, window = layer.kind == "conv", f"{layer.kernel} x {layer.kernel} window"
     seen = {tuple(fill) for cells in maps for fill in cells.reshape(-1, 3).tolist()}
     entries = {MARKED: "an output cell and the input cells that feed it"}
@@ -245,16 +245,16 @@ def _draw_key(page: _Page, layer: _Layer, at: Point, maps: tuple[np.ndarray, np.
     if WHITE in seen:
         entries[WHITE] = "fed by no input cell"
     if layer.pad:
-        entries[PADDING] = "padding: zeros, not counted" if conv else "pad: cut off the output"
-    for row, (fill, words) in enumerate(entries.items()):
+        entries[PADDING] = "padding: zeros, not counted" if conv else "pad: cropped from the output"
+    for row, (fill, text) in enumerate(entries.items()):
         page.cell(at[0], at[1] + 24 * row, 16, 16, fill)
-        page.text(at[0] + 26, at[1] + 24 * row + 8, words)
+        page.text(at[0] + 26, at[1] + 24 * row + 8, text)
 
 
-def _draw_unpooling(page: _Page, layer: _Layer, top: float) -> None:
-    """A map pooled and unpooled, above a transposed convolution of the same pooled numbers."""
+def _draw_unpooling(page: _Page, layer: Layer, top: float) -> None:
+    """Draw a map pooled and unpooled, above a transposed convolution of the pooled numbers."""
     kernel, stride = layer.kernel, layer.stride
-    shown = max(1, min(layer.cells, (8 - kernel) // stride + 1))  # of up to 8 x 8 cells, if it can
+    shown = max(1, min(layer.cells, (8 - kernel) // stride + 1))  # at most 8 x 8 cells if possible
     part = "" if shown == layer.cells else f" of {layer.cells} x {layer.cells}"
     n = (shown - 1) * stride + kernel
     values = np.random.default_rng(0).permutation(n * n).reshape(n, n) + 1
@@ -266,7 +266,7 @@ def _draw_unpooling(page: _Page, layer: _Layer, top: float) -> None:
     coarse = _map(shown, INPUT)
     coarse[-1, -1] = MARKED
     page.square((x_coarse, top), cell, coarse, f"max pooled, {shown} x {shown}{part}")
-    for r, c in np.ndindex(shown, shown):  # the last window is the marked one
+    for r, c in np.ndindex(shown, shown):  # the last window is highlighted
         window = np.s_[r * stride : r * stride + kernel, c * stride : c * stride + kernel]
         best = values[window].max()
         row, column = np.argwhere(values == best)[0]
@@ -275,17 +275,16 @@ def _draw_unpooling(page: _Page, layer: _Layer, top: float) -> None:
         x, y = x_coarse + (c + 0.5) * cell, top + (r + 0.5) * cell
         page.number(x, y - 9, str(best), cell)
         page.number(x, y + 12, f"at {row}, {column}", cell)
-    sparse, dense = _map(n, OUTPUT), _map(n, OUTPUT)  # grey: between windows
+    sparse, dense = _map(n, OUTPUT), _map(n, OUTPUT)  # cells between windows are grey
     sparse[spread > 0], dense[spread > 0] = WHITE, INPUT
     sparse[window], dense[window] = MARKED_PALE, MARKED
     sparse[unpooled > 0] = INPUT
     sparse[row, column] = MARKED
     page.square((MARGIN, top), side, sparse, f"{n} x {n}, before pooling", values)
-    words = "unpooling: each number back to its place"
-    page.square((x_fine, top), side, sparse, words, unpooled)
-    words = "transposed convolution, weights of 1: into the whole window"
-    words += ", overlaps added" if kernel > stride and shown > 1 else ""
-    page.square((x_fine, low), side, dense, words, spread)
+    page.square((x_fine, top), side, sparse, "unpooling: each number back to its place", unpooled)
+    title = "transposed convolution, weights of 1: into the entire window"
+    title += ", overlaps added" if kernel > stride and shown > 1 else ""
+    page.square((x_fine, low), side, dense, title, spread)
     middle = top + min(size, wide) / 2
     page.arrow(MARGIN + size + 15, middle, x_coarse - 15, middle)
     page.arrow(x_coarse + wide + 15, middle, x_fine - 15, middle)
@@ -294,5 +293,5 @@ def _draw_unpooling(page: _Page, layer: _Layer, top: float) -> None:
 
 
 def _map(n: int, fill: Colour) -> np.ndarray:
-    """A map of n x n cells of one colour, uint8 (n, n, 3)."""
+    """Map of n x n cells in one colour, uint8 (n, n, 3)."""
     return np.full((n, n, 3), fill, np.uint8)

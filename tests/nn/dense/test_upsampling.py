@@ -15,9 +15,9 @@ from fcnexp.nn.fuse import Skip
 from fcnexp.nn.geometry import IMAGE, Grid
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.streams import LateFusion
-from fcnexp.nn.weights.caffe import load_blobs
 from fcnexp.nn.weights.caffe_names import blobs
 from fcnexp.nn.weights.checkpoints import parent_weights
+from fcnexp.nn.weights.surgery import load_blobs
 from fcnexp.task.optim import KINDS, parameter_groups
 
 NARROW = "backbone.widths=[4,4,6,6,8,8]"

@@ -84,7 +84,7 @@ def test_crops_are_derived_to_the_releases_numbers():
     lines = "\n".join(derive_crops(maps))
     assert "conv1_1: 0 + 1 * ((3 - 1) / 2 - 100) = -99" in lines
     assert "fc6: -83.5 + 32 * ((7 - 1) / 2 - 0) = 12.5" in lines
-    assert "(0 - (-31)) / 1 = 31, and 31 are cut off" in lines
+    assert "(0 - (-31)) / 1 = 31, so 31 are cropped" in lines
 
 
 def test_tracing_leaves_no_hooks():

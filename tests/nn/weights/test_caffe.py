@@ -172,5 +172,5 @@ def test_googlenet_written_again_reads_the_same(tmp_path):
 @needs_googlenet
 def test_googlenet_cut_in_the_middle_is_refused(tmp_path):
     content = GOOGLENET.read_bytes()
-    with pytest.raises(WeightsError, match=r"wanted \d+ bytes at offset \d+, file has \d+\)"):
+    with pytest.raises(WeightsError, match=r"needed \d+ bytes at offset \d+, file has \d+\)"):
         read_octets(tmp_path, content[: len(content) // 2])

@@ -21,11 +21,9 @@ class Scorer(Protocol):
     @property
     def grid(self) -> Grid:
         """Positions of the score map's cells on the image."""
-        ...
 
     def __call__(self, image: Tensor) -> Tensor:
         """Coarse scores of an image."""
-        ...
 
 
 class Upsampling(nn.Module):

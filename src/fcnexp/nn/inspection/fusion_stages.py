@@ -36,7 +36,7 @@ def fusion_stages(net: Network, inputs: dict[str, Tensor]) -> list[FusionStage]:
     streams = list(net.scorers().values())
     nets = [stream for stream in streams if isinstance(stream, SkipNet) and len(stream.skips)]
     if len(nets) < len(streams):
-        raise ValueError("it has no skips, so there is nothing to fuse")
+        raise ValueError("the net has no skips, so there is nothing to fuse")
     image, scorer = stack([inputs[name] for name in net.fields]), net.net.scorer
     images = image.split(scorer.channels, 1) if isinstance(scorer, LateFusion) else (image,)
     parts = [_coarse(one, x) for one, x in zip(nets, images, strict=True)]

@@ -163,9 +163,9 @@ def _stitch(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> N
 
 def _add_like(tracer: FunctionTracer, out: Tensor, source: Map, **changes: Any) -> None:
     """Record a map that is computed from its source without a trained layer."""
-    new = replace(source, shape=shape(out), sources=(source.name,), window=None)
-    new.parameters = new.multiply_adds = 0
-    tracer.add(out, replace(new, **changes))
+    new: dict[str, Any] = {"shape": shape(out), "sources": (source.name,), "window": None}
+    new |= {"offset": None, "parameters": 0, "multiply_adds": 0}
+    tracer.add(out, replace(source, **(new | changes)))
 
 
 def _join(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> None:
@@ -185,7 +185,6 @@ def _maximum(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> 
 
 
 def _add_join(tracer: FunctionTracer, out: Tensor, sources: list[Map], kind: str) -> None:
-    names = [source.name for source in sources]
     if {source.kind for source in sources} == {"input"}:
         name = "data"
     elif isinstance(skip := tracer.module(Skip), Skip):
@@ -194,19 +193,12 @@ def _add_join(tracer: FunctionTracer, out: Tensor, sources: list[Map], kind: str
         name = "score_fused"
     else:
         name = tracer.inception_name("output") or tracer.numbered("sum")
-    tracer.add(
-        out,
-        Map(
-            name,
-            kind,
-            shape(out),
-            sources[0].grid,
-            max(source.receptive_field for source in sources),
-            max(source.depth for source in sources),
-            sources=tuple(names),
-            radius=max(source.radius for source in sources),
-        ),
-    )
+    names = tuple(source.name for source in sources)
+    largest = {
+        key: max(getattr(source, key) for source in sources)
+        for key in ("receptive_field", "depth", "radius")
+    }
+    _add_like(tracer, out, sources[0], name=name, kind=kind, sources=names, **largest)
 
 
 def _scale(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> None:
@@ -224,11 +216,9 @@ def _crop(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> Non
         keep_map(tracer, out, args, kwargs)
         return
     start = args[1][-2].start or 0
-    upsampling = tracer.module(Upsampling)
     final = not tracer.inside(Skip, DeconvNet)
-    name = "score" if final else f"{_without(source.name, tracer.suffix())}c{tracer.suffix()}"
-    if upsampling is not None and not final:
-        name = f"{source.name}c"
+    suffix = "" if tracer.inside(Upsampling) else tracer.suffix()
+    name = "score" if final else f"{source.name.removesuffix(suffix)}c{suffix}"
     grid = source.grid.crop(start)
     _add_like(tracer, out, source, name=name, kind="crop", offset=start, grid=grid)
 
@@ -264,7 +254,3 @@ _AFTER_MODULE: dict[type, Handler] = {
 def _one(number: Any) -> int:
     """The number that both axes share."""
     return int(number[0]) if isinstance(number, tuple | list) else int(number)
-
-
-def _without(name: str, suffix: str) -> str:
-    return name.removesuffix(suffix) if suffix else name

@@ -13,10 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnexp.errors import WeightsError
-from fcnexp.nn.weights.surgery import load_blobs
 from fcnexp.system.os_errors import let_through
-
-__all__ = ["load_blobs", "read_caffemodel"]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types; Caffe never writes 3 and 4
 FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
@@ -140,7 +137,7 @@ class _Message:
     def _check_room(self, start: int, stop: int, end: int) -> None:
         if stop > end:
             owner = "file has" if end == len(self.data) else "the message around it ends at"
-            raise self.damaged(f"wanted {stop - start} bytes at offset {start}, {owner} {end}")
+            raise self.damaged(f"needed {stop - start} bytes at offset {start}, {owner} {end}")
 
     def _run(self, at: int, stride: int, end: int) -> int:
         """Number of consecutive fields known to repeat the one-octet tag at `at`, at least 1."""

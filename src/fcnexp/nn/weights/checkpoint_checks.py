@@ -71,14 +71,6 @@ def _is_config(value: Any) -> bool:
     )
 
 
-def _is_recipe(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("fields"), dict)
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
 def _is_masking(value: Any) -> bool:
     return isinstance(value, dict) and all(
         value.get(when, 0) in SIDES for when in ("train", "test")
@@ -87,9 +79,9 @@ def _is_masking(value: Any) -> bool:
 
 _ENTRIES = {
     "config": _is_config,
-    "recipe": _is_recipe,
+    "recipe": lambda value: isinstance(value, dict) and isinstance(value.get("fields"), dict),
     "precision": lambda value: value in PRECISIONS,
-    "class_names": _is_names,
+    "class_names": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
     "outputs": _is_outputs,
     "masking": _is_masking,
 }

@@ -103,15 +103,12 @@ def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, 
     else:
         missing = {name for name in own if ".skips." in name and name not in weights}
         # The last upsampling's kernel has a different size at each fusion depth.
-        missing |= {n for n in own if n.endswith(KERNEL) and not _fits(own[n], weights.get(n))}
+        kernels = [name for name in own if name.endswith(KERNEL)]
+        missing |= {n for n in kernels if n not in weights or weights[n].shape != own[n].shape}
         _refuse_trained_kernels(set(weights) - set(own), path)
         weights = {name: value for name, value in weights.items() if name not in missing}
     _load(net, weights | {name: own[name] for name in missing}, path)
     return {name: value for name, value in net.named_parameters() if name in missing}
-
-
-def _fits(own: Tensor, found: Tensor | None) -> bool:
-    return found is not None and found.shape == own.shape
 
 
 def _refuse_trained_kernels(surplus: set[str], path: str | Path) -> None:
