@@ -24,7 +24,8 @@ def print_start(
     keys = [key for key in dict.fromkeys(typed) if key not in choices and key != "sweeps"]
     if not console.is_terminal:
         options = [f"{name}={option}" for name, option in groups.items()]
-        print(" ".join([*options, *(f"{key}={value_of(config, key)}" for key in keys)]))
+        options += [f"{key}={value_of(config, key)}" for key in keys]
+        print(" ".join(options), flush=True)
         return
     tree = Tree(str(folder))
     for name, option in groups.items():

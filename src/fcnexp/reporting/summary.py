@@ -15,7 +15,7 @@ from fcnexp.reporting.tables import NAMES, OTHERS, percent
 from fcnexp.reporting.targets import not_run, orders, score_pair, why_not_comparable
 
 UNITS = "percent, from one confusion matrix over the whole set; void pixels are not scored"
-VERSUS_PAPER = "Ours / paper (difference), %"
+VERSUS_PAPER = "Ours / paper (difference) in %"
 RELEASE = "release: classes absent from both ground truth and prediction are left out of the mean"
 
 
@@ -49,7 +49,7 @@ class Summary(NamedTuple):
     def title(self) -> str:
         """Table title: number of runs, unit, and meaning of ±."""
         runs = sum(len(row.runs) for row in self.rows)
-        return f"{runs} runs (%), {self.mean_iu}, ± std over seeds"
+        return f"{runs} runs (%), {self.mean_iu} ± std over seeds"
 
 
 def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
