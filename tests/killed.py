@@ -96,7 +96,7 @@ def plant() -> None:
     from fcnexp.nn.weights import checkpoints
     from fcnexp.task.module import SegmentationTask as Task
 
-    around(train, "train_one", before="begin")
+    around(train, "train_stage", before="begin")
     around(checkpoints, "read_checkpoint", before="load")
     around(AugmentedDraws, "__getitem__", before="read")
     around(Task, "training_step", before="pass", after="loss")

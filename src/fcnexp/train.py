@@ -2,14 +2,15 @@
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcnexp.errors import TrainingError
-
 if TYPE_CHECKING:
+    from lightning import Trainer
+
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.run.loggers import Loggers
     from fcnexp.run.run_folder import Stopped
@@ -18,170 +19,191 @@ if TYPE_CHECKING:
 
 
 def train(cfg: DictConfig, folder: Path) -> float | None:
-    """Run one config in one folder, by stages if it asks for them; returns the mean IU.
+    """Train and score what a config describes, stage by stage; return the mean IU.
 
-    Raises UserError on a user's mistake.
+    None after a dry run. Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import check, fast_ways
+    from fcnexp.config.checks import check_values, fast_ways
     from fcnexp.config.compose import what_was_typed
     from fcnexp.config.values import to_plain
-    from fcnexp.reporting import run_header, tables
-    from fcnexp.run import data_record, ranks, run_folder, staging
+    from fcnexp.reporting.run_header import print_start
+    from fcnexp.run import ranks, run_folder, staging
     from fcnexp.system import this_process
     from fcnexp.tracking.run import refuse_unusable
 
-    cfg = check(cfg)
+    cfg = check_values(cfg)
     ranks.follow(cfg)
     refuse_unusable(cfg.logger)
-    trainings = staging.stages(cfg, folder)
-    from fcnexp import build  # imports torch, for which most mistakes need not wait
-
-    if len(trainings) > 1:
-        build.refuse_stages_that_part([check(stage.cfg) for stage in trainings])
-    else:
-        refuse_misfits(cfg)
-    if this_process.rank() == 0:  # it sees to the folder, and writes there
+    stages = staging.stages(cfg, folder)
+    if this_process.rank() == 0:
         run_folder.enter(folder, cfg)
+    if not cfg.dry_run:
+        print_start(to_plain(cfg), **what_was_typed(), folder=folder)  # torch takes seconds more
+    check_parts(stages)
+    from fcnexp import build  # imports torch
+
     if cfg.dry_run:
         build.dry_run(cfg)
         return None
-    if len(trainings) > 1:
-        from fcnexp.reporting import result
-
-        data = build.build_data(cfg)
-        data.setup("fit")  # a missing file shows before anything is written
-    if len(trainings) > 1 and this_process.rank() == 0:
-        write_data(cfg, folder, data)
-        result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
-    told = what_was_typed()
-    run_header.print_start(to_plain(cfg), told["choices"], told["typed"], folder)
-    record: dict[str, Any] = {}
-    for number, stage in enumerate(trainings, start=1):
-        if len(trainings) > 1:
-            print(f"stage {number} of {len(trainings)}: {stage.name}, in {stage.folder}")
-        done = run_folder.finished(stage.folder) if cfg.resume else None
-        data_record.refuse_changed([stage.folder], data_record.roots_of(to_plain(cfg)))
-        if done is not None:
-            print(
-                f"{stage.folder}: done before, mean IU {tables.percent(done['scores']['miou'])} %"
-            )
-        with fast_ways(cfg):
-            record = done or train_one(stage)
+    if len(stages) > 1:
+        open_staged_run(cfg, folder)
+    with fast_ways(cfg):
+        for number, stage in enumerate(stages, start=1):
+            if len(stages) > 1:
+                print(f"stage {number} of {len(stages)}: {stage.name}, in {stage.folder}")
+            record = finished_before(stage) or train_stage(stage)
     return record["scores"]["miou"]
 
 
-def refuse_misfits(cfg: DictConfig) -> None:
-    """Raise ConfigError where a net's parts do not go together, before Lightning is imported."""
+def check_parts(stages: "Sequence[Stage]") -> None:
+    """Raise ConfigError if the parts of a net do not fit together, before Lightning is imported."""
+    from fcnexp.config.checks import check_targets
+    from fcnexp.config.values import to_plain
+
+    for stage in stages:
+        check_targets(to_plain(stage.cfg))
     import torch
 
     from fcnexp import build
 
+    if len(stages) > 1:
+        build.refuse_stages_that_part([stage.cfg for stage in stages])
+        return
+    cfg = stages[0].cfg
     with torch.device("meta"):  # takes no memory
         build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
 
 
-def train_one(stage: "Stage") -> dict[str, Any]:
-    """Train one net, from where an earlier run of it stopped if it may, and write its result."""
+def open_staged_run(cfg: DictConfig, folder: Path) -> None:
+    """Look for missing data, then record the config and data of a run in stages."""
+    from fcnexp import build
+
+    data = build.build_data(cfg)
+    data.setup("fit")
+    write_settings(cfg, folder, data)
+
+
+def write_settings(
+    cfg: DictConfig, folder: Path, data: "SegmentationData", *, resumed: bool = False
+) -> None:
+    """Record the data of a training unless it is resumed, and its config if it has none yet."""
+    from fcnexp.config.values import to_plain
+    from fcnexp.reporting import records, result
+    from fcnexp.run import data_record
+    from fcnexp.system import this_process
+
+    if this_process.rank():
+        return
+    if not resumed:
+        splits = [data.val] if data.train is None else [data.train, data.val]
+        data_record.write(folder, to_plain(cfg), splits)
+    if not (folder / records.CONFIG).exists():  # the folder of the last stage is the run's own
+        result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def finished_before(stage: "Stage") -> dict[str, Any] | None:
+    """Record of a stage that an earlier run finished, if this run may use it.
+
+    Raises ConfigError if the data has changed since.
+    """
+    from fcnexp.config.values import to_plain
+    from fcnexp.reporting.tables import percent
+    from fcnexp.run import data_record, run_folder
+
+    record = run_folder.finished(stage.folder) if stage.cfg.resume else None
+    data_record.refuse_changed([stage.folder], data_record.roots_of(to_plain(stage.cfg)))
+    if record is not None:
+        print(f"{stage.folder}: done before, mean IU {percent(record['scores']['miou'])} %")
+    return record
+
+
+def train_stage(stage: "Stage") -> dict[str, Any]:
+    """Train and score one net, from its last checkpoint if it has one; return its record."""
     import lightning as L
 
-    from fcnexp import build
-    from fcnexp.nn.weights.caffe_names import fixed_counts
-    from fcnexp.reporting import tables
-    from fcnexp.run import loggers, run_folder
-    from fcnexp.system import this_process
+    from fcnexp.run import loggers, trainers
 
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
+    data, task = build_task(cfg)
+    stopped = resume_point(stage, data)
+    with loggers.opened(cfg, folder, resumed=stopped is not None) as logs:
+        trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
+        trainers.speed_up(cfg, task.net)
+        write_settings(cfg, folder, data, resumed=stopped is not None)
+        with trainers.explained(stage, trainer, stopped):
+            seconds = fit_and_score(trainer, stage, task, data, stopped)
+        return write_record(stage, task, data, logs, seconds)
+
+
+def build_task(cfg: DictConfig) -> "tuple[SegmentationData, SegmentationTask]":
+    """Data and net of one training, with what it will learn printed. Raises UserError."""
+    from fcnexp import build
+    from fcnexp.nn.weights.caffe_names import fixed_counts
+    from fcnexp.reporting import tables
+
     data = build.build_data(cfg)
-    data.setup("fit" if cfg.regime.steps else "validate")  # shows what is missing before writing
+    data.setup("fit" if cfg.regime.steps else "validate")  # finds missing files before writing
     task = build.build_task(cfg, data.data, class_weights(cfg, data))
     tables.print_groups(task.groups or [], fixed_counts(task.net))
+    return data, task
+
+
+def resume_point(stage: "Stage", data: "SegmentationData") -> "Stopped | None":
+    """Where an earlier run of this stage stopped; the data then continues with its next draw."""
+    from fcnexp.run import run_folder
+    from fcnexp.system import this_process
+
+    cfg, folder = stage.cfg, stage.folder
     stopped = run_folder.last_checkpoint(folder) if cfg.resume else None
     if stopped is not None:
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
         if this_process.rank() == 0:
-            run_folder.keep_metrics(folder, stopped.step)
+            run_folder.set_aside_metrics(folder, stopped.step)
         print(f"continues after step {stopped.step}, from {stopped.path}")
-    with loggers.opened(cfg, folder, goes_on=stopped is not None) as logs:
-        seconds = fit(stage, task, data, logs, stopped)
-        return conclude(stage, task, data, logs, seconds)
+    return stopped
 
 
-def fit(
+def fit_and_score(
+    trainer: "Trainer",
     stage: "Stage",
     task: "SegmentationTask",
     data: "SegmentationData",
-    logs: "Loggers",
     stopped: "Stopped | None",
 ) -> float:
-    """Train, score what is not scored yet, store the weights; returns the seconds of training."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    from fcnexp.reporting import pictures, records, result
-    from fcnexp.run import run_folder, trainers
+    """Train, score the last step, and store the weights; return the seconds of training."""
+    from fcnexp.reporting import pictures
     from fcnexp.run.determinism import deterministic
-    from fcnexp.system import this_process
+    from fcnexp.run.trainers import callback
     from fcnexp.task.saving import LastCheckpoint
     from fcnexp.task.stopping import StopAfterStep, StopRequested
 
-    cfg, folder = stage.cfg, stage.folder
-    try:
-        trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
-        trainers.speed_up(cfg, task.net)
-        # The last stage's folder has the run's own.
-        if this_process.rank() == 0 and stopped is None:
-            write_data(cfg, folder, data)
-        if this_process.rank() == 0 and not (folder / records.CONFIG).exists():
-            result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
-        shown = pictures.spread_evenly(len(data.val), cfg.pictures)
-        task.keep = frozenset(data.val.ids[i] for i in shown)
-        start = time.monotonic()
-        with deterministic(cfg.trainer.deterministic) as task.nondeterministic:
-            if cfg.regime.steps:
-                trainer.fit(task, data, ckpt_path=stopped and stopped.path)
-            seconds = time.monotonic() - start
-            if task.scored_step != trainer.global_step:
-                trainer.validate(task, data, verbose=False)
-        trainers.callback(trainer, LastCheckpoint).save(trainer)
-        if late := trainers.callback(trainer, StopAfterStep).requested:
-            raise StopRequested(late)
-    except SIGTERMException as stop:
-        # Lightning's own code is 0, as if all were well; of any but the first it wants no other.
-        step = trainers.callback(trainer, LastCheckpoint).step or (stopped and stopped.step)
-        raise SystemExit(
-            0 if this_process.rank() else run_folder.say_stopped(stop, folder, step)
-        ) from None
-    except TrainingError as error:
-        raise TrainingError(f"{error}; {run_folder.last_good(folder)}") from None
-    except RuntimeError as error:
-        if cfg.trainer.devices == 1 or "onnection" not in str(error):
-            raise
-        raise TrainingError(
-            "another process of this run has ended, which may have said why above; the same "
-            "command goes on from the last scoring"
-        ) from None
+    cfg = stage.cfg
+    shown = pictures.spread_evenly(len(data.val), cfg.pictures)
+    task.keep = frozenset(data.val.ids[i] for i in shown)
+    start = time.monotonic()
+    with deterministic(cfg.trainer.deterministic) as task.nondeterministic:
+        if cfg.regime.steps:
+            trainer.fit(task, data, ckpt_path=stopped and stopped.path)
+        seconds = time.monotonic() - start
+        if task.scored_step != trainer.global_step:
+            trainer.validate(task, data, verbose=False)
+    callback(trainer, LastCheckpoint).save(trainer)
+    if late := callback(trainer, StopAfterStep).requested:
+        raise StopRequested(late)
     return seconds
 
 
-def write_data(cfg: DictConfig, folder: Path, data: "SegmentationData") -> None:
-    """Write down what data a training has, before it begins."""
-    from fcnexp.config.values import to_plain
-    from fcnexp.run import data_record
-
-    halves = [data.val] if data.train is None else [data.train, data.val]
-    data_record.write(folder, to_plain(cfg), halves)
-
-
-def conclude(
+def write_record(
     stage: "Stage",
     task: "SegmentationTask",
     data: "SegmentationData",
     logs: "Loggers",
     seconds: float,
 ) -> dict[str, Any]:
-    """Draw, write and print what a training came to; returns what result.json holds.
+    """Draw pictures, write and print the result of a training; return the content of result.json.
 
-    Of several processes the first does; the others return the scores alone.
+    The first process of a run does this; the others return the scores alone.
     """
     from fcnexp.config.compose import what_was_typed
     from fcnexp.reporting import pictures, result, tables
@@ -219,7 +241,7 @@ def conclude(
 
 
 def class_weights(cfg: DictConfig, data: "SegmentationData") -> list[float] | None:
-    """Weight of each class, counted and printed where `regime.loss.balance` names a rule."""
+    """Weight of each class, counted and printed, if `regime.loss.balance` names a rule."""
     from fcnexp.data import balance
     from fcnexp.reporting import tables
 
@@ -227,7 +249,7 @@ def class_weights(cfg: DictConfig, data: "SegmentationData") -> list[float] | No
     if not isinstance(rule, str):
         return None
     if data.train is None:
-        return [1.0] * len(names)  # it is only scored: there is nothing to count, nor a loss
+        return [1.0] * len(names)  # the net is only scored, without a loss
     counts = balance.count_classes(data.train, len(names), cfg.regime.loss.get("void_as"))
     weights = balance.class_weights(counts, rule)
     tables.print_balance(names, counts.shares, weights)

@@ -4,7 +4,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,17 +16,22 @@ from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from torch import nn
 
 from fcnexp.config.checks import GRAPHS, SHORT
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.weights.checkpoints import read_checkpoint
+from fcnexp.run import run_folder
 from fcnexp.run.ranks import divided
+from fcnexp.run.run_folder import Stopped
+from fcnexp.run.staging import Stage
+from fcnexp.system import this_process
 from fcnexp.system.this_process import announce_ranks
 from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
-from fcnexp.task.saving import AtomicCheckpointIO
+from fcnexp.task.saving import AtomicCheckpointIO, LastCheckpoint
 
 T = TypeVar("T", bound=Callback)
 
@@ -33,7 +39,7 @@ T = TypeVar("T", bound=Callback)
 def build_trainer(
     cfg: DictConfig, folder: Path, loggers: Sequence[Logger], callbacks: Sequence[Callback] = ()
 ) -> L.Trainer:
-    """Lightning's Trainer: as many steps as the regime says, scored now and then."""
+    """Return a Trainer for the regime's steps, with a validation every `score_every` steps."""
     quiet_lightning()
     set_up(cfg)
     regime, accumulate = cfg.regime, divided(cfg).accumulate
@@ -44,7 +50,7 @@ def build_trainer(
         **settings,
         default_root_dir=folder,
         max_steps=regime.steps,
-        limit_train_batches=passes,  # the sampler never ends; the bar shows the whole training
+        limit_train_batches=passes,  # the sampler is infinite; the progress bar needs a total
         accumulate_grad_batches=accumulate,
         gradient_clip_val=regime.clip,
         val_check_interval=min(regime.score_every * accumulate, passes),
@@ -63,14 +69,14 @@ def build_trainer(
 
 
 def callback(trainer: L.Trainer, kind: type[T]) -> T:
-    """The callback of this class that a trainer has."""
+    """Return the trainer's callback of this class."""
     return next(each for each in trainer.callbacks if isinstance(each, kind))  # type: ignore[attr-defined]  # set late
 
 
 def build_scorer(cfg: DictConfig, trained_in: str) -> L.Trainer:
-    """A Trainer that only scores, and writes nothing.
+    """Return a Trainer that only validates and writes nothing.
 
-    trained_in: precision of the checkpoint's run, which `auto` repeats, so that scores do too.
+    trained_in: precision of the checkpoint's run; `auto` uses it, so that the scores are the same.
     """
     quiet_lightning()
     set_up(cfg)
@@ -87,15 +93,37 @@ def build_scorer(cfg: DictConfig, trained_in: str) -> L.Trainer:
     )
 
 
-def machine(cfg: DictConfig) -> dict[str, Any]:
-    """Devices and number format for a Trainer. Raises ConfigError where there are no such devices.
+@contextmanager
+def explained(stage: Stage, trainer: L.Trainer, stopped: Stopped | None) -> Iterator[None]:
+    """Turn stop signals and failures of a training into a message on how to resume it."""
+    try:
+        yield
+    except SIGTERMException as stop:
+        # Lightning would exit with 0, which it expects of all processes but the first.
+        step = callback(trainer, LastCheckpoint).step or (stopped and stopped.step)
+        first = this_process.rank() == 0
+        code = run_folder.report_stopped(stop, stage.folder, step) if first else 0
+        raise SystemExit(code) from None
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {run_folder.last_good(stage.folder)}") from None
+    except RuntimeError as error:
+        if stage.cfg.trainer.devices == 1 or "onnection" not in str(error):
+            raise
+        raise TrainingError(
+            "another process of this run has ended, perhaps with a message above; the same command "
+            "continues from the last scoring"
+        ) from None
 
-    Several devices are as many processes, which DDP keeps at the same weights.
+
+def machine(cfg: DictConfig) -> dict[str, Any]:
+    """Device settings and precision of a Trainer. Raises ConfigError if the devices are missing.
+
+    Each device has its own process; DDP keeps their weights equal.
     """
     choice = cfg.trainer
     precision = SHORT.get(choice.precision, choice.precision)
     if choice.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("trainer.accelerator=gpu: torch sees no GPU here; choose trainer=cpu")
+        raise ConfigError("trainer.accelerator=gpu: torch finds no GPU; choose trainer=cpu")
     on_gpu = choice.accelerator != "cpu" and torch.cuda.is_available()
     _refuse_compile(choice.compile, on_gpu)
     if choice.devices > 1:
@@ -108,16 +136,16 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
         "devices": choice.devices,
         "precision": precision,
         "strategy": "ddp" if choice.devices > 1 else "auto",
-        "use_distributed_sampler": False,  # ours deal each image to one process
-        # Lightning's own way to have a job queued again saves in the middle of a step.
+        "use_distributed_sampler": False,  # our samplers assign each image to one process
+        # Lightning's own requeueing saves in the middle of a step.
         "plugins": [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
     }
 
 
 def speed_up(cfg: DictConfig, net: nn.Module) -> None:
-    """Compile the net, and make it train in less memory, as `trainer` says; once for each net.
+    """Apply `trainer.compile` and `trainer.activation_checkpointing`; call once per net.
 
-    Names in a checkpoint stay. It is compiled when it is first run.
+    Checkpoint names do not change. Compilation happens at the first forward pass.
     """
     if cfg.trainer.activation_checkpointing:
         recompute_blocks(net)
@@ -126,49 +154,49 @@ def speed_up(cfg: DictConfig, net: nn.Module) -> None:
 
 
 def _refuse_compile(choice: Any, on_gpu: bool) -> None:
-    """Raise ConfigError where a net cannot be compiled so."""
+    """Raise ConfigError if a net cannot be compiled with this option."""
     if choice == GRAPHS and not on_gpu:
         raise ConfigError(f"trainer.compile={GRAPHS}: CUDA graphs need a GPU; choose true or false")
     compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
     if choice and not any(map(shutil.which, compilers)):
         raise ConfigError(
-            "trainer.compile=true: torch needs a C++ compiler, and there is none; apt-get install "
-            "g++, or trainer.compile=false"
+            "trainer.compile=true: torch needs a C++ compiler, and none is installed; try apt-get "
+            "install g++, or set trainer.compile=false"
         )
 
 
 def _refuse_several(devices: int, on_gpu: bool) -> None:
-    """Raise ConfigError where a run cannot have so many processes."""
-    told = f"trainer.devices={devices}: "
+    """Raise ConfigError if a run cannot have this number of processes."""
+    given = f"trainer.devices={devices}"
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ConfigError(
-            f"{told}in a sweep it needs each job to be a process of its own; add "
+            f"{given}: in a sweep, each job must then be a separate process; add "
             "hydra/launcher=subprocess"
         )
     if on_gpu and devices > (found := torch.cuda.device_count()):
         raise ConfigError(
-            f"{told}torch sees {found}; CUDA_VISIBLE_DEVICES says which, in a sweep "
-            "hydra.launcher.gpus=['0,1'] for each job at a time"
+            f"{given}: torch finds {found} GPUs; choose them by CUDA_VISIBLE_DEVICES, in a sweep "
+            "by hydra.launcher.gpus=['0,1'] with one entry per concurrent job"
         )
 
 
 def set_up(cfg: DictConfig) -> None:
-    """Tell torch how many threads to use, and how to multiply float32.
+    """Set torch's number of threads and its float32 matrix precision.
 
-    Several processes without a GPU divide the threads among them.
+    Several processes on a CPU divide the threads.
     """
     torch.backends.cudnn.allow_tf32 = cfg.trainer.tf32
     torch.backends.cuda.matmul.allow_tf32 = cfg.trainer.tf32
     threads = cfg.trainer.threads
     if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning sets them anew
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # otherwise Lightning resets them
         torch.set_num_threads(threads)
     elif cfg.trainer.devices > 1 and not torch.distributed.is_initialized():
         torch.set_num_threads(max(1, torch.get_num_threads() // cfg.trainer.devices))
 
 
 def multiplies_bfloat16(on_gpu: bool) -> bool:
-    """Whether the device has instructions for it; elsewhere it is emulated and slow."""
+    """Return True if the device has bfloat16 instructions; emulating them is slow."""
     if on_gpu:
         return torch.cuda.get_device_capability() >= (8, 0)
     capability = torch.backends.cpu.get_cpu_capability()
@@ -177,8 +205,8 @@ def multiplies_bfloat16(on_gpu: bool) -> bool:
 
 
 def quiet_lightning() -> None:
-    """Keep Lightning's notes on devices and products from the terminal; warnings stay."""
+    """Silence Lightning's messages on devices and products; warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # All processes log the scores of the whole set, which each has.
+    # Every process has, and logs, the scores of the complete validation set.
     warnings.filterwarnings("ignore", message=".*recommended to use `.*sync_dist=True.*")
