@@ -1,5 +1,7 @@
 """Readers of images, label maps and id lists; every error names the file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -18,6 +20,19 @@ _STRIP = 256  # rows
 _SMALL = 2**21  # pixels
 
 
+@contextmanager
+def opened(path: Path, what: str = "image") -> Iterator[Image.Image]:
+    """Open an image; turn errors inside the block into DataError, except system errors."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such {what}") from None
+    except Exception as error:  # Pillow raises many types, by format
+        let_through(error)
+        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+
+
 def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     """Image as uint8 (3, H, W), RGB, [0, 255].
 
@@ -25,17 +40,11 @@ def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
     Grey, palette and CMYK become RGB, transparency is dropped, an animation gives its first frame.
     Raises DataError if the file is missing, damaged, truncated or 16-bit grey.
     """
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            if upright:
-                ImageOps.exif_transpose(image, in_place=True)
-            pixels = _rgb_pixels(image)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except Exception as error:  # Pillow raises many types, by format
-        let_through(error)
-        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    with opened(path) as image:
+        mode = image.mode
+        if upright:
+            ImageOps.exif_transpose(image, in_place=True)
+        pixels = _rgb_pixels(image)
     if mode in _DEEP:  # Pillow clips values above 255 to white
         raise DataError(
             f"{path}: grey image with more than 8 bits (mode {mode}), whose black and white values "
@@ -86,14 +95,8 @@ def read_depth(path: Path) -> Tensor:
 
 def read_size(path: Path) -> tuple[int, int]:
     """Height and width of an image, from its header. Raises DataError."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except Exception as error:  # Pillow raises many types, by format
-        let_through(error)
-        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    with opened(path) as image:
+        return image.height, image.width
 
 
 def read_label_png(path: Path) -> np.ndarray:
@@ -220,15 +223,9 @@ def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np
 
     exact: refuse files whose stored values Pillow does not return unchanged.
     """
-    try:
-        with Image.open(path) as image:
-            trouble = _inexact(image) if exact else None
-            mode, pixels = image.mode, np.array(image)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such {what}") from None
-    except Exception as error:  # Pillow raises many types, by format
-        let_through(error)
-        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    with opened(path, what) as image:
+        trouble = _inexact(image) if exact else None
+        mode, pixels = image.mode, np.array(image)
     if trouble is not None:
         raise DataError(f"{path}: {trouble}; save the {what} as an 8-bit PNG")
     return mode, pixels

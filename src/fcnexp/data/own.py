@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from fcnexp import IMAGE_SUFFIXES, VOID
 from fcnexp.data.files import (
     check_label,
     check_sizes,
+    opened,
     read_label_png,
     read_lines,
     read_rgb,
@@ -27,7 +27,6 @@ from fcnexp.data.palette import ClassesFile, indices_of_colours, read_classes
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
-from fcnexp.system.os_errors import let_through
 
 log = logging.getLogger(__name__)
 
@@ -206,14 +205,10 @@ def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
 
     Raises DataError with colours and pixel counts if colours are not declared.
     """
-    try:
-        with Image.open(path) as image:
-            coloured = image.mode in ("RGB", "RGBA") and image.format == "PNG"
-            palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))  # empty without a palette
-            pixels = np.array(image.convert("RGBA")) if coloured else None
-    except Exception as error:  # Pillow raises many types, by format
-        let_through(error)
-        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+    with opened(path, "mask") as image:
+        coloured = image.mode in ("RGB", "RGBA") and image.format == "PNG"
+        palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))  # empty without a palette
+        pixels = np.array(image.convert("RGBA")) if coloured else None
     if pixels is not None:
         return _from_colours(pixels, path, classes)
     label = read_label_png(path)

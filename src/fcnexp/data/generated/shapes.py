@@ -21,14 +21,7 @@ from fcnexp.data.palette import save_indexed
 from fcnexp.errors import ConfigError
 
 CLASS_NAMES: tuple[str, ...] = (
-    "background",
-    "disc",
-    "ring",
-    "star",
-    "cross",
-    "striped_tile",
-    "checked_tile",
-    "worm",
+    *("background", "disc", "ring", "star", "cross", "striped_tile", "checked_tile", "worm"),
 )
 VERSION = 1  # increase it with every change of the pixels, so that old folders are not reused
 SPLITS = ("train", "val")  # the index seeds the split's images: append only
