@@ -1,4 +1,4 @@
-"""From a config to the objects it names. Wires between config groups are tied here, in Python."""
+"""Build the objects that a config names. Connections between config groups are made here."""
 
 import functools
 import logging
@@ -24,17 +24,17 @@ from fcnexp.nn.weights.checkpoints import CHECKPOINT_VERSION, parent_weights
 from fcnexp.run.ranks import divided, share_batches
 from fcnexp.task.optim import parameter_groups
 
-if TYPE_CHECKING:  # Lightning: 300 MB and seconds that a net alone does not need
+if TYPE_CHECKING:  # Lightning takes 300 MB and seconds, which a net alone does not need
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.task.module import SegmentationTask
 
 log = logging.getLogger(__name__)
 
-NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # what a checkpoint must remember
+NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # stored in checkpoints
 
 
 def refuse_other_classes(known: Sequence[str], asked: Sequence[str], path: str) -> None:
-    """Raise ConfigError where a checkpoint's classes are not the data set's."""
+    """Raise ConfigError if a checkpoint's classes are not the data set's."""
     if list(known) != list(asked):
         raise ConfigError(
             f"{path}: trained on {len(known)} classes ({', '.join(known[:4])} ...), the data set "
@@ -43,7 +43,7 @@ def refuse_other_classes(known: Sequence[str], asked: Sequence[str], path: str) 
 
 
 def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
-    """Raise ConfigError where the data set lacks what the modality takes in."""
+    """Raise ConfigError if the data set lacks a field that the modality takes as input."""
     missing = [name for name in fields if name not in data.provides]
     if missing:
         raise ConfigError(
@@ -53,7 +53,7 @@ def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
 
 
 def network(overrides: list[str]) -> Network:
-    """A net ready on the CPU, in eval mode, as `train` would build it with these overrides.
+    """Build the net that `train` would build with these overrides, on the CPU, in eval mode.
 
     Its forward takes inputs in network space by field, e.g. {"rgb": (N, 3, H, W) BGR minus mean},
     "depth" (N, 1, H, W) log depth minus mean, "hha" (N, 3, H, W) minus mean, and returns scores
@@ -69,9 +69,9 @@ def network(overrides: list[str]) -> Network:
 
 
 def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
-    """What one node of the config names by its `_target_`, called with the wires, if there are any.
+    """Instantiate the `_target_` of one config node, then call it with the wires, if any.
 
-    settings: replace values of the node. Raises ConfigError where the part refuses its values.
+    settings: replace values of the node. Raises ConfigError if the part rejects its values.
     """
     try:
         made = instantiate(OmegaConf.select(cfg, name), _convert_="all", **settings)
@@ -89,9 +89,9 @@ def outputs_of(data: DataSet) -> dict[str, int]:
 
 
 def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputRecipe]:
-    """The net with whatever weights torch gives it, and its input recipe.
+    """Build the net, with torch's default weights, and its input recipe.
 
-    outputs: number of classes by task. Raises ConfigError where the parts do not go together.
+    outputs: number of classes by task. Raises ConfigError if the parts do not fit together.
     """
     recipe = part(cfg, "modality")
     num_classes = sum(outputs.values())
@@ -110,30 +110,30 @@ def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputR
 
 
 def check_learned(cfg: DictConfig, net: Network) -> None:
-    """Raise ConfigError where interpolations learn that must not, and log where none can."""
+    """Raise ConfigError if an interpolation learns that must not; log if none can learn."""
     learned = cfg.dense.get("learned", "none")
     kernels = [module for module in net.modules() if isinstance(module, Upsampling)]
     if not any(kernel.learned for kernel in kernels):
         if learned != "none":
             log.info(
-                "dense.learned=%s: a net without skips, such as FCN-32s, has none to learn", learned
+                "dense.learned=%s: no effect, since this net has no skips to interpolate", learned
             )
         if not list(net.net.dense.parameters()):
             return
     if cfg.model.get("trained") == "scores":
         raise ConfigError(
-            "model.trained=scores: all else stays as it was loaded, but this dense part learns; "
+            "model.trained=scores: trains only the score layers, but this dense part learns too; "
             "choose dense=deconv_fixed"
         )
     if len(net.outputs) > 1:
         raise ConfigError(
-            f"dense: an interpolation that learns would mix the tasks {', '.join(net.outputs)}; "
+            f"dense: a learned interpolation would mix the tasks {', '.join(net.outputs)}; "
             "choose dense=deconv_fixed"
         )
 
 
 def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
-    """Trunk, head and decoder of one stream. Raises ConfigError where they do not go together."""
+    """Build trunk, head and decoder of one stream. Raises ConfigError if they do not fit."""
     backbone = part(cfg, "backbone", in_channels)
     head = functools.partial(part, cfg, "head", backbone)
     learned = cfg.dense.get("learned", "none") != "none"
@@ -143,7 +143,7 @@ def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
 
 
 def edges_of(cfg: DictConfig, backbone: Backbone) -> str:
-    """What lies beyond a score map when it is upsampled. Raises ConfigError."""
+    """How upsampling continues a score map beyond its border. Raises ConfigError."""
     edges = cfg.dense.get("edges") or ("zeros" if backbone.pads_image else "repeat")
     if edges not in EDGES:
         raise ConfigError(f"dense.edges={edges}: allowed are null, {' and '.join(EDGES)}")
@@ -151,12 +151,12 @@ def edges_of(cfg: DictConfig, backbone: Backbone) -> str:
 
 
 def first_weights(cfg: DictConfig, net: Network) -> list[Tensor]:
-    """Fill the net as `init` says; returns what stays new. Raises WeightsError."""
+    """Initialise the net as `init` says; return the tensors that stay new. Raises WeightsError."""
     return part(cfg, "init", net, part(cfg, "modality"))
 
 
 def build_data(cfg: DictConfig) -> "SegmentationData":
-    """The DataModule of a run; no file is opened yet. Raises ConfigError."""
+    """Build the DataModule of a run; no file is opened yet. Raises ConfigError."""
     from fcnexp.data.datamodule import SegmentationData
 
     try:
@@ -175,15 +175,15 @@ def build_data(cfg: DictConfig) -> "SegmentationData":
 
 
 def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -> nn.Module:
-    """The regime's loss. Raises ConfigError.
+    """Build the regime's loss. Raises ConfigError.
 
-    weights: of the classes, where `balance` names a rule to make them by; else None.
+    weights: of the classes, if `balance` names a rule to compute them; else None.
     """
     asked = cfg.regime.loss.get("balance") if weights is None else weights
     if asked is not None and len(asked) != num_classes:
         raise ConfigError(
-            f"regime.loss.balance: {len(asked)} weights, but the data set has {num_classes} "
-            "classes; give one for each, or inverse, median or null"
+            f"regime.loss.balance: has {len(asked)} weights, but the data set has {num_classes} "
+            "classes; give one weight per class, or inverse, median or null"
         )
     settings = {} if weights is None else {"balance": weights}
     return share_batches(part(cfg, "regime.loss", **settings), divided(cfg))
@@ -192,9 +192,9 @@ def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -
 def build_task(
     cfg: DictConfig, data: DataSet, weights: list[float] | None = None
 ) -> "SegmentationTask":
-    """The task with its net, weights filled in, and all that training needs.
+    """Build the task: the net with its first weights, and everything that training needs.
 
-    weights: of the classes, where `regime.loss.balance` is a rule. Raises UserError.
+    weights: of the classes, if `regime.loss.balance` is a rule. Raises UserError.
     """
     from fcnexp.task.module import SegmentationTask
 
@@ -227,7 +227,7 @@ def build_task(
 
 
 def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, Any]:
-    """What a checkpoint remembers beside weights, as plain values that load without pickle."""
+    """Content of a checkpoint besides weights, as plain values that load without pickle."""
     from fcnexp.run.trainers import machine
 
     plain = OmegaConf.to_container(cfg, resolve=True)
@@ -243,8 +243,8 @@ def net_facts(cfg: DictConfig, recipe: InputRecipe, data: DataSet) -> dict[str, 
     }
 
 
-def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:
-    """Raise ConfigError or WeightsError where a stage's net cannot start from the one before."""
+def refuse_unrelated_stages(configs: Sequence[DictConfig]) -> None:
+    """Raise ConfigError or WeightsError if a stage's net cannot start from the previous one."""
     parent: Network | None = None
     for cfg in configs:
         net = on_meta(cfg, outputs_of(part(cfg, "data")), size=(65, 97))[0]
@@ -255,7 +255,7 @@ def refuse_stages_that_part(configs: Sequence[DictConfig]) -> None:
 
 
 def dry_run(cfg: DictConfig) -> None:
-    """Run shapes through the net, without memory for its weights. Raises ConfigError."""
+    """Build every part, and run shapes through the net on the meta device. Raises ConfigError."""
     from fcnexp.run.trainers import machine
 
     data = build_data(cfg).data
@@ -274,7 +274,7 @@ def dry_run(cfg: DictConfig) -> None:
 def on_meta(
     cfg: DictConfig, outputs: dict[str, int], size: tuple[int, int]
 ) -> tuple[Network, dict[str, Tensor]]:
-    """The net without memory for weights, after a run on inputs without content, and those."""
+    """Build the net on the meta device and run it once; return the net and its inputs."""
     with torch.device("meta"):
         net, recipe = build_net(cfg, outputs)
         inputs = {n: torch.zeros(1, f.channels, *size) for n, f in recipe.fields.items()}

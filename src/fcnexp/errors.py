@@ -1,4 +1,4 @@
-"""Errors that a user can cause: each message says what was given, what is allowed, what to type.
+"""Errors that a user can cause; each message says what was given, what is allowed, what to type.
 
 Entry points print them as one line and exit with code 1; anything else is a bug and keeps its
 traceback.
@@ -18,7 +18,7 @@ class DataError(UserError):
 
 
 class TrainingError(UserError):
-    """Training cannot go on; the message names the step and the images."""
+    """Training cannot continue; the message names the step and the images."""
 
 
 class WeightsError(UserError):
@@ -26,8 +26,8 @@ class WeightsError(UserError):
 
 
 class OtherVersionError(WeightsError):
-    """A checkpoint is whole, and another fcnexp's; the message says which."""
+    """A sound checkpoint from another version of fcnexp; the message names the version."""
 
 
 class ExportError(UserError):
-    """A net cannot be written in a format, or a written one not be run; the message names both."""
+    """A net cannot be exported, or an export cannot be run; the message names net and format."""

@@ -67,7 +67,7 @@ def check_parts(stages: "Sequence[Stage]") -> None:
     from fcnexp import build
 
     if len(stages) > 1:
-        build.refuse_stages_that_part([stage.cfg for stage in stages])
+        build.refuse_unrelated_stages([stage.cfg for stage in stages])
         return
     cfg = stages[0].cfg
     with torch.device("meta"):  # takes no memory

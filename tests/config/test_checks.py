@@ -156,7 +156,7 @@ def test_rates_of_the_papers_and_of_adam_are_taken():
         ),
         (
             ["regime.loss.balance=[1,2]"],
-            "regime.loss.balance: 2 weights, but the data set has 8 classes; give one for each, or",
+            "regime.loss.balance: has 2 weights, but the data set has 8 classes; give one weight",
         ),
         (["modality.rgb.order=hsv"], "modality: order=hsv: allowed are bgr and rgb"),
         (["backbone=alexnet", "model.skips=[2]"], "no tap of stride 2"),

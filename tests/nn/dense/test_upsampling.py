@@ -193,7 +193,7 @@ def test_a_net_without_upsampling_to_learn_logs_that(caplog):
     with caplog.at_level("INFO"):
         network([NARROW, "model=fcn32s_fixed", "dense=deconv_learned"])
     assert (
-        "dense.learned=skips: a net without skips, such as FCN-32s, has none to learn"
+        "dense.learned=skips: no effect, since this net has no skips to interpolate"
         in caplog.text
     )
 
