@@ -54,9 +54,9 @@ def test_receptive_fields_without_weights_are_theoretical(folder):
     done = explain(folder, "figure=receptive_field", "image=photo.png", "output=a/rf.png")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    cell = "receptive field of the cell at row 32.5, column 40.5"
-    assert lines[0] == f"pool3, stride 8: {cell}: 44 x 44"
-    assert lines[3].endswith(": 404 x 404") and lines[4] == "picture a/rf.png"
+    cell = "the cell at row 32.5, column 40.5"
+    assert lines[0] == f"pool3, stride 8: {cell} has a receptive field of 44 x 44"
+    assert lines[3].endswith(" of 404 x 404") and lines[4] == "picture a/rf.png"
     assert coloured(folder / "a/rf.png") > 1000
 
 

@@ -53,8 +53,8 @@ class ReceptiveFields:
         (row, column), side = field.centre, field.effective_side
         effective = f"; {FRACTION:.0%} of its gradient in {side} x {side}" if side else ""
         return (
-            f"{field.name}, stride {field.step:g}: receptive field of the cell at row {row:g}, "
-            f"column {column:g}: {field.side:g} x {field.side:g}{effective}"
+            f"{field.name}, stride {field.step:g}: the cell at row {row:g}, column {column:g} has "
+            f"a receptive field of {field.side:g} x {field.side:g}{effective}"
         )
 
 
