@@ -129,7 +129,7 @@ def _depths(convs: Sequence[int] | None, pools: list[Pooling]) -> list[int]:
     if len(depths) != len(pools) or not all(type(n) is int and n > 0 for n in depths):
         raise ValueError(
             f"convs={depths}: this backbone has {len(pools)} poolings to undo; give 1 or more "
-            f"convolutions for each, coarsest first; convs=null is {[CONVS] * len(pools)}"
+            f"convolutions for each, coarsest first; try convs={[CONVS] * len(pools)} or convs=null"
         )
     return depths
 
