@@ -1,9 +1,9 @@
-"""`evaluate` of lists of several lengths, as a program: several processes start the same command.
+"""`evaluate` of lists of several lengths, as a program: each process starts the same command.
 
-`python score_in_processes.py DEVICES FOLDER LENGTHS`: in FOLDER a checkpoint `last.ckpt`, and data
-`own` with a list `first_N.txt` for each of LENGTHS, as 0,1,2. What comes of each is in
-FOLDER/DEVICES_LENGTH as evaluate writes it; what each process returned, or the message of what it
-raised, in FOLDER/DEVICES_LENGTH_RANK.json.
+`python score_in_processes.py DEVICES FOLDER LENGTHS`: FOLDER holds a checkpoint `last.ckpt`, and
+data `own` with a list `first_N.txt` for each of LENGTHS, such as 0,1,2. The records are written to
+FOLDER/DEVICES_LENGTH; each process's return value, or error message, to
+FOLDER/DEVICES_LENGTH_RANK.json.
 """
 
 import json
@@ -19,7 +19,7 @@ WIDTHS = (1, 3)
 
 
 def score(devices: int, folder: Path, length: int) -> float | str | None:
-    """The mean IU, or what was wrong."""
+    """Return the mean IU, or the error message."""
     given = [f"checkpoint={folder}/last.ckpt", "data=folder", f"data.root={folder}/own"]
     given += [f"data.val_split=first_{length}", f"trimap={list(WIDTHS)}", "workers=0", "pictures=0"]
     given += ["trainer=cpu", f"trainer.devices={devices}"]

@@ -1,6 +1,6 @@
-"""Scores as each tool defines them, one pixel and one class at a time, in whole numbers.
+"""Scores as each tool defines them, with loops over pixels and classes, in exact arithmetic.
 
-No tensor and no float: fractions until the very end, None where a tool's arithmetic says NaN.
+Counts are integers and scores fractions, without tensors or floats; None if a tool gives NaN.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ Maps = list[list[list[int]]]  # images of rows of class indices
 
 
 def pairs_of(labels: Maps, predictions: Maps) -> Counter[tuple[int, int]]:
-    """How often a pixel is (truth, prediction); void is not counted."""
+    """Count the pairs (ground truth, prediction) over all pixels except void."""
     counts: Counter[tuple[int, int]] = Counter()
     for label, prediction in zip(labels, predictions, strict=True):
         for truths, guesses in zip(label, prediction, strict=True):
@@ -22,7 +22,7 @@ def pairs_of(labels: Maps, predictions: Maps) -> Counter[tuple[int, int]]:
 
 
 def near_pairs(label: list[list[int]], prediction: list[list[int]], widths) -> list[Counter]:
-    """`pairs_of` one image's pixels that have another label within each width, of all pairs."""
+    """`pairs_of` the pixels of one image that have a different label within each width."""
     places = [(y, x) for y, row in enumerate(label) for x in range(len(row))]
     found: list[Counter[tuple[int, int]]] = [Counter() for _ in widths]
     for y, x in places:
@@ -36,7 +36,7 @@ def near_pairs(label: list[list[int]], prediction: list[list[int]], widths) -> l
 
 
 class Tool:
-    """A tool's scores of a square of counts, rows truth. None: NaN."""
+    """Scores of a confusion matrix, rows ground truth, by each tool; None for NaN."""
 
     def __init__(self, matrix: list[list[int]]) -> None:
         self.classes = range(len(matrix))
@@ -46,16 +46,16 @@ class Tool:
         self.union = [self.truth[k] + self.guess[k] - self.hits[k] for k in self.classes]
 
     def pixel_acc(self) -> Fraction | None:
-        return share(sum(self.hits), sum(self.truth))
+        return fraction(sum(self.hits), sum(self.truth))
 
     def accuracies(self) -> list[Fraction | None]:
-        return [share(self.hits[k], self.truth[k]) for k in self.classes]
+        return [fraction(self.hits[k], self.truth[k]) for k in self.classes]
 
     def ius(self) -> list[Fraction | None]:
-        return [share(self.hits[k], self.union[k]) for k in self.classes]
+        return [fraction(self.hits[k], self.union[k]) for k in self.classes]
 
     def fw_iou(self) -> Fraction | None:
-        """score.py: `(freq[freq > 0] * iu[freq > 0]).sum()`, the frequency of the truth."""
+        """score.py: `(freq[freq > 0] * iu[freq > 0]).sum()`, frequencies of the ground truth."""
         total, ius = sum(self.truth), self.ius()
         if not total:
             return None
@@ -64,7 +64,7 @@ class Tool:
     def seen(self) -> list[int]:
         return [k for k in self.classes if self.truth[k]]
 
-    # Of each tool (mean IU, mean accuracy); "" for a score that it does not give.
+    # Each tool's (mean IU, mean accuracy); "" for a score that it does not report.
     def release(self):
         """score.py: `np.nanmean` of `diag / (sum1 + sum0 - diag)`, and of `diag / sum1`."""
         return nanmean(self.ius()), nanmean(self.accuracies())
@@ -74,16 +74,16 @@ class Tool:
         return nanmean(self.ius()), nanmean(self.accuracies())
 
     def torchvision(self):
-        """`iu.mean()`: one class that is nowhere makes it NaN. It has no mean accuracy."""
+        """`iu.mean()`: an absent class makes it NaN. It has no mean accuracy."""
         return mean(self.ius()), ""
 
     def detectron2(self):
-        """IU and accuracy of the classes with `pos_gt > 0`, over their number."""
+        """Mean IU and accuracy over the classes with `pos_gt > 0`."""
         ius, accuracies = self.ius(), self.accuracies()
         return mean([ius[k] for k in self.seen()]), mean([accuracies[k] for k in self.seen()])
 
     def paddleseg(self):
-        """Of late: a class whose union is 0 has IoU 1, and all are averaged."""
+        """Recent versions: a class whose union is 0 has IoU 1, and all are averaged."""
         return mean([Fraction(1) if iu is None else iu for iu in self.ius()]), ""
 
     def paddleseg_older(self):
@@ -91,7 +91,7 @@ class Tool:
         return mean([Fraction(0) if iu is None else iu for iu in self.ius()]), ""
 
     def torchmetrics(self):
-        """Both with `0 / 0 = 0`, and a weight of 0 where tp + fp + fn is 0."""
+        """Both with `0 / 0 = 0`, and a weight of 0 if tp + fp + fn is 0."""
         weighed = [k for k in self.classes if self.union[k]]
         ius, accuracies = self.ius(), self.accuracies()
         return mean([ius[k] for k in weighed]), mean(
@@ -99,12 +99,12 @@ class Tool:
         )
 
     def present_in_truth(self):
-        """Means over the classes of the test set's truth."""
+        """Means over the classes in the test set's ground truth."""
         return self.detectron2()
 
 
-def share(part: int, whole: int) -> Fraction | None:
-    return Fraction(part, whole) if whole else None
+def fraction(part: int, total: int) -> Fraction | None:
+    return Fraction(part, total) if total else None
 
 
 def mean(values: list[Fraction | None]) -> Fraction | None:

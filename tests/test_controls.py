@@ -1,4 +1,4 @@
-"""The papers' controls in whole runs: balance from the data's labels, and masking."""
+"""The papers' controls in complete runs: class balance from the data's labels, and masking."""
 
 import json
 import math
@@ -20,7 +20,7 @@ COMMAND = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
 
 
 def task_with(*overrides: str) -> tuple[SegmentationTask, list[dict], list[torch.Tensor]]:
-    """A task in eval mode with random scores, and what will go into its net and come out."""
+    """A task in eval mode with random scores, and lists of the inputs and outputs of its net."""
     cfg = check(compose_run(["backbone.widths=[4,4,6,6,8,8]", *overrides]))
     task = build.build_task(cfg, build.part(cfg, "data")).eval()
     for layer in task.net.score_layers():
@@ -38,7 +38,7 @@ def task_with(*overrides: str) -> tuple[SegmentationTask, list[dict], list[torch
 
 
 def two_images(fields=("rgb",)) -> Batch:
-    """Images of 40x48 and 36x52, background but for a square of class 3 with a void edge."""
+    """Images of 40x48 and 36x52: background and a square of class 3 with a void edge."""
     samples = []
     for name, (h, w) in (("a", (40, 48)), ("b", (36, 52))):
         label = torch.zeros(h, w, dtype=torch.uint8)
@@ -54,7 +54,7 @@ def two_images(fields=("rgb",)) -> Batch:
 
 
 def changed(batch: Batch, where: torch.Tensor) -> Batch:
-    """The batch with other colours in some pixels, bool (N, H, W)."""
+    """The batch with inverted colours in the pixels `where`, bool (N, H, W)."""
     rgb = torch.where(where[:, None], 255 - batch.fields["rgb"], batch.fields["rgb"])
     return batch._replace(fields={"rgb": rgb})
 
@@ -64,9 +64,9 @@ SHOWN = {"background": [3], "foreground": [0], "shape": []}
 
 @pytest.mark.parametrize("side", SHOWN)
 @pytest.mark.parametrize("one_by_one", [False, True])
-def test_loss_depends_on_what_is_shown_and_on_nothing_that_is_masked(side, one_by_one):
+def test_loss_depends_on_visible_pixels_only(side, one_by_one):
     task, _, _ = task_with(f"masking.train={side}")
-    task.has_batch_norm = not one_by_one  # in eval mode it does not matter but for the way
+    task.has_batch_norm = not one_by_one  # in eval mode this only selects how images are batched
     batch = two_images()
     shown = torch.isin(batch.label, torch.tensor(SHOWN[side], dtype=torch.uint8))
     first = task.training_step(batch, 0)
@@ -76,7 +76,7 @@ def test_loss_depends_on_what_is_shown_and_on_nothing_that_is_masked(side, one_b
 
 
 @pytest.mark.parametrize("side", SHOWN)
-def test_scores_are_of_what_test_masks_and_training_is_left_alone(side):
+def test_masking_of_test_applies_to_scores_and_not_to_training(side):
     task, _, outputs = task_with(f"masking.test={side}")
     task.has_batch_norm = True
     batch = two_images()
@@ -92,7 +92,7 @@ def test_scores_are_of_what_test_masks_and_training_is_left_alone(side):
 
 
 def test_shape_is_white_on_the_mean_colour_in_every_field():
-    """What the recipe makes of the stored value 255; the networks' means are the release's."""
+    """White is the stored value 255 after the recipe; the networks' means are the release's."""
     task, inputs, _ = task_with("data=rooms", "modality=rgbd", "masking.train=shape")
     task.has_batch_norm = True
     batch = two_images(("rgb", "depth"))
@@ -102,14 +102,14 @@ def test_shape_is_white_on_the_mean_colour_in_every_field():
     for name, values in white.items():
         expected = torch.tensor(values).view(1, -1, 1, 1) * (batch.label == 3)[:, None]
         torch.testing.assert_close(inputs[0][name], expected)
-        assert min(map(abs, values)) > 0.5  # told apart from the mean
+        assert min(map(abs, values)) > 0.5  # differs from the mean
 
 
 def colour_recipe(task: SegmentationTask) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return task.recipe.fields["rgb"].mean, task.recipe.fields["rgb"].std
 
 
-def test_pictures_are_masked_as_the_scores_and_photographs_without_label_are_not():
+def test_pictures_are_masked_like_the_scores_and_unlabelled_images_are_not():
     task, inputs, _ = task_with("masking.test=background")
     batch = two_images()
     fields, label = {"rgb": batch.fields["rgb"][0, :, :40, :48]}, batch.label[0, :40, :48]
@@ -119,7 +119,7 @@ def test_pictures_are_masked_as_the_scores_and_photographs_without_label_are_not
     assert torch.equal(masked, whole * (label == 3)) and whole[:, label == 0].any()
 
 
-def test_checkpoint_is_evaluated_as_it_was_tested(tmp_path):
+def test_checkpoint_is_evaluated_with_the_masking_of_its_run(tmp_path):
     command = [*COMMAND, "masking.train=foreground", "masking.test=foreground"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -135,7 +135,7 @@ def test_checkpoint_is_evaluated_as_it_was_tested(tmp_path):
     assert matrices[0] == matrices[1]
 
 
-def test_weights_come_from_the_training_labels_of_the_data(tmp_path, monkeypatch, capsys):
+def test_class_weights_come_from_the_training_labels(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path))
     cfg = check(compose_run([*TINY, "regime.loss.balance=inverse"]))
     data = build.build_data(cfg)
@@ -153,7 +153,7 @@ def test_weights_come_from_the_training_labels_of_the_data(tmp_path, monkeypatch
     assert any("background" in s and share in s and weight in s for s in shown.splitlines())
 
 
-def test_balanced_run_goes_to_its_end_and_scoring_alone_counts_nothing(tmp_path):
+def test_balanced_run_completes_and_a_run_without_training_counts_no_labels(tmp_path):
     command = [*COMMAND, "regime.loss.balance=median", "regime.loss.keep=0.5"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "Class balance" in done.stdout, done.stderr
@@ -165,7 +165,7 @@ def test_balanced_run_goes_to_its_end_and_scoring_alone_counts_nothing(tmp_path)
 
 
 def test_patches_are_as_large_as_the_papers_receptive_field():
-    """404 of FCN-VGG16 (table 1), which `explain` finds, too; see test_explain."""
+    """404 for FCN-VGG16 (table 1), which `explain` derives, too; see test_explain."""
     augment = build.part(compose_run(["augment=patch"]), "augment")
     sample = Sample(
         "a", {"rgb": torch.zeros(3, 500, 410, dtype=torch.uint8)}, torch.zeros(500, 410)

@@ -1,7 +1,7 @@
-"""Trainings in float64, as a program, since several processes of a run start the same command.
+"""Trainings in float64, as a program, since each process of a run starts the same command.
 
-`python train_in_float64.py DEVICES FOLDER OVERRIDES`: the last a JSON list of lists. What comes of
-each training is stored as FOLDER/NUMBER_RANK.pt: weights, matrix and passes.
+`python train_in_float64.py DEVICES FOLDER OVERRIDES`: OVERRIDES is a JSON list of lists. Weights,
+matrix and passes of each training are stored in FOLDER/NUMBER_RANK.pt.
 """
 
 import json
@@ -26,7 +26,7 @@ BASE = [
         "trainer=cpu",
     ),
     *("data.num_train=7", "data.num_val=3", "data.side=[48,64]", "augment=crop", "augment.crop=44"),
-    # Of plain SGD, as Adam's step does not tell a gradient from its double.
+    # Plain SGD, since Adam's step does not depend on the gradient's scale.
     *("regime=accum", "regime.steps=3", "regime.score_every=3", "workers=0", "regime.accumulate=1"),
     "regime.lr=1e-3",
 ]
@@ -60,7 +60,7 @@ def train(devices: int, folder: Path, number: int, overrides: list[str]) -> None
 if __name__ == "__main__":
     os.environ.setdefault("FCNEXP_CACHE", sys.argv[2])
     cases = json.loads(sys.argv[3])
-    for overrides in cases:  # the data is there before there are several to write it
+    for overrides in cases:  # generate the data before several processes write it
         build.build_data(compose_run([*BASE, *overrides])).setup("fit")
     for number, overrides in enumerate(cases):
         train(int(sys.argv[1]), Path(sys.argv[2]), number, overrides)

@@ -1,4 +1,4 @@
-"""Our regimes move weights as Caffe's SGD solver does, rewritten here in NumPy."""
+"""Our regimes update weights as Caffe's SGD solver does, reimplemented in NumPy."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ MULTIPLIERS = {"heavy": RELEASE, "accum": RELEASE, "d2l": [(1, 1)] * 4}
 class CaffeSolver:
     """`v = momentum v + lr lr_mult (g + decay decay_mult w)`, `w -= v`; iter_size averages g.
 
-    Source: golden/caffe/README.md. The net: two 1x1 convolutions with a ReLU between, here as
-    matrices over pixels; its gradient is worked out by hand.
+    Source: golden/caffe/README.md. The net has two 1x1 convolutions with a ReLU between them,
+    written as matrices over pixels; its gradient is derived by hand.
     """
 
     def __init__(self, blobs: list[np.ndarray], multipliers: list[tuple[float, float]]) -> None:
@@ -28,16 +28,16 @@ class CaffeSolver:
         self.multipliers = multipliers
 
     def gradient(self, x: np.ndarray, label: np.ndarray) -> list[np.ndarray]:
-        """Of the summed softmax loss; x (C, P), label (P,)."""
+        """Gradient of the summed softmax loss; x (C, P), label (P,)."""
         w1, b1, w2, b2 = self.blobs
         before = w1 @ x + b1[:, None]
         hidden = np.maximum(before, 0)
         scores = w2 @ hidden + b2[:, None]
-        share = np.exp(scores - scores.max(0))
-        share /= share.sum(0)
-        share[label, np.arange(label.size)] -= 1
-        back = (w2.T @ share) * (before > 0)
-        return [back @ x.T, back.sum(1), share @ hidden.T, share.sum(1)]
+        error = np.exp(scores - scores.max(0))
+        error /= error.sum(0)
+        error[label, np.arange(label.size)] -= 1
+        back = (w2.T @ error) * (before > 0)
+        return [back @ x.T, back.sum(1), error @ hidden.T, error.sum(1)]
 
     def step(self, images: list[tuple[np.ndarray, np.ndarray]], lr: float) -> None:
         grads = [self.gradient(*image) for image in images]
@@ -100,10 +100,10 @@ def test_ten_steps_equal_caffes(regime, iter_size):
 
 
 def test_after_a_change_of_rate_caffes_velocity_keeps_the_old_one():
-    """As documented: torch multiplies its velocity by the new rate at once, Caffe's has the old.
+    """As documented: torch multiplies its velocity by the new rate, Caffe's includes the old one.
 
     So the first step after a change differs by momentum * (old - new) * torch's velocity, and the
-    two agree again only as that dies away. The release's rates never change.
+    difference decays with the momentum. The release's rates never change.
     """
     net, sgd, solver = both("heavy")
     *before, last = images(6, 1)

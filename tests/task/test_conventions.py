@@ -1,4 +1,4 @@
-"""What other tools say of a matrix: each rule class by class, and torchmetrics itself."""
+"""Scores by other tools' conventions: against class-by-class loops, and torchmetrics itself."""
 
 import math
 
@@ -10,9 +10,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 from fcnexp import VOID
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 
-# Class 1 is absent, 2 is predicted only, 3 is never found; 0 has 6 of 8 right, and IU 6 / 10.
+# Class 1 is absent, 2 only predicted, 3 never predicted; 0 has 6 of 8 pixels right, IU 6 / 10.
 MATRIX = torch.tensor([[6, 0, 2, 0], [0, 0, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0]])
-RULES = {  # IU of an absent class and of one that is predicted only; accuracy of the latter
+RULES = {  # IU of an absent class and of an only predicted one; accuracy of the latter
     "release": ("drop", 0, "drop"),
     "mmseg": ("drop", 0, "drop"),
     "torchvision": (math.nan, 0, None),
@@ -25,18 +25,18 @@ RULES = {  # IU of an absent class and of one that is predicted only; accuracy o
 
 
 def random_matrix(seed: int) -> np.ndarray:
-    """Up to seven classes, of which some are not in the truth, some not predicted, some neither."""
+    """Matrix of up to 7 classes, with some missing in ground truth, in prediction, or in both."""
     rng = np.random.default_rng(seed)
     classes = int(rng.integers(2, 8))
     matrix = rng.integers(0, 40, (classes, classes))
     matrix[rng.random(classes) < 0.3] = 0
     matrix[:, rng.random(classes) < 0.3] = 0
-    matrix[0, 0] += 1  # of an empty matrix torchmetrics says 0, we NaN
+    matrix[0, 0] += 1  # an empty matrix is 0 in torchmetrics, NaN in ours
     return matrix
 
 
 def slowly(matrix: list[list[int]], absent, predicted_only, accuracy_rule) -> tuple:
-    """Mean IU and mean accuracy by a rule, class by class in plain Python."""
+    """Mean IU and mean accuracy by a rule, with a loop over classes."""
     ius, accuracies, classes = [], [], range(len(matrix))
     for k in classes:
         hit, truth = matrix[k][k], sum(matrix[k])
@@ -83,7 +83,7 @@ def test_rule_equals_the_slow_way(name):
         assert scores["mean_acc"] == (mean_acc and pytest.approx(mean_acc))
 
 
-def test_torchmetrics_is_what_torchmetrics_says():
+def test_convention_torchmetrics_equals_torchmetrics():
     for seed in range(200):
         matrix = random_matrix(seed)
         classes = len(matrix)
@@ -98,15 +98,15 @@ def test_torchmetrics_is_what_torchmetrics_says():
             assert ours[key] == pytest.approx(float(metric(guess, truth)), abs=1e-6), (seed, key)
 
 
-def test_all_agree_where_every_class_is_in_the_truth():
+def test_all_conventions_agree_if_every_class_is_in_the_ground_truth():
     scores = by_convention(torch.tensor([[5, 1], [2, 7]]))
     assert len({s["miou"] for s in scores.values()}) == 1
     assert {s["mean_acc"] for s in scores.values()} == {None, scores["release"]["mean_acc"]}
 
 
-def test_each_rule_says_where_it_was_read():
+def test_each_rule_names_its_source():
     assert set(CONVENTIONS) == set(RULES)
     assert all(rule.source for rule in CONVENTIONS.values())
-    said = {name: tuple(rule.words().values()) for name, rule in CONVENTIONS.items()}
-    assert said["torchvision"] == ("NaN", "0") and said["paddleseg"] == ("1", "0")
-    assert said["torchmetrics"] == ("dropped", "0 in both")
+    shown = {name: tuple(rule.words().values()) for name, rule in CONVENTIONS.items()}
+    assert shown["torchvision"] == ("NaN", "0") and shown["paddleseg"] == ("1", "0")
+    assert shown["torchmetrics"] == ("dropped", "0 in both")

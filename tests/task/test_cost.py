@@ -1,4 +1,4 @@
-"""What a run took, by a clock that the test turns."""
+"""Cost of a run, with a simulated clock."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ def trainer_with(cost, net, scoring):
 
 
 def play(cost, *events):
-    """Hooks at given seconds: a batch of so many images, or a scoring."""
+    """Call the hooks at given seconds: a batch of that many images, or a scoring if 0."""
     for begin, end, images in events:
         with mock.patch.object(cost_module.time, "monotonic", side_effect=[begin, end]):
             if images:
@@ -34,9 +34,9 @@ def play(cost, *events):
                 cost.on_validation_start()
 
 
-def test_images_per_second_leave_scorings_out():
+def test_images_per_second_exclude_scorings():
     cost = Cost()
-    # Two batches from 100 s on, a scoring from 104 to 150 s, a batch, the end at 152 s.
+    # Two batches from 100 s on, a scoring from 104 to 150 s, a batch until 152 s.
     play(cost, (100, 0, 6), (102, 0, 6), (104, 0, 0), (150, 0, 4))
     with mock.patch.object(cost_module.time, "monotonic", return_value=152):
         cost.on_train_end()
@@ -49,18 +49,18 @@ def test_images_per_second_leave_scorings_out():
 def test_peak_memory_is_of_the_process_in_bytes():
     status = Path("/proc/self/status")
     if not status.is_file():
-        pytest.skip("no /proc here to compare with")
-    told = cost_facts(trainer_with(Cost(), nn.Identity(), []))["peak_memory"]
+        pytest.skip("needs /proc")
+    peak = cost_facts(trainer_with(Cost(), nn.Identity(), []))["peak_memory"]
     (kibibytes,) = (line.split()[1] for line in status.open() if line.startswith("VmHWM"))
-    assert told == pytest.approx(1024 * int(kibibytes), rel=0.05)
+    assert peak == pytest.approx(1024 * int(kibibytes), rel=0.05)
 
 
-def test_run_that_only_scores_has_no_rate_of_training():
+def test_run_without_training_has_no_training_speed():
     facts = cost_facts(trainer_with(Cost(), nn.Identity(), []))
     assert facts["images_per_second"] is None and facts["ms_per_image"] is None
 
 
-def test_rates_speed_and_memory_are_logged_every_so_many_steps():
+def test_rates_speed_and_memory_are_logged_every_n_steps():
     cost, logged = Cost(), []
     trainer = SimpleNamespace(
         global_step=8,
@@ -72,7 +72,7 @@ def test_rates_speed_and_memory_are_logged_every_so_many_steps():
     )
     groups = [{"name": "weight", "lr": 0.1}, {"name": "score bias", "lr": 2e-10}]
     batch = SimpleNamespace(names=["image"] * 6)
-    for seconds in (100, 104):  # two steps of 6 images, of which the second is the tenth
+    for seconds in (100, 104):  # steps 9 and 10, of 6 images each
         with mock.patch.object(cost_module.time, "monotonic", return_value=seconds):
             cost.on_train_batch_start()
             cost.on_before_optimizer_step(trainer, None, SimpleNamespace(param_groups=groups))
@@ -83,7 +83,7 @@ def test_rates_speed_and_memory_are_logged_every_so_many_steps():
     assert values == {"lr/weight": 0.1, "lr/score_bias": 2e-10, "cost/images_per_second": 12 / 4}
 
 
-def test_time_of_an_image_holds_the_forward_pass_and_no_more():
+def test_time_of_an_image_covers_the_forward_pass_only():
     seconds = iter([10.0, 10.5, 20.0, 20.25])
     task = module.SegmentationTask(
         nn.Identity(), SimpleNamespace(fields={}, facts=dict), ("background", "disc")

@@ -10,12 +10,12 @@ from fcnexp.task.losses import REDUCTIONS, PixelLoss
 
 
 def pixel_loss(**changes) -> PixelLoss:
-    """Of all pixels, and of all classes alike, but for the changes."""
+    """Loss over all pixels with equal weights, except for the changes."""
     return PixelLoss(**{"reduction": "mean", "keep": 1, "cell": 1, "balance": None} | changes)
 
 
-def test_loss_of_a_case_done_by_hand():
-    """Two pixels: scores (0, ln 3) with truth 1, and (0, 0) with truth 0; a third is void."""
+def test_loss_of_three_pixels_by_hand():
+    """Scores (0, ln 3) with label 1, and (0, 0) with label 0; the third pixel is void."""
     scores = torch.tensor([[[[0.0, 0.0, 9.0]], [[math.log(3), 0.0, -9.0]]]])
     label = torch.tensor([[[1, 0, VOID]]], dtype=torch.uint8)
     total = -math.log(3 / 4) - math.log(1 / 2)
@@ -57,12 +57,12 @@ def test_image_means_add_up_over_images_with_void_as_background():
     scores, label = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
     label[0, :2] = 255
     background = torch.where(label == 255, 0, label).long()
-    shares = scores.log_softmax(1).gather(1, background[:, None])[:, 0]
+    log_p = scores.log_softmax(1).gather(1, background[:, None])[:, 0]
     found = pixel_loss(reduction="image_means", void_as=0)(scores, label)
-    torch.testing.assert_close(found, -(shares[0].mean() + shares[1].mean()))
+    torch.testing.assert_close(found, -(log_p[0].mean() + log_p[1].mean()))
 
 
-def test_image_means_without_void_weigh_labelled_pixels():
+def test_image_means_are_over_labelled_pixels():
     scores, label = torch.randn(1, 3, 2, 2), torch.tensor([[[0, 255], [255, 2]]], dtype=torch.uint8)
     found = pixel_loss(reduction="image_means")(scores, label)
     torch.testing.assert_close(found, pixel_loss(reduction="mean")(scores, label))
@@ -72,7 +72,7 @@ WEIGHTS = [0.5, 2.0, 0.0, 1.25]  # exact in float32
 
 
 def case(height: int = 5, width: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores float64 (2, 4, H, W) and a label, a fifth of it void."""
+    """Scores float64 (2, 4, H, W) and a label, 20 % of it void."""
     rng = np.random.default_rng(3)
     scores = rng.normal(size=(2, 4, height, width))
     label = rng.integers(0, 4, (2, height, width))
@@ -81,7 +81,7 @@ def case(height: int = 5, width: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def by_loops(scores, label, reduction, weights, kept=None, void_as=None) -> float:
-    """Image by image and pixel by pixel."""
+    """Loss computed with a loop over images and pixels."""
     scores, label = scores.numpy(), label.numpy()
     sums, masses = np.zeros(len(label)), np.zeros(len(label))
     for n, i, j in np.ndindex(*label.shape):
@@ -99,7 +99,7 @@ def by_loops(scores, label, reduction, weights, kept=None, void_as=None) -> floa
 
 
 def kept_pixels(loss: PixelLoss, shape: tuple[int, int, int], seed: int) -> np.ndarray:
-    """Which pixels a call with this seed counts, bool (N, H, W), seen from the gradient alone."""
+    """Pixels that a call with this seed counts, bool (N, H, W), derived from the gradient."""
     scores = torch.zeros(shape[0], 4, *shape[1:], requires_grad=True)
     torch.manual_seed(seed)
     loss(scores, torch.zeros(shape, dtype=torch.uint8)).backward()
@@ -120,8 +120,8 @@ def test_loss_equals_the_slow_way(reduction, void_as, keep, weights):
     assert found == pytest.approx(slow, rel=1e-12)
 
 
-@pytest.mark.parametrize("size", [1, 1 / 1024])  # the latter weighs all pixels less than one
-def test_balanced_mean_is_torchs(size):
+@pytest.mark.parametrize("size", [1, 1 / 1024])  # the latter's weights sum to less than 1
+def test_balanced_mean_equals_torchs(size):
     scores, label = case()
     weights = [size * weight for weight in WEIGHTS]
     theirs = torch.nn.functional.cross_entropy(
@@ -131,7 +131,7 @@ def test_balanced_mean_is_torchs(size):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_batch_of_classes_without_weight_has_no_loss_and_no_gradient(reduction):
+def test_batch_of_classes_with_weight_zero_has_no_loss_and_no_gradient(reduction):
     scores = torch.randn(2, 4, 3, 3, requires_grad=True)
     loss = pixel_loss(reduction=reduction, balance=WEIGHTS)
     found = loss(scores, torch.full((2, 3, 3), 2, dtype=torch.uint8))
@@ -139,7 +139,7 @@ def test_batch_of_classes_without_weight_has_no_loss_and_no_gradient(reduction):
     assert found.item() == 0 and not scores.grad.any()
 
 
-def test_cells_are_kept_or_ignored_whole_and_images_apart():
+def test_all_pixels_of_a_cell_are_kept_or_ignored_independently_of_other_images():
     kept = kept_pixels(pixel_loss(keep=0.5, cell=3), (4, 10, 8), seed=0)
     for top in range(0, 10, 3):
         for left in range(0, 8, 3):
@@ -149,14 +149,14 @@ def test_cells_are_kept_or_ignored_whole_and_images_apart():
 
 
 @pytest.mark.parametrize("keep", [0.25, 0.5, 0.9])
-def test_share_of_kept_cells_is_the_probability(keep):
+def test_fraction_of_kept_cells_is_the_probability(keep):
     cells = 2 * 60 * 40
     kept = kept_pixels(pixel_loss(keep=keep, cell=2), (2, 120, 80), seed=0)
     assert abs(kept.mean() - keep) < 4 * math.sqrt(keep * (1 - keep) / cells)
 
 
 def test_sampled_sum_over_p_is_the_full_sum_on_average():
-    """Of D draws, the mean lies within 4 standard errors; each cell is an independent coin."""
+    """The mean of D draws is within 4 standard errors; each cell is drawn independently."""
     keep, draws, cell = 0.25, 400, 2
     scores, label = case(16, 18)
     sampled, full = (pixel_loss(reduction="sum", keep=k, cell=cell) for k in (keep, 1))
@@ -170,15 +170,15 @@ def test_sampled_sum_over_p_is_the_full_sum_on_average():
     assert abs(np.mean(found) - full(scores, label).item()) < 4 * deviation
 
 
-def test_sampled_mean_is_over_what_was_kept():
-    """With the same scores at every pixel it is the same, whatever was drawn."""
+def test_sampled_mean_is_over_the_kept_pixels():
+    """If all pixels have the same scores, the mean does not depend on the draw."""
     scores, label = torch.randn(1, 4, 1, 1).expand(1, 4, 9, 9), torch.ones(1, 9, 9).byte()
     full = pixel_loss()(scores, label)
     for _ in range(5):
         torch.testing.assert_close(pixel_loss(keep=0.3)(scores, label), full)
 
 
-def test_nothing_is_drawn_in_scoring_nor_where_all_is_kept():
+def test_nothing_is_drawn_in_scoring_or_if_all_pixels_are_kept():
     scores, label = case()
     state = torch.get_rng_state()
     assert pixel_loss(keep=0.1).eval()(scores, label) == pixel_loss()(scores, label)

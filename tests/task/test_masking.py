@@ -17,7 +17,7 @@ LABEL = torch.tensor([[[0, 0, VOID, 3], [0, VOID, 3, 1]]], dtype=torch.uint8)
         ("shape", [[0, 0, 0, 1], [0, 0, 1, 1]]),
     ],
 )
-def test_masked_input_is_zero_and_void_is_masked_always(side, seen):
+def test_masked_input_is_zero_and_void_is_always_masked(side, seen):
     rgb = torch.randn(1, 3, 2, 4)
     filling = torch.full_like(rgb, 7.0)
     found = mask({"rgb": rgb}, LABEL, side, lambda: {"rgb": filling})["rgb"]
@@ -27,7 +27,7 @@ def test_masked_input_is_zero_and_void_is_masked_always(side, seen):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_gradient_of_a_masked_loss(side):
-    """Of a convolution's loss by its input: 0 wherever the input is masked."""
+    """Gradient of a convolution's loss with respect to its input, 0 wherever that is masked."""
     weight = torch.randn(4, 3, 3, 3, dtype=torch.float64, requires_grad=True)
     image = torch.randn(1, 3, 2, 4, dtype=torch.float64, requires_grad=True)
 

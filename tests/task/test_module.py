@@ -9,10 +9,10 @@ from fcnexp.task.module import SegmentationTask, best_class
 from fcnexp.task.trimap import TrimapScores
 
 
-def test_best_class_is_the_first_of_the_highest_in_any_order_of_memory():
+def test_best_class_is_the_first_of_the_highest_in_any_memory_format():
     scores = torch.randint(4, (2, 7, 9, 11), generator=torch.Generator().manual_seed(0)).float()
     scores[0, 3, 2, 2] = torch.nan
-    first = scores.numpy().argmax(1)  # NumPy takes the first, and a NaN for the highest
+    first = scores.numpy().argmax(1)  # NumPy returns the first, and treats NaN as highest
     assert (scores[0].amax(0) == scores[0].sort(0).values[-2]).any()  # there are ties
     for order in (torch.contiguous_format, torch.channels_last):
         found = best_class(scores.contiguous(memory_format=order), axis=1)
@@ -20,7 +20,7 @@ def test_best_class_is_the_first_of_the_highest_in_any_order_of_memory():
 
 
 class Threshold(nn.Module):
-    """Class 1 where an image is brighter than a level; counts how often it is run."""
+    """Predicts class 1 where an image is brighter than a level, and counts its runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Threshold(nn.Module):
 
 
 class Unit:
-    """An input recipe: 255 is 1."""
+    """Input recipe that maps 0..255 to 0..1."""
 
     fields = {"rgb": None}
 
@@ -45,7 +45,7 @@ class Unit:
 
 
 def scored(*names: str, keep: set[str]) -> tuple[SegmentationTask, L.Trainer, list[Sample]]:
-    """A task that has scored images of several sizes, two at a time, and kept some predictions."""
+    """A task that has scored images of several sizes, in pairs, and kept some predictions."""
     draw = torch.Generator().manual_seed(0)
     samples = []
     for number, name in enumerate(names):
@@ -64,21 +64,21 @@ def scored(*names: str, keep: set[str]) -> tuple[SegmentationTask, L.Trainer, li
     return task, trainer, samples
 
 
-def test_pictures_are_of_the_last_scoring_and_the_net_is_not_run_again():
+def test_pictures_show_the_last_scoring_without_running_the_net_again():
     task, _, samples = scored("a", "b", "c", keep={"a", "c"})
     runs = task.net.runs
     assert set(task.kept) == {"a", "c"} and runs == 3
     with torch.no_grad():
-        task.net.level.fill_(2)  # what was scored is shown, not what the net would say now
+        task.net.level.fill_(2)  # the stored predictions are used, not new ones
     for sample in (samples[0], samples[2]):
         found = task.prediction_of(sample.name, sample.fields, sample.label)
         assert found.dtype == torch.uint8 and torch.equal(found, sample.label)
     assert task.net.runs == runs
-    anew = task.prediction_of("b", samples[1].fields, samples[1].label)
-    assert task.net.runs == runs + 1 and not anew.any() and anew.shape == samples[1].label.shape
+    again = task.prediction_of("b", samples[1].fields, samples[1].label)
+    assert task.net.runs == runs + 1 and not again.any() and again.shape == samples[1].label.shape
 
 
-def test_each_scoring_keeps_its_own_predictions_only():
+def test_each_scoring_keeps_only_its_own_predictions():
     task, trainer, samples = scored("a", "b", "c", keep={"a", "b"})
     with torch.no_grad():
         task.net.level.fill_(2)
@@ -87,13 +87,13 @@ def test_each_scoring_keeps_its_own_predictions_only():
     assert set(task.kept) == {"b"} and not task.kept["b"].any()
 
 
-def test_bands_are_added_up_while_the_task_is_on_its_device():
-    """Behind `validate` Lightning has moved it to the CPU, where GPUs' processes do not meet."""
+def test_bands_are_summed_while_the_task_is_on_its_device():
+    """After `validate` Lightning moves the task to the CPU, where NCCL cannot sum."""
     task, trainer, samples = scored("a", "b", keep=set())
     assert task.bands is None
     task.trimap, expected = TrimapScores(2, (1, 3)), TrimapScores(2, (1, 3))
     for sample in samples:
         expected.update(sample.label[None], sample.label[None])
-    for _ in range(2):  # each scoring counts anew
+    for _ in range(2):  # each scoring starts from zero
         trainer.validate(task, DataLoader(samples, collate_fn=collate), verbose=False)
         assert torch.equal(task.bands, expected.compute())

@@ -57,17 +57,17 @@ def rates(schedule, steps: int, **numbers) -> list[float]:
     return seen
 
 
-def test_constant_stays():
+def test_constant_rate_is_constant():
     assert rates(constant, 5) == [1.0] * 5
 
 
-def test_step_falls_by_its_factor_each_time():
+def test_step_multiplies_the_rate_by_gamma():
     assert rates(step, 7, every=3, gamma=0.1) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
 
 @pytest.mark.parametrize("numbers", [{"every": 0, "gamma": 0.1}, {"every": 5, "gamma": 0}])
 def test_step_without_steps_or_factor_is_refused(numbers):
-    with pytest.raises(ValueError, match=r"schedule.every=.*schedule.gamma=.*from 1 on"):
+    with pytest.raises(ValueError, match=r"schedule.every=.*schedule.gamma=.*must be 1 or more"):
         rates(step, 7, **numbers)
 
 
@@ -76,7 +76,7 @@ def test_polynomial_by_hand():
     assert rates(polynomial, 4, power=1, warmup=1) == pytest.approx([0.5, 0.75, 0.5, 0.25])
 
 
-def test_one_cycle_rises_to_the_rate_and_falls_to_nothing():
+def test_one_cycle_rises_to_the_rate_and_falls_to_zero():
     seen = rates(one_cycle, 100, rise=0.2)
     assert seen[0] == pytest.approx(0.04) and max(seen) == seen[20] == pytest.approx(1.0)
     assert seen[60] == pytest.approx(0.5) and seen[99] < 0.001

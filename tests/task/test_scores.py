@@ -11,7 +11,7 @@ from fcnexp.task.scores import SegmentationScores
 
 
 def random_maps(seed: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prediction and label (2, 6, 7), void in a tenth; some classes may be absent from either."""
+    """Prediction and label (2, 6, 7), 10 % void; some classes may be absent from either."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, rng.integers(1, classes + 1), (2, 6, 7))
     prediction = rng.integers(0, rng.integers(1, classes + 1), (2, 6, 7))
@@ -20,7 +20,7 @@ def random_maps(seed: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def scores_by_loops(prediction: torch.Tensor, label: torch.Tensor, classes: int) -> dict:
-    """The release's four scores, pixel by pixel and class by class."""
+    """The release's four scores, with loops over pixels and classes."""
     pairs = [
         (t, p)
         for t, p in zip(label.flatten().tolist(), prediction.flatten().tolist(), strict=True)
@@ -61,7 +61,7 @@ def test_matrix_equals_torchmetrics():
     assert torch.equal(metric.matrix, theirs) and metric.matrix.dtype == torch.int64
 
 
-def test_mean_iu_equals_torchmetrics_jaccard_where_all_classes_occur():
+def test_mean_iu_equals_torchmetrics_jaccard_if_all_classes_occur():
     torch.manual_seed(1)
     prediction, label = torch.randint(3, (1, 20, 20)), torch.randint(3, (1, 20, 20))
     metric = SegmentationScores(3)
@@ -71,10 +71,10 @@ def test_mean_iu_equals_torchmetrics_jaccard_where_all_classes_occur():
 
 
 def test_conventions_of_absent_classes():
-    """Class 2 is predicted but not in the truth, class 3 is nowhere."""
+    """Class 2 is predicted but not in the ground truth, class 3 is in neither."""
     matrix = torch.tensor([[6, 0, 2, 0], [0, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
     scores = scores_of(matrix)
-    assert scores["miou"] == pytest.approx((6 / 8 + 1 + 0) / 3)  # 2 counts as 0, 3 drops out
+    assert scores["miou"] == pytest.approx((6 / 8 + 1 + 0) / 3)  # 2 counts as 0, 3 is dropped
     assert scores["mean_acc"] == pytest.approx((6 / 8 + 1) / 2)
     assert mean_iu_of_present(matrix) == pytest.approx((6 / 8 + 1) / 2)
 
@@ -92,9 +92,7 @@ def test_nothing_counted_is_nan():
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
-@pytest.mark.parametrize(
-    "classes", [2, 21, 127, 128, 129, 255]
-)  # from 129 on cells have four bytes
+@pytest.mark.parametrize("classes", [2, 21, 127, 128, 129, 255])  # cells are int32 from 129 on
 def test_every_class_and_type_has_its_cell(classes, kind):
     prediction = torch.arange(classes).repeat(classes + 1)
     label = torch.tensor([*range(classes), VOID]).repeat_interleave(classes)
@@ -105,12 +103,12 @@ def test_every_class_and_type_has_its_cell(classes, kind):
     assert torch.equal(metric.matrix, torch.full((classes, classes), 2))
 
 
-def test_maps_in_any_order_of_memory_are_counted():
+def test_maps_of_any_memory_format_are_counted():
     prediction, label = random_maps(5, classes=4)
-    straight, turned = SegmentationScores(4), SegmentationScores(4)
-    straight.update(prediction, label)
-    turned.update(prediction.mT.contiguous().mT.to(torch.uint8), label.mT.contiguous().mT)
-    assert torch.equal(straight.matrix, turned.matrix)
+    contiguous, strided = SegmentationScores(4), SegmentationScores(4)
+    contiguous.update(prediction, label)
+    strided.update(prediction.mT.contiguous().mT.to(torch.uint8), label.mT.contiguous().mT)
+    assert torch.equal(contiguous.matrix, strided.matrix)
 
 
 @pytest.mark.parametrize(("value", "kind"), [(3, torch.uint8), (-1, torch.int64), (2**16, int)])

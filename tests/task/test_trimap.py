@@ -1,4 +1,4 @@
-"""Bands along boundaries, against a loop over all pairs of pixels."""
+"""Bands along boundaries, compared with a loop over all pairs of pixels."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from fcnexp.task.trimap import TrimapScores, boundary_distance
 
 
 def random_label(seed: int, side: int = 12) -> np.ndarray:
-    """Blocks of three classes, and a void one."""
+    """Blocks of three classes, and a block of void."""
     rng = np.random.default_rng(seed)
     label = np.kron(rng.integers(0, 3, (4, 4)), np.ones((3, 3), int))[:side, : side - 1]
     label[rng.integers(0, 8) :][:2, 3:6] = VOID
@@ -50,16 +50,16 @@ def test_matrices_equal_the_slow_way(seed):
                 assert matrix[t, p] == cell.sum()
 
 
-def test_width_of_one_is_what_touches_the_boundary():
+def test_band_of_width_one_touches_the_boundary():
     label = np.zeros((4, 10), np.uint8)
     label[:, 5:] = 1
     assert counted(label, label, 1).sum() == 2 * 4
-    label[:, 5] = VOID  # a rim: the band begins on both sides of it, and void is not counted
+    label[:, 5] = VOID  # a rim: the band starts on both sides of it, and void is not counted
     label[:, 6] = VOID
     assert counted(label, label, 1).tolist() == [[[4, 0, 0], [0, 4, 0], [0, 0, 0]]]
 
 
-def test_wider_bands_hold_the_narrower_and_the_widest_all_that_is_not_void():
+def test_wider_bands_include_the_narrower_and_the_widest_all_labelled_pixels():
     label, prediction = random_label(7), random_label(8) % 3
     counts = counted(label, prediction, 1, 2, 4, 40).sum((1, 2)).tolist()
     assert counts == sorted(counts) and counts[0] < counts[-1] == (label != VOID).sum()
@@ -71,7 +71,7 @@ def test_image_without_boundary_adds_nothing():
     assert counted(np.full((5, 6), VOID, np.uint8), label, 1, 100).sum() == 0
 
 
-def test_images_are_added_up():
+def test_images_are_summed():
     label, prediction = random_label(1), random_label(2) % 3
     metric = TrimapScores(3, (1, 5))
     for _ in range(2):
