@@ -1,4 +1,4 @@
-"""What is not deterministic is named."""
+"""Nondeterministic operations are named."""
 
 import warnings
 
@@ -7,8 +7,8 @@ import torch
 from fcnexp.run.determinism import deterministic
 
 
-def not_deterministic() -> None:
-    """One of the few operations that are not even on a CPU."""
+def nondeterministic() -> None:
+    """Run one of the few operations that are nondeterministic even on a CPU."""
     torch.zeros(3).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
 
 
@@ -17,8 +17,8 @@ def test_operation_is_named_once_and_other_warnings_stay(caplog):
         warnings.simplefilter("always")
         with deterministic(True) as found:
             assert torch.are_deterministic_algorithms_enabled()
-            not_deterministic()
-            not_deterministic()
+            nondeterministic()
+            nondeterministic()
             warnings.warn("something else", stacklevel=1)
         assert found == ["put_"]
         assert [str(each.message) for each in others] == ["something else"]
@@ -28,8 +28,8 @@ def test_operation_is_named_once_and_other_warnings_stay(caplog):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_without_it_nothing_changes():
+def test_disabled_changes_nothing():
     with deterministic(False) as found:
         assert not torch.are_deterministic_algorithms_enabled()
-        not_deterministic()
+        nondeterministic()
     assert found == []

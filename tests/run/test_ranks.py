@@ -1,4 +1,4 @@
-"""One run in several processes is the same run."""
+"""One run in several processes gives the same results as in one."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ class OtherLoss(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
-    """All cases in two processes, the same for all."""
+    """Run all cases in the same two processes; return their folder."""
     folder = tmp_path_factory.mktemp("two")
     program = [sys.executable, train_in_float64.__file__, "2", str(folder)]
     cases = json.dumps(list(CASES.values()))
@@ -84,20 +84,20 @@ def test_step_is_divided(batch, passes, devices, share):
     assert divided(cfg) == (devices, *share)
 
 
-def test_step_that_cannot_be_divided_says_what_to_make_it():
+def test_indivisible_step_is_refused():
     cfg = check(compose_run(["regime=heavy", "trainer.devices=2", "trainer=cpu"]))
     with pytest.raises(ConfigError, match="batch_size=1 images .* make one of the two a multiple"):
         build.dry_run(cfg)
 
 
-def test_loss_that_knows_of_no_other_processes_is_refused():
-    given = ["trainer.devices=2", "regime.loss._target_=test_several_processes.OtherLoss"]
+def test_loss_without_support_for_shared_batches_is_refused():
+    given = ["trainer.devices=2", "regime.loss._target_=test_ranks.OtherLoss"]
     cfg = compose_run([*given, "regime.batch_size=2"])
-    with pytest.raises(ConfigError, match="OtherLoss cannot tell how the processes share a batch"):
+    with pytest.raises(ConfigError, match="OtherLoss does not support batches shared"):
         build.build_loss(cfg, 8, None)
 
 
-def test_threads_are_those_asked_for(tmp_path, monkeypatch):
+def test_threads_are_set(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
     try:
@@ -121,7 +121,7 @@ def command(name: str, *arguments: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_run_that_is_told_to_stop_saves_and_is_gone_on_with_and_evaluated(tmp_path, monkeypatch):
+def test_stopped_run_saves_resumes_and_is_evaluated(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path / "cache"))
     weights = tmp_path / "out/checkpoints/last.ckpt"
     process = subprocess.Popen(command("train", *RUN), cwd=tmp_path)
@@ -137,7 +137,7 @@ def test_run_that_is_told_to_stop_saves_and_is_gone_on_with_and_evaluated(tmp_pa
         command("train", *RUN, "resume=true"), cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(f"continues after step {stopped}") == 1  # one process speaks
+    assert done.stdout.count(f"continues after step {stopped}") == 1  # only rank 0 prints
     result = json.loads((tmp_path / "out/result.json").read_text())
     assert result["steps"] == 600 and result["images"] == 3
     given = ["checkpoint=out/checkpoints/last.ckpt", "workers=0", "trainer=cpu", "pictures=0"]
@@ -151,7 +151,7 @@ def test_run_that_is_told_to_stop_saves_and_is_gone_on_with_and_evaluated(tmp_pa
 
 
 @pytest.mark.slow
-def test_death_of_one_process_ends_the_other_with_a_line(tmp_path, monkeypatch):
+def test_death_of_one_process_ends_the_other_with_a_message(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path / "cache"))
     process = subprocess.Popen(
         command("train", *RUN), cwd=tmp_path, stderr=subprocess.PIPE, text=True
@@ -168,7 +168,7 @@ def test_death_of_one_process_ends_the_other_with_a_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_job_of_a_sweep_may_have_several_processes(tmp_path, monkeypatch):
+def test_sweep_job_may_have_several_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNEXP_CACHE", str(tmp_path / "cache"))
     jobs = ["-m", *RUN[:-1], "hydra/launcher=subprocess", "hydra.launcher.n_jobs=1", "seed=0"]
     short = ["regime.steps=3", "regime.score_every=3", "hydra.sweep.dir=out"]
@@ -177,9 +177,9 @@ def test_job_of_a_sweep_may_have_several_processes(tmp_path, monkeypatch):
     assert json.loads(result.read_text())["steps"] == 3
 
 
-def test_sweep_in_one_process_says_which_launcher_it_needs(tmp_path):
+def test_several_processes_per_job_need_the_subprocess_launcher(tmp_path):
     jobs = ["-m", *RUN[:-1], "seed=0,1", "hydra.sweep.dir=out", "dry_run=true"]
     done = fcnexp("train", *jobs, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
-    assert "trainer.devices=2: in a sweep" in done.stderr
+    assert "trainer.devices=2: in a sweep, each job" in done.stderr
     assert "hydra/launcher=subprocess" in done.stderr

@@ -1,4 +1,4 @@
-"""Run folders: who may go on in them, from where, and how a training is ended."""
+"""Run folders: locks, the checkpoint to resume from, and trainings stopped by signals."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def train(folder, *arguments: str):
 
 @pytest.fixture
 def at_pass(monkeypatch):
-    """Does something in one pass of a training, behind its forward and before its gradient."""
+    """Run an action in one pass of a training, after its forward and before its backward pass."""
     original = SegmentationTask.training_step
 
     def plan(number: int, action) -> None:
@@ -43,7 +43,7 @@ def at_pass(monkeypatch):
     monkeypatch.setattr(SegmentationTask, "training_step", original)
 
 
-def sent(*signals: int):
+def sending(*signals: int):
     def send(loss):
         for each in signals:
             os.kill(os.getpid(), each)
@@ -53,30 +53,30 @@ def sent(*signals: int):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_in_the_middle_of_a_step_stops_behind_it(number, code, tmp_path, at_pass):
-    at_pass(4, sent(number))  # the first of the third step's two
+def test_signal_in_the_middle_of_a_step_stops_after_it(number, code, tmp_path, at_pass):
+    at_pass(4, sending(number))  # the first of the third step's two passes
     done = train(tmp_path)
     assert done.returncode == code
     assert f"stopped by {signal.Signals(number).name} after step 3; the same com" in done.stdout
     assert torch.load(tmp_path / "out/checkpoints/last.ckpt")["global_step"] == 3
-    at_pass(-1, sent())
+    at_pass(-1, sending())
     assert "continues after step 3" in train(tmp_path).stdout
 
 
-def test_who_asks_twice_is_served_at_once(tmp_path, at_pass):
-    at_pass(6, sent(signal.SIGTERM, signal.SIGTERM))
+def test_second_signal_stops_immediately(tmp_path, at_pass):
+    at_pass(6, sending(signal.SIGTERM, signal.SIGTERM))
     assert train(tmp_path).returncode == 143
     assert torch.load(tmp_path / "out/checkpoints/last.ckpt")["global_step"] == 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e9])
-def test_loss_that_ends_a_training_names_step_images_and_what_is_left(value, tmp_path, monkeypatch):
+def test_bad_loss_reports_step_images_and_last_checkpoint(value, tmp_path, monkeypatch):
     calls, forward = count(), PixelLoss.forward
 
-    def end(self, scores, label):
+    def spoilt(self, scores, label):
         return forward(self, scores, label) * (value if next(calls) == 6 else 1)
 
-    monkeypatch.setattr(PixelLoss, "forward", end)
+    monkeypatch.setattr(PixelLoss, "forward", spoilt)
     done = train(tmp_path)
     assert done.returncode == 1
     assert "at step 3, on train_000" in done.stderr and "lower regime.lr" in done.stderr
@@ -84,45 +84,45 @@ def test_loss_that_ends_a_training_names_step_images_and_what_is_left(value, tmp
     assert done.stderr.rstrip().endswith("out/checkpoints/last.ckpt, after step 2")
 
 
-def test_damaged_checkpoint_leaves_the_one_before(tmp_path):
+def test_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
     assert train(tmp_path).returncode == 0
     last = tmp_path / "out/checkpoints/last.ckpt"
     (tmp_path / "out/result.json").unlink()
     last.write_bytes(last.read_bytes()[:-100])
     done = train(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "last.ckpt: damaged" in done.stdout and "from the one before it, prev" in done.stdout
+    assert "last.ckpt: damaged" in done.stdout and "the checkpoint before it, prev" in done.stdout
     assert "continues after step 4" in done.stdout
     for name in ("last.ckpt", "previous.ckpt"):
         (tmp_path / "out/checkpoints" / name).write_bytes(b"PK")
     (tmp_path / "out/result.json").unlink()
     done = train(tmp_path)
-    assert done.returncode == 1 and "to begin this training anew" in done.stderr
+    assert done.returncode == 1 and "to start this training over" in done.stderr
 
 
-def test_folder_in_use_is_left_alone(tmp_path):
+def test_folder_in_use_is_refused_and_unchanged(tmp_path):
     (tmp_path / "out").mkdir()
     with run_folder.held(tmp_path / "out"):
-        for _ in range(2):  # the first must not take the lock away
+        for _ in range(2):  # the first attempt must not remove the lock
             done = train(tmp_path)
-            assert done.returncode == 1 and "another process is at work there" in done.stderr
+            assert done.returncode == 1 and "another process is using this folder" in done.stderr
             assert (tmp_path / "out/job.lock").exists()
     assert not (tmp_path / "out/config.yaml").exists()
 
 
 @pytest.mark.parametrize("resume", ["true", "false", "auto", "maybe"])
-def test_resume_says_what_may_be_there(resume, tmp_path):
+def test_resume_decides_if_a_folder_may_hold_a_run(resume, tmp_path):
     fresh = train(tmp_path, "regime.steps=0", f"resume={resume}")
-    told = {"true": "there is no run in", "maybe": "allowed are auto, true, false"}
-    assert told.get(resume, "") in fresh.stderr and fresh.returncode == (resume in told)
-    assert (tmp_path / "out").exists() == (resume not in told)
-    if resume not in told:
+    errors = {"true": "out holds no run", "maybe": "allowed are auto, true, false"}
+    assert errors.get(resume, "") in fresh.stderr and fresh.returncode == (resume in errors)
+    assert (tmp_path / "out").exists() == (resume not in errors)
+    if resume not in errors:
         again = train(tmp_path, "regime.steps=0", f"resume={resume}")
         assert again.returncode == (resume == "false")
         assert ("done before" in again.stdout) == (resume == "auto")
 
 
-def test_best_scoring_is_told_and_kept(tmp_path):
+def test_best_validation_is_recorded_and_its_weights_are_kept(tmp_path):
     done = train(tmp_path, "keep_best=true", "regime.score_every=1")
     assert done.returncode == 0, done.stderr
     rows = [line.split(",") for line in (tmp_path / "out/metrics.csv").read_text().splitlines()]
@@ -138,36 +138,36 @@ def test_best_scoring_is_told_and_kept(tmp_path):
     assert stored["global_step"] == first and "optimizer_states" not in stored
 
 
-def test_other_processes_of_a_run_need_no_lock(tmp_path, monkeypatch):
+def test_ranks_above_0_need_no_lock(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     with run_folder.held(tmp_path / "out"):
-        with pytest.raises(ConfigError, match="at work there"), run_folder.held(tmp_path / "out"):
+        with pytest.raises(ConfigError, match="is using"), run_folder.held(tmp_path / "out"):
             pass
         monkeypatch.setattr(this_process, "rank", lambda: 1)
         with run_folder.held(tmp_path / "out"):
             pass
 
 
-def test_slurms_signal_saves_and_has_the_job_queued_again(tmp_path, at_pass, monkeypatch):
+def test_slurms_signal_saves_and_requeues_the_job(tmp_path, at_pass, monkeypatch):
     program = tmp_path / "bin/scontrol"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    at_pass(4, sent(signal.SIGUSR1))
+    at_pass(4, sending(signal.SIGUSR1))
     done = train(tmp_path)
     assert done.returncode == 128 + signal.SIGUSR1 and "after step 3" in done.stdout
     assert (tmp_path / "asked").read_text() == "requeue 12\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_behind_the_training_ends_it_as_any_program(number, code, tmp_path, monkeypatch):
+def test_signal_after_the_training_ends_the_process(number, code, tmp_path, monkeypatch):
     draw, before = pictures.draw_predictions, signal.getsignal(signal.SIGTERM)
 
     def stop(*arguments):
         assert signal.getsignal(signal.SIGTERM) == before
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a shell would call it that
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the exit code in a shell
         os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patched:
@@ -181,18 +181,19 @@ def test_signal_behind_the_training_ends_it_as_any_program(number, code, tmp_pat
 
 FULL_DISK = """
 import errno
-from fcnexp import checkpoint_files, train
+from fcnexp import train
+from fcnexp.system import checkpoint_store
 
 def store(*arguments):
     raise OSError(errno.ENOSPC, "No space left on device")
 
-checkpoint_files.store = store
+checkpoint_store.store = store
 train.main()
 """
 
 
-def test_fault_does_not_wait_for_the_process_that_reads_images(tmp_path):
-    """That is deaf to the SIGTERM of others, and is to hear its own process's."""
+def test_system_error_does_not_wait_for_the_data_loader(tmp_path):
+    """Its process ignores SIGTERM from others, but must react to that of its parent."""
     command = [sys.executable, "-c", FULL_DISK, *RUN, "workers=1"]
     environment = os.environ | {"FCNEXP_CACHE": str(tmp_path)}
     done = subprocess.run(
@@ -202,7 +203,7 @@ def test_fault_does_not_wait_for_the_process_that_reads_images(tmp_path):
 
 
 @pytest.mark.parametrize("other", [True, False])
-def test_checkpoints_that_a_sweep_cannot_use_are_kept(other, tmp_path):
+def test_sweep_keeps_checkpoints_it_cannot_use(other, tmp_path):
     last = tmp_path / "checkpoints/last.ckpt"
     last.parent.mkdir()
     stored = {"fcnexp": {"version": 99}, "state_dict": {}}

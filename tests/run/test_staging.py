@@ -1,4 +1,4 @@
-"""One run trains the coarser nets first; a run can be continued."""
+"""Staged runs train the coarser nets first; interrupted runs resume."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_each_stage_has_its_own_result(staged):
     assert said.count("Trainable parameters") == 3
 
 
-def test_rates_fall_from_stage_to_stage_as_released():
+def test_learning_rates_fall_from_stage_to_stage_as_released():
     cfg = check(compose_run(["experiment=voc_fcn8s"]))
     trainings = stages(cfg, Path("out"))
     assert [stage.cfg.regime.lr for stage in trainings] == pytest.approx([1e-10, 1e-12, 1e-14])
@@ -57,25 +57,25 @@ def test_rates_fall_from_stage_to_stage_as_released():
     [
         (["backbone=vgg16", "regime=heavy"], [1e-10, 1e-12, 1e-14]),
         (["backbone=vgg16", "regime=accum"], [1e-4, 1e-6, 1e-8]),
-        (["backbone=alexnet", "regime=accum"], [1e-3] * 3),  # no row of the paper: all alike
+        (["backbone=alexnet", "regime=accum"], [1e-3] * 3),  # not in the paper: all equal
         ([], [2e-3] * 3),
     ],
 )
-def test_rates_of_other_nets_never_exceed_the_regimes(overrides, rates):
+def test_learning_rates_follow_regime_and_backbone(overrides, rates):
     cfg = check(compose_run([*overrides, "model=fcn8s", "init=staged"]))
     found = [stage.cfg.regime.lr for stage in stages(cfg, Path("out"))]
     assert found == pytest.approx(rates)
 
 
-def test_each_stage_may_have_a_rate_of_its_own(tmp_path):
-    """Coarsest first, each so many times as fast as its next."""
+def test_each_stage_may_have_its_own_learning_rate(tmp_path):
+    """`init.lr` lists factors relative to the next stage, coarsest first."""
     cfg = compose_run(["model=fcn8s", "init=staged", "init.lr=[100,10]", "regime.lr=1e-4"])
     rates = [stage.cfg.regime.lr for stage in stages(cfg, tmp_path)]
     assert rates == pytest.approx([1e-1, 1e-3, 1e-4])
 
 
-def test_papers_rates_go_on_past_8s_as_they_are(tmp_path):
-    """Sec. 4.2: each stage a hundredth of the one before; below 8s no rate is published."""
+def test_stages_finer_than_8s_use_the_rate_of_8s(tmp_path):
+    """Sec. 4.2: each stage has 1/100 of the previous rate; below 8s no rate is published."""
     for model, rates in (
         ("fcn8s", [1e-4, 1e-6, 1e-8]),
         ("fcn2s", [1e-4, 1e-6, 1e-8, 1e-8, 1e-8]),
@@ -133,7 +133,7 @@ def test_damaged_result_is_named(tmp_path, content):
         finished(tmp_path)
 
 
-def test_same_command_with_resume_does_nothing_twice(staged):
+def test_finished_run_does_nothing_on_resume(staged):
     folder, _ = staged
     before = weights(folder / "out")
     done = fcnexp("train", *STAGED, "resume=true", folder=folder, cache=folder / "cache")
@@ -141,7 +141,7 @@ def test_same_command_with_resume_does_nothing_twice(staged):
     assert same(before, weights(folder / "out"))
 
 
-def test_stage_that_is_missing_is_trained_again_to_the_same_weights(staged):
+def test_missing_stage_is_trained_again_to_the_same_weights(staged):
     folder, _ = staged
     before = weights(folder / "out")
     for path in sorted((folder / "out").rglob("*"), reverse=True):
@@ -152,24 +152,24 @@ def test_stage_that_is_missing_is_trained_again_to_the_same_weights(staged):
     assert same(before, weights(folder / "out"))
 
 
-def test_run_that_is_not_to_go_on_keeps_what_is_there(staged):
+def test_resume_false_refuses_a_folder_with_a_run(staged):
     folder, _ = staged
     done = fcnexp("train", *STAGED, "resume=false", folder=folder, cache=folder / "cache")
-    assert done.returncode == 1 and "a run is there already" in done.stderr
-    assert "leave resume=false out" in done.stderr
+    assert done.returncode == 1 and "already holds a run" in done.stderr
+    assert "leave out resume=false" in done.stderr
 
 
-def test_other_settings_are_refused_on_resuming(staged):
+def test_changed_settings_are_refused_on_resume(staged):
     folder, _ = staged
     other = [*STAGED, "resume=true", "regime.weight_decay=0.5"]
     done = fcnexp("train", *other, folder=folder, cache=folder / "cache")
     assert done.returncode == 1
-    assert "was begun with regime.weight_decay=0.0001, not 0.5" in done.stderr
+    assert "was started with regime.weight_decay=0.0001, not 0.5" in done.stderr
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeypatch):
-    """An exception in the middle of a step; dropout, sampling, momentum, rates, draws all go on."""
+def test_interrupted_run_ends_with_the_same_weights(tmp_path, accumulate, monkeypatch):
+    """After an exception in a step, dropout, sampling, momentum, rates and draws all resume."""
     from fcnexp.task.module import SegmentationTask
 
     command = [
@@ -183,7 +183,9 @@ def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeyp
     step = SegmentationTask.training_step
 
     def stop(self, batch, batch_idx):
-        if batch_idx == 3 * accumulate + accumulate // 2:  # no scoring has just saved
+        if (
+            batch_idx == 3 * accumulate + accumulate // 2
+        ):  # not right after a validation, which saves
             raise ConfigError("power cut")
         return step(self, batch, batch_idx)
 
@@ -199,7 +201,7 @@ def test_broken_off_run_ends_with_the_same_weights(tmp_path, accumulate, monkeyp
     assert same(first, second)
 
 
-def test_differences_are_told_by_path():
+def test_differences_are_listed_by_path():
     first, second = {"a": {"b": 1, "c": [2]}, "d": 3}, {"a": {"b": 1, "c": [4]}, "e": 5}
     assert differences(first, second) == [("a.c", [2], [4]), ("d", 3, None), ("e", None, 5)]
 
@@ -207,7 +209,7 @@ def test_differences_are_told_by_path():
 @pytest.mark.parametrize(
     ("dense", "message"),
     [
-        (["deconv_learned", "dense.learned=all"], None),  # each stage's last kernel is a new one
+        (["deconv_learned", "dense.learned=all"], None),  # each stage has a new last kernel
         (["deconv_d2l"], "dense: kernel=64, pad=16: at stride 16 .* say kernel=32 pad=8"),
         (["shift_and_stitch_8"], "dense: stride=8: the scorer's stride is 4, allowed are 1, 2, 4"),
     ],

@@ -1,4 +1,4 @@
-"""What `trainer` is told, it does."""
+"""The options of `trainer`, and losses that end a training."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def settings(*overrides: str) -> dict:
     ("given", "precision"),
     [("bf16", "bf16-mixed"), ("bf16-mixed", "bf16-mixed"), ("32", "32-true"), (32, "32-true")],
 )
-def test_short_precisions_mean_the_long_ones(given, precision):
+def test_short_names_of_precisions(given, precision):
     assert settings(f"trainer.precision={given}")["precision"] == precision
 
 
@@ -35,7 +35,7 @@ def test_short_precisions_mean_the_long_ones(given, precision):
         ("trainer.devices=0", "trainer.devices=0: must be 1 or more"),
         ("trainer.threads=0", "trainer.threads=0: must be 1 or more"),
         ("trainer.compile=fast", "trainer.compile=fast: allowed are false, true, and reduce-ove"),
-        ("trainer.compile=reduce-overhead", "CUDA graphs want a GPU"),
+        ("trainer.compile=reduce-overhead", "CUDA graphs need a GPU"),
     ],
 )
 def test_wrong_value_is_refused(override, message):
@@ -45,18 +45,18 @@ def test_wrong_value_is_refused(override, message):
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ConfigError, match="torch needs a C.. compiler, and there is none"):
+    with pytest.raises(ConfigError, match="torch needs a C.. compiler, and none is installed"):
         settings("trainer.compile=true")
 
 
 @pytest.mark.parametrize("key", ["precision=bf16", "compile=true", "devices=2", "tf32=true"])
-def test_key_without_its_group_is_told_where_it_is(key, tmp_path):
+def test_key_without_its_group_gets_a_suggestion(key, tmp_path):
     done = fcnexp("train", key, folder=tmp_path, cache=tmp_path)
     name = key.partition("=")[0]
     assert done.returncode == 1 and f"(did you mean trainer.{name}?)" in done.stderr
 
 
-def test_compiled_net_has_the_names_of_the_plain_one():
+def test_compiled_net_keeps_parameter_names():
     cfg = check(compose_run(["trainer=cpu", "trainer.compile=true"]))
     net, _ = build.build_net(cfg, {"class": 4})
     names = list(net.state_dict())
@@ -65,8 +65,8 @@ def test_compiled_net_has_the_names_of_the_plain_one():
 
 
 @pytest.mark.slow
-def test_compiled_net_scores_and_learns_as_the_plain_one():
-    """Minutes of compiling; two sizes, of which the second makes sizes symbols."""
+def test_compiled_net_has_the_same_scores_and_gradients():
+    """Compiles for minutes; the second size makes the sizes symbolic."""
     cfg = check(compose_run(["trainer=cpu", "trainer.compile=true"]))
     net = build.build_net(cfg, {"class": 4})[0].double()
     for size in ((64, 80), (70, 75)):
@@ -85,7 +85,7 @@ def test_compiled_net_scores_and_learns_as_the_plain_one():
         net.zero_grad()
 
 
-def test_tf32_is_as_chosen():
+def test_tf32_is_set():
     for chosen in (True, False):
         trainers.set_up(compose_run([f"trainer.tf32={str(chosen).lower()}"]))
         assert torch.backends.cudnn.allow_tf32 is chosen
@@ -93,7 +93,7 @@ def test_tf32_is_as_chosen():
 
 
 @pytest.mark.parametrize("key", ["threads=2", "activation_checkpointing=true"])
-def test_what_changes_no_number_leaves_a_run_the_same(key):
+def test_setting_without_effect_on_numbers_keeps_the_digest(key):
     plain, changed = (
         digest(build.to_plain(compose_run(given))) for given in ([], [f"trainer.{key}"])
     )
@@ -101,7 +101,7 @@ def test_what_changes_no_number_leaves_a_run_the_same(key):
 
 
 @pytest.mark.parametrize("key", ["tf32", "compile"])
-def test_run_from_before_a_key_is_the_run_without_what_it_does(key):
+def test_config_older_than_a_key_has_the_digest_of_false(key):
     now, with_it = (build.to_plain(compose_run(given)) for given in ([], [f"trainer.{key}=true"]))
     before = build.to_plain(compose_run([]))
     del before["trainer"][key]
@@ -109,26 +109,26 @@ def test_run_from_before_a_key_is_the_run_without_what_it_does(key):
 
 
 class LateLoss(FiniteLoss):
-    """As on a GPU: what a loss is, is known when it is looked at."""
+    """Check the loss one step later, as on a GPU."""
 
     def watch(self, loss, step, names, pixels):
         self.check()
         self.pending = Pending(loss, None, step, names, pixels)
 
 
-def test_bad_loss_is_told_with_its_own_step_and_images():
+def test_bad_loss_is_reported_with_its_own_step_and_images():
     for watch in (FiniteLoss(), LateLoss()):
         watch.watch(torch.tensor(1.0), 6, ["a"], 1)
         with pytest.raises(TrainingError, match="loss is nan at step 7, on b, c: lower regime.lr"):
             watch.watch(torch.tensor(float("nan")), 7, ["b", "c"], 1)
             watch.watch(torch.tensor(1.0), 8, ["d"], 1)
-        watch.check()  # told once
+        watch.check()  # reported once
 
 
 @pytest.mark.parametrize(
     ("reduction", "pixels"), [("mean", 1), ("sum", 48 * 40), ("image_means", 2)]
 )
-def test_loss_that_has_exploded_is_told_by_what_it_adds_up(reduction, pixels):
+def test_exploded_loss_is_detected_per_summed_pixel(reduction, pixels):
     loss = PixelLoss(reduction=reduction, keep=1, cell=1, balance=None)
     counted = loss.pixels(torch.zeros(2, 48, 40, dtype=torch.uint8))
     assert counted == pixels
@@ -138,7 +138,7 @@ def test_loss_that_has_exploded_is_told_by_what_it_adds_up(reduction, pixels):
         watch.watch(torch.tensor(1.01e4 * pixels), 7, ["b"], counted)
 
 
-def test_spoilt_weights_are_not_stored():
+def test_weights_after_a_bad_loss_are_not_stored():
     cfg = check(compose_run(["trainer=cpu"]))
     data = build.build_data(cfg)
     task = build.build_task(cfg, data.data)

@@ -124,7 +124,7 @@ def test_folder_of_another_job_is_refused(tmp_path):
 def test_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(FolderError, match="file/job: cannot be locked .* choose a folder"),
+        pytest.raises(FolderError, match="file/job: cannot be locked .* choose a writable folder"),
         locks.claim(tmp_path / "file/job"),
     ):
         pass

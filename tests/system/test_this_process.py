@@ -60,7 +60,7 @@ def test_stray_rank_with_another_config_over_a_run_is_refused(finished, no_ranks
     before = contents(finished / "out")
     no_ranks.setenv("LOCAL_RANK", "1")
     done = fcnexp("train", *RUN, "regime.lr=0.5", folder=finished, cache=finished)
-    assert done.returncode == 1 and "was begun with regime.lr=" in done.stderr
+    assert done.returncode == 1 and "was started with regime.lr=" in done.stderr
     assert contents(finished / "out") == before
 
 

@@ -1,9 +1,10 @@
-"""The data that a run was begun with, and whether it is still the same. Imports no torch.
+"""Record of a run's data, and the check that the data is unchanged. Imports no torch.
 
-`data.json` in a run's folder holds every list, the class names, and the size and modification time
-of every file that the run reads. Contents are not read: a file whose time differs has changed, so
-a data set that was moved is the same if its times moved with it (`mv`, `cp -a`, `rsync -a`). Data
-whose folder is gone cannot be compared: what is done then stays done. Generated data has no record.
+`data.json` in the run's folder holds every list, the class names, and the size and modification
+time of each file that the run reads. File contents are not compared: a different time counts as a
+change, so moved or copied data must keep its times (`mv`, `cp -a`, `rsync -a`). If the data's
+folder is gone, there is nothing to compare and finished runs stay finished. Generated data has no
+record.
 """
 
 import base64
@@ -28,25 +29,25 @@ if TYPE_CHECKING:
     from fcnexp.data.sample import Samples
 
 DATA = "data.json"
-NAMED = 3  # changed files, class names, that a message names
+NAMED = 3  # changed files or class names that a message lists
 
 
 def roots_of(config: dict[str, Any]) -> dict[str, str]:
-    """Where a plain config's data lies, by key; empty if it is generated."""
+    """Root folders of a plain config's data, by key; empty for generated data."""
     data = counted(config).get("data") or {}
     return {key: data[key] for key in ROOTS if isinstance(data.get(key), str)}
 
 
-def write(folder: Path, config: dict[str, Any], halves: Sequence["Samples"]) -> None:
-    """Write the record of what is trained on and scored; none for generated data."""
+def write(folder: Path, config: dict[str, Any], splits: Sequence["Samples"]) -> None:
+    """Write the record of the splits that a run trains and scores on, unless they are generated."""
     if not (roots := roots_of(config)):
         return
     given = {key: os.path.abspath(Path(config["data"][key]).expanduser()) for key in roots}
     files: dict[str, dict[str, Any]] = {}
-    for path in (path for half in halves for i in range(len(half)) for path in half.paths(i)):
-        home, name = os.path.split(path)
-        files.setdefault(home, {})[name] = _size_and_time(path)
-    lists = {_key(path, given): _content(path) for half in halves for path in half.lists}
+    for path in (path for split in splits for i in range(len(split)) for path in split.paths(i)):
+        parent, name = os.path.split(path)
+        files.setdefault(parent, {})[name] = _size_and_time(path)
+    lists = {_key(path, given): _content(path) for split in splits for path in split.lists}
     packed = zlib.compress(json.dumps({_key(k, given): v for k, v in files.items()}).encode())
     record = {"roots": roots, "lists": lists, "files": base64.b85encode(packed).decode()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,9 +55,9 @@ def write(folder: Path, config: dict[str, Any], halves: Sequence["Samples"]) -> 
 
 
 def changes(folder: Path, roots: dict[str, str] | None = None) -> str:
-    """What differs from the folder's record, in words; empty if nothing does, or there is none.
+    """Describe how the data differs from the folder's record; "" if unchanged or not recorded.
 
-    roots: where the data lies now, if not where it was. Raises ConfigError on a damaged record.
+    roots: where the data is now, if it was moved. Raises ConfigError if the record is damaged.
     """
     try:
         record = json.loads((folder / DATA).read_bytes())
@@ -69,42 +70,42 @@ def changes(folder: Path, roots: dict[str, str] | None = None) -> str:
     roots = recorded | (roots or {})
     if roots == recorded and not all(map(os.path.isdir, roots.values())):
         return ""
-    told = [
+    found = [
         _difference(key.removeprefix("root/"), was, now)
         for key, was in lists.items()
         if (now := _content(_place(key, roots))) != was
     ]
     changed = [
-        f"{home}/{name}".removeprefix("root/")
-        for home, names in files.items()
-        for place in [_place(home, roots)]
+        f"{parent}/{name}".removeprefix("root/")
+        for parent, names in files.items()
+        for place in [_place(parent, roots)]
         for name, was in names.items()
         if _size_and_time(f"{place}/{name}") != was
     ]
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-        told.append(f"files ({', '.join(changed[:NAMED])}{more})")
-    return ", ".join(told)
+        found.append(f"files ({', '.join(changed[:NAMED])}{more})")
+    return ", ".join(found)
 
 
 def refuse_changed(folders: Iterable[Path], roots: dict[str, str] | None = None) -> None:
-    """Refuse to report or continue runs whose data has changed. Raises ConfigError on the first.
+    """Raise ConfigError for the first of these runs whose data has changed.
 
-    Runs that share their data, as the jobs of a sweep do, are compared once.
+    Runs with equal records, such as the jobs of a sweep, are compared once.
     """
     seen = set()
     for folder in folders:
-        trained = any((folder / sign).exists() for sign in (RESULT, "checkpoints"))
-        if not trained or not (folder / DATA).is_file():
+        started = any((folder / sign).exists() for sign in (RESULT, "checkpoints"))
+        if not started or not (folder / DATA).is_file():
             continue
-        text = (folder / DATA).read_bytes()
-        if text not in seen and (told := changes(folder, roots)):
+        record = (folder / DATA).read_bytes()
+        if record not in seen and (changed := changes(folder, roots)):
             key = "hydra.sweep.dir" if (folder / JOB).exists() else "hydra.run.dir"
             raise ConfigError(
-                f"{folder}: the data has changed since this run began: {told}; give another {key}, "
-                f"put the data back, or remove {folder} to train it again"
+                f"{folder}: the data has changed since this run began: {changed}; set another "
+                f"{key}, restore the data, or remove {folder} to train again"
             )
-        seen.add(text)
+        seen.add(record)
 
 
 def _size_and_time(path: str | Path) -> list[int] | None:
@@ -116,7 +117,7 @@ def _size_and_time(path: str | Path) -> list[int] | None:
 
 
 def _content(path: str | Path) -> Any:
-    """What a list or a folder of images names: how many, and a digest; classes.yaml as it is."""
+    """Return number and digest of the names in a list or image folder; classes.yaml as parsed."""
     path = Path(path)
     try:
         if path.is_dir():
@@ -143,7 +144,7 @@ def _difference(name: str, was: Any, now: Any) -> str:
 
 
 def _key(path: str | Path, given: dict[str, str]) -> str:
-    """A path with the key of the root above it in that root's place, else absolute."""
+    """Absolute path, with the root folder that contains it replaced by that root's key."""
     path = os.path.abspath(path)
     for key in sorted(given, key=lambda key: -len(given[key])):
         if path.startswith(given[key] + os.sep):

@@ -1,4 +1,4 @@
-"""Locks of run folders, which the kernel frees when the process that holds one ends."""
+"""Locks of run folders; the kernel releases them when the process that holds them ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,20 +9,20 @@ from filelock import FileLock, Timeout
 from fcnexp.errors import UserError
 
 LOCK = "job.lock"
-START = "start.lock"  # held by what has started a job's process, which may not hold the other yet
-# Seconds to try for a lock: `is_held` takes it for a moment, which is no reason to skip a job.
+START = "start.lock"  # held by the launcher until the job's own process may have taken LOCK
+# Seconds to wait for a lock: `is_held` holds it for a moment, which must not make a job be skipped.
 PATIENCE, PAUSE = 0.2, 0.02
 
 
 class FolderError(UserError):
-    """A folder of a run or a sweep cannot be used; the message names it."""
+    """A run's or sweep's folder cannot be used; the message names it."""
 
 
 @contextmanager
 def claim(folder: Path, name: str = LOCK) -> Iterator[bool]:
-    """Hold a job's lock of that name; gives False where another process has it.
+    """Hold a lock of a job's folder; yields False if another process holds it.
 
-    Processes forked meanwhile do not hold it. Raises FolderError where it cannot be locked.
+    Processes forked meanwhile do not hold it. Raises FolderError if the folder cannot be locked.
     """
     lock = FileLock(folder / name)
     try:
@@ -32,8 +32,8 @@ def claim(folder: Path, name: str = LOCK) -> Iterator[bool]:
         pass
     except OSError as error:
         raise FolderError(
-            f"{folder}: cannot be locked ({error.strerror}); choose a folder that you may write "
-            "to, on a file system with locks"
+            f"{folder}: cannot be locked ({error.strerror}); choose a writable folder on a file "
+            "system that supports locks"
         ) from None
     try:
         yield lock.is_locked
@@ -42,11 +42,11 @@ def claim(folder: Path, name: str = LOCK) -> Iterator[bool]:
 
 
 def is_held(folder: Path, name: str = LOCK) -> bool:
-    """Whether a process works on this job now; with START, whether one was started that may."""
+    """Return True if a process works on this job; with START, if one is being started."""
     if not (folder / name).exists():
         return False
     try:
         with FileLock(folder / name, timeout=0):
             return False
-    except OSError:  # Timeout is one; so is a folder of somebody else's, of which nothing is known
+    except OSError:  # a Timeout, or another user's folder, whose lock cannot be tested
         return True

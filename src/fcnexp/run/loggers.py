@@ -1,4 +1,4 @@
-"""Where a run's numbers go as it trains: metrics.csv, always, W&B and TensorBoard, if asked."""
+"""Loggers of a run: metrics.csv always, W&B and TensorBoard if configured."""
 
 import csv
 import io
@@ -25,27 +25,27 @@ from fcnexp.tracking.panels import Panel, Panels, wandb_image
 from fcnexp.tracking.run import STEP, Choice, Tracked, tracked
 from fcnexp.tracking.run_ids import facts_of
 
-TENSORBOARD = "tensorboard"  # folder of its events, in the run folder
+TENSORBOARD = "tensorboard"  # folder of its event files, in the run folder
 
 
 class Loggers:
-    """What a Trainer logs to, and what it calls back for pictures."""
+    """A Trainer's loggers, and its callbacks for logging images."""
 
     def __init__(self, loggers: list[Logger], run: Tracked | None, config: dict[str, Any]) -> None:
         self.loggers, self.run, self.config = loggers, run, config
 
     @property
     def callbacks(self) -> list[Callback]:
-        """What hands images on at each scoring, if anybody is to see them."""
+        """Callback that logs images at each validation; empty if none are to be logged."""
         choice = self.config["logger"]
         if self.run is None or not choice["images"]:
             return []
         return [Panels(choice["images"], choice["side"], self._show)]
 
     def log_result(self, result: Mapping[str, Any], matrix: Tensor, steps: int) -> None:
-        """Log what a finished run came to; see `tracking.tables.result_values`.
+        """Log a finished run's result; see `tracking.tables.result_values`.
 
-        result: of result.json. matrix: int64 (K, K), rows truth. steps: that were trained.
+        result: content of result.json. matrix: int64 (K, K), rows are ground truth. steps: trained.
         """
         if self.run is not None:
             names = list(result["class_iou"])
@@ -61,13 +61,13 @@ class Loggers:
 
 
 class MetricsFile(ExperimentWriter):
-    """metrics.csv, of which no line is lost wherever the process is killed.
+    """metrics.csv that loses no line if the process is killed.
 
-    Lightning's writes all lines anew, over the old ones, when it meets a new name.
+    Lightning's writer overwrites the file with all its lines when a new metric appears.
     """
 
     def save(self) -> None:
-        """Append what is not written yet. Raises OSError."""
+        """Append the lines not written yet. Raises OSError."""
         path = Path(self.metrics_file_path)
         names = sorted({*self.metrics_keys, *(name for line in self.metrics for name in line)})
         if names != self.metrics_keys and path.is_file():
@@ -82,7 +82,7 @@ class MetricsFile(ExperimentWriter):
 
 
 class MetricsLogger(CSVLogger):
-    """Writes metrics.csv of a run folder."""
+    """Writer of a run folder's metrics.csv."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="")
@@ -90,30 +90,30 @@ class MetricsLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> FabricWriter:
-        """The file, which is begun anew when it is first asked for."""
+        """The file; the first access starts a new one."""
         if self._experiment is None:
             self._experiment = MetricsFile(self.log_dir)
         return self._experiment
 
 
 class CarefulLogger(WandbLogger):
-    """Lightning's logger, on a run that may fail."""
+    """Lightning's W&B logger on a run whose logging may fail."""
 
     def __init__(self, run: Tracked) -> None:
         super().__init__(experiment=run.run)
         self.tracked = run
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log one line; what W&B cannot take is dropped."""
-        line = {key: value for key, value in metrics.items() if key != "epoch"}  # there are none
+        """Log one line; it is dropped if W&B does not accept it."""
+        line = {key: value for key, value in metrics.items() if key != "epoch"}  # we count steps
         self.tracked.log(lambda: line if step is None else line | {STEP: step})
 
 
 @contextmanager
-def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]:
-    """The loggers of one run, which end with the block; an exception marks the run as failed.
+def opened(cfg: DictConfig, folder: Path, *, resumed: bool) -> Iterator[Loggers]:
+    """Open a run's loggers for the block; an exception marks the run as failed.
 
-    goes_on: whether the run in this folder is continued. Of several processes the first logs.
+    resumed: True if the run continues an earlier one in this folder. Only rank 0 logs.
     """
     config = to_plain(cfg)
     if this_process.rank():
@@ -126,7 +126,7 @@ def opened(cfg: DictConfig, folder: Path, *, goes_on: bool) -> Iterator[Loggers]
         yield Loggers(loggers, None, config)
         return
     choices = what_was_typed()["choices"] if HydraConfig.initialized() else {}
-    facts = facts_of(config, choices, folder, resumed=goes_on)
+    facts = facts_of(config, choices, folder, resumed=resumed)
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
         careful = [CarefulLogger(run)] if run is not None else []
         yield Loggers([*loggers, *careful], run, config)

@@ -1,4 +1,4 @@
-"""One run in several processes: which of them this is, and how they divide a step."""
+"""One run in several processes: the behaviour of each, and the division of a step."""
 
 import os
 import sys
@@ -11,13 +11,12 @@ from omegaconf import DictConfig
 from fcnexp.errors import ConfigError
 from fcnexp.system.this_process import RANKS_OF, rank
 
-RESUME = "FCNEXP_RESUME"  # environment: `resume` of the first process, which a sweep may have set
-
+RESUME = "FCNEXP_RESUME"  # environment: `resume` of rank 0, which a sweep may have set
 GRACE = 5  # seconds for a process to end by itself
 
 
 def follow(cfg: DictConfig) -> None:
-    """Make this process do as the first does: go on with a run if it does, and say nothing."""
+    """Make this process follow rank 0: resume only if it resumes, and print nothing."""
     if rank():
         cfg.resume = "auto" if os.environ.get(RESUME) == "1" else False
         attend()
@@ -26,18 +25,18 @@ def follow(cfg: DictConfig) -> None:
 
 
 def attend() -> None:
-    """Let a process that is not the first print nothing but what goes wrong, and end with it.
+    """Silence the standard output of ranks above 0, and end them when rank 0 ends.
 
-    On GPUs it would wait for the first for half an hour, and keep its GPU.
+    On GPUs they would otherwise wait half an hour for rank 0, and keep their GPUs.
     """
     if rank():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        first = int(os.environ[RANKS_OF])  # by now this process's parent may be another
+        first = int(os.environ[RANKS_OF])  # this process may already have another parent
         threading.Thread(target=_end_with, args=(first,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
-    """End this process a moment after the one that has started it."""
+    """Exit `GRACE` seconds after the parent process has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     time.sleep(GRACE)
@@ -45,11 +44,10 @@ def _end_with(parent: int) -> None:
 
 
 class Division(NamedTuple):
-    """What one process does of a step.
+    """One process's part of a step.
 
-    batch_size: images per pass; accumulate: passes per step; block: draws that go to one process
-    before the next has its turn. passes_whole: each pass is one process's alone, else all of them
-    share each pass.
+    batch_size: images per pass; accumulate: passes per step; block: consecutive draws that go to
+    one process. passes_whole: each pass belongs to one process; otherwise all share each pass.
     """
 
     processes: int
@@ -60,10 +58,10 @@ class Division(NamedTuple):
 
 
 def divided(cfg: DictConfig) -> Division:
-    """The regime's step divided among `trainer.devices` processes.
+    """Divide the regime's step among `trainer.devices` processes.
 
-    Passes are dealt out where their number allows it, else the images of each pass, so that a step
-    sees the same images whatever the number of processes. Raises ConfigError where neither goes.
+    Divides the passes if their number allows it, otherwise the images of each pass, so that a step
+    sees the same images for any number of processes. Raises ConfigError if neither is possible.
     """
     processes, batch, passes = cfg.trainer.devices, cfg.regime.batch_size, cfg.regime.accumulate
     if passes % processes == 0:
@@ -73,21 +71,21 @@ def divided(cfg: DictConfig) -> Division:
     raise ConfigError(
         f"trainer.devices={processes}: a step of regime.batch_size={batch} images in "
         f"regime.accumulate={passes} passes cannot be divided among {processes} processes; make "
-        f"one of the two a multiple of {processes} (a larger step may want another regime.lr)"
+        f"one of the two a multiple of {processes} (a larger step may need another regime.lr)"
     )
 
 
 def share_batches(loss: Any, division: Division) -> Any:
-    """The loss, told how many processes share each batch, if they do.
+    """Set the number of processes that share each batch on the loss, and return it.
 
-    Raises ConfigError where it cannot be told: the mean over a batch is of all its images.
+    Its mean must be taken over the whole batch. Raises ConfigError if the loss does not support it.
     """
     if division.passes_whole:
         return loss
     if not hasattr(loss, "processes"):
         raise ConfigError(
-            f"trainer.devices={division.processes}: {type(loss).__name__} cannot tell how the "
-            "processes share a batch; make regime.accumulate a multiple of that"
+            f"trainer.devices={division.processes}: {type(loss).__name__} does not support batches "
+            f"shared by processes; make regime.accumulate a multiple of {division.processes}"
         )
     loss.processes = division.processes
     return loss

@@ -1,4 +1,4 @@
-"""Run folders: whose they are, what is finished in them, and where a run can go on."""
+"""Run folders: ownership, finished results, and the checkpoint to resume from."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from fcnexp.system.os_errors import let_through
 
 
 class Stopped(NamedTuple):
-    """Where a run was broken off. step: optimiser's steps done."""
+    """Checkpoint of an interrupted run. step: optimiser steps done."""
 
     path: Path
     step: int
@@ -30,43 +30,43 @@ class Stopped(NamedTuple):
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep others from working in a run's folder meanwhile. Raises ConfigError where one is at it.
+    """Lock a run's folder for the block. Raises ConfigError if another process holds the lock.
 
-    Of the processes of a run the first holds it. Raises FolderError where it cannot be locked.
+    Only rank 0 locks it. Raises FolderError if it cannot be locked.
     """
     if this_process.rank():
         yield
         return
-    with locks.claim(folder) as mine:  # as a sweep holds its jobs, which this may be one of
+    with locks.claim(folder) as mine:  # the same lock as a sweep's: this may be one of its jobs
         if not mine:
             raise ConfigError(
-                f"hydra.run.dir={folder}: another process is at work there; wait for it, or choose "
-                "another folder"
+                f"hydra.run.dir={folder}: another process is using this folder; wait for it, or "
+                "choose another folder"
             )
         yield
 
 
 def claim(folder: Path, otherwise: str = "") -> None:
-    """Refuse a folder that holds a run. Raises ConfigError. otherwise: what else can be typed."""
+    """Raise ConfigError if a folder already holds a run. otherwise: more advice for the message."""
     if sign := _sign_of_weights(folder):
         raise ConfigError(
-            f"hydra.run.dir={folder}: a run is there already ({sign}); choose another folder, "
+            f"hydra.run.dir={folder}: already holds a run ({sign}); choose another folder, "
             f"{otherwise}or remove it yourself"
         )
 
 
 def enter(folder: Path, cfg: DictConfig) -> None:
-    """Refuse the folder where `resume` does not go with what is in it. Raises ConfigError.
+    """Raise ConfigError if `resume` does not fit the folder's content.
 
-    auto goes on with what is there, if anything; true wants something, and false nothing.
+    auto resumes a run if the folder holds one; true requires a run, and false an unused folder.
     """
     if cfg.resume is False:
-        claim(folder, "leave resume=false out to go on with it, ")
+        claim(folder, "leave out resume=false to continue it, ")
         return
     if cfg.resume is True and not (_sign_of_weights(folder) or (folder / CONFIG).is_file()):
         raise ConfigError(
-            f"resume=true: there is no run in {folder}; give the hydra.run.dir of the one that is "
-            "to go on, or leave resume out to begin"
+            f"resume=true: {folder} holds no run; set hydra.run.dir to the run to resume, or leave "
+            "out resume to start a new one"
         )
     refuse_other_config(folder, cfg)
 
@@ -77,30 +77,30 @@ def _sign_of_weights(folder: Path) -> str | None:
 
 
 def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
-    """Refuse to continue a run with other settings. Raises ConfigError naming the first of them."""
+    """Raise ConfigError with the first setting that differs from those of the folder's run."""
     stored = stored_config(folder)
     if stored is None:
-        return  # nothing was begun here, or only an earlier stage
+        return  # no run has started here, or only an earlier stage
     for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
-        if name == "init.path":  # of a stage: where the one before it lies
+        if name == "init.path":  # the previous stage's checkpoint, in a folder of this run
             continue
         why = ""
         if name in (f"data.{root}" for root in ROOTS):
             if (folder / data_record.DATA).is_file():
                 why = data_record.changes(folder, data_record.roots_of(to_plain(cfg)))
                 if not why:
-                    continue  # it was moved
+                    continue  # the data was moved
                 why = f", which has other {why}"
             elif cfg.data._target_ != OWN_FOLDER and Path(str(was)).name == Path(str(now)).name:
-                continue  # an older version has begun it, of which more is not known
+                continue  # an older version started the run and recorded nothing else
         raise ConfigError(
-            f"hydra.run.dir={folder}: the run there was begun with {name}={was}, not {now}{why}; "
-            "give what it was, or another folder"
+            f"hydra.run.dir={folder}: the run there was started with {name}={was}, not {now}{why}; "
+            "use the old value, or another folder"
         )
 
 
 def stored_config(folder: Path) -> dict[str, Any] | None:
-    """The config that a run was begun with, if it was. Raises ConfigError where damaged."""
+    """Config of a folder's run, or None if it has none. Raises ConfigError if it is damaged."""
     file = folder / CONFIG
     if not file.is_file():
         return None
@@ -108,14 +108,14 @@ def stored_config(folder: Path) -> dict[str, Any] | None:
         stored = OmegaConf.to_container(OmegaConf.load(file))
         if not isinstance(stored, dict):
             raise ValueError
-    except Exception as error:  # YAML's and OmegaConf's many types
+    except Exception as error:  # YAML and OmegaConf raise many types
         let_through(error)
         raise ConfigError(f"{file}: damaged ({type(error).__name__}); remove it") from None
     return {str(key): value for key, value in stored.items()}
 
 
 def differences(first: Any, second: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Keys whose values differ between two plain configs, by dotted path."""
+    """List (dotted key, first value, second value) for each difference of two plain configs."""
     if not (isinstance(first, dict) and isinstance(second, dict)):
         return [] if first == second else [(path, first, second)]
     found = []
@@ -126,7 +126,7 @@ def differences(first: Any, second: Any, path: str = "") -> list[tuple[str, Any,
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The result of a run that came to its end, else None. Raises ConfigError where damaged."""
+    """Result of a finished run, otherwise None. Raises ConfigError if it is damaged."""
     try:
         return read_result(folder)
     except FileNotFoundError:
@@ -136,10 +136,10 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def last_checkpoint(folder: Path) -> Stopped | None:
-    """Where the run of this folder can go on; None where it must begin anew.
+    """Checkpoint from which this folder's run can resume; None if it has none.
 
-    That is the last checkpoint, or, if it is damaged, which is said, the one before. Raises
-    WeightsError where both are, or of another version of fcnexp.
+    That is the last one or, if it is damaged, which is printed, the one before. Raises WeightsError
+    if both are damaged, and OtherVersionError if another version of fcnexp wrote one.
     """
     from fcnexp.nn.weights.checkpoints import read_checkpoint  # imports torch
 
@@ -149,49 +149,49 @@ def last_checkpoint(folder: Path) -> Stopped | None:
         try:
             stored = read_checkpoint(path, mapped=True)
             if "global_step" not in stored or not stored.get("optimizer_states"):
-                raise WeightsError(f"{path}: holds weights only, nothing to continue from")
+                raise WeightsError(f"{path}: holds only weights, so training cannot resume")
             return Stopped(path, int(stored["global_step"]))
         except OtherVersionError:
             raise
         except WeightsError as error:
             if path == found[-1]:
                 raise WeightsError(
-                    f"{error}; remove {path.parent} to begin this training anew"
+                    f"{error}; remove {path.parent} to start this training over"
                 ) from None
-            print(f"{error}\ngoes on from the one before it, {found[-1].name}")
+            print(f"{error}\ncontinues from the checkpoint before it, {found[-1].name}")
     return None
 
 
 def last_good(folder: Path) -> str:
-    """In words, what a training that failed has left to go on from."""
+    """Describe the checkpoint from which a failed training can resume, for its message."""
     try:
         stopped = last_checkpoint(folder)
     except WeightsError as error:
         return str(error)
     if stopped is None:
-        return "there is no checkpoint yet"
+        return "no checkpoint has been written yet"
     return f"the last good checkpoint is {stopped.path}, after step {stopped.step}"
 
 
-def say_stopped(stop: SystemExit, folder: Path, step: int | None) -> int:
-    """Tell how a training goes on that a signal has stopped; returns the process's exit code.
+def report_stopped(stop: SystemExit, folder: Path, step: int | None) -> int:
+    """Print how to resume a training that a signal has stopped; return the process's exit code.
 
-    stop: Lightning's, or `task.stopping.StopRequested`. step: of its last checkpoint, if any. In a
-    Slurm job that is told of its end, the job is queued again.
+    stop: Lightning's, or `task.stopping.StopRequested`. step: of the last checkpoint, if any. On
+    SIGUSR1, by which Slurm announces the end of a job, the job is queued again.
     """
     number = getattr(stop, "signal", signal.SIGTERM)
     if number == signal.SIGUSR1:
-        queue_again()
+        _requeue()
     where = "before its first checkpoint" if step is None else f"after step {step}"
     print(
         f"stopped by {signal.Signals(number).name} {where}; the same command with hydra.run.dir="
-        f"{folder} goes on with it"
+        f"{folder} continues"
     )
     return 128 + number
 
 
-def queue_again() -> None:
-    """Have Slurm queue this process's job again, under its own number."""
+def _requeue() -> None:
+    """Have Slurm queue this process's job again under the same number."""
     job = os.environ["SLURM_JOB_ID"]
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
@@ -200,12 +200,11 @@ def queue_again() -> None:
         print(f"scontrol requeue {job}: {done.stderr.strip()}", file=sys.stderr)
 
 
-def keep_metrics(folder: Path, step: int) -> None:
-    """Set a stopped run's metrics.csv aside: Lightning would write the continuation over it."""
+def set_aside_metrics(folder: Path, step: int) -> None:
+    """Rename an interrupted run's metrics.csv, which the resumed run would overwrite."""
     metrics = folder / "metrics.csv"
     if metrics.is_file():
-        kept = folder / f"metrics_until_{step}.csv"
-        number = 1
+        kept, number = folder / f"metrics_until_{step}.csv", 1
         while kept.exists():
             number += 1
             kept = folder / f"metrics_until_{step}_{number}.csv"

@@ -1,4 +1,4 @@
-"""Training a net by stages: FCN-32s, then FCN-16s from it, then FCN-8s, each a run of its own."""
+"""Staged training: FCN-32s, then FCN-16s from its weights, then FCN-8s, each a separate run."""
 
 import copy
 import math
@@ -13,7 +13,7 @@ from fcnexp.system.checkpoint_store import LAST
 
 
 class Stage(NamedTuple):
-    """One training. folder: where its record goes; the last stage has the run's own."""
+    """One training. folder: of its record; the last stage uses the run's folder."""
 
     name: str
     cfg: DictConfig
@@ -21,22 +21,23 @@ class Stage(NamedTuple):
 
 
 def is_staged(cfg: DictConfig) -> bool:
-    """Whether the config asks for coarser nets to be trained first."""
+    """Return True if the config trains coarser nets first."""
     return str(cfg.init.get("_target_", "")).endswith(".init.staged")
 
 
 def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
-    """The trainings that a config stands for, in order; just itself where it is not staged.
+    """List the trainings of a config in order; only one if it is not staged.
 
-    A stage starts from the one before, whose net lacks its last skip; `init.first` fills the
-    first. Source: sec. 4.2; transplants of voc-fcn16s and voc-fcn8s. Raises ConfigError.
+    A stage starts from the weights of the one before, whose net has one skip less; `init.first`
+    initialises the first. Source: sec. 4.2; transplants of voc-fcn16s and voc-fcn8s. Raises
+    ConfigError.
     """
     if not is_staged(cfg):
         return [Stage("whole", cfg, folder)]
     if "skips" not in cfg.model:
         raise ConfigError(
-            "init=staged trains nets with fewer skips first, and this model has none to leave out; "
-            "choose a model that fuses, such as model=fcn8s, or init=imagenet or init=scratch"
+            "init=staged trains nets with fewer skips first, but this model has no skips; choose "
+            "one with skips, such as model=fcn8s, or init=imagenet or init=scratch"
         )
     steps, depth = cfg.init.steps, len(cfg.model.skips)
     factors = _factors(cfg.init.lr, depth)
@@ -53,29 +54,29 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
             stage.paper = None
         if found:
             path = str(found[-1].folder / "checkpoints" / LAST)
-            target = {
-                "_target_": "fcnexp.nn.weights.init.checkpoint",
-                "_partial_": True,
-                "path": path,
-            }
+            target = "fcnexp.nn.weights.init.checkpoint"
+            stage.init = {"_target_": target, "_partial_": True, "path": path}
         else:
-            target = cfg.init.first
-        stage.init = target
+            stage.init = cfg.init.first
         name = f"fcn{_stride(stage)}s"
         found.append(Stage(name, stage, folder / "stages" / name if skips < depth else folder))
     return found
 
 
 def _factors(given: Any, depth: int) -> list[float]:
-    """How many times as fast each but the last stage learns as its next, coarsest first."""
+    """Learning rate of each stage except the last, relative to the next stage's; coarsest first."""
     factors = list(given) if isinstance(given, Sequence) else [given] * depth
     if not all(isinstance(f, int | float) and f > 0 for f in factors) or isinstance(given, str):
-        raise ConfigError(f"init.lr={given}: how many times as fast, numbers above 0")
+        raise ConfigError(
+            f"init.lr={given}: must be above 0, the learning rate of a stage relative to the next"
+        )
     if len(factors) != depth:
-        raise ConfigError(f"init.lr={given}: one number, or one for each of the {depth} first nets")
+        raise ConfigError(
+            f"init.lr={given}: must be one number, or one for each of the first {depth} stages"
+        )
     return factors
 
 
 def _stride(cfg: DictConfig) -> int:
-    """What the stage is called after: the finest tap that is fused."""
+    """Stride of the finest fused tap, after which the stage is named."""
     return min([cfg.model.get("deepest") or 32, *cfg.model.skips])
