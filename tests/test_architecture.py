@@ -25,6 +25,8 @@ ALLOWED = {  # packages or modules, by what they may import; a package holds all
     "fcnexp.benching": ("bench", "benching"),
 }
 ALLOWED["omegaconf"] = ALLOWED["hydra"]
+for command in ENTRY_POINTS:  # nobody imports a command, except to measure it
+    ALLOWED[f"fcnexp.{command}"] = ("benching",)
 FORBIDDEN = {  # to packages or modules, what they may not import
     "data": ("fcnexp.nn", "fcnexp.task"),
     "nn": ("fcnexp.data", "fcnexp.task"),

@@ -8,7 +8,7 @@ import pytest
 from commands import fcnexp
 from made_up_runs import CHOICES, write_job, write_run
 
-from fcnexp.report import report
+from fcnexp.reporting.writing import report
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.data.files import read_rgb
     from fcnexp.explaining import figures
     from fcnexp.nn.weights.checkpoints import read_checkpoint
-    from fcnexp.predict import make_folder
+    from fcnexp.system.atomic import make_folder
 
     figure = build.part(cfg, "figure")
     if cfg.image is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, ExportError
-from fcnexp.predict import digest, make_folder
+from fcnexp.system.atomic import digest, make_folder
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}

@@ -1,6 +1,5 @@
 """Label images: `python -m fcnexp.predict checkpoint=... input=photos`."""
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from fcnexp.predicting.images import (
     read_fields,
     refuse_overwriting,
 )
-from fcnexp.system.atomic import whole, write_atomically
+from fcnexp.system.atomic import digest, make_folder, whole, write_atomically
 
 if TYPE_CHECKING:
     from fcnexp.predicting.windows import Labeller
@@ -161,26 +160,10 @@ def label_one(
     }
 
 
-def make_folder(output: Path) -> None:
-    """Create the folder of the results. Raises ConfigError if that fails."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"output={output}: cannot create this folder ({error.strerror}); choose another"
-        ) from None
-
-
 def largest_fractions(fractions: dict[str, float]) -> str:
     """Format the first four fractions as percentages, for a line of output."""
     first = [f"{name} {100 * share:.1f} %" for name, share in list(fractions.items())[:4]]
     return ", ".join([*first, *(["..."] if len(fractions) > len(first) else [])])
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.expanduser().open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def counts(states: Sequence[str], now: int | None = None) -> str:
 
 
 def _compare(jobs: Sequence[Path], sweep: Path) -> None:
-    from fcnexp.report import report
+    from fcnexp.reporting.writing import report
 
     try:
         report([_relative(job) for job in jobs], _relative(sweep), None)
