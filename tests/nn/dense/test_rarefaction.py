@@ -132,7 +132,7 @@ def test_gradients_reach_every_weight():
     assert torch.autograd.gradcheck(scores, tensors)
 
 
-@pytest.mark.parametrize(("stride", "hint"), [(3, "1, 2, 4, 8, 16, 32"), (0, "to 1, 2")])
+@pytest.mark.parametrize(("stride", "hint"), [(3, "1, 2, 4, 8, 16, 32"), (0, "to stride 1, 2")])
 def test_other_strides_are_refused(stride, hint):
     with pytest.raises(ConfigError, match=f"dense: stride={stride}: .*{hint}"):
         network(["model=fcn32s", "dense=rarefaction", f"dense.stride={stride}"])

@@ -168,15 +168,21 @@ def test_learned_kernels_are_loaded_from_a_file_or_stay_bilinear_with_a_classifi
 
 
 def test_unknown_values_of_learned_are_refused():
-    with pytest.raises(ConfigError, match="dense: learned=some: allowed are none, skips, all"):
+    with pytest.raises(ConfigError, match="dense.learned=some: allowed are none, skips, all"):
         network([NARROW, "dense=deconv_learned", "dense.learned=some"])
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.trained=scores", "dense=deconv_learned"], "model.trained=scores: all else stays"),
-        (["model=fcn32s_fixed", "dense=deconv_d2l"], "model.trained=scores: all else stays"),
+        (
+            ["model.trained=scores", "dense=deconv_learned"],
+            "model.trained=scores: trains only the score layers",
+        ),
+        (
+            ["model=fcn32s_fixed", "dense=deconv_d2l"],
+            "model.trained=scores: trains only the score layers",
+        ),
         (
             ["experiment=siftflow_fcn8s", "init=scratch", "dense=deconv_learned"],
             "would mix the tasks sem, geo; choose dense=deconv_fixed",
@@ -193,8 +199,7 @@ def test_a_net_without_upsampling_to_learn_logs_that(caplog):
     with caplog.at_level("INFO"):
         network([NARROW, "model=fcn32s_fixed", "dense=deconv_learned"])
     assert (
-        "dense.learned=skips: no effect, since this net has no skips to interpolate"
-        in caplog.text
+        "dense.learned=skips: no effect, since this net has no skips to interpolate" in caplog.text
     )
 
 

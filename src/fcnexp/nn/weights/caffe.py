@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnexp.errors import WeightsError
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types; Caffe never writes 3 and 4
 FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
@@ -223,7 +223,7 @@ def _content(path: Path) -> bytes:
             raise WeightsError(f"{path} is over Caffe's limit of 2 GiB: give a .caffemodel")
         data = path.read_bytes()
     except OSError as error:
-        let_through(error)
+        reraise_system_error(error)
         reason = error.strerror or error
         raise WeightsError(f"{path} cannot be read ({reason}): check its permissions") from error
     if not data:

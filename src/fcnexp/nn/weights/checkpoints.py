@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fcnexp.errors import OtherVersionError, WeightsError
 from fcnexp.nn.weights.checkpoint_checks import check_entries, check_values
 from fcnexp.system import checkpoint_store
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 KERNEL = ".upsampling.kernel"  # end of the name of a learned upsampling
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
@@ -35,7 +35,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
         raise WeightsError(
             f"{path}: damaged, or not a checkpoint; runs write theirs to checkpoints/"
         )
-    if not checkpoint_store.is_whole(path):
+    if not checkpoint_store.is_intact(path):
         raise WeightsError(f"{path}: damaged; use previous.ckpt in the same folder, or a copy")
     if any(one.external_attr & FOLDER for one in index):  # torch would read uninitialised memory
         raise WeightsError(f"{path}: damaged, a tensor in it is marked as a folder; fetch it again")
@@ -49,7 +49,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
             "which could run code"
         ) from None
     except Exception as error:  # torch raises many types on damaged files
-        let_through(error)
+        reraise_system_error(error)
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
     if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:

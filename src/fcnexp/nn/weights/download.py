@@ -10,7 +10,7 @@ from pathlib import Path
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.base import PublishedWeights
 from fcnexp.system.atomic import sync
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 TIMEOUT = 15  # seconds without an answer
 BLOCK = 1 << 20  # bytes
@@ -38,7 +38,7 @@ def fetch(weights: PublishedWeights, folder: Path) -> Path:
         sync(partial)
         os.replace(partial, path)
     except (urllib.error.URLError, OSError) as error:
-        let_through(error)
+        reraise_system_error(error)
         raise WeightsError(
             f"{weights.file} is not in {folder} and cannot be downloaded from {weights.url} "
             f"({getattr(error, 'reason', error)}); put it there by hand, or use init=scratch"
