@@ -15,7 +15,7 @@ from fcnexp.predicting.images import (
     read_fields,
     refuse_overwriting,
 )
-from fcnexp.system.atomic import digest, make_folder, whole, write_atomically
+from fcnexp.system.atomic import atomic_file, digest, make_folder, write_atomically
 
 if TYPE_CHECKING:
     from fcnexp.predicting.windows import Labeller
@@ -134,21 +134,21 @@ def label_one(
     taken = {name: fields[name] for name in labeller.fields}
     shape = (len(labeller.class_names), *rgb.shape[:2])
     if cfg.save_scores:
-        with whole(output / f"{path.stem}.npy") as part:
+        with atomic_file(output / f"{path.stem}.npy") as part:
             label = label_picture(labeller, taken, memory, scores=(part, shape))
     else:
         label = label_picture(labeller, taken, memory)
-    with whole(output / f"{path.stem}.png") as part:
+    with atomic_file(output / f"{path.stem}.png") as part:
         save_indexed(part, label)
     counts = np.bincount(label.reshape(-1), minlength=shape[0])
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
     shares = {i: float(counts[i] / label.size) for i in order}
     if cfg.overlay:
-        with whole(output / f"{path.stem}_overlay.png") as part:
+        with atomic_file(output / f"{path.stem}_overlay.png") as part:
             full_overlay(rgb, label).save(part)
     if cfg.beside:
         page = side_by_side(rgb, label, shares, labeller.class_names)
-        with whole(output / f"{path.stem}_beside.png") as part:
+        with atomic_file(output / f"{path.stem}_beside.png") as part:
             page.save(part)
     names = labeller.class_names
     return {

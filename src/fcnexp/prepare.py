@@ -128,7 +128,7 @@ def encode_one(
 
     from fcnexp.data.files import read_depth
     from fcnexp.data.hha import encode_hha
-    from fcnexp.system.atomic import whole
+    from fcnexp.system.atomic import atomic_file
 
     depth = read_depth(path)[0].numpy()
     seen = depth if raw is None else read_depth(raw / path.name)[0].numpy()
@@ -136,7 +136,7 @@ def encode_one(
         hha = encode_hha(depth * unit, seen == 0, np.array(camera))
     except (DataError, ValueError) as error:
         raise DataError(f"{path}: {error}") from None
-    with whole(output / path.name) as part:
+    with atomic_file(output / path.name) as part:
         # The default level, 6, takes three times as long, longer than the encoding, to save 5 %.
         Image.fromarray(hha).save(part, compress_level=4)
 
@@ -197,7 +197,7 @@ def draw_sheet(
 ) -> None:
     """Write a contact sheet: some images of each split with their labels."""
     from fcnexp.reporting import pictures
-    from fcnexp.system.atomic import whole
+    from fcnexp.system.atomic import atomic_file
 
     rows = []
     for report in reports:
@@ -211,7 +211,7 @@ def draw_sheet(
             pair = (pictures.as_picture(sample.fields), pictures.colour(sample.label.numpy()))
             rows.append([pictures.thumbnail(picture) for picture in pair])
     if rows:
-        with whole(path) as part:
+        with atomic_file(path) as part:
             pictures.sheet(rows, ("image", "label"), class_names).save(part)
 
 

@@ -34,7 +34,7 @@ def test_short_names_of_precisions(given, precision):
         ("trainer.precision=fp8", "precision=fp8: allowed are auto, 32-true, .*, bf16 for bf16-m"),
         ("trainer.devices=0", "trainer.devices=0: must be 1 or more"),
         ("trainer.threads=0", "trainer.threads=0: must be 1 or more"),
-        ("trainer.compile=fast", "trainer.compile=fast: allowed are false, true, and reduce-ove"),
+        ("trainer.compile=fast", "trainer.compile=fast: allowed are false, true, reduce-ove"),
         ("trainer.compile=reduce-overhead", "CUDA graphs need a GPU"),
     ],
 )

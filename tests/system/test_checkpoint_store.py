@@ -1,4 +1,4 @@
-"""Checkpoints' files, broken off anywhere."""
+"""Checkpoint files, with writes interrupted at every point."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fcnexp.system import checkpoint_store
-from fcnexp.system.checkpoint_store import is_whole, store
+from fcnexp.system.checkpoint_store import is_intact, store
 
-CALLS = 12  # more than `store` has places to be broken off at
+CALLS = 12  # more system calls than `store` makes
 
 
 class PowerCutError(BaseException):
@@ -26,7 +26,7 @@ def number_of(path) -> int:
 
 
 def cut_at(monkeypatch, call: int) -> None:
-    """The machine stops before the call-th thing that `store` has the system do."""
+    """Raise PowerCutError instead of the system call of `store` with this index."""
     left = [call]
 
     def counted(function):
@@ -43,7 +43,7 @@ def cut_at(monkeypatch, call: int) -> None:
 
 
 @pytest.mark.parametrize("call", range(CALLS))
-def test_broken_off_anywhere_one_whole_file_is_there(call, tmp_path, monkeypatch):
+def test_interrupted_anywhere_one_intact_file_is_left(call, tmp_path, monkeypatch):
     last, before = tmp_path / "last.ckpt", tmp_path / "before.ckpt"
     for number in (1, 2):
         store(last, write(number), before.name)
@@ -55,12 +55,12 @@ def test_broken_off_anywhere_one_whole_file_is_there(call, tmp_path, monkeypatch
         except PowerCutError:
             done = False
     newest = last if last.exists() else before
-    assert is_whole(newest) and number_of(newest) == (3 if done else number_of(newest))
+    assert is_intact(newest) and number_of(newest) == (3 if done else number_of(newest))
     assert number_of(newest) >= 2
     for path in (last, before):
-        assert not path.exists() or number_of(path) == 1 or is_whole(path)
+        assert not path.exists() or number_of(path) == 1 or is_intact(path)
     store(last, write(4), before.name)
-    assert is_whole(last) and number_of(last) == 4 and is_whole(before)
+    assert is_intact(last) and number_of(last) == 4 and is_intact(before)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "SHA256SUMS",
         "before.ckpt",
@@ -68,29 +68,27 @@ def test_broken_off_anywhere_one_whole_file_is_there(call, tmp_path, monkeypatch
     ]
 
 
-def test_every_place_of_that_test_is_met(tmp_path, monkeypatch):
+def test_calls_cover_every_system_call(tmp_path, monkeypatch):
     store(tmp_path / "last.ckpt", write(1), "before.ckpt")
     cut_at(monkeypatch, CALLS - 1)
     store(tmp_path / "last.ckpt", write(2), "before.ckpt")
 
 
 @pytest.mark.parametrize("call", range(CALLS))
-def test_file_that_keeps_none_before_it_is_whole_wherever_it_is_broken_off(
-    call, tmp_path, monkeypatch
-):
+def test_replaced_file_is_intact_after_any_interruption(call, tmp_path, monkeypatch):
     best = tmp_path / "best.ckpt"
     store(best, write(1))
     with monkeypatch.context() as patched:
         cut_at(patched, call)
         with suppress(PowerCutError):
             store(best, write(2))
-    assert is_whole(best) and number_of(best) in (1, 2)
+    assert is_intact(best) and number_of(best) in (1, 2)
     store(best, write(3))
-    assert is_whole(best) and number_of(best) == 3
+    assert is_intact(best) and number_of(best) == 3
     assert (tmp_path / "SHA256SUMS").read_text().split()[1:] == ["best.ckpt"]
 
 
-def test_write_that_fails_changes_nothing(tmp_path):
+def test_failed_write_changes_nothing(tmp_path):
     store(tmp_path / "last.ckpt", write(1), "before.ckpt")
     was = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -104,23 +102,23 @@ def test_write_that_fails_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("digests", [True, False])
-def test_a_flipped_bit_is_seen(digests, tmp_path):
+def test_flipped_bit_is_detected(digests, tmp_path):
     path = tmp_path / "last.ckpt"
     store(path, write(1))
     if not digests:
         (tmp_path / "SHA256SUMS").unlink()
-    assert is_whole(path)
+    assert is_intact(path)
     content = bytearray(path.read_bytes())
     place = content.index(torch.full((100,), 1).numpy().tobytes()) + 123  # in the tensor
     content[place] ^= 1
     path.write_bytes(content)
-    assert not is_whole(path)
+    assert not is_intact(path)
 
 
 def test_sha256sum_reads_the_digests(tmp_path):
     for number in (1, 2):
         store(tmp_path / "last.ckpt", write(number), "before.ckpt")
-    told = subprocess.run(
+    done = subprocess.run(
         ["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert told.returncode == 0 and told.stdout.count(": OK") == 2
+    assert done.returncode == 0 and done.stdout.count(": OK") == 2

@@ -1,4 +1,4 @@
-"""Which of a run's processes this is, whatever the environment says."""
+"""Ranks of a run's processes, with misleading environment variables."""
 
 import hashlib
 import json
@@ -27,9 +27,9 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def no_ranks(monkeypatch):
-    """An environment that says nothing, and is put back; `this_process.rank` has not been asked."""
+    """Remove rank variables for the test and clear the cache of `this_process.rank`."""
     for name in (this_process.RANKS_OF, *this_process.OF_RANKS):
-        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores it
         monkeypatch.delenv(name)
     this_process.rank.cache_clear()
     yield monkeypatch
@@ -49,14 +49,14 @@ def contents(folder):
     return {path: hashlib.sha256(path.read_bytes()).digest() for path in files}
 
 
-def test_stray_rank_over_a_finished_run_changes_nothing(finished):
+def test_stray_rank_does_not_change_a_finished_run(finished):
     before = contents(finished / "out")
     done = train(finished, *RUN, LOCAL_RANK="1", RANK="1", WORLD_SIZE="2")
     assert done.returncode == 0, done.stderr
     assert "done before" in done.stdout and contents(finished / "out") == before
 
 
-def test_stray_rank_with_another_config_over_a_run_is_refused(finished, no_ranks):
+def test_stray_rank_does_not_bypass_the_config_check(finished, no_ranks):
     before = contents(finished / "out")
     no_ranks.setenv("LOCAL_RANK", "1")
     done = fcnexp("train", *RUN, "regime.lr=0.5", folder=finished, cache=finished)
@@ -64,7 +64,7 @@ def test_stray_rank_with_another_config_over_a_run_is_refused(finished, no_ranks
     assert contents(finished / "out") == before
 
 
-def test_stray_rank_has_a_run_of_its_own_written_and_scored(tmp_path):
+def test_stray_rank_trains_and_writes_its_own_run(tmp_path):
     done = train(tmp_path, *RUN, **dict.fromkeys([*LEFT, "LOCAL_RANK"], "1"), MASTER_ADDR="1.2.3.4")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/result.json").read_text())["steps"] == 5
@@ -72,7 +72,7 @@ def test_stray_rank_has_a_run_of_its_own_written_and_scored(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_torchrun_is_refused_with_what_to_type(name, finished, no_ranks):
+def test_torchrun_is_refused_with_advice(name, finished, no_ranks):
     given = RUN if name == "train" else ["checkpoint=out/checkpoints/last.ckpt"]
     before = contents(finished)
     for key, value in TORCHRUN.items():
@@ -83,7 +83,7 @@ def test_torchrun_is_refused_with_what_to_type(name, finished, no_ranks):
     assert done.stderr.count("\n") == 1 and contents(finished) == before
 
 
-def test_rank_is_believed_of_a_process_that_the_first_started(no_ranks):
+def test_rank_is_accepted_from_a_child_of_rank_0(no_ranks):
     this_process.announce_ranks()
     assert os.environ[this_process.RANKS_OF] == str(os.getpid())
     program = (
@@ -91,11 +91,11 @@ def test_rank_is_believed_of_a_process_that_the_first_started(no_ranks):
         "print(process.rank(), os.environ['NODE_RANK'])"
     )
     environment = os.environ | {"LOCAL_RANK": "1", "NODE_RANK": "0"}
-    told = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
-    assert told == "1 0\n"
+    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    assert output == "1 0\n"
 
 
-def test_rank_without_its_first_process_is_refused(no_ranks):
+def test_rank_without_its_rank_0_is_refused(no_ranks):
     no_ranks.setenv(this_process.RANKS_OF, str(os.getpid()))
     no_ranks.setenv("LOCAL_RANK", "1")
     with pytest.raises(ConfigError, match=f"type unset LOCAL_RANK {this_process.RANKS_OF}"):
@@ -105,13 +105,13 @@ def test_rank_without_its_first_process_is_refused(no_ranks):
 @pytest.mark.parametrize(
     "first", [None, str(os.getpid()), str(os.getppid())], ids=["nobody", "itself", "its parent"]
 )
-def test_what_is_left_in_the_environment_of_a_first_process_is_removed(first, no_ranks):
+def test_rank_0_removes_leftover_variables(first, no_ranks):
     for name in LEFT:
         no_ranks.setenv(name, "1")
     no_ranks.setenv("LOCAL_RANK", "0" if first else "3")
     if first:
         no_ranks.setenv(this_process.RANKS_OF, first)
-    no_ranks.setenv("SLURM_PROCID", "1")  # of a notebook in a job, say
+    no_ranks.setenv("SLURM_PROCID", "1")  # for example a notebook in a Slurm job
     no_ranks.setenv(this_process.TORCHRUN, "one")  # WORLD_SIZE=1
     assert this_process.rank() == 0
     assert not {this_process.RANKS_OF, *this_process.OF_RANKS} & set(os.environ)

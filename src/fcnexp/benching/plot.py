@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fcnexp.benching.leaks import IN_USE
 from fcnexp.benching.tables import Row, Table
-from fcnexp.system.atomic import whole
+from fcnexp.system.atomic import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def draw(path: Path, tables: Sequence[Table]) -> None:
         place.set_visible(False)
     for place, one in zip(places.flat, panels, strict=False):  # the last row may be wider
         _draw(place, one)
-    with whole(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=110)
     plt.close(figure)
 

@@ -50,7 +50,7 @@ def message_of(
     if isinstance(error, UserError):
         return mistake(error, config_name)
     command = os_errors.COMMANDS.get(config_name, os_errors.ANY)
-    if (message := os_errors.in_words(error, command, folder)) is None:
+    if (message := os_errors.message_for(error, command, folder)) is None:
         return mistake(error, config_name) if isinstance(error, MISTAKES) else None
     return f"{message}; then {again or _how_to_resume(folder)}"
 

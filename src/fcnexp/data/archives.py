@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.system.atomic import sync, whole
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.atomic import atomic_file, sync
+from fcnexp.system.os_errors import reraise_system_error
 
 
 class Archive(NamedTuple):
@@ -72,7 +72,7 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         _download(archive.url, partial, have)
     except (urllib.error.URLError, OSError) as error:
-        let_through(error)
+        reraise_system_error(error)
         reason = getattr(error, "reason", None) or error
         raise DataError(
             f"{archive.file}: could not be downloaded from {archive.url} ({reason}); run the same "
@@ -106,7 +106,7 @@ def verify(path: Path, digest: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
-        let_through(error)
+        reraise_system_error(error)
         raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
     if found != digest.strip().lower():
         raise DataError(
@@ -130,7 +130,7 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
     except (tarfile.TarError, EOFError, OSError) as error:
-        let_through(error)
+        reraise_system_error(error)
         why = " ".join(str(error).split())
         raise DataError(f"archive={path}: cannot be unpacked ({why})") from None
 
@@ -187,6 +187,6 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bo
     source = tar.extractfile(member)
     assert source is not None  # a regular file
     # "xb" never follows a link. Syncing each file is slow; after a power cut the size differs.
-    with whole(target, lasting=False) as part, source, part.open("xb") as file:
+    with atomic_file(target, lasting=False) as part, source, part.open("xb") as file:
         shutil.copyfileobj(source, file)
     return True

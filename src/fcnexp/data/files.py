@@ -13,7 +13,7 @@ from torch import Tensor
 from fcnexp import VOID
 from fcnexp.data.mat import UnlikeSbdError, field_of_struct, refuse_unsound
 from fcnexp.errors import DataError
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
 _STRIP = 256  # rows
@@ -29,7 +29,7 @@ def opened(path: Path, what: str = "image") -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what}") from None
     except Exception as error:  # Pillow raises many types, by format
-        let_through(error)
+        reraise_system_error(error)
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
 
 
@@ -123,7 +123,7 @@ def read_label_mat(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
-        let_through(error, memory=False)
+        reraise_system_error(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{path}: not an SBD label, cannot read GTcls.Segmentation ({why}); fetch it again"
@@ -201,7 +201,7 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         text = "\0"
     except OSError as error:
-        let_through(error)
+        reraise_system_error(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if "\0" in text:
         raise DataError(f"{path}: not a UTF-8 text file; list one image id per line")

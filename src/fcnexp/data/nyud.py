@@ -14,7 +14,7 @@ from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb
 from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
 from fcnexp.data.mat import refuse_unsound
 from fcnexp.errors import DataError
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 CLASS_NAMES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
@@ -76,7 +76,7 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
-        let_through(error, memory=False)
+        reraise_system_error(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{path}: not an NYUD label, cannot read segmentation ({why}); fetch it again"

@@ -24,8 +24,8 @@ from fcnexp.data.nyud_facts import (
     OTHERSTRUCTURE,
 )
 from fcnexp.errors import DataError
-from fcnexp.system.atomic import whole
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.atomic import atomic_file
+from fcnexp.system.os_errors import reraise_system_error
 
 FRAME = (640, 480)  # in h5py: columns, rows
 VARIABLES = {  # name: dimensions of one image in h5py, type
@@ -63,7 +63,7 @@ class OfficialFile:
         except FileNotFoundError:
             raise DataError(f"mat={path}: no such file; use nyu_depth_v2_labeled.mat") from None
         except OSError as error:
-            let_through(error)
+            reraise_system_error(error)
             raise DataError(f"mat={path}: damaged or not MATLAB v7.3 ({error})") from None
         try:
             self.count = self._check_variables()
@@ -184,5 +184,5 @@ def is_converted(place: int, root: Path) -> bool:
 
 def _write(target: Path, save: Any) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole(target) as part:
+    with atomic_file(target) as part:
         save(part)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fcnexp import VOID
 from fcnexp.errors import DataError
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 _WRITE = "write `classes: [background, road]`, in the order of the masks' indices"
 
@@ -70,7 +70,7 @@ def read_classes(path: Path) -> ClassesFile:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_WRITE}") from None
     except OSError as error:
-        let_through(error)
+        reraise_system_error(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())

@@ -8,7 +8,7 @@ import numpy as np
 
 from fcnexp import VOID
 from fcnexp.reporting.pictures import colour
-from fcnexp.system.atomic import whole
+from fcnexp.system.atomic import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +127,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _save(figure: "Figure", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=DPI)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fcnexp.errors import ExportError
 from fcnexp.exporting.stored import AsStored, made_up
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
@@ -32,7 +32,7 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
         try:
             found = run(fields)
         except Exception as error:  # onnxruntime and torch raise many types
-            let_through(error)
+            reraise_system_error(error)
             first = str(error).splitlines()[0]
             raise ExportError(f"{name}: not written; it fails at {size}: {first}") from error
         shapes = [[tuple(maps.shape) for maps in side] for side in (expected, found)]

@@ -16,8 +16,8 @@ from fcnexp.nn.dense.shift_and_stitch import ShiftAndStitch
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
 from fcnexp.predicting.windows import NetLabeller
-from fcnexp.system.atomic import whole
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.atomic import atomic_file
+from fcnexp.system.os_errors import reraise_system_error
 
 KEY = "fcnexp"  # key of the facts in a file's metadata
 LARGEST = 2**31  # bytes of an ONNX file, the limit of its format
@@ -56,7 +56,7 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
         value.shape = onnx_ir.Shape(["batch", *value.shape[1:-2], "height", "width"])
     sizes = sizes_of(net)
     program.model.metadata_props[KEY] = json.dumps({**facts, **sizes})
-    with whole(path) as part:
+    with atomic_file(path) as part:
         program.save(part, external_data=False)
         return compare(net, onnx_runner(part), sizes["least_side"], str(path))
 
@@ -73,7 +73,7 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
         example = made_up(net.recipe, *TRACED)
         program = torch.export.export(net, example, dynamic_shapes=(axes,))
     sizes = sizes_of(net)
-    with whole(path) as part:
+    with atomic_file(path) as part:
         torch.export.save(program, part, extra_files={KEY: json.dumps({**facts, **sizes})})
         return compare(net, program_runner(part), sizes["least_side"], str(path))
 
@@ -81,7 +81,7 @@ def write_program(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
 def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
     """Write a net's state dict, with the facts as plain values."""
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    with whole(path) as part, part.open("wb") as file:  # its errors give a reason, torch's none
+    with atomic_file(path) as part, part.open("wb") as file:  # torch's own errors lack the reason
         torch.save({"state_dict": tensors, **facts}, file)
 
 
@@ -154,7 +154,7 @@ def _one_line_errors(form: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        let_through(error)
+        reraise_system_error(error)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(
             f"format={form}: torch cannot write this net ({first}); format=state_dict writes any"

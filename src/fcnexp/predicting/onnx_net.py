@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
 from fcnexp.nn.dense.tiling import Tiling
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 MORE = 1.1  # margin; onnxruntime took 0.73 to 0.86 of the memory stored in the file, torch's
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -49,7 +49,7 @@ class OnnxNet:
                 str(file), _options(), providers=[PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime raises many types
-            let_through(error)
+            reraise_system_error(error)
             first = str(error).splitlines()[0]
             raise WeightsError(f"onnx={path}: onnxruntime cannot read it ({first})") from None
         self.facts: dict[str, Any] = _facts_in(self.session, path)

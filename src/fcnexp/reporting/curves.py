@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 METRICS = "metrics.csv"
 LOSS, MEAN_IU = "train/loss", "val/miou"
@@ -71,7 +71,7 @@ def _lines(path: Path) -> list[dict[str, str]]:
         if reader.fieldnames and "step" not in reader.fieldnames:
             raise ValueError("no column of steps")
     except (OSError, ValueError, csv.Error) as error:
-        let_through(error)
+        reraise_system_error(error)
         raise DataError(f"{path}: damaged; remove it to leave out its curves") from None
     return lines
 

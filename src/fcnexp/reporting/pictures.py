@@ -12,7 +12,7 @@ from fcnexp import VOID
 from fcnexp.data.palette import voc_palette
 from fcnexp.data.sample import Sample
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
-from fcnexp.system.atomic import whole
+from fcnexp.system.atomic import atomic_file
 
 PANEL_SIDE = 500  # pixels, as VOC images
 GAP = 6  # pixels between the pictures of a sheet
@@ -147,11 +147,11 @@ def write_panels(
         errors = np.where(wrong[..., None], colour(prediction), (rgb * 0.4).astype(np.uint8))
         errors[truth == VOID] = WHITE
         rows.append([rgb, colour(truth), colour(prediction), errors])
-        with whole(folder / f"{name}.png") as part:
+        with atomic_file(folder / f"{name}.png") as part:
             Image.fromarray(overlay(rgb, prediction)).save(part)
         write_panel(folder / PANELS.name / name, rgb, truth, prediction)
     page = sheet(rows, ("image", "ground truth", "prediction", "errors"), class_names)
-    with whole(folder / "sheet.png") as part:
+    with atomic_file(folder / "sheet.png") as part:
         page.save(part)
 
 
@@ -164,12 +164,12 @@ def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np
     folder.mkdir(parents=True, exist_ok=True)
     shrink = min(1.0, PANEL_SIDE / max(truth.shape))
     size = (max(1, round(shrink * truth.shape[1])), max(1, round(shrink * truth.shape[0])))
-    with whole(folder / IMAGE) as part:
+    with atomic_file(folder / IMAGE) as part:
         Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS).save(part, quality=85)
     for name, label in ((TRUTH, truth), (PREDICTION, prediction)):
         indexed = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
         indexed.putpalette(colour(np.arange(256, dtype=np.uint8)).tobytes())
-        with whole(folder / name) as part:
+        with atomic_file(folder / name) as part:
             indexed.save(part, transparency=0, optimize=True)
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from fcnexp.errors import DataError
 from fcnexp.reporting.record_checks import config_problem, is_job, is_result, read_json
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
@@ -107,7 +107,7 @@ def run_folders(folder: Path) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             below = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError as error:
-        let_through(error)
+        reraise_system_error(error)
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     for inner in sorted(below, key=_by_number):
         if inner.name != "wandb":  # W&B stores copies of configs there
@@ -140,7 +140,7 @@ def read_run(folder: Path) -> Run:
     except FileNotFoundError:
         raise DataError(f"{file}: missing; remove {folder} to leave this run out") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        let_through(error)
+        reraise_system_error(error)
         config = None
     if problem := config_problem(config):
         raise DataError(f"{file}: {problem}; remove it to leave this run out")
@@ -175,7 +175,7 @@ def _read_matrix(path: Path) -> Confusion | None:
             lines = list(csv.reader(file))
         counts = [[int(cell) for cell in line[1:]] for line in lines[1:]]
     except (OSError, ValueError, csv.Error) as error:
-        let_through(error)
+        reraise_system_error(error)
         lines, counts = [], []
     names = lines[0][1:] if lines else []
     valid = (
@@ -196,7 +196,7 @@ def _read_valid(file: Path, is_valid: Callable[..., bool], what: str) -> dict[st
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        let_through(error)
+        reraise_system_error(error)
         record = {}
     if not is_valid(record):
         raise DataError(f"{file}: damaged; remove it to leave this {what} out")

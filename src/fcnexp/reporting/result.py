@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fcnexp.reporting.records import CONFIG, CONFUSION, RESULT
-from fcnexp.system.atomic import whole, write_atomically
+from fcnexp.system.atomic import atomic_file, write_atomically
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.four_scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
 
@@ -30,7 +30,7 @@ def write_result(
     matrix: int64 (K, K), rows: ground truth. facts: more plain values to store. Scores are
     fractions in the release's convention; null if nothing was counted.
     """
-    with whole(folder / CONFUSION) as part, part.open("w", newline="") as file:
+    with atomic_file(folder / CONFUSION) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["truth \\ prediction", *class_names])
         for name, row in zip(class_names, matrix.tolist(), strict=True):

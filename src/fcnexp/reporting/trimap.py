@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fcnexp.reporting.result import finite
 from fcnexp.reporting.tables import NAMES, percent
-from fcnexp.system.atomic import whole, write_atomically
+from fcnexp.system.atomic import atomic_file, write_atomically
 from fcnexp.task.four_scores import scores_of
 
 RULE = (
@@ -35,7 +35,7 @@ def write_trimap(
     ]
     record = {"rule": RULE, "bands": bands, "whole": _scores(every)}
     write_atomically(folder / "trimap.json", json.dumps(record, indent=2) + "\n")
-    with whole(folder / "trimap.csv") as part, part.open("w", newline="") as file:
+    with atomic_file(folder / "trimap.csv") as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["width", "pixels", *NAMES])
         writer.writeheader()
         writer.writerows([*bands, {"width": "all", **record["whole"]}])  # type: ignore[dict-item]  # width is text
@@ -71,7 +71,7 @@ def draw_trimap(path: Path, record: dict[str, Any]) -> None:
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    with whole(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=150)
 
 

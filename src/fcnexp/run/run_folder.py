@@ -18,7 +18,7 @@ from fcnexp.reporting.records import CONFIG, RESULT, read_result
 from fcnexp.run import data_record, locks
 from fcnexp.system import this_process
 from fcnexp.system.checkpoint_store import LAST, PREVIOUS
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 
 class Stopped(NamedTuple):
@@ -109,7 +109,7 @@ def stored_config(folder: Path) -> dict[str, Any] | None:
         if not isinstance(stored, dict):
             raise ValueError
     except Exception as error:  # YAML and OmegaConf raise many types
-        let_through(error)
+        reraise_system_error(error)
         raise ConfigError(f"{file}: damaged ({type(error).__name__}); remove it") from None
     return {str(key): value for key, value in stored.items()}
 

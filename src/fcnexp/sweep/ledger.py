@@ -21,7 +21,7 @@ from fcnexp.reporting.record_checks import is_job, read_json
 from fcnexp.reporting.records import JOB, read_result
 from fcnexp.run.locks import START, FolderError, claim, is_held
 from fcnexp.system.atomic import write_atomically
-from fcnexp.system.os_errors import let_through
+from fcnexp.system.os_errors import reraise_system_error
 
 STATES = ("done", "stopped", "failed", "stale", "running", "not started")
 
@@ -56,7 +56,7 @@ def read(folder: Path) -> Record | None:
         record = Record(**{field.name: stored[field.name] for field in fields(Record)})
         return record if is_job(stored) and _is_whole(record) else None
     except (OSError, ValueError, KeyError) as error:
-        let_through(error)  # it may be the record of a job that is done
+        reraise_system_error(error)  # it may be the record of a job that is done
         return None
 
 

@@ -1,1 +1,1 @@
-"""The machine under a run: atomic files, OS errors, cores and ranks."""
+"""Atomic files, system errors, cores and ranks."""

@@ -1,7 +1,7 @@
-"""Faults of the machine: a full disk, no memory, no more files, a process killed; told in words.
+"""Messages for system errors: a full disk, no memory, too many open files, a killed process.
 
-They are known by errno and type, and by text only where a library leaves nothing else, as torch
-does, whose processes that read images hand their exceptions on as text.
+Errors are recognised by errno and type, and by text only if a library leaves nothing else, as torch
+does for exceptions of its data-loading workers.
 """
 
 import errno
@@ -17,8 +17,8 @@ SHM = Path("/dev/shm")
 SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FILES = (errno.EMFILE, errno.ENFILE)
 MAY_NOT = {
-    errno.EACCES: "this user may not",
-    errno.EPERM: "nobody may",
+    errno.EACCES: "this user lacks permission",
+    errno.EPERM: "the system forbids it",
     errno.EROFS: "its disk is mounted read-only",
 }
 IN_THE_WAY = {
@@ -27,10 +27,10 @@ IN_THE_WAY = {
     errno.EEXIST: "a file is in the way",
     errno.ENAMETOOLONG: "its name is too long for this disk",
 }
-FAILING = {errno.EIO: "its disk fails", errno.ESTALE: "its file server has lost it"}
+FAILING = {errno.EIO: "its disk has failed", errno.ESTALE: "its file server no longer has it"}
 KNOWN = (*SPACE, *FILES, *MAY_NOT, *IN_THE_WAY, *FAILING, errno.ENOMEM)
-LIBRARIES = (OSError, RuntimeError, ImportError, EOFError)  # types whose text is looked into
-# Of C++ code: only what is never said of anything else.
+LIBRARIES = (OSError, RuntimeError, ImportError, EOFError)  # types whose text is searched
+# Texts of C++ code that mean nothing else.
 TEXTS = {os.strerror(n): n for n in (errno.ENOSPC, *FILES, errno.ENOMEM, errno.EROFS)}
 ERRNO = re.compile(r"\[Errno (\d+)\] [^:'\n]*(?:: (?:'[^'\n]+' -> )?'([^'\n]+)')?")
 ASKED = re.compile(r"(?:tried to allocate|Unable to allocate) ([\d.]+ \w+)", re.IGNORECASE)
@@ -39,13 +39,13 @@ NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STAT
 KILLED = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexp)"
 )
-UNWRITTEN = ("PytorchStreamWriter failed writing", "unexpected pos ")  # why, they do not say
-# Of those that fail once more over a fault: torch.save, `logging`, Lightning.
+UNWRITTEN = ("PytorchStreamWriter failed writing", "unexpected pos ")  # they omit the reason
+# Exceptions that hide an earlier one: of torch.save, `logging`, Lightning.
 HIDING = (*UNWRITTEN, "Unable to configure handler", "`iter(combined_loader)` first")
 
 
 class Command(NamedTuple):
-    """What can be typed to get by: to write elsewhere, and to take less memory."""
+    """Advice for one command. elsewhere: to write to another place; less: to use less memory."""
 
     elsewhere: str
     less: str
@@ -53,23 +53,23 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command(
-        "hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir",
-        "fewer images at a time (regime.batch_size, and more regime.accumulate), "
+        "hydra.run.dir=FOLDER (for a sweep hydra.sweep.dir=FOLDER)",
+        "use fewer images per pass (a smaller regime.batch_size with a larger regime.accumulate), "
         "trainer.activation_checkpointing=true, or a smaller augment.crop",
     ),
-    "evaluate": Command("hydra.run.dir=FOLDER", "fewer workers, or smaller images"),
-    "predict": Command("output=FOLDER", "say how much there is, as in memory=4GB"),
-    "prepare": Command("another root or output=FOLDER", "fewer workers"),
-    "export": Command("output=FILE", "format=state_dict needs least"),
-    "report": Command("output=FOLDER", "give fewer folders at a time"),
+    "evaluate": Command("hydra.run.dir=FOLDER", "use fewer workers or smaller images"),
+    "predict": Command("output=FOLDER", "set the available memory, for example memory=4GB"),
+    "prepare": Command("another root or output=FOLDER", "use fewer workers"),
+    "export": Command("output=FILE", "format=state_dict needs the least memory"),
+    "report": Command("output=FOLDER", "give fewer folders per command"),
 }
-ANY = Command("another folder", "a machine with more, or fewer workers")
+ANY = Command("another folder", "use fewer workers, or a machine with more memory")
 
 
-def let_through(error: BaseException, *, memory: bool = True) -> None:
-    """Raise what reading a file has raised once more, where the machine is to blame, not the file.
+def reraise_system_error(error: BaseException, *, memory: bool = True) -> None:
+    """Raise an exception from reading a file again if the system, not the file, is its cause.
 
-    memory: False where a damaged file may ask for any amount of it.
+    memory: False if a damaged file may have requested any amount of it.
     """
     if _number(error)[0] in (*FILES, *FAILING, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
         raise error
@@ -77,18 +77,18 @@ def let_through(error: BaseException, *, memory: bool = True) -> None:
         raise error
 
 
-def in_words(error: BaseException, command: Command, folder: Path | None = None) -> str | None:
-    """What has happened, where, and what to type; None for what is no fault of the machine.
+def message_for(error: BaseException, command: Command, folder: Path | None = None) -> str | None:
+    """Say what happened, where, and what to type; None if it is not a system error.
 
-    folder: of the run, which is where its files are written that the exception does not name.
+    folder: of the run, for errors on a full disk that do not name the file.
     """
-    # What was first is the reason, and knows most of it.
+    # The first exception of the chain is the cause and has the most details.
     chain = reversed(list(_chain(error)))
-    return next(filter(None, (_told(each, command, folder) for each in chain)), None)
+    return next(filter(None, (_message(each, command, folder) for each in chain)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and what it was raised from."""
+    """Yield an exception, then those it was raised from."""
     seen: list[BaseException] = []
     each: BaseException | None = error
     while each is not None and each not in seen:
@@ -98,7 +98,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         each = each.__cause__ or (each.__context__ if hides else None)
 
 
-def _told(error: BaseException, command: Command, folder: Path | None) -> str | None:
+def _message(error: BaseException, command: Command, folder: Path | None) -> str | None:
     text = str(error)
     if isinstance(error, LIBRARIES) and (words := _of_process(error, text)):
         return words
@@ -108,56 +108,55 @@ def _told(error: BaseException, command: Command, folder: Path | None) -> str | 
     where = name or (str(_fullest(folder)) if number in SPACE else "")
     if number in FILES:
         return (
-            f"too many open files{_limit()}: type `ulimit -n 65536` before the command, or fewer "
-            "workers"
+            f"too many open files{_limit()}; run `ulimit -n 65536` before the command, or use "
+            "fewer workers"
         )
     if number in SPACE:
         return f"{where}: {_no_space(number, where)}"
     if number in MAY_NOT:
         return (
-            f"{where}: cannot be written or read, {MAY_NOT[number]} ({os.strerror(number)}); see "
-            f"to that, or choose {command.elsewhere}"
+            f"{where}: cannot be read or written, {MAY_NOT[number]} ({os.strerror(number)}); fix "
+            f"that, or choose {command.elsewhere}"
         )
     if number in IN_THE_WAY:
         return f"{where}: cannot be written, {IN_THE_WAY[number]}; choose {command.elsewhere}"
     if number in FAILING:
-        return f"{where or folder}: {FAILING[number]} ({os.strerror(number)}); `dmesg` may tell why"
+        return f"{where or folder}: {FAILING[number]} ({os.strerror(number)}); `dmesg` may show why"
     return None
 
 
 def _of_process(error: BaseException, text: str) -> str | None:
-    """What is to be said of processes beside this one, and of what is shared with them."""
+    """Message for errors of worker processes and of the memory shared with them."""
     if "Bus error" in text or _is_of_shm(error, text):
         return (
-            f"no shared memory{_free(SHM)}, through which images come from the processes that read "
-            "them: workers=0 does without, fewer may do; in a container give it more, as docker "
-            "run --shm-size=8g does"
+            f"no shared memory{_free(SHM)} for the images from the data-loading workers; use fewer "
+            "workers or workers=0, or give a container more, as docker run --shm-size=8g does"
         )
     if found := KILLED.search(text):
-        how = f"was ended ({found[2]})" if found[2] else "is gone"
+        how = f"was ended ({found[2]})" if found[2] else "exited unexpectedly"
         return (
-            f"process {found[1]}, which read images, {how}: memory may have run out, of which "
-            f"`dmesg` tells, or open files{_limit()}; fewer workers, or workers=0"
+            f"data-loading worker {found[1]} {how}: it may have run out of memory, which `dmesg` "
+            f"shows, or of open files{_limit()}; use fewer workers, or workers=0"
         )
     if isinstance(error, EOFError) and _place(error).startswith("multiprocessing."):
-        return "a process that reads images broke off; open files or memory may have run out in it"
+        return "a data-loading worker has exited; it may have run out of open files or memory"
     if type(error).__name__ == "BrokenProcessPool":
         return (
-            "a process beside this one was ended by the system, as it does where memory runs out; "
-            "fewer workers, or 0"
+            "the system ended a worker process, as it does if memory runs out; use fewer workers, "
+            "or workers=0"
         )
     return None
 
 
 def _is_of_shm(error: BaseException, text: str) -> bool:
-    """Whether shared memory, or a semaphore, which lies there, could not be had."""
+    """Return True if shared memory, or a semaphore, which lies in it, could not be allocated."""
     if "</torch_" in text and any(words in text for words in ("unable to", "could not")):
         return os.strerror(errno.EMFILE) not in text
     return isinstance(error, OSError) and _place(error) == "multiprocessing.synchronize"
 
 
 def _place(error: BaseException) -> str:
-    """The module that raised it."""
+    """Name of the module that raised an exception."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -165,32 +164,32 @@ def _place(error: BaseException) -> str:
 
 
 def _memory(error: BaseException) -> str | None:
-    """What memory has run out, and what was asked for; None where it has not."""
+    """Message that memory or GPU memory has run out, and the size requested; None if it has not."""
     text = str(error)
-    asked = f" (it asked for {found[1]})" if (found := ASKED.search(text)) else ""
+    asked = f" ({found[1]} requested)" if (found := ASKED.search(text)) else ""
     if isinstance(error, LIBRARIES) and any(words in text for words in NO_GPU_MEMORY):
-        return f"the GPU's memory has run out{asked}"
+        return f"out of GPU memory{asked}"
     of_torch = isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
     if of_torch or isinstance(error, MemoryError) or _number(error)[0] == errno.ENOMEM:
-        return f"memory has run out{asked}"
+        return f"out of memory{asked}"
     return None
 
 
 def _number(error: BaseException) -> tuple[int, str]:
-    """The errno of a fault, 0 for what is none; and the file that it is of, if it is known."""
+    """Return the errno of a system error, 0 for other errors, and the name of its file if known."""
     if not isinstance(error, LIBRARIES):
         return 0, ""
     number, name = getattr(error, "errno", None), getattr(error, "filename", None)
-    name = getattr(error, "filename2", None) or name  # of two, the one that is written
+    name = getattr(error, "filename2", None) or name  # of two, the one written
     text = str(error)
-    if number is None:  # as another process's, whose number is in the text
+    if number is None:  # an error of another process has its number in the text
         found = ERRNO.findall(text)[-1:]
         number, name = (int(found[0][0]), found[0][1]) if found else (None, None)
     if number is None:
         number = next((n for words, n in TEXTS.items() if words in text), None)
     if number is None and any(words in text for words in UNWRITTEN):
         number = errno.ENOSPC
-    # Without its name it need not be a file: a socket, too, may say EACCES.
+    # Without a name it may not be a file: sockets raise EACCES, too.
     needs_name = number in (*MAY_NOT, *IN_THE_WAY) and number != errno.EROFS
     if number not in KNOWN or (needs_name and not name):
         return 0, ""
@@ -199,14 +198,14 @@ def _number(error: BaseException) -> tuple[int, str]:
 
 def _no_space(number: int, where: str) -> str:
     if number == errno.EFBIG:
-        return "larger than a file may be here; `ulimit -f unlimited`, or another disk"
+        return "larger than the largest file allowed; try `ulimit -f unlimited`, or another disk"
     if number == errno.EDQUOT:
-        return "this user's share of the disk is used up; free some"
-    return f"no space left on the disk{_free(Path(where))}; free some"
+        return "this user's disk quota is used up; free some space"
+    return f"no space left on the disk{_free(Path(where))}; free some space"
 
 
 def _fullest(folder: Path | None) -> Path:
-    """Of the folders that a run writes to the one whose disk has least left."""
+    """Return the folder, of those a run writes to, whose disk has the least free space."""
     cache = Path(os.environ.get("FCNEXP_CACHE", "~/.cache/fcnexp")).expanduser()
     places = (folder or Path.cwd(), cache, Path(tempfile.gettempdir()))
     return min(map(_existing, places), key=lambda place: shutil.disk_usage(place).free)
@@ -217,7 +216,7 @@ def _existing(path: Path) -> Path:
 
 
 def _free(path: Path) -> str:
-    """How much is free there, in brackets."""
+    """Free space of a path's disk, in brackets."""
     if path == SHM and not path.is_dir():
         return f" ({path} is missing)"
     usage = shutil.disk_usage(_existing(path))
@@ -226,7 +225,7 @@ def _free(path: Path) -> str:
 
 def _limit() -> str:
     try:
-        import resource  # of Unix
+        import resource  # Unix only
     except ImportError:
         return ""
-    return f" (this process may have {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
+    return f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"

@@ -1,13 +1,13 @@
-"""What this machine lets a process use, and which of a run's processes it is."""
+"""Cores available to this process, and its rank in the run."""
 
 import functools
 import os
 
 from fcnexp.errors import ConfigError
 
-RANKS_OF = "FCNEXP_RANKS_OF"  # environment: number of the first process, for those it starts
+RANKS_OF = "FCNEXP_RANKS_OF"  # environment: process ID of rank 0, for the ranks it starts
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # environment of torchrun's processes
-# What Lightning and torch read in the environment of a process that is one of several.
+# Environment variables by which Lightning and torch identify one of several processes.
 OF_RANKS = (
     *("LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT", TORCHRUN),
@@ -15,33 +15,33 @@ OF_RANKS = (
 
 
 def cores() -> int:
-    """Processor cores that this process may use, such as those that Slurm gave it."""
-    if hasattr(os, "sched_getaffinity"):  # macOS knows none of it
+    """Number of processor cores that this process may use, for example in a Slurm job."""
+    if hasattr(os, "sched_getaffinity"):  # missing on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-@functools.cache  # it must not change if the first process dies
+@functools.cache  # it must not change if rank 0 dies
 def rank() -> int:
-    """Number of this process in its run; the first, 0, writes all that is written.
+    """Rank of this process in its run; only rank 0 writes files.
 
-    Lightning starts the others if `trainer.devices` is above 1. Any other process is the first of
-    a run of its own: what was left in its environment is removed, as Lightning would believe it.
-    Raises ConfigError in torchrun's processes, and in one whose first process is gone.
+    Lightning starts the other ranks if `trainer.devices` is above 1. Any other process is rank 0:
+    rank variables left in its environment are removed, since Lightning would use them. Raises
+    ConfigError in torchrun's processes, and in a rank whose rank 0 is gone.
     """
     number, first = os.environ.get("LOCAL_RANK", "0"), os.environ.get(RANKS_OF)
     if first is not None and number != "0":
         if first == str(os.getppid()):
             return int(number)
         raise ConfigError(
-            f"LOCAL_RANK={number}: process {first}, the first of that run, has ended or is not the "
-            f"parent of this one; to start a run of its own, type unset LOCAL_RANK {RANKS_OF}"
+            f"LOCAL_RANK={number}: process {first}, rank 0 of that run, has ended or is not the "
+            f"parent of this process; to start a new run, type unset LOCAL_RANK {RANKS_OF}"
         )
     processes = os.environ.get("WORLD_SIZE", "1")
     if TORCHRUN in os.environ and processes != "1":
         raise ConfigError(
-            f"torchrun with {processes} processes: each would do the whole run; a run starts its "
-            f"other processes itself: type python -m fcnexp.train trainer.devices={processes} (or "
+            f"torchrun with {processes} processes: each would do the complete run; fcnexp starts "
+            f"its processes itself: type python -m fcnexp.train trainer.devices={processes} (or "
             f"fcnexp.evaluate) without torchrun; if this is not torchrun, type unset {TORCHRUN}"
         )
     for name in (RANKS_OF, *OF_RANKS):
@@ -50,6 +50,6 @@ def rank() -> int:
 
 
 def announce_ranks() -> None:
-    """Let the processes that the first one starts from here on believe their LOCAL_RANK."""
+    """Make the processes that rank 0 starts from now on accept their LOCAL_RANK."""
     if rank() == 0:
         os.environ[RANKS_OF] = str(os.getpid())
