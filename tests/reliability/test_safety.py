@@ -17,11 +17,11 @@ from made_up_runs import write_job, write_run
 from PIL import Image
 from test_predict import SMALL, write_checkpoint
 
+from fcnexp.config.checks import PRECISIONS
 from fcnexp.config.secrets import refuse_secrets
 from fcnexp.data.archives import VOC2012, unpack
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.nn.weights import checkpoint_checks
-from fcnexp.run.trainers import PRECISIONS
 from fcnexp.sweep import __main__ as sweep_command
 from fcnexp.task.masking import SIDES
 

@@ -1,10 +1,13 @@
 """Atomic writes: a file is complete or absent, whatever ends the process that writes it."""
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from fcnexp.errors import ConfigError
 
 
 @contextmanager
@@ -36,3 +39,19 @@ def sync(path: Path) -> None:
     """Wait until a file's content is on disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def make_folder(output: Path) -> None:
+    """Create the folder of the results. Raises ConfigError if that fails."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"output={output}: cannot create this folder ({error.strerror}); choose another"
+        ) from None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.expanduser().open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
