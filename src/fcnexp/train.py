@@ -107,7 +107,7 @@ def finished_before(stage: "Stage") -> dict[str, Any] | None:
     Raises ConfigError if the data has changed since.
     """
     from fcnexp.config.values import to_plain
-    from fcnexp.reporting.tables import percent
+    from fcnexp.reporting.records import percent
     from fcnexp.run import data_record, run_folder
 
     record = run_folder.finished(stage.folder) if stage.cfg.resume else None

@@ -15,10 +15,10 @@ from fcnexp.errors import DataError
 from fcnexp.reporting import comparison, curves, summary, targets
 from fcnexp.reporting.comparison import Row
 from fcnexp.reporting.grid import read_grid
-from fcnexp.reporting.records import read_confusion
+from fcnexp.reporting.records import percent, read_confusion
 from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
-from fcnexp.reporting.tables import NAMES, percent
+from fcnexp.reporting.tables import NAMES
 
 T = TypeVar("T")
 TEMPLATES = Path(__file__).with_name("templates")

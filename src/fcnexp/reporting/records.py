@@ -210,3 +210,8 @@ def _by_number(path: Path) -> tuple[bool, int, str]:
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         number = int(path.name) if path.name.isdecimal() else -1
     return (number < 0, number, path.name)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as percent with one decimal; `-` for None."""
+    return "-" if fraction is None else f"{100 * fraction:.1f}"

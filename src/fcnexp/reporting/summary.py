@@ -10,8 +10,8 @@ from fcnexp.errors import DataError
 from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting import curves
 from fcnexp.reporting.comparison import Row, compare, short_number
-from fcnexp.reporting.records import Job, Run, read_confusion, read_runs
-from fcnexp.reporting.tables import NAMES, OTHERS, percent
+from fcnexp.reporting.records import Job, Run, percent, read_confusion, read_runs
+from fcnexp.reporting.tables import NAMES, OTHERS
 from fcnexp.reporting.targets import not_run, orders, score_pair, why_not_comparable
 
 UNITS = "percent, from one confusion matrix over the whole set; void pixels are not scored"

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fcnexp.papers.published import published
+from fcnexp.reporting.records import percent
 
 NAMES = {
     "pixel_acc": "pixel accuracy",
@@ -136,11 +137,6 @@ def _comparison(cells: Sequence[Sequence[str]], title: str) -> Table:
     for line in cells[1:]:
         table.add_row(*line, end_section="\n" in line[0])
     return table
-
-
-def percent(fraction: float | None) -> str:
-    """A fraction as percent with one decimal; `-` for None."""
-    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def _table(title: str, first: str, *numeric: str) -> Table:

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from fcnexp.reporting.records import percent
 from fcnexp.reporting.result import finite
-from fcnexp.reporting.tables import NAMES, percent
+from fcnexp.reporting.tables import NAMES
 from fcnexp.system.atomic import atomic_file, write_atomically
 from fcnexp.task.four_scores import scores_of
 

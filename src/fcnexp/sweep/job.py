@@ -1,4 +1,4 @@
-"""One job of a sweep, around its task: is it to be run, where does it go on, how did it end."""
+"""One job of a sweep: skip it if done, resume or run its task, record how it ended."""
 
 import itertools
 import sys
@@ -11,13 +11,12 @@ from omegaconf import DictConfig
 
 from fcnexp.cli.messages import message_of
 from fcnexp.errors import ConfigError, OtherVersionError, WeightsError
-from fcnexp.reporting.records import CONFIG, RESULT
-from fcnexp.reporting.tables import percent
+from fcnexp.reporting.records import CONFIG, RESULT, percent
 from fcnexp.run import data_record, locks
 from fcnexp.run.locks import FolderError
 from fcnexp.sweep import launches, ledger
 
-STOPPED = 143  # exit code of a training that SIGTERM has ended, behind a step
+STOPPED = 143  # exit code of a training that SIGTERM stopped after a step
 BY_CTRL_C, BY_SLURM = 130, 138
 
 Task = Callable[[DictConfig, Path], float | None]
@@ -25,16 +24,16 @@ Failure = dict[str, str | None]  # type, message, traceback
 
 
 class Ending(NamedTuple):
-    """What became of a job in this launch: now, before, elsewhere, failed, stopped or skipped."""
+    """Outcome of a job in this launch: now, before, elsewhere, failed, stopped or skipped."""
 
     outcome: str
     miou: float | None = None
 
 
 class Job(NamedTuple):
-    """A job of a sweep. number: its place in the launch; folder: absolute; digest: what it is.
+    """A job of a sweep. number: place in the launch; folder: absolute; digest: of its config.
 
-    varying: those overrides by which the launch's jobs differ, for people; "" where nobody knows.
+    varying: overrides by which the launch's jobs differ, for messages; "" if unknown.
     """
 
     number: int
@@ -44,25 +43,25 @@ class Job(NamedTuple):
     varying: str = ""
 
     def __str__(self) -> str:
-        """As lines on the terminal call it."""
+        """Name of the job in messages."""
         return f"{self.varying}  ({self.folder.name})" if self.varying else self.folder.name
 
 
 def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
-    """Do a job unless it is done or another process is at it, and write down what came of it.
+    """Run a job unless it is done or another process runs it, and record the outcome.
 
-    What its task raises fails this job only, but for what ends the sweep: Ctrl-C and SIGTERM.
-    Raises FolderError where the folder cannot be used, and ConfigError where a job that is done was
-    done with other data.
+    Exceptions of its task fail this job only, except those that end the sweep: Ctrl-C and SIGTERM.
+    Raises FolderError if the folder cannot be used, and ConfigError if the data of a finished job
+    has changed.
     """
     if is_done(job):
         data_record.refuse_changed([job.folder])
     ending = done_before(job)
     if ending is None:
         with locks.claim(job.folder) as mine:
-            ending = done_before(job)  # a moment ago
+            ending = done_before(job)  # another process may just have finished it
             if ending is None and not mine:
-                print(f"skipped, it runs {place_of(job.folder)}: {job}")
+                print(f"skipped, already running {place_of(job.folder)}: {job}")
                 ending = Ending("elsewhere")
             elif ending is None and cfg.fail_fast and has_failed():
                 print(f"skipped, a job has failed: {job}")
@@ -74,7 +73,7 @@ def run(task: Task, cfg: DictConfig, job: Job) -> Ending:
 
 
 def is_done(job: Job) -> bool:
-    """Whether there is nothing to do for a job; one whose folder is another's is not done."""
+    """Return True if a job is done; False if its folder belongs to another job."""
     try:
         return ledger.result_of(job.folder, job.digest) is not None
     except FolderError:
@@ -82,9 +81,9 @@ def is_done(job: Job) -> bool:
 
 
 def done_before(job: Job) -> Ending | None:
-    """The ending of a job that is done, which is printed; None where there is something to do.
+    """Return and print the ending of a finished job; None if it must run.
 
-    Imports no torch. Raises FolderError where the folder is another job's.
+    Imports no torch. Raises FolderError if the folder belongs to another job.
     """
     result = ledger.result_of(job.folder, job.digest)
     if result is None:
@@ -94,19 +93,19 @@ def done_before(job: Job) -> Ending | None:
     first = launch.find(job.folder) if launch else None
     why = "done before"
     if first is not None and first.number != job.number and first.outcome != "begun":
-        why = f"the same job as #{first.number}, what differs changes no number"
+        why = f"same job as #{first.number}, the differing settings do not affect results"
     print(f"#{job.number} {why}, mean IU {percent(miou)} %: {job}", flush=True)
     return Ending("before", miou)
 
 
 def note(job: Job, outcome: str) -> None:
-    """Tell all processes of the launch, if there is one, what is done with a job."""
+    """Record a job's outcome for all processes of the launch, if there is one."""
     if launch := launches.current():
         launch.note(launches.Note(job.number, job.folder, list(job.overrides), outcome))
 
 
 def has_failed() -> bool:
-    """Whether a job of this launch has failed by now."""
+    """Return True if a job of this launch has failed."""
     launch = launches.current()
     return launch is not None and any(note.outcome == "failed" for note in launch.notes())
 
@@ -121,28 +120,27 @@ def _attempt(task: Task, cfg: DictConfig, job: Job) -> Ending:
         ledger.end(job.folder, record)
         note(job, "now")
         return Ending("now", miou)
-    except BaseException as error:  # SystemExit, too: it would end the sweep without a word
+    except BaseException as error:  # also SystemExit, which would end the sweep silently
         failure = describe(error, job.folder)
         print(line_of_end(job, failure, stopped=is_stop(error)), file=sys.stderr, flush=True)
         try:
             if record is not None:
                 ledger.end(job.folder, record, failure, stopped=is_stop(error))
             note(job, "stopped" if is_stop(error) else "failed")
-        except OSError as second:  # a full disk need not be the next job's
+        except OSError as second:  # a full disk may not affect the next job
             print(f"not recorded: {second}", file=sys.stderr)
         if is_stop(error):
             raise
         return Ending("failed")
 
 
-def bury(
+def record_death(
     job: Job, cause: Failure, pid: int | None = None, *, stopped: bool = False
 ) -> tuple[Ending, Failure | None]:
-    """Write down what became of a job whose process is gone, where that could not.
+    """Record the outcome of a job whose process has died; also return its failure, if any.
 
-    pid: of that process, where it is known: what it has written of its own failure stays. stopped:
-    it was ended from outside before it could write. Returns why the job is not done, too. Raises
-    FolderError, and OSError where nothing can be written.
+    pid: of the process, if known; a failure that it recorded itself is kept. stopped: a signal
+    ended it before it could write. Raises FolderError, and OSError if nothing can be written.
     """
     with locks.claim(job.folder) as mine:
         if not mine:
@@ -151,24 +149,24 @@ def bury(
             return Ending("now", result["scores"]["miou"]), None
         record = ledger.read(job.folder)
         own = record is not None and pid in (None, record.pid)
-        if record is None or not own:  # it was gone before it could write anything
+        if record is None or not own:  # it died before it could write anything
             record = ledger.begin(job.folder, job.digest, job.number, job.overrides)
-        stopped = stopped or record.state == "stopped"  # it has saved where it is
+        stopped = stopped or record.state == "stopped"  # it has saved its checkpoint
         if pid is None or not own or record.state not in ("failed", "stopped"):
             record = ledger.end(job.folder, record, cause, stopped=stopped)
     return Ending(record.state), record.error
 
 
 def place_of(folder: Path) -> str:
-    """Where a job runs, for people."""
+    """Host and process that run a job, for messages."""
     record = ledger.read(folder)
     return f"on {record.host}, process {record.pid}" if record else "in another process"
 
 
 def prepare(folder: Path) -> bool:
-    """Set aside what is damaged of a job; returns whether there is more to go on from.
+    """Rename a job's damaged files; return True if the folder holds a run to resume.
 
-    Where its checkpoints are, this training begins anew. Raises OtherVersionError.
+    If both checkpoints are damaged, the training starts over. Raises OtherVersionError.
     """
     stages = sorted((folder / "stages").glob("*"))
     if not any((folder / sign).exists() for sign in (RESULT, CONFIG, "checkpoints", "stages")):
@@ -179,40 +177,40 @@ def prepare(folder: Path) -> bool:
         try:
             run_folder.finished(part)
         except ConfigError:
-            print(f"{part / RESULT}: damaged; it is scored again")
+            print(f"{part / RESULT}: damaged; scoring again")
             set_aside(part / RESULT)
         try:
             run_folder.last_checkpoint(part)
         except OtherVersionError:
             raise
         except WeightsError as error:
-            print(f"{error}\nthis training begins anew")
+            print(f"{error}\nthis training starts over")
             set_aside(part / "checkpoints")
             if (part / RESULT).exists():
                 set_aside(part / RESULT)
         try:
             run_folder.stored_config(part)
         except ConfigError:
-            set_aside(part / CONFIG)  # written from the same config in a moment
+            set_aside(part / CONFIG)  # the resumed run writes it again
     return True
 
 
 def set_aside(path: Path) -> None:
-    """Give a file or folder another name: somebody may know more of what is in it."""
+    """Rename a damaged file or folder, so that the user can still inspect it."""
     taken = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
     path.rename(next(name for name in taken if not name.exists()))
 
 
 def describe(error: BaseException, folder: Path) -> Failure:
-    """What `job.json` says of an exception; only a bug of ours needs its traceback.
+    """Describe an exception for `job.json`; only a bug of ours needs its traceback.
 
     folder: of the job.
     """
     kind, trace = type(error).__name__, None
     if is_stop(error):
-        message = "stopped from outside; the same command goes on with it"
-    elif told := message_of(error, "train", folder, "the same command goes on with this job"):
-        message = told
+        message = "stopped by a signal; the same command continues this job"
+    elif known := message_of(error, "train", folder, "the same command continues this job"):
+        message = known
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"
     else:
@@ -221,8 +219,8 @@ def describe(error: BaseException, folder: Path) -> Failure:
 
 
 def line_of_end(job: Job, failure: Failure, *, stopped: bool = False) -> str:
-    """One line on a job that has failed or was stopped, and where to look."""
-    message = (failure["message"] or "").strip().splitlines() or ["without a message"]
+    """One line on a job that failed or was stopped, with the path of its log."""
+    message = (failure["message"] or "").strip().splitlines() or ["no message"]
     log = job.folder / "output.log"
     return (
         f"{'stopped' if stopped else 'failed'}: {job}: {failure['type']}: {message[0]}; "
@@ -231,7 +229,7 @@ def line_of_end(job: Job, failure: Failure, *, stopped: bool = False) -> str:
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether an exception means the end of the sweep, not of this job alone."""
+    """Return True if an exception ends the sweep, not only this job."""
     if isinstance(error, SystemExit):  # Lightning turns Ctrl-C into one, too
         asked = error.code in (STOPPED, BY_CTRL_C, BY_SLURM)
         return asked or isinstance(error.__context__, KeyboardInterrupt)

@@ -1,7 +1,8 @@
-"""Jobs of a sweep as processes: started, waited for, ended, and buried where they die."""
+"""Jobs of a sweep as processes: GPUs, start, stop, and the record of those that die."""
 
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,38 +14,39 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from fcnexp.reporting.tables import percent
+from fcnexp.errors import ConfigError
+from fcnexp.reporting.records import percent
 from fcnexp.run import locks
 from fcnexp.run.locks import FolderError
 from fcnexp.sweep import ledger
 from fcnexp.sweep.job import (
     Ending,
     Job,
-    bury,
     describe,
     done_before,
     has_failed,
     line_of_end,
     note,
     place_of,
+    record_death,
 )
 from fcnexp.system import this_process
 
-JOB = "FCNEXP_JOB"  # environment: this process is that one of a launch, by number
-CODES = {"failed": 1, "elsewhere": 75, "skipped": 76}  # exit code of such a process, by outcome
+JOB = "FCNEXP_JOB"  # environment: number of the job that a process runs
+CODES = {"failed": 1, "elsewhere": 75, "skipped": 76}  # exit code of its process, by outcome
 OUTPUT = "output.log"
-GRACE = 60.0  # seconds for a process to save where it is, once it is told to end
+GRACE = 60.0  # seconds for a process to save after SIGTERM
 
 
 class Planned(NamedTuple):
-    """A job that is to be done, and the command of its process."""
+    """A job to run, and the command of its process."""
 
     job: Job
     command: list[str]
 
 
 class Processes:
-    """Runs jobs, several at a time, each in a session of its own, which Ctrl-C does not reach."""
+    """Runs jobs concurrently, each in a separate session, which Ctrl-C does not reach."""
 
     def __init__(self, gpus: Sequence[str | None], fail_fast: bool) -> None:
         self.n_jobs, self.fail_fast = len(gpus), fail_fast
@@ -56,7 +58,7 @@ class Processes:
         self.stopping = False
 
     def run(self, planned: Sequence[Planned]) -> list[Ending]:
-        """What became of each job. On Ctrl-C and SIGTERM the processes are ended, and it raises."""
+        """Run the jobs and return their endings. Ctrl-C and SIGTERM end the processes and raise."""
         with ThreadPoolExecutor(self.n_jobs) as pool, _sigterm_raises():
             futures = [pool.submit(self._do, *each) for each in planned]
             try:
@@ -70,7 +72,7 @@ class Processes:
         if ending is None:
             try:
                 ending = self._without_process(job) or self._on_a_gpu(job, command)
-            except (OSError, FolderError) as error:  # a full disk, a file for a folder
+            except (OSError, FolderError) as error:  # a full disk, a file with the folder's name
                 self._say(line_of_end(job, describe(error, job.folder)), sys.stderr)
                 ending = Ending("failed")
         note(job, ending.outcome)
@@ -84,9 +86,9 @@ class Processes:
             self.gpus.put(gpu)
 
     def _without_process(self, job: Job) -> Ending | None:
-        """What needs none: a job that runs elsewhere, or is not wanted any more."""
+        """Ending of a job that runs elsewhere or is skipped; None if it needs a process."""
         if locks.is_held(job.folder):
-            self._say(f"#{job.number} skipped, it runs {place_of(job.folder)}: {job}")
+            self._say(f"#{job.number} skipped, already running {place_of(job.folder)}: {job}")
             return Ending("elsewhere")
         if self.stopping or (self.fail_fast and has_failed()):
             return Ending("skipped")
@@ -109,7 +111,7 @@ class Processes:
                 )
                 self.running.add(process)
             on = "" if gpu is None else f" on GPU {gpu}"
-            self._say(f"#{job.number} begins{on}: {job}")
+            self._say(f"#{job.number} starts{on}: {job}")
             code = process.wait()
         with self.lock:
             self.running.discard(process)
@@ -122,7 +124,7 @@ class Processes:
 
     def _ending(self, job: Job, pid: int, code: int) -> Ending:
         result, record = ledger.result_of(job.folder, job.digest), ledger.read(job.folder)
-        if result is not None and record is not None and record.pid == pid:  # however it ended then
+        if result is not None and record is not None and record.pid == pid:  # despite the code
             miou, took = result["scores"]["miou"], f"{record.seconds or 0:.0f} s"
             self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job}")
             return Ending("now", miou)
@@ -130,7 +132,7 @@ class Processes:
             if code == CODES[outcome]:
                 return Ending(outcome)
         stopped = code in (-signal.SIGTERM, -signal.SIGINT)
-        ending, failure = bury(job, _cause(code, job.folder), pid, stopped=stopped)
+        ending, failure = record_death(job, _cause(code, job.folder), pid, stopped=stopped)
         if failure is not None:
             stopped = ending.outcome == "stopped"
             self._say(line_of_end(job, failure, stopped=stopped), sys.stderr)
@@ -141,7 +143,7 @@ class Processes:
             self.stopping = True
             processes = list(self.running)
         if processes:
-            self._say(f"ending {len(processes)} jobs, which save where they are", sys.stderr)
+            self._say(f"stopping {len(processes)} jobs, which save first", sys.stderr)
         for process in processes:
             process.terminate()
         end = time.monotonic() + GRACE
@@ -158,8 +160,43 @@ class Processes:
             print(line, file=file or sys.stdout, flush=True)
 
 
+def assign_gpus(choice: str | Sequence[int | str] | None, n_jobs: int) -> list[str | None]:
+    """Return CUDA_VISIBLE_DEVICES for each concurrent job; None leaves the variable unchanged.
+
+    choice: ids; `auto` for the visible ones in turn; None for no assignment. Raises ConfigError.
+    """
+    if choice is None:
+        return [None] * n_jobs
+    if choice == "auto":
+        found = _visible_gpus()
+        return [found[i % len(found)] for i in range(n_jobs)] if found else [None] * n_jobs
+    if isinstance(choice, str) or not choice:
+        raise ConfigError(
+            f"hydra.launcher.gpus={choice}: allowed are auto, null, or a list of ids such as [0,1]"
+        )
+    if len(choice) < n_jobs:
+        raise ConfigError(
+            f"hydra.launcher.gpus={list(choice)}: {len(choice)} for hydra.launcher.n_jobs={n_jobs} "
+            "concurrent jobs; list one id per job, and an id twice if two jobs share the GPU"
+        )
+    return [str(gpu) for gpu in choice[:n_jobs]]
+
+
+def _visible_gpus() -> list[str]:
+    """Ids of the GPUs that this process may use, from CUDA_VISIBLE_DEVICES or nvidia-smi."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
 def _cause(code: int, folder: Path) -> dict[str, str | None]:
-    """What the exit code of a process that left no word says."""
+    """Describe the exit code of a process that has not recorded its own ending."""
     if code < 0:
         kind = signal.Signals(-code).name
         guess = "; memory may have run out" if kind == "SIGKILL" else ""
@@ -172,15 +209,15 @@ def _cause(code: int, folder: Path) -> dict[str, str | None]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """Make SIGTERM an exception here, so that processes are not left behind."""
+    """Turn SIGTERM into an exception for the block, so that no process is left running."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def leave(*_: object) -> None:
+    def stop(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
