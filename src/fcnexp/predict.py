@@ -142,12 +142,12 @@ def label_one(
         save_indexed(part, label)
     counts = np.bincount(label.reshape(-1), minlength=shape[0])
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    shares = {i: float(counts[i] / label.size) for i in order}
+    fractions = {i: float(counts[i] / label.size) for i in order}
     if cfg.overlay:
         with atomic_file(output / f"{path.stem}_overlay.png") as part:
             full_overlay(rgb, label).save(part)
     if cfg.beside:
-        page = side_by_side(rgb, label, shares, labeller.class_names)
+        page = side_by_side(rgb, label, fractions, labeller.class_names)
         with atomic_file(output / f"{path.stem}_beside.png") as part:
             page.save(part)
     names = labeller.class_names
@@ -156,13 +156,13 @@ def label_one(
         "width": label.shape[1],
         "height": label.shape[0],
         "pixels": {names[i]: int(counts[i]) for i in order},
-        "shares": {names[i]: share for i, share in shares.items()},
+        "shares": {names[i]: value for i, value in fractions.items()},
     }
 
 
 def largest_fractions(fractions: dict[str, float]) -> str:
     """Format the first four fractions as percentages, for a line of output."""
-    first = [f"{name} {100 * share:.1f} %" for name, share in list(fractions.items())[:4]]
+    first = [f"{name} {100 * value:.1f} %" for name, value in list(fractions.items())[:4]]
     return ", ".join([*first, *(["..."] if len(fractions) > len(first) else [])])
 
 

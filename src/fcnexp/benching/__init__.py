@@ -1,1 +1,1 @@
-"""What `python -m fcnexp.bench` measures, and beside what."""
+"""Measurements of `python -m fcnexp.bench`, and the candidates compared in them."""
