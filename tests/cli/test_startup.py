@@ -31,10 +31,16 @@ MISTAKES = {
     ("train", "regime.lrr=1"): "regime.lrr: no such key (did you mean regime.lr?)",
     ("train", "seed=x"): "seed: Value 'x'",
     ("train", "workers=-1"): "workers=-1: must be 0 or more",
-    ("train", "regime.lr=5"): "regime.lr=5: a rate",
+    ("train", "regime.lr=5"): "regime.lr=5: must lie between 0 and 1",
     ("train", "regime.loss.keep=2"): "regime.loss.keep=2",
-    ("train", "regime.multipliers.bias=3"): "regime.multipliers.bias=3: a pair",
+    ("train", "regime.multipliers.bias=3"): "regime.multipliers.bias=3: must be a pair",
     ("train", "masking.train=left"): "masking.train=left: allowed are ",
+    ("train", "trainer.precision=fp8"): "trainer.precision=fp8: allowed are auto, 32-true",
+    ("train", "trainer.devices=0"): "trainer.devices=0: must be 1 or more",
+    ("train", "trainer.compile=fast"): "trainer.compile=fast: allowed are false, true, reduce-over",
+    ("train", "dense.learned=skip"): "dense.learned=skip: allowed are none, skips, all (did you me",
+    ("train", "regime.loss.reduction=max"): "regime.loss.reduction=max: allowed are mean, sum",
+    ("train", "regime.sampling=random"): "regime.sampling=random: allowed are shuffle, with_",
     ("evaluate",): "checkpoint: required, but not given",
     ("predict",): "input: required, but not given",
     ("bounds", "protocol=x"): "protocol=x: choose one of bilinear, area, nearest",
@@ -71,6 +77,19 @@ def test_mistakes_in_values_import_nothing_slow(tmp_path):
     for command, arguments, code, output, loaded in found:
         assert code == 1 and MISTAKES[(command, *arguments)] in output, output
         assert not loaded, (command, arguments)
+
+
+def test_settings_are_printed_before_anything_slow_is_imported(tmp_path):
+    program = (
+        "import sys; from fcnexp.reporting import run_header\n"
+        f"def show(*_, **__): print([m for m in {SLOW} if m in sys.modules]); sys.exit(7)\n"
+        "run_header.print_start = show; sys.argv[1:] = ['logger=csv', 'hydra.run.dir=out']\n"
+        "from fcnexp.train import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 7 and done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.parametrize(

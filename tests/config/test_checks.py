@@ -8,8 +8,14 @@ from fcnexp.config.checks import check
 from fcnexp.config.compose import compose_run, conf_dir
 from fcnexp.config.trust import refuse_foreign_code
 from fcnexp.config.values import did_you_mean
+from fcnexp.data import datamodule
 from fcnexp.data.balance import RULES
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.nn.dense.deconvolution import LEARNED
+from fcnexp.nn.dense.upsampling import EDGES
+from fcnexp.nn.fcn import TRAINED
+from fcnexp.nn.fuse import FUSIONS
+from fcnexp.task.losses import REDUCTIONS
 from fcnexp.task.masking import SIDES
 
 CONF = conf_dir()
@@ -121,7 +127,7 @@ def test_bad_value_names_its_key(override, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["regime=heavy", "regime.lr=1e-4"], "(1e-04|0.0001): diverges with the loss summed .* regime=accum"),
+        (["regime=heavy", "regime.lr=1e-4"], "(1e-04|0.0001): diverges .* regime=accum"),
         (["regime=accum", "regime.lr=1e-10"], "1e-10: too small .* averaged .* regime=heavy"),
         (["regime=d2l", "regime.lr=1e-12"], "1e-12: too small to learn with the loss averaged"),
     ],
@@ -133,6 +139,11 @@ def test_rate_of_the_other_regime_is_refused(overrides, message):
 
 def test_controls_are_named_as_their_parts_name_them():
     assert checks.BALANCES == RULES and checks.SIDES == SIDES
+    assert set(checks.SAMPLINGS) == set(datamodule._SAMPLERS)
+    parts = {key: words for (_, _, key), words in checks.ALLOWED.items()}
+    assert parts["reduction"] == REDUCTIONS and parts["learned"] == LEARNED
+    assert parts["edges"] == (None, *EDGES)
+    assert parts["fusion"] == FUSIONS and parts["trained"] == TRAINED
     for option in [*(f"masking.train={side}" for side in SIDES), "masking.test=shape"]:
         check(compose_run([option]))
     for balance in ("inverse", "median", "[1,0,2,1,1,1,1,1]", "null"):
