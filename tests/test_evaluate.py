@@ -122,7 +122,9 @@ MISTAKES = {
     f"{LAST} trimap=[]": "trimap=[]: must be increasing widths in pixels",
     f"{LAST} workers=-1": "workers=-1: must be 0 or more",
     f"{LAST} trimap=7": "trimap: must be a list in brackets, such as trimap=[1,2]",
-    f"{LAST} hydra.run.dir=out": "already holds a run (result.json); choose another folder, or remove",
+    f"{LAST} hydra.run.dir=out": (
+        "already holds a run (result.json); choose another folder, or remove"
+    ),
 }
 
 
