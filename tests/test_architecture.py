@@ -41,7 +41,7 @@ for layer in ("data", "nn", "task"):
     FORBIDDEN[layer] += ("fcnexp.config", "fcnexp.reporting", "fcnexp.run")
 for layer in FORBIDDEN:
     FORBIDDEN[layer] += ("fcnexp.build", "fcnexp.cli") * (layer != "sweep")
-for module in ("ledger", "launches", "processes", "gpus"):  # they work without Hydra
+for module in ("ledger", "launches", "processes"):  # they work without Hydra
     FORBIDDEN[f"sweep/{module}"] = ("hydra", "omegaconf")
 
 

@@ -1,4 +1,4 @@
-"""Where Hydra looks for plugins, in a package that all of them share: it has no __init__.py."""
+"""Local launchers for Hydra, which finds plugins in this shared package without __init__.py."""
 
 from fcnexp.sweep import launcher
 

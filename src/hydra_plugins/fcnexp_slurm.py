@@ -1,4 +1,4 @@
-"""What Hydra is shown where the extra `sweep` is installed."""
+"""Slurm launcher for Hydra, if the extra `sweep` is installed."""
 
 from importlib.util import find_spec
 

@@ -70,7 +70,7 @@ class Sweep(RuleBasedStateMachine):
         self.known[which] = self.known[which]._replace(**changes)
 
     @rule(
-        action=st.sampled_from(["begin", "begin", "end", "end", "damage", "remove", "bury"]),
+        action=st.sampled_from(["begin", "begin", "end", "end", "damage", "remove", "die"]),
         which=WHICH,
         how=st.sampled_from(ENDS),
         share=st.none() | st.floats(0, 0.99),
@@ -81,7 +81,7 @@ class Sweep(RuleBasedStateMachine):
             self.end(sorted(self.claims)[which % len(self.claims)], how)
         elif action == "damage" and self.files():
             self.damage(*self.files()[which % len(self.files())], share)
-        elif action in ("remove", "bury"):
+        elif action in ("remove", "die"):
             getattr(self, action)(which % JOBS)
         else:
             self.begin(which % JOBS)
@@ -153,12 +153,12 @@ class Sweep(RuleBasedStateMachine):
         if bad:
             self.known[which] = Known()
 
-    def bury(self, which: int) -> None:
+    def die(self, which: int) -> None:
         """The process is gone; who has started it writes down what became of the job."""
-        self.steps["bury"] += 1
+        self.steps["die"] += 1
         known, held = self.known[which], which in self.claims
         lost = job.Job(which, [f"seed={which}"], self.folder(which), f"d{which}")
-        ending, _ = job.bury(lost, FAULT)
+        ending, _ = job.record_death(lost, FAULT)
         if held or known.told(held) == "done":
             assert ending.outcome == ("elsewhere" if held else "now")
             return

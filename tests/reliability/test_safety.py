@@ -108,7 +108,7 @@ def test_a_sweeps_file_starts_no_other_program(tmp_path):
     note = {"argv": ["sh", "-c", f"touch {tmp_path}/trap"], "cwd": str(tmp_path)}
     (tmp_path / "launches/x.json").write_text(json.dumps(note))
     done = call(sweep_command.main, "resume", str(tmp_path), folder=tmp_path, cache=tmp_path)
-    assert done.returncode == 1 and "launches/x.json: its argv is no command" in done.stderr
+    assert done.returncode == 1 and "launches/x.json: its argv must start with" in done.stderr
     assert not (tmp_path / "trap").exists()
 
 

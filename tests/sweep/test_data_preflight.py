@@ -1,4 +1,4 @@
-"""Data that is not there: said once where no job has it, by its own job where others do."""
+"""Missing data: reported once if no job has its data, otherwise by the job that lacks it."""
 
 import shutil
 
@@ -10,34 +10,34 @@ GONE = ["data=voc", "data.root=gone"]
 
 
 @pytest.mark.parametrize("launcher", ["in_process", "subprocess"])
-def test_data_that_no_job_has_is_told_once_and_nothing_begins(launcher, tmp_path):
+def test_data_missing_for_all_jobs_is_reported_once_and_none_starts(launcher, tmp_path):
     done = sweep("seed=0,1,2", *GONE, f"hydra/launcher={launcher}", folder=tmp_path)
     assert done.returncode == 1 and not seeds(tmp_path)
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: data.root=gone: no such folder")
-    assert line.endswith("(the same for all 3 jobs: none was begun)")
+    assert line.endswith("(the same for all 3 jobs; none was started)")
     assert not (tmp_path / "out").exists()
 
 
-def test_two_data_sets_are_both_told(tmp_path):
+def test_two_missing_data_sets_are_both_reported(tmp_path):
     done = sweep("data=voc,nyud", "data.root=gone", "seed=0,1", folder=tmp_path)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 1 and line.count("no such folder") == 2 and not seeds(tmp_path)
 
 
 @pytest.mark.parametrize("other", ["data.root=gone,voc", "data=voc,shapes"])
-def test_job_that_has_its_data_lets_all_of_them_begin(other, tmp_path):
+def test_all_jobs_start_if_one_has_its_data(other, tmp_path):
     voc_tree(tmp_path / "voc")
     done = sweep(*GONE[: 1 if "root" in other else 0], other, "seed=0", folder=tmp_path)
-    assert seeds(tmp_path) == [0, 0] and done.returncode == 0, done.stderr  # the task reads none
+    assert seeds(tmp_path) == [0, 0] and done.returncode == 0, done.stderr  # the task reads no data
 
 
-def test_what_else_is_wrong_is_left_to_the_job(tmp_path):
+def test_other_mistakes_are_left_to_the_job(tmp_path):
     sweep("seed=0,1", *GONE, "modality.rgb.mean=3", folder=tmp_path)
     assert seeds(tmp_path) == [0, 1]
 
 
-def test_jobs_that_are_done_want_no_data_any_more(tmp_path):
+def test_finished_jobs_need_no_data(tmp_path):
     root = voc_tree(tmp_path / "voc")
     command = ["data=voc", "data.root=voc"]
     assert sweep("seed=0", *command, folder=tmp_path).returncode == 0
@@ -49,6 +49,6 @@ def test_jobs_that_are_done_want_no_data_any_more(tmp_path):
     )
 
 
-def test_dry_run_looks_for_none(tmp_path):
+def test_dry_run_looks_for_no_data(tmp_path):
     done = sweep("seed=0,1", *GONE, "dry_run=true", folder=tmp_path)
     assert done.returncode == 0 and seeds(tmp_path) == [0, 1]

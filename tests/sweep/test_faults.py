@@ -1,4 +1,4 @@
-"""Sixty trainings, twelve faults: what a sweep is worth when things go wrong. Minutes."""
+"""A sweep of 60 trainings with 12 planted faults. Takes minutes."""
 
 import pytest
 from commands import TINY
@@ -10,7 +10,7 @@ PROCESSES = ["hydra/launcher=subprocess", "hydra.launcher.n_jobs=2"]
 
 
 @pytest.mark.slow
-def test_twelve_faults_cost_twelve_jobs_which_the_same_command_mends(tmp_path):
+def test_each_fault_fails_one_job_and_the_same_command_completes_it(tmp_path):
     assert len(ALL) == 12
     whole = sweep(*SIXTY, "hydra.sweep.dir=whole", folder=tmp_path)  # one after the other
     assert whole[0] == 0, whole[2]
@@ -43,7 +43,7 @@ def test_twelve_faults_cost_twelve_jobs_which_the_same_command_mends(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_launches_at_once_share_the_work(tmp_path):
+def test_concurrent_launches_share_the_jobs(tmp_path):
     command = ["-m", *TINY, *FAULTY, "seed=" + ",".join(map(str, range(8))), *PROCESSES]
     both = [start(*command, folder=tmp_path) for _ in range(2)]
     for process in both:

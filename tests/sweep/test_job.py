@@ -1,4 +1,4 @@
-"""What a sweep does about each job, in the process of its command."""
+"""Jobs of a sweep in one process: skipped, run, resumed and recorded."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from fcnexp.sweep import job, launches, ledger
 FAULTY = {1: "bug", 2: "mistake", 3: "exit", 4: "memory", 5: "disk"}
 
 
-def test_faults_cost_their_jobs_only_and_the_same_command_runs_these_again(tmp_path):
+def test_faults_fail_only_their_jobs_and_the_same_command_repeats_these(tmp_path):
     first = sweep("seed=0,1,2,3,4,5,6", folder=tmp_path, faults=FAULTY)
     assert first.returncode == 1 and seeds(tmp_path) == [0, 1, 2, 3, 4, 5, 6]
     assert "7 jobs: 2 done (2 now, 0 before), 5 failed" in first.stdout
@@ -33,26 +33,28 @@ def test_faults_cost_their_jobs_only_and_the_same_command_runs_these_again(tmp_p
     )
     again = sweep("seed=0,1,2,3,4,5,6", folder=tmp_path)
     assert again.returncode == 0 and seeds(tmp_path) == [1, 2, 3, 4, 5]
-    assert all(line.split()[1] == "auto" for line in calls(tmp_path))  # they had begun
+    assert all(line.split()[1] == "auto" for line in calls(tmp_path))  # they had started
     assert "7 jobs: 7 done (5 now, 2 before)" in again.stdout
     assert {s: r["attempts"] for s, r in records(tmp_path).items()} == {
         s: 1 + (s in FAULTY) for s in range(7)
     }
 
 
-def test_end_tells_what_is_not_done_why_and_what_to_type(tmp_path):
+def test_summary_lists_unfinished_jobs_reasons_and_the_command(tmp_path):
     done = sweep("seed=0,1", folder=tmp_path, faults={1: "mistake"})
     table = [line for line in done.stdout.splitlines() if "│" in line]
     assert any("failed" in line and "1" in line for line in table)
     assert "DataError: a.jpg" in " ".join("".join(table).split())
-    assert "to go on: the same command again, or python -m fcnexp.sweep resume out" in done.stdout
+    assert (
+        "to resume: run the same command again, or python -m fcnexp.sweep resume out" in done.stdout
+    )
     assert "1 runs (%), mean IU" in done.stdout
 
 
-def test_two_ways_to_say_a_job_run_it_once(tmp_path):
+def test_equivalent_jobs_run_once(tmp_path):
     done = sweep("seed=0,'0'", "workers=0,1", folder=tmp_path)
     assert seeds(tmp_path) == [0] and "1 job: 1 done (1 now, 0 before)" in done.stdout
-    assert "#1 the same job as #0, what differs changes no number" in done.stdout
+    assert "#1 same job as #0, the differing settings do not affect results" in done.stdout
 
 
 def test_ctrl_c_ends_the_sweep_and_is_recorded(tmp_path):
@@ -65,7 +67,7 @@ def test_ctrl_c_ends_the_sweep_and_is_recorded(tmp_path):
     status = fcnexp("sweep.__main__", "status", "out", folder=tmp_path, cache=tmp_path)
     assert status.returncode == 1 and "2 jobs: 1 done, 1 stopped" in status.stdout
     clean = fcnexp("sweep.__main__", "clean", "out", folder=tmp_path, cache=tmp_path)
-    assert "0 of 2 jobs removed" in clean.stdout and "1 stopped left" in clean.stdout
+    assert "0 of 2 jobs removed" in clean.stdout and "1 stopped jobs kept" in clean.stdout
     assert sweep("seed=0,1,2", folder=tmp_path).returncode == 0 and seeds(tmp_path) == [1, 2]
 
 
@@ -73,7 +75,7 @@ def test_fail_fast_starts_no_further_job(tmp_path):
     done = sweep("seed=0,1,2", "fail_fast=true", folder=tmp_path, faults={1: "bug"})
     assert done.returncode == 1 and seeds(tmp_path) == [0, 1]
     assert "3 jobs: 1 done (1 now, 0 before), 1 failed, 1 not started" in done.stdout
-    again = sweep("seed=0,1,2", folder=tmp_path)  # how a sweep is watched makes no other job
+    again = sweep("seed=0,1,2", folder=tmp_path)  # fail_fast is not part of the digest
     assert again.returncode == 0 and seeds(tmp_path) == [1, 2]
 
 
@@ -89,7 +91,7 @@ def test_mistake_in_the_command_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_folder_of_another_job_is_not_taken_for_this_one(tmp_path):
+def test_folder_of_another_job_is_refused(tmp_path):
     own = "hydra.sweep.subdir='${hydra:job.num}'"
     assert sweep("seed=0,1", own, folder=tmp_path).returncode == 0
     done = sweep("seed=1,0", own, folder=tmp_path)
@@ -97,13 +99,13 @@ def test_folder_of_another_job_is_not_taken_for_this_one(tmp_path):
     assert "out/0: holds another job (seed=0)" in done.stderr
 
 
-def test_job_that_runs_elsewhere_is_left_to_it(tmp_path):
+def test_job_running_elsewhere_is_skipped(tmp_path):
     sweep("seed=0,1", folder=tmp_path, faults={1: "bug"})
     (folder,) = (tmp_path / "out").glob("*_seed1_*")
     with locks.claim(folder):
         ledger.begin(folder, folder.name[-10:], 1, ["seed=1"])
         done = sweep("seed=0,1", folder=tmp_path)
-    assert not seeds(tmp_path) and "skipped, it runs on" in done.stdout
+    assert not seeds(tmp_path) and "skipped, already running on" in done.stdout
     assert done.returncode == 0 and "2 jobs: 1 done (0 now, 1 before), 1 running" in done.stdout
 
 
@@ -117,7 +119,7 @@ def test_job_whose_process_was_killed_runs_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["result.json", "config.yaml", "checkpoints/last.ckpt"])
-def test_half_a_file_means_to_begin_anew_not_to_stop(tmp_path, damage, capsys):
+def test_damaged_file_is_set_aside(tmp_path, damage, capsys):
     (tmp_path / "checkpoints").mkdir()
     torch.save({"state_dict": {}}, tmp_path / "checkpoints/last.ckpt")
     (tmp_path / "config.yaml").write_text("seed: 0\n")
@@ -125,10 +127,10 @@ def test_half_a_file_means_to_begin_anew_not_to_stop(tmp_path, damage, capsys):
     assert job.prepare(tmp_path)
     assert not (tmp_path / damage).exists()
     if damage.endswith("ckpt"):
-        assert "damaged" in (said := capsys.readouterr().out) and "begins anew" in said
+        assert "damaged" in (out := capsys.readouterr().out) and "starts over" in out
 
 
-def test_folder_without_a_run_begins_anew(tmp_path):
+def test_folder_without_a_run_starts_over(tmp_path):
     (tmp_path / "job.json").write_text("{}")
     assert not job.prepare(tmp_path)
 
@@ -147,7 +149,7 @@ def test_finished_sweep_needs_neither_torch_nor_lightning(tmp_path):
         assert done.returncode == 0 and "2 done (0 now, 2 before)" in done.stdout, done.stderr
 
 
-def test_two_launches_at_once_run_each_job_once(tmp_path):
+def test_concurrent_launches_run_each_job_once(tmp_path):
     (tmp_path / "calls").write_text("")
     program = Path(__file__).parents[1] / "made_up_jobs.py"
     command = [sys.executable, str(program), "-m", "hydra.sweep.dir=out", "seed=range(6)"]
@@ -175,7 +177,7 @@ def test_status_resume_and_clean(tmp_path):
     assert status.returncode == 0 and "1 job: 1 done" in status.stdout
 
 
-def test_resume_does_what_is_left_also_where_the_folder_has_been_moved_to(tmp_path):
+def test_resume_works_in_a_moved_folder(tmp_path):
     sweep("seed=0,1", folder=tmp_path)
     (tmp_path / "out").rename(tmp_path / "moved to")
     done = fcnexp("sweep.__main__", "resume", "moved to", folder=tmp_path, cache=tmp_path)
@@ -187,15 +189,15 @@ def test_resume_does_what_is_left_also_where_the_folder_has_been_moved_to(tmp_pa
 
 
 MISTAKES = {
-    (): "nothing given; say python -m fcnexp.sweep status|resume|clean DIR",
+    (): "nothing given; type python -m fcnexp.sweep status|resume|clean DIR",
     ("statsu", "."): "statsu: no such command (did you mean status?)",
     ("status", "gone"): "gone: no such folder; sweeps are in outputs/sweep",
-    ("clean", "."): ".: no job of a sweep below",
+    ("clean", "."): ".: contains no jobs of a sweep",
     ("resume", "."): ".: no command in launches; give the folder of one sweep",
 }
 
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
-def test_mistake_gives_one_line(arguments, tmp_path):
+def test_mistake_gives_one_message(arguments, tmp_path):
     done = fcnexp("sweep.__main__", *arguments, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1 and done.stderr.startswith(f"error: {MISTAKES[arguments]}")

@@ -1,4 +1,4 @@
-"""Jobs as processes."""
+"""Local launchers: jobs as processes, GPUs, names of jobs."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from fcnexp.config import job_names
 from fcnexp.errors import ConfigError
-from fcnexp.sweep import gpus, launcher
+from fcnexp.sweep import launcher, processes
 
 PROGRAM = Path(__file__).parents[1] / "made_up_jobs.py"
 PROCESSES = ["hydra/launcher=subprocess", "hydra.launcher.n_jobs=2"]
@@ -25,7 +25,7 @@ PROCESSES = ["hydra/launcher=subprocess", "hydra.launcher.n_jobs=2"]
 
 @pytest.fixture(autouse=True)
 def made_up_processes(monkeypatch):
-    """What is started trains nothing."""
+    """Start fake jobs instead of trainings."""
     real = launcher.command
 
     def command(*arguments):
@@ -37,7 +37,7 @@ def made_up_processes(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
-def test_death_of_a_process_costs_its_job_only(tmp_path):
+def test_dead_process_fails_only_its_job(tmp_path):
     faults = {0: "killed", 1: "gone", 2: "bug", 3: "exit"}
     first = sweep("seed=0,1,2,3,4", *PROCESSES, folder=tmp_path, faults=faults)
     assert first.returncode == 1 and "5 jobs: 1 done (1 now, 0 before), 4 failed" in first.stdout
@@ -53,8 +53,8 @@ def test_death_of_a_process_costs_its_job_only(tmp_path):
     assert {record["attempts"] for record in records(tmp_path).values()} == {1}
 
 
-def test_job_that_is_done_stays_so_though_its_process_dies_at_the_exit(tmp_path):
-    """And its record holds the command of the sweep, not that of its process."""
+def test_job_stays_done_if_its_process_dies_on_exit(tmp_path):
+    """Its record holds the command of the sweep, not that of its process."""
     done = sweep("seed=0", *PROCESSES, folder=tmp_path, faults={0: "late"})
     assert done.returncode == 0 and "1 job: 1 done (1 now, 0 before)" in done.stdout
     assert records(tmp_path)[0]["state"] == "done" and "#0 done, mean IU 0.0 %" in done.stdout
@@ -63,7 +63,7 @@ def test_job_that_is_done_stays_so_though_its_process_dies_at_the_exit(tmp_path)
     assert json.loads(result.read_text())["command"] == shlex.join(command)  # as it was typed
 
 
-def test_file_in_the_place_of_a_folder_costs_its_job_only_and_the_others_are_compared(tmp_path):
+def test_file_with_the_name_of_a_job_folder_fails_only_that_job(tmp_path):
     sweep("seed=0", folder=tmp_path)
     (folder,) = (tmp_path / "out").glob("*_seed0_*")
     shutil.rmtree(folder)
@@ -75,7 +75,7 @@ def test_file_in_the_place_of_a_folder_costs_its_job_only_and_the_others_are_com
     assert "not compared" not in done.stderr and (tmp_path / "out/report.html").is_file()
 
 
-def test_each_job_at_a_time_has_a_gpu(tmp_path):
+def test_each_concurrent_job_has_a_gpu(tmp_path):
     done = sweep("seed=0,1,2", *PROCESSES, "hydra.launcher.gpus=[3,5]", folder=tmp_path)
     assert done.returncode == 0 and "on GPU 3" in done.stdout
     assert {line.split()[2] for line in calls(tmp_path)} == {"3", "5"}
@@ -96,8 +96,8 @@ def test_values_arrive_as_they_were_typed(tmp_path):
     assert written.note == odd and written.widths == [4, 4, 6, 6, 8, 8]
 
 
-def test_sigterm_ends_the_processes_and_nothing_more_is_started(tmp_path):
-    """Jobs that never end by themselves; the second signal of each is its parent's."""
+def test_sigterm_stops_the_processes_and_starts_no_more(tmp_path):
+    """The jobs never end by themselves; the launcher must stop them."""
     (tmp_path / "calls").write_text("")
     (tmp_path / "faults").mkdir()
     for seed in range(3):
@@ -124,23 +124,23 @@ def test_sigterm_ends_the_processes_and_nothing_more_is_started(tmp_path):
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     watch.cancel()
-    assert process.returncode == 143 and "ending 2 jobs" in err
+    assert process.returncode == 143 and "stopping 2 jobs" in err
     assert err.count("stopped: seed=") == 2 and "failed:" not in err
     assert "3 jobs: 2 stopped, 1 not started" in out
-    told = {record["pid"] for record in records(tmp_path).values()}
-    assert len(told) == 2 and all(r["error"] for r in records(tmp_path).values())
-    for pid in told:
+    pids = {record["pid"] for record in records(tmp_path).values()}
+    assert len(pids) == 2 and all(r["error"] for r in records(tmp_path).values())
+    for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
-def test_lines_name_what_differs_among_the_jobs(tmp_path):
+def test_messages_name_the_differing_overrides(tmp_path):
     command = ["model=fcn8s", "modality=rgb,rgb_nyud", "seed=0,1"]
     done = sweep(*command, *PROCESSES, folder=tmp_path, faults={1: "mistake"})
-    told = [json.loads(file.read_text()) for file in (tmp_path / "out").glob("*/job.json")]
-    (digest,) = [job["digest"] for job in told if job["number"] == 2]
+    jobs = [json.loads(file.read_text()) for file in (tmp_path / "out").glob("*/job.json")]
+    (digest,) = [job["digest"] for job in jobs if job["number"] == 2]
     folder = f"fcn8s_tiny_seed0_{digest}"
-    assert f"#2 begins: modality=rgb_nyud seed=0  ({folder})" in done.stdout
+    assert f"#2 starts: modality=rgb_nyud seed=0  ({folder})" in done.stdout
     assert re.search(rf"#2 done, .*, \d+ s: modality=rgb_nyud seed=0  \({folder}\)", done.stdout)
     assert re.search(r"failed: modality=rgb seed=1  \(\w+\): DataError: a.jpg", done.stderr)
     again = sweep(*command[:2], "seed=0", *PROCESSES, folder=tmp_path)
@@ -148,7 +148,7 @@ def test_lines_name_what_differs_among_the_jobs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("jobs", "typed", "told"),
+    ("jobs", "typed", "varying"),
     [
         ([["a=1", "s=0"], ["a=1", "s=1"]], [], ["s=0", "s=1"]),
         ([["a=1", "lr=0.3"]], ["a=1"], ["lr=0.3"]),  # a trial of a search
@@ -157,8 +157,8 @@ def test_lines_name_what_differs_among_the_jobs(tmp_path):
         ([], [], []),
     ],
 )
-def test_what_varies(jobs, typed, told):
-    assert job_names.varying(jobs, typed) == told
+def test_varying_overrides(jobs, typed, varying):
+    assert job_names.varying(jobs, typed) == varying
 
 
 @pytest.mark.parametrize(
@@ -171,37 +171,37 @@ def test_what_varies(jobs, typed, told):
         ("auto", 3, ["2", "7", "2"]),
     ],
 )
-def test_gpus_are_handed_out(choice, jobs, found, monkeypatch):
+def test_gpus_are_assigned(choice, jobs, found, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 7")
-    assert gpus.hand_out(choice, jobs) == found
+    assert processes.assign_gpus(choice, jobs) == found
 
 
-def test_no_gpu_is_no_mistake(monkeypatch):
+def test_auto_works_without_a_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert gpus.hand_out("auto", 2) == [None, None]
+    assert processes.assign_gpus("auto", 2) == [None, None]
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ([0], r"gpus=\[0\]: 1 for hydra.launcher.n_jobs=2 .* twice where two jobs are to share"),
+        ([0], r"gpus=\[0\]: 1 for hydra.launcher.n_jobs=2 .* twice if two jobs share"),
         ("all", "gpus=all: allowed are auto, null, or a list of ids"),
         ([], "allowed are auto, null"),
     ],
 )
 def test_wrong_gpus_are_refused(choice, message):
     with pytest.raises(ConfigError, match=message):
-        gpus.hand_out(choice, 2)
+        processes.assign_gpus(choice, 2)
 
 
 def test_number_of_jobs_is_checked(tmp_path):
     done = sweep("seed=0,1", PROCESSES[0], "hydra.launcher.n_jobs=0", folder=tmp_path)
-    assert done.returncode == 1 and "hydra.launcher.n_jobs=0: jobs at a time" in done.stderr
+    assert done.returncode == 1 and "hydra.launcher.n_jobs=0: must be 1 or more" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_config_composed_from_files_read_once_is_the_same(tmp_path):
-    """Hydra writes into what it has read; another job must not see that."""
+def test_files_read_once_give_the_same_configs(tmp_path):
+    """Hydra modifies the content of files; other jobs must not see that."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.types import RunMode
@@ -210,13 +210,13 @@ def test_config_composed_from_files_read_once_is_the_same(tmp_path):
 
     offer_resolvers()
     path = create_config_search_path(str(conf_dir()))
-    once, anew = ConfigLoaderImpl(path), ConfigLoaderImpl(path)
+    once, each_time = ConfigLoaderImpl(path), ConfigLoaderImpl(path)
     once.repository = launcher.FilesReadOnce(once.repository)
     jobs = [["seed=1"], ["seed=2", "model=fcn32s"], ["experiment=voc_fcn8s"], ["seed=3"]]
-    # All of them before the first is looked at: a later one must not write into it either.
+    # Compose all before comparing: a later one must not change an earlier one.
     made = [once.load_configuration("train", job, RunMode.RUN) for job in jobs]
     for job, config in zip(jobs, made, strict=True):
-        fresh = anew.load_configuration("train", job, RunMode.RUN)
+        fresh = each_time.load_configuration("train", job, RunMode.RUN)
         plain = [OmegaConf.to_container(each) for each in (config, fresh)]  # `now` differs
         assert plain[0] == plain[1]
         assert config.hydra.overrides.task == job

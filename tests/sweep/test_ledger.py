@@ -1,4 +1,4 @@
-"""Records of jobs, and who may work on one."""
+"""Records and locks of jobs."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from fcnexp.sweep import job, ledger
 with locks.claim(Path(sys.argv[1])) as mine:
     if mine:
         ledger.begin(Path(sys.argv[1]), "d1", 0, ["seed=0"])
-    if os.fork() == 0:  # as processes that read images do, which outlive a killed parent
+    if os.fork() == 0:  # like data-loading workers, which outlive a killed parent
         print(mine, flush=True)
     time.sleep(60)
 """
@@ -38,7 +38,7 @@ with locks.claim(Path(sys.argv[1])) as mine:
 
 @pytest.fixture
 def held(tmp_path):
-    """A job's folder, and the process that works on it and has forked another."""
+    """Return a job's folder, and the process that holds it and has forked a child."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "job")],
         stdout=subprocess.PIPE,
@@ -47,11 +47,11 @@ def held(tmp_path):
     )
     assert process.stdout.readline() == "True\n"
     yield tmp_path / "job", process
-    os.killpg(process.pid, signal.SIGKILL)  # the forked one
+    os.killpg(process.pid, signal.SIGKILL)  # also ends the forked child
     process.wait()
 
 
-def test_job_of_a_living_process_is_not_given_away(held):
+def test_job_of_a_live_process_stays_locked(held):
     folder, _ = held
     assert locks.is_held(folder) and ledger.state_of(folder) == "running"
     with locks.claim(folder) as mine:
@@ -59,7 +59,7 @@ def test_job_of_a_living_process_is_not_given_away(held):
     assert not ledger.remove(folder) and folder.is_dir()
 
 
-def test_job_of_a_killed_process_is_stale_though_a_child_of_it_lives(held):
+def test_job_of_a_killed_process_is_stale_even_if_its_child_lives(held):
     folder, process = held
     process.kill()
     process.wait()
@@ -69,35 +69,41 @@ def test_job_of_a_killed_process_is_stale_though_a_child_of_it_lives(held):
     assert not locks.is_held(folder)
 
 
-def test_somebody_who_looks_does_not_keep_a_worker_away(tmp_path):
-    locked, go = threading.Event(), threading.Event()
+def test_short_inspection_does_not_block_a_worker(tmp_path):
+    locked, release = threading.Event(), threading.Event()
 
-    def look():
+    def inspect():
         with locks.claim(tmp_path):
             locked.set()
-            go.wait()
+            release.wait()
 
-    looking = threading.Thread(target=look)
-    looking.start()
+    inspecting = threading.Thread(target=inspect)
+    inspecting.start()
     locked.wait()
-    threading.Timer(ledger.PATIENCE / 4, go.set).start()
+    threading.Timer(locks.PATIENCE / 4, release.set).start()
     with locks.claim(tmp_path) as mine:
         assert mine
-    looking.join()
+    inspecting.join()
 
 
-def test_record_says_how_a_job_went(tmp_path):
+def test_record_holds_the_last_attempt(tmp_path):
     first = ledger.begin(tmp_path, "d1", 5, ["seed=0"])
     ledger.end(tmp_path, first, {"type": "OSError", "message": "no space", "traceback": "..."})
     assert ledger.state_of(tmp_path) == "failed"
     ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 5, ["seed=0"]))
     stored = json.loads((tmp_path / "job.json").read_text())
-    told = {"digest": "d1", "state": "done", "overrides": ["seed=0"], "attempts": 2, "number": 5}
-    assert told.items() <= stored.items() and stored["error"] is None
+    expected = {
+        "digest": "d1",
+        "state": "done",
+        "overrides": ["seed=0"],
+        "attempts": 2,
+        "number": 5,
+    }
+    assert expected.items() <= stored.items() and stored["error"] is None
     assert stored["pid"] == os.getpid() and stored["seconds"] >= 0 and stored["ended"]
 
 
-def test_done_is_what_has_a_whole_result(tmp_path):
+def test_done_requires_a_complete_result(tmp_path):
     folder = finished(tmp_path / "job", miou=0.25)
     assert ledger.state_of(folder) == "done"
     assert ledger.result_of(folder, "d1")["scores"]["miou"] == 0.25
@@ -107,7 +113,7 @@ def test_done_is_what_has_a_whole_result(tmp_path):
         assert ledger.state_of(folder) == "stale" and ledger.result_of(folder) is None
 
 
-def test_half_a_record_is_stale(tmp_path):
+def test_truncated_record_is_stale(tmp_path):
     folder = finished(tmp_path / "job")
     text = (folder / "job.json").read_text()
     (folder / "job.json").write_text(text[: len(text) // 2])
@@ -117,11 +123,11 @@ def test_half_a_record_is_stale(tmp_path):
 
 def test_folder_of_another_job_is_refused(tmp_path):
     folder = finished(tmp_path / "job")
-    with pytest.raises(FolderError, match=r"holds another job \(seed=0\); leave hydra"):
+    with pytest.raises(FolderError, match=r"holds another job \(seed=0\); do not set hydra"):
         ledger.result_of(folder, "d2")
 
 
-def test_folder_that_cannot_be_locked_is_named(tmp_path):
+def test_folder_that_cannot_be_locked_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(FolderError, match="file/job: cannot be locked .* choose a writable folder"),
@@ -142,7 +148,7 @@ def test_only_failed_and_stale_jobs_are_removed(tmp_path):
     assert list(ledger.job_folders(tmp_path)) == [done]
 
 
-def test_job_whose_process_has_only_been_started_is_not_removed(tmp_path):
+def test_job_being_started_is_not_removed(tmp_path):
     ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 0, []), {"type": "", "message": ""})
     with locks.claim(tmp_path, locks.START) as mine:
         assert mine and not ledger.remove(tmp_path)
@@ -153,22 +159,22 @@ def test_job_whose_process_has_only_been_started_is_not_removed(tmp_path):
     ("pid", "stopped", "state", "kind"),
     [
         (None, False, "failed", "X"),
-        (None, True, "stopped", "X"),  # by Slurm: its word counts, but the checkpoints are good
+        (None, True, "stopped", "X"),  # Slurm's reason counts, but the checkpoints are good
         ("ours", False, "failed", "own"),
         ("ours", True, "stopped", "own"),
-        (1, True, "failed", "X"),  # that was another process, an earlier time
+        (1, True, "failed", "X"),  # another process recorded it, earlier
     ],
 )
-def test_what_a_lost_job_has_written_itself_counts(tmp_path, pid, stopped, state, kind):
+def test_failure_recorded_by_the_job_itself_is_kept(tmp_path, pid, stopped, state, kind):
     lost = job.Job(0, [], tmp_path, "d1")
     own, cause = ({"type": name, "message": "", "traceback": None} for name in ("own", "X"))
     ledger.end(tmp_path, ledger.begin(tmp_path, "d1", 0, []), own, stopped=stopped)
-    ending, failure = job.bury(lost, cause, os.getpid() if pid == "ours" else pid)
+    ending, failure = job.record_death(lost, cause, os.getpid() if pid == "ours" else pid)
     assert ending.outcome == ledger.state_of(tmp_path) == state and failure["type"] == kind
 
 
-def test_job_that_was_done_before_its_process_was_lost_is_done(tmp_path):
+def test_job_that_finished_before_its_process_died_is_done(tmp_path):
     done = job.Job(0, [], finished(tmp_path / "job", miou=0.25), "d1")
-    ending, failure = job.bury(done, {"type": "X", "message": ""}, os.getpid())
+    ending, failure = job.record_death(done, {"type": "X", "message": ""}, os.getpid())
     assert ending == job.Ending("now", 0.25) and failure is None
     assert ledger.state_of(done.folder) == "done"

@@ -1,4 +1,4 @@
-"""Launchers for many machines, as far as it needs none of them."""
+"""Launchers for clusters, without a cluster."""
 
 import pytest
 from commands import TINY, fcnexp
@@ -15,21 +15,21 @@ def no_srun(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
-def test_slurm_without_a_slurm_says_what_to_do(no_srun, tmp_path):
+def test_missing_slurm_is_reported(no_srun, tmp_path):
     done = fcnexp("train", *SLURM, *TINY, "trainer=cpu", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
     assert "no Slurm on this machine (no srun)" in done.stderr
     assert "hydra/launcher=subprocess" in done.stderr
 
 
-def test_dry_run_checks_the_jobs_here(no_srun, tmp_path):
+def test_dry_run_needs_no_slurm(no_srun, tmp_path):
     done = fcnexp("train", *SLURM, "dry_run=true", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("config is fine") == 2
     assert not (tmp_path / "out").exists()
 
 
-def test_slurm_gets_a_process_and_a_gpu_for_each_device():
+def test_slurm_job_requests_a_process_and_a_gpu_per_device():
     file = OmegaConf.load(conf_dir() / "hydra/launcher/slurm.yaml")
     launcher = OmegaConf.create({"hydra": {"launcher": file}, "trainer": {"devices": 3}}).hydra
     assert launcher.launcher.tasks_per_node == launcher.launcher.gpus_per_node == 3
@@ -43,7 +43,7 @@ def test_slurm_gets_a_process_and_a_gpu_for_each_device():
         ("hydra/sweeper=search", "sweeper/optuna", "optuna"),
     ],
 )
-def test_extra_that_is_not_installed_is_named(typed, missing, extra, tmp_path, monkeypatch):
+def test_missing_extra_is_named(typed, missing, extra, tmp_path, monkeypatch):
     group, name = missing.split("/")
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"][group], f"{name}.yaml")
     done = fcnexp("train", "-m", typed, "seed=0,1", folder=tmp_path, cache=tmp_path)

@@ -1,4 +1,4 @@
-"""A search by Optuna: its study lasts, and a trial that fails costs only itself."""
+"""Optuna searches: the study persists, and a failed trial does not stop the others."""
 
 import json
 
@@ -11,8 +11,8 @@ SEARCH = ["-m", "hydra/sweeper=search", "hydra/sweeper/sampler=random", "hydra.s
 SEARCH += ["hydra.sweeper.n_trials=2", "regime.lr=interval(0.5,1.5)"]  # above 1 is refused
 
 
-def test_search_goes_on_at_the_same_command_and_survives_failed_trials(tmp_path):
-    """The sampler's seeds are such that each launch has one rate above 1 and one below."""
+def test_same_command_continues_a_search_with_failed_trials(tmp_path):
+    """The sampler's seeds give each launch one rate above 1 and one below."""
     command = [*SEARCH, *TINY, "pictures=0", "logger=csv", "trainer=cpu"]
     for launch, seed in enumerate(SEEDS, start=1):
         again = f"hydra.sweeper.sampler.seed={seed}"
@@ -36,7 +36,7 @@ def test_search_goes_on_at_the_same_command_and_survives_failed_trials(tmp_path)
     assert best.best_value == max(results.values())
 
 
-def test_search_without_a_trial_that_is_done_says_so(tmp_path):
+def test_search_without_finished_trials_is_reported(tmp_path):
     command = [*SEARCH, "hydra.sweeper.n_trials=1", "regime.lr=2,3", "trainer=cpu"]
     for storage in ("null", "sqlite:///study.db"):
         kept = f"hydra.sweeper.storage={storage}"
@@ -45,9 +45,12 @@ def test_search_without_a_trial_that_is_done_says_so(tmp_path):
         assert "no trial of the study has finished" in done.stderr
 
 
-def test_dry_run_of_a_search_checks_a_trial_and_leaves_nothing(tmp_path):
-    for rate, code, said in (("0.5,1", 0, "its first trial is fine"), ("2,3", 1, "regime.lr=")):
+def test_dry_run_of_a_search_checks_one_trial_and_writes_nothing(tmp_path):
+    for rate, code, message in (
+        ("0.5,1", 0, "only its first trial was checked"),
+        ("2,3", 1, "regime.lr="),
+    ):
         command = [*SEARCH, f"regime.lr={rate}", "dry_run=true", "trainer=cpu"]
         done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
-        assert done.returncode == code and said in done.stdout + done.stderr
+        assert done.returncode == code and message in done.stdout + done.stderr
         assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Every file in sweeps/: its header, each of its jobs, and one of them from start to report."""
+"""Files in sweeps/: headers, all jobs, and one sweep from start to report."""
 
 import json
 import re
@@ -24,7 +24,7 @@ SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in 
 
 
 def jobs(name: str, *typed: str) -> list[list[str]]:
-    """Overrides of each job, as Hydra's sweeper makes them from the file and the command line."""
+    """List each job's overrides, made by Hydra's sweeper from the file and the command line."""
     checks.offer_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"sweeps={name}", *typed], return_hydra_config=True)
@@ -37,7 +37,7 @@ def jobs(name: str, *typed: str) -> list[list[str]]:
 
 @cache
 def rows(name: str, scale: str) -> list[DictConfig]:
-    """The config of each row of a sweep, composed once for all tests; one seed."""
+    """Configs of a sweep's rows, for one seed, composed once for all tests."""
     typed = ("scale=small", "seed=0") if scale == "small" else ()
     return [checks.compose_run(job) for job in jobs(name, *typed)]
 
@@ -56,7 +56,7 @@ def test_header_has_question_cost_and_command(name):
 
 @pytest.mark.parametrize("name", SWEEPS)
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_row_of_every_sweep_is_sound_and_another_experiment(name, scale):
+def test_every_row_of_every_sweep_is_valid_and_distinct(name, scale):
     configs = []
     for row in rows(name, scale):
         cfg = checks.check(row)
@@ -66,7 +66,7 @@ def test_every_row_of_every_sweep_is_sound_and_another_experiment(name, scale):
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_small_scale_has_the_same_rows_thrice_and_reads_no_files_of_yours(name):
+def test_small_scale_has_the_same_rows_with_three_seeds_on_generated_data(name):
     assert len(jobs(name, "scale=small")) == 3 * len(rows(name, "full"))
     for cfg in rows(name, "small"):
         assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms")
@@ -96,7 +96,7 @@ def test_rows_carry_the_papers_mean_iu(name, theirs, scale):
     assert tuple(row and row.scores.get("miou") for row in found) == theirs
 
 
-def test_sampling_sees_as_many_cells_a_step():
+def test_sampling_uses_the_same_number_of_cells_per_step():
     for scale, cells in (("full", 20), ("small", 8)):
         cfgs = rows("loss_sampling", scale)
         images = [cfg.regime.batch_size * cfg.regime.accumulate for cfg in cfgs]
@@ -105,7 +105,7 @@ def test_sampling_sees_as_many_cells_a_step():
     assert {cfg.regime.loss.cell for cfg in cfgs} == {32}  # the stride of FCN-32s
 
 
-def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
+def test_patches_have_the_size_of_the_receptive_field_and_equal_pixels_per_step():
     whole, patches = rows("patches", "small")
     field = 1  # of the tiny backbone's tap of stride 8: its blocks of two 3x3, its 2x2 pools
     for stride in (1, 2, 4, 8):
@@ -121,7 +121,7 @@ def test_patches_are_as_large_as_the_nets_receptive_field_and_as_many_pixels():
 
 
 def test_masking_has_the_papers_rows():
-    """Source: PAMI, table of masking: what is masked in training, and in test."""
+    """Source: PAMI, table of masking: regions masked in training and in test."""
     hidden = [tuple(cfg.masking.values()) for cfg in rows("masking", "full")]
     fore, back = "foreground", "background"
     assert hidden == [
@@ -130,8 +130,8 @@ def test_masking_has_the_papers_rows():
     ]
 
 
-def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
-    """One job in a process of its own, as scale=small has it; the other here, which is quicker."""
+def test_sweep_runs_and_prints_the_report_command(tmp_path):
+    """One job in a separate process, the default of scale=small; one in this process, for speed."""
     command = ["sweeps=max_fusion", "scale=small", *TINY, "logger=csv", "trainer=cpu", "pictures=0"]
     command += ["seed=0", "hydra.sweep.dir=a b"]
     done = fcnexp("train", *command, "model.fusion=sum", folder=tmp_path, cache=tmp_path)
@@ -159,7 +159,7 @@ def test_sweep_runs_and_says_how_to_compare_what_it_left(tmp_path):
     ]
 
 
-def test_checked_sweep_leaves_nothing_to_compare(tmp_path):
+def test_dry_run_of_a_sweep_writes_nothing(tmp_path):
     command = ["sweeps=max_fusion", "scale=small", "seed=0", "dry_run=true", "hydra.sweep.dir=out"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and "fcnexp.report" not in done.stdout, done.stderr
@@ -167,7 +167,7 @@ def test_checked_sweep_leaves_nothing_to_compare(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
+def test_finished_jobs_are_compared_if_another_fails(tmp_path):
     command = [*TINY, "logger=csv", "trainer=cpu", "pictures=0", "hydra.sweep.dir=out"]
     command += ["model.fusion=min,sum"]
     done = fcnexp("train", "-m", *command, folder=tmp_path, cache=tmp_path)
@@ -189,7 +189,7 @@ def test_failed_job_does_not_keep_the_others_from_being_compared(tmp_path):
         ("bounds", "sweeps=table3", "this sweep runs as python -m fcnexp.train sweeps=table3"),
     ],
 )
-def test_sweep_written_in_another_way_is_set_right(command, argument, message, tmp_path):
+def test_wrong_syntax_for_a_sweep_is_corrected(command, argument, message, tmp_path):
     done = fcnexp(command, argument, "scale=small", folder=tmp_path, cache=tmp_path)
     assert (done.returncode, done.stderr) == (1, f"error: {argument}: {message}\n")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What `resume` starts of a sweep's folder that came from somebody else."""
+"""`resume` runs no foreign code from a sweep's folder."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from fcnexp.sweep import launches, untrusted
 SOURCE = Path(untrusted.__file__).parents[2]
 TRAP = "open('trap', 'w').close()\n"
 CALLS_MKDIR = "# @package _global_\nhydra: {callbacks: {x: {_target_: os.mkdir, path: trap}}}\n"
-MISTAKE = ["-m", "seed=0", "regime.stpes=3"]  # which only the real package knows to correct
+MISTAKE = ["-m", "seed=0", "regime.stpes=3"]  # only the real package suggests the correction
 
 
 def write_launch(sweep: Path, *words: str, cwd: Path | str) -> Path:
@@ -25,7 +25,7 @@ def write_launch(sweep: Path, *words: str, cwd: Path | str) -> Path:
 
 
 def resume(sweep: Path | str, *, folder: Path, ahead: str = "") -> subprocess.CompletedProcess:
-    """The command, in a process of its own. ahead: of this package, in PYTHONPATH."""
+    """Run `resume` in a new process. ahead: PYTHONPATH entries before this package."""
     return subprocess.run(
         [sys.executable, "-m", "fcnexp.sweep", "resume", str(sweep)],
         cwd=folder,
@@ -37,9 +37,9 @@ def resume(sweep: Path | str, *, folder: Path, ahead: str = "") -> subprocess.Co
 
 @pytest.fixture
 def evil(tmp_path):
-    """Somebody's folder, with a package that is called as ours, and configs that call a function.
+    """Create an attacker's folder with a package named fcnexp and configs that call a function.
 
-    It lies in the folder `mine` of the user.
+    It lies in the user's folder `mine`.
     """
     folder = tmp_path / "mine/evil"
     (folder / "fcnexp").mkdir(parents=True)
@@ -55,7 +55,7 @@ def traps(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("ahead", ["", os.pathsep, "." + os.pathsep])
-def test_code_in_the_folder_of_the_command_is_not_taken(evil, ahead):
+def test_code_in_the_folder_of_the_command_is_not_imported(evil, ahead):
     write_launch(evil / "out", *MISTAKE, cwd=evil)
     done = resume("evil/out", folder=evil.parent, ahead=ahead)
     assert not traps(evil.parent) and "did you mean regime.steps?" in done.stderr, done.stderr
@@ -71,7 +71,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_command_that_brings_code_is_shown_and_not_started(evil, name):
+def test_command_with_foreign_code_is_printed_and_not_run(evil, name):
     up = "/".join([".."] * 20)
     words = [word.replace("EVIL", str(evil)).replace("UP/", up) for word in ATTACKS[name]]
     write_launch(evil / "out", *words, cwd=evil)
@@ -113,7 +113,7 @@ def test_command_that_brings_code_is_shown_and_not_started(evil, name):
     ids=" ".join,
 )
 def test_refused(words, tmp_path):
-    with pytest.raises(DataError, match="x.json: .* started unread"):
+    with pytest.raises(DataError, match="x.json: .* without review"):
         untrusted.refuse(tmp_path / "s/launches/x.json", words, str(tmp_path / "elsewhere"))
 
 
@@ -130,11 +130,11 @@ def test_refused(words, tmp_path):
         *("regime.x={a:1,b:[2]}", "head@_global_.head=linear", "hydra.launcher.gpus=[0,1]"),
     ],
 )
-def test_what_people_type_is_given_again(word, tmp_path):
+def test_ordinary_overrides_are_accepted(word, tmp_path):
     untrusted.refuse(tmp_path / "s/launches/x.json", [word], str(tmp_path / "elsewhere"))
 
 
-def test_terminal_gets_no_escapes_of_others(tmp_path):
+def test_message_contains_no_control_characters(tmp_path):
     with pytest.raises(DataError) as told:
         untrusted.refuse(tmp_path / "s/launches/x\x1b.json", ["seed=\x1b]0;\u202e"], "/\x1bc\n")
     assert all(line.isprintable() for line in str(told.value).split("\n"))
@@ -145,12 +145,12 @@ def test_terminal_gets_no_escapes_of_others(tmp_path):
 def test_damaged_file_gives_a_message(tmp_path, cwd):
     file = write_launch(tmp_path, cwd="")
     file.write_text(json.dumps({"argv": [*launches.TRAIN, "-m"], "cwd": cwd}))
-    with pytest.raises(DataError, match="its argv is no command of python -m fcnexp.train"):
+    with pytest.raises(DataError, match="its argv must start with python -m fcnexp.train"):
         launches.commands(tmp_path)
 
 
-def own_parts(folder: Path) -> list[str]:
-    """A config folder `my` that names a class in `part.py`, and the words that choose it."""
+def custom_parts(folder: Path) -> list[str]:
+    """Create a config folder `my` that names a class in `part.py`; return the command's words."""
     (folder / "my/experiment").mkdir(parents=True)
     (folder / "part.py").write_text(f"{TRAP}import os\nos._exit(9)\n")
     own = "# @package _global_\nhydra: {callbacks: {x: {_target_: part.C}}}\n"
@@ -158,15 +158,15 @@ def own_parts(folder: Path) -> list[str]:
     return ["--config-dir", "my", "experiment=x", "seed=0", "-m"]
 
 
-def test_sweep_with_parts_of_ones_own_resumes_in_its_folder(tmp_path):
-    write_launch(tmp_path / "out", *own_parts(tmp_path), cwd=tmp_path)
+def test_sweep_with_custom_parts_resumes_in_its_folder(tmp_path):
+    write_launch(tmp_path / "out", *custom_parts(tmp_path), cwd=tmp_path)
     done = resume("out", folder=tmp_path)
     assert done.returncode == 9 and traps(tmp_path), done.stderr
     again = resume(tmp_path / "out", folder=tmp_path.parent)
-    assert again.returncode == 1 and "--config-dir my: a folder of configs can name" in again.stderr
+    assert again.returncode == 1 and "--config-dir my: a config folder can name" in again.stderr
 
 
-def test_folder_of_the_sweep_stands_behind_the_last_override(tmp_path):
+def test_folder_of_the_sweep_follows_the_last_override(tmp_path):
     folder = f'hydra.sweep.dir="{tmp_path}"'
     assert untrusted.kept_in(tmp_path, ["-m"]) == ["-m", folder]
     command = ["a=1", "b=2", "--config-dir", "my", "-m"]
@@ -176,15 +176,15 @@ def test_folder_of_the_sweep_stands_behind_the_last_override(tmp_path):
 
 
 @pytest.mark.parametrize("cwd", [".", "gone", "{here}"])
-def test_configs_that_came_with_the_sweep_are_not_ones_own(tmp_path, monkeypatch, cwd):
-    words = ["--config-dir", "evil/my", *own_parts(tmp_path / "evil")[2:]]
+def test_configs_that_came_with_the_sweep_are_refused(tmp_path, monkeypatch, cwd):
+    words = ["--config-dir", "evil/my", *custom_parts(tmp_path / "evil")[2:]]
     write_launch(tmp_path / "evil/out", *words, cwd=cwd.format(here=tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="--config-dir evil/my: a folder of configs can name"):
+    with pytest.raises(DataError, match="--config-dir evil/my: a config folder can name"):
         launches.commands(Path("evil/out"))
 
 
-def test_processes_of_a_resumed_sweep_take_no_code_from_there_either(tmp_path, monkeypatch):
+def test_environment_of_a_resumed_sweep_excludes_foreign_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     monkeypatch.setenv("PYTHONPATH", f"{os.pathsep}src")

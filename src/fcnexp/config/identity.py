@@ -1,7 +1,7 @@
-"""Which settings make a run another run: those that can change a number.
+"""Settings that identify a run: those that can change its numbers.
 
-A run is known by these wherever it matters: whether a sweep has done a job before, whether a folder
-may be continued, which runs of a comparison are the same row.
+They decide if a sweep has already done a job, if a run may be resumed in a folder, and which runs
+of a comparison form one row.
 """
 
 import hashlib
@@ -12,41 +12,26 @@ from typing import Any
 
 from fcnexp.config.moved_parts import FIRST, renamed
 
-# What changes no number: how a run is watched, what its figures are compared with, where downloaded
-# weights are kept. `scale` is the name of a bundle of settings, and these count themselves. Folders
-# of data are not here: `counted` says what is left of them.
+# Settings that do not change any number: logging, published figures to compare with, the folder of
+# downloaded weights. `scale` only names a bundle of settings, each of which counts by itself. For
+# data folders, see `counted`.
 FREE = (
-    *(
-        "resume",
-        "keep_best",
-        "dry_run",
-        "fail_fast",
-        "plain",
-        "workers",
-        "pictures",
-        "logger",
-        "paper",
-        "scale",
-    ),
-    *("init.folder", "init.first.folder"),
+    *("resume", "keep_best", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger"),
+    *("paper", "scale", "init.folder", "init.first.folder"),
     *("trainer.threads", "trainer.activation_checkpointing"),
 )
-LATER = (
-    "tf32",
-    "deterministic",
-    "compile",
-)  # of trainer: false is what there was before there were these keys
+LATER = ("tf32", "deterministic", "compile")  # newer keys of trainer; false means as before them
 ROOTS = ("root", "sbd_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
-OWN_FOLDER = "fcnexp.data.own.Folder"  # a data set that nothing but its root tells from another
-DIGITS = 10  # hexadecimal: two of a million jobs share a digest with a chance below one half
+OWN_FOLDER = "fcnexp.data.own.Folder"  # custom data, identified by its root alone
+DIGITS = 10  # hexadecimal: among a million jobs, two share a digest with probability below 0.5
 
 
 def counted(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a plain config without what is in `FREE`, its data's roots as whole paths.
+    """Return a copy of a plain config without `FREE`, and with absolute data roots.
 
-    Relative ones begin where the command was given, and links are followed: two roots are two data
-    sets. Generated data is the same in any folder.
+    Relative roots start in the current folder, and links are followed: two roots are two data sets.
+    The root of generated data is dropped.
     """
     kept: dict[str, Any] = renamed(config, FIRST)
     data = kept.get("data")
@@ -72,6 +57,6 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def digest(config: dict[str, Any]) -> str:
-    """A short name for all that counts in a plain config; the order of keys does not."""
+    """Hash a plain config's counted settings, independent of the order of keys."""
     text = json.dumps(counted(config), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

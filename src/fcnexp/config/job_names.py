@@ -21,7 +21,7 @@ def sweep_name(_root_: DictConfig) -> str:
     """Name of a sweep's folder: its file and its scale, or jobs_DIGEST of the overrides.
 
     This holds for the config of the whole command; a job's config, which has fewer overrides, gets
-    the folder from the launch (`sweep.callback`).
+    the folder from the launch (`sweep.command.Ledger`).
     """
     choices = _root_.hydra.runtime.choices
     sweep, scale = choices.get("sweeps"), choices.get("scale")

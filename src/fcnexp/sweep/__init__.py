@@ -1,1 +1,1 @@
-"""Sweeps: which jobs there are, what became of them, how they are started."""
+"""Sweeps: planning, starting, recording and resuming jobs."""

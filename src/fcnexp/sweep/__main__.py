@@ -1,12 +1,13 @@
-"""Sweeps that were launched: `python -m fcnexp.sweep status|resume|clean DIR`.
+"""Inspect, resume or clean sweeps: `python -m fcnexp.sweep status|resume|clean DIR`.
 
-status  what became of each job below DIR; exit code 1 where one failed, was stopped, or is gone
-resume  give the commands again by which DIR was made; what is done is not done again; one that
-        could run others' code is shown instead
-clean   remove the folders of failed and stale jobs, never of those that are done or running, nor
-        of those that were stopped from outside: they go on from their checkpoints
+status  list the state of each job below DIR; exit code 1 if one failed, was stopped, or is stale
+resume  run the commands of DIR again; finished jobs are skipped; a command that could run other
+        people's code is printed instead
+clean   remove the folders of failed and stale jobs; keeps jobs that are done, running, or stopped
+        by a signal, which resume continues from their checkpoints
 
-DIR is the folder of a sweep, say outputs/sweep/fusion_depth; status and clean take any above, too.
+DIR is the folder of a sweep, for example outputs/sweep/fusion_depth; status and clean also accept
+a folder above it.
 """
 
 import os
@@ -21,7 +22,7 @@ from fcnexp.sweep import launches, ledger, summary, untrusted
 
 
 def status(folder: Path) -> int:
-    """Print what became of each job below a folder; returns the exit code. Raises DataError."""
+    """Print the state of each job below a folder; return the exit code. Raises DataError."""
     jobs = _jobs(folder)
     states = [ledger.state_of(job) for job in jobs]
     summary.print_jobs(jobs, states, folder)
@@ -30,16 +31,15 @@ def status(folder: Path) -> int:
 
 
 def resume(folder: Path) -> int:
-    """Give the commands of a sweep again; returns the highest exit code. Raises DataError.
+    """Run each distinct command of a sweep again; return the highest exit code. Raises DataError.
 
-    Each of them once, however often it was given. One that is not wanted any more is left out once
-    its files in DIR/launches are removed.
+    To leave out a command, remove its files in DIR/launches.
     """
     commands = launches.commands(folder)
     if not commands:
         raise DataError(
-            f"{folder}: no command in {folder / launches.FOLDER}; give the folder of one sweep, as "
-            "python -m fcnexp.train has printed it at its end"
+            f"{folder}: no command in {folder / launches.FOLDER}; give the folder of one sweep, "
+            "which python -m fcnexp.train prints at the end"
         )
     codes = []
     for typed, where in commands:
@@ -52,7 +52,7 @@ def resume(folder: Path) -> int:
 
 
 def clean(folder: Path) -> int:
-    """Remove the folders of failed and stale jobs, and say which. Raises DataError."""
+    """Remove the folders of failed and stale jobs, and print them. Raises DataError."""
     jobs = _jobs(folder)
     removed = [job for job in jobs if ledger.remove(job)]
     for job in removed:
@@ -60,7 +60,7 @@ def clean(folder: Path) -> int:
     print(f"{len(removed)} of {len(jobs)} jobs removed")
     stopped = sum(ledger.state_of(job) == "stopped" for job in jobs)
     if stopped:
-        print(f"{stopped} stopped left: resume goes on with them from their checkpoints")
+        print(f"{stopped} stopped jobs kept: resume continues them from their checkpoints")
     return 0
 
 
@@ -68,18 +68,18 @@ COMMANDS = {"status": status, "resume": resume, "clean": clean}
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[str, Path]:
-    """The command and its folder. Raises ConfigError."""
+    """Return the command and its folder. Raises ConfigError."""
     from fcnexp.config.values import did_you_mean
 
     if len(arguments) != 2:
         raise ConfigError(
-            f"{' '.join(arguments) or 'nothing'} given; say python -m fcnexp.sweep "
+            f"{' '.join(arguments) or 'nothing'} given; type python -m fcnexp.sweep "
             f"{'|'.join(COMMANDS)} DIR"
         )
     name, folder = arguments
     if name not in COMMANDS:
         near = did_you_mean(name, COMMANDS)
-        raise ConfigError(f"{name}: no such command{near}; there are {', '.join(COMMANDS)}")
+        raise ConfigError(f"{name}: no such command{near}; choose one of {', '.join(COMMANDS)}")
     if not Path(folder).is_dir():
         raise ConfigError(f"{folder}: no such folder; sweeps are in outputs/sweep")
     return name, Path(folder)
@@ -103,7 +103,7 @@ def main() -> None:
 def _jobs(folder: Path) -> list[Path]:
     jobs = list(ledger.job_folders(folder))
     if not jobs:
-        raise DataError(f"{folder}: no job of a sweep below; sweeps are in outputs/sweep")
+        raise DataError(f"{folder}: contains no jobs of a sweep; sweeps are in outputs/sweep")
     return jobs
 
 

@@ -1,4 +1,4 @@
-"""Data that no job of a sweep would find: said once, before the first of them begins."""
+"""Check before a sweep starts that its jobs' data exists."""
 
 import json
 from collections.abc import Sequence
@@ -10,32 +10,32 @@ from fcnexp.errors import DataError
 
 
 def refuse(configs: Sequence[DictConfig]) -> None:
-    """Raise DataError where all of these jobs would end for want of their data.
+    """Raise DataError if the data of every job is missing.
 
-    Each data set is looked for once, as a training does first: its lists, and whether the files
-    exist. Imports no torch where a job's scenes are generated, which cannot be missing.
+    Each data set is opened once, as a training does first: its lists, and the existence of its
+    files. Imports no torch if a job's scenes are generated, which are never missing.
     """
     if any(config.data.get("_target_") in GENERATED for config in configs):
         return
     missing: dict[str, str] = {}
     for config in configs:
         try:
-            asked = _asked(config)
-            if asked not in missing:
+            key = _key(config)
+            if key not in missing:
                 _open(config)
                 return  # this job has its data
         except DataError as error:
-            missing[asked] = str(error)
-        except Exception:  # something else is wrong, of which the job itself will tell
+            missing[key] = str(error)
+        except Exception:  # not a matter of missing data: the job will report it
             return
     if missing:
-        told = "; ".join(dict.fromkeys(missing.values()))
-        many = f" (the same for all {len(configs)} jobs: none was begun)" * (len(configs) > 1)
-        raise DataError(told + many)
+        messages = "; ".join(dict.fromkeys(missing.values()))
+        all_jobs = f" (the same for all {len(configs)} jobs; none was started)"
+        raise DataError(messages + all_jobs * (len(configs) > 1))
 
 
-def _asked(config: DictConfig) -> str:
-    """What a job wants of which data set, as text."""
+def _key(config: DictConfig) -> str:
+    """Identify a job's data set and the parts of it that the job reads."""
     nodes = [OmegaConf.to_container(node, resolve=True) for node in (config.data, config.modality)]
     return json.dumps([*nodes, bool(config.regime.steps)], sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""How the jobs of a sweep are started here; `hydra_plugins/` shows these launchers to Hydra."""
+"""Hydra launchers that run a sweep's jobs on this machine, registered by `hydra_plugins/`."""
 
 import copy
 import sys
@@ -19,37 +19,36 @@ from fcnexp.config.compose import conf_dir
 from fcnexp.errors import ConfigError
 from fcnexp.run import data_record
 from fcnexp.sweep import data_preflight
-from fcnexp.sweep.gpus import hand_out
 from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
-from fcnexp.sweep.processes import Planned, Processes
+from fcnexp.sweep.processes import Planned, Processes, assign_gpus
 
-# Settings of the sweep itself, which mean nothing to a single job.
+# Settings of the sweep itself, which do not apply to a single job.
 OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
 
 
 class FilesReadOnce(CachingConfigRepository):
-    """The files of `conf`, each read once in a launch, where Hydra reads them anew for each job."""
+    """The files of `conf`, read once per launch; Hydra would read them again for each job."""
 
     def __deepcopy__(self, memo: dict) -> Self:
-        """Itself: Hydra copies it for each job."""
+        """Return itself, since Hydra copies the repository for each job."""
         return self
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        """A copy of the file's content, as Hydra writes into it."""
+        """Return a copy of the file's content, since Hydra modifies it."""
         return copy.deepcopy(super().load_config(config_path))
 
 
 class InProcessLauncher(BasicLauncher):
-    """Hydra's own launcher, but fast about jobs that are done.
+    """Hydra's basic launcher, but fast for jobs that are done.
 
-    The sweeper composes every config to see whether it can be, and throws it away. That takes a
-    tenth of a second, and to run a job by Hydra's means as long again.
+    Hydra's sweeper composes every config to validate it, and discards it. That takes 0.1 s, and
+    starting a job through Hydra takes another 0.1 s.
     """
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Called by the sweeper before it does anything else."""
+        """Cache composed configs; the sweeper calls this first."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.kept: dict[tuple[str, ...], DictConfig] = {}
         loader = hydra_context.config_loader
@@ -67,7 +66,7 @@ class InProcessLauncher(BasicLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs one after the other, those that are not done."""
+        """Run the jobs that are not done, one after the other."""
         assert self.config is not None
         returned: list[JobReturn] = []
         planned = self.plan_all(job_overrides, initial_job_idx)
@@ -77,53 +76,53 @@ class InProcessLauncher(BasicLauncher):
             ending = None if self.config.dry_run else done_before(job)
             if ending is None:
                 returned += super().launch([job.overrides], job.number)
-                returned[-1].cfg = returned[-1].hydra_cfg = None  # half a megabyte for each job
+                returned[-1].cfg = returned[-1].hydra_cfg = None  # saves 0.5 MB per job
             else:
                 note(job, ending.outcome)
                 returned.append(job_return(job, ending))
             self.kept.pop(tuple(job.overrides), None)
         if self.config.dry_run and "study_name" in self.config.hydra.sweeper:
             for checked in returned:
-                _ = checked.return_value  # raises what was wrong
-            print("a search by its scores has none in a dry run: its first trial is fine, no more")
+                _ = checked.return_value  # raises the job's exception
+            print("dry run of a search: only its first trial was checked, and it is fine")
             raise SystemExit(0)
         return returned
 
     def plan_all(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> list[Planned]:
-        """The jobs of a launch, each as `plan` has it, told apart for people."""
+        """Plan all jobs of a launch, with the overrides by which they differ."""
         assert self.config is not None
-        told = job_names.varying(job_overrides, self.config.hydra.overrides.task)
+        all_varying = job_names.varying(job_overrides, self.config.hydra.overrides.task)
         return [
             self.plan(number, list(overrides), varying)
             for number, (overrides, varying) in enumerate(
-                zip(job_overrides, told, strict=True), start=initial_job_idx
+                zip(job_overrides, all_varying, strict=True), start=initial_job_idx
             )
         ]
 
     def refuse_data(self, planned: Sequence[Planned]) -> None:
-        """Raise ConfigError where a job's data has changed, DataError where no job left has any."""
+        """Raise ConfigError if a job's data has changed, DataError if no open job has its data."""
         data_record.refuse_changed(job.folder for job, _ in planned)
         left = [job.overrides for job, _ in planned if not is_done(job)]
         data_preflight.refuse([self._config_of(overrides) for overrides in left])
 
     def plan(self, number: int, overrides: list[str], varying: str) -> Planned:
-        """A job with its folder, as Hydra would find it, and the command to run it alone."""
+        """Return a job with the folder that Hydra would choose, and the command to run it alone."""
         config = self._config_of(overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         before = HydraConfig.instance().cfg
         try:
-            HydraConfig.instance().set_config(config)  # some values are read from it
+            HydraConfig.instance().set_config(config)  # some values are resolved from it
             digest = job_names.digest_of(config)
             sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-            usual = sweep["subdir"] == job_names.JOB  # whose digest need not be taken again
+            usual = sweep["subdir"] == job_names.JOB  # then the digest above can be reused
             subdir = job_names.name_with(config, digest) if usual else config.hydra.sweep.subdir
             folder = Path(str(config.hydra.sweep.dir)) / str(subdir)
         finally:
             HydraConfig.instance().cfg = before
-            OmegaConf.set_readonly(config.hydra, False)  # as it was; Hydra is to write into it
+            OmegaConf.set_readonly(config.hydra, False)  # as before: Hydra writes into it
         folder = folder.resolve()
         job = Job(number, overrides, folder, digest, varying)
         return Planned(job, command(config, overrides, folder))
@@ -134,7 +133,7 @@ class InProcessLauncher(BasicLauncher):
 
 
 class SubprocessLauncher(InProcessLauncher):
-    """Each job is a process of its own: one that crashes, or is killed, costs that job only."""
+    """Runs each job in a separate process: a crash or a kill fails that job only."""
 
     def __init__(self, n_jobs: int, gpus: str | Sequence[int | str] | None) -> None:
         super().__init__()
@@ -143,16 +142,16 @@ class SubprocessLauncher(InProcessLauncher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Raises ConfigError, which Hydra would hide if the constructor did."""
+        """Check the settings. Raises ConfigError, which Hydra would hide if the constructor did."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         if type(self.n_jobs) is not int or self.n_jobs < 1:
-            raise ConfigError(f"hydra.launcher.n_jobs={self.n_jobs}: jobs at a time, 1 or more")
-        self.gpus = hand_out(self.choice, self.n_jobs)
+            raise ConfigError(f"hydra.launcher.n_jobs={self.n_jobs}: must be 1 or more")
+        self.gpus = assign_gpus(self.choice, self.n_jobs)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs; a failed one returns None, and the sweep goes on."""
+        """Run the jobs; a failed one returns None, and the others continue."""
         assert self.config is not None
         if self.config.dry_run:
             return super().launch(job_overrides, initial_job_idx)
@@ -166,14 +165,14 @@ class SubprocessLauncher(InProcessLauncher):
 
 
 def job_return(job: Job, ending: Ending) -> JobReturn:
-    """What Hydra's sweepers are told: a failed job has no mean IU, and the sweep goes on."""
+    """Result for Hydra's sweepers; that of a failed job is None, so that the sweep continues."""
     returned = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
     returned.status, returned.return_value = JobStatus.COMPLETED, ending.miou
     return returned
 
 
 def command(config: DictConfig, overrides: Sequence[str], folder: Path) -> list[str]:
-    """What a user would type to run this job alone, in its folder."""
+    """Command that runs this job alone, in its folder."""
     given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     kept = [override for override in given if not override.lstrip("+~").startswith(OF_SWEEP)]
     where: list[str] = []

@@ -1,8 +1,8 @@
-"""Launches of a sweep: one command, and which jobs it is about.
+"""Launches of a sweep: each is one command and the outcomes of its jobs.
 
-The processes of a launch know it by an environment variable. It keeps `launches/ID.json` in the
-sweep's folder, from which the command can be given again, and while it lasts `launches/ID.jobs/`
-with a note on each job, by which any of its processes can tell the others something.
+An environment variable tells processes which launch they belong to. `launches/ID.json` in the
+sweep's folder holds the command for `resume`. While the launch runs, `launches/ID.jobs/` holds a
+note on each job, which all its processes can read.
 """
 
 import hashlib
@@ -22,19 +22,19 @@ from fcnexp.sweep import untrusted
 from fcnexp.system.atomic import write_atomically
 
 LAUNCH = "FCNEXP_LAUNCH"  # environment: the launch's file
-RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch gives again
+RESUMED = "FCNEXP_RESUMED"  # environment: the command, as JSON, that a launch repeats
 FOLDER = "launches"
-TRAIN = ["python", "-m", "fcnexp.train"]  # what every command begins with
+TRAIN = ["python", "-m", "fcnexp.train"]  # start of every command
 MULTIRUN = "multirun.yaml"  # Hydra's own record of the last launch
 
-_unwritten: dict[Path, "Note"] = {}  # notes of this process that the disk has not taken
+_unwritten: dict[Path, "Note"] = {}  # notes that could not be written to disk
 
 
 class Note(NamedTuple):
-    """What a launch has done with a job.
+    """Outcome of a job in a launch.
 
-    outcome: begun, now (it ran and is done), before (it was done), elsewhere (another launch has
-    it), failed, stopped (from outside), or skipped. number: the job's place in the launch.
+    outcome: begun, now (done by this launch), before (done earlier), elsewhere (another launch runs
+    it), failed, stopped (by a signal), or skipped. number: the job's place in the launch.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Launch(NamedTuple):
         return self.file.parent.parent
 
     def note(self, note: Note) -> None:
-        """Tell all of this launch what is done with a job; a full disk keeps it in this process."""
+        """Record a job's outcome for the launch; if the disk is full, only in this process."""
         before = self.find(note.folder)
         if before is not None and before.number != note.number and before.outcome != "begun":
             return  # the same job twice in one launch: the first counts
@@ -68,24 +68,24 @@ class Launch(NamedTuple):
             _unwritten[file] = note
 
     def find(self, folder: Path) -> Note | None:
-        """What this launch has done with a job, if anything."""
+        """This launch's note on a job, or None."""
         file = self._note_on(folder)
         return _unwritten.get(file) or _read_note(file)
 
     def notes(self) -> list[Note]:
-        """What is known of each job, in their order."""
+        """All notes, in the order of the jobs."""
         read = {file: _read_note(file) for file in self._notes.glob("*.json")}
         mine = {file: note for file, note in _unwritten.items() if file.parent == self._notes}
         return sorted(note for note in (read | mine).values() if note is not None)
 
     def close(self) -> None:
-        """Remove the notes; what is to last is in the ledger."""
+        """Remove the notes; the ledger keeps the permanent records."""
         shutil.rmtree(self._notes, ignore_errors=True)
         for file in [file for file in _unwritten if file.parent == self._notes]:
             del _unwritten[file]
 
     def forget(self) -> None:
-        """Remove every trace of a launch that ran nothing, and of a sweep that holds nothing."""
+        """Remove the files of a launch without jobs, and the sweep's folder if it is empty."""
         self.close()
         self.file.unlink(missing_ok=True)
         left = {path.name for path in self.sweep.iterdir()} if self.sweep.is_dir() else {""}
@@ -101,10 +101,10 @@ class Launch(NamedTuple):
 
 
 def start(sweep: Path, argv: Sequence[str], *, lasting: bool = True) -> Launch:
-    """Begin a launch, and let the processes that this one starts know of it.
+    """Begin a launch and announce it to child processes.
 
-    argv: the command, to give it again; that of `resume` is recorded as what it resumes. lasting:
-    False writes nothing.
+    argv: the command; under `resume`, the original command is recorded instead. lasting: False
+    writes no file.
     """
     now = datetime.now(UTC)
     name = f"{now:%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
@@ -120,31 +120,31 @@ def start(sweep: Path, argv: Sequence[str], *, lasting: bool = True) -> Launch:
 
 
 def current() -> Launch | None:
-    """The launch that this process belongs to."""
+    """Launch that this process belongs to, or None."""
     file = os.environ.get(LAUNCH)
     return Launch(Path(file)) if file else None
 
 
 def typed() -> list[str]:
-    """The command by which this process trains: of its launch, where it is one of a sweep's."""
+    """Command that the user typed for this training; in a sweep, that of the launch."""
     launch = current()
     try:
         if launch is not None:
             return list(json.loads(launch.file.read_text(encoding="utf-8"))["argv"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # removed meanwhile; what this process was told says the same at more length
+        pass  # removed meanwhile; this process's arguments are equivalent, only longer
     return ["python", "-m", "fcnexp.train", *sys.argv[1:]]
 
 
 def resuming(argv: Sequence[str], cwd: str) -> dict[str, str]:
-    """The environment of a process that gives a command of a launch again."""
+    """Environment for a process that repeats a launch's command."""
     return os.environ | {RESUMED: json.dumps({"argv": list(argv), "cwd": cwd})}
 
 
 def commands(sweep: Path) -> list[tuple[list[str], str]]:
-    """The commands of a sweep's launches, each once, oldest first: argv, and where it was given.
+    """List the distinct commands of a sweep's launches, oldest first: argv and working directory.
 
-    Raises DataError on one that would start another program, or could run others' code.
+    Raises DataError if one would start another program, or could run other people's code.
     """
     found: dict[tuple[tuple[str, ...], str], None] = {}
     for file in sorted((sweep / FOLDER).glob("*.json")):
@@ -152,11 +152,11 @@ def commands(sweep: Path) -> list[tuple[list[str], str]]:
             stored = read_json(file)
             argv, cwd = stored["argv"], stored["cwd"]
         except (OSError, ValueError, KeyError):
-            continue  # half a record: the launch was killed while writing it
+            continue  # an incomplete record: the launch was killed while writing it
         words = isinstance(argv, list) and all(isinstance(word, str) for word in [*argv, cwd])
-        if not words or argv[: len(TRAIN)] != TRAIN:  # `resume` gives it again
+        if not words or argv[: len(TRAIN)] != TRAIN:
             shown = untrusted.printable(str(file))
-            raise DataError(f"{shown}: its argv is no command of {' '.join(TRAIN)}; remove it")
+            raise DataError(f"{shown}: its argv must start with {' '.join(TRAIN)}; remove the file")
         untrusted.refuse(file, argv[len(TRAIN) :], cwd)
         found[tuple(argv), cwd] = None
     return [(list(argv), cwd) for argv, cwd in found]

@@ -1,8 +1,8 @@
-"""The ledger of a sweep: what became of each job, in the job's own folder.
+"""The ledger of a sweep: the state of each job, in the job's own folder.
 
-`job.json` says what state a job is in, and `job.lock` is locked while a process works on it. The
-kernel frees that lock when the process ends, in whatever way, so a job that is said to run while
-nobody holds its lock is stale.
+`job.json` holds a job's state, and a process holds the lock `job.lock` while it works on the job.
+The kernel releases the lock however the process ends, so a job recorded as running whose lock is
+free is stale.
 """
 
 import json
@@ -28,10 +28,10 @@ STATES = ("done", "stopped", "failed", "stale", "running", "not started")
 
 @dataclass(frozen=True)
 class Record:
-    """What `job.json` holds. state: running, done, failed or stopped (from outside).
+    """Content of `job.json`. state: running, done, failed or stopped (by a signal).
 
-    attempts: how often it was started; started, ended: ISO 8601, UTC; seconds: of the last attempt.
-    error: type, message and traceback, the last None where a user's mistake needs none.
+    attempts: number of starts; started, ended: ISO 8601, UTC; seconds: of the last attempt.
+    error: type, message and traceback, which is None for a user's mistake.
     number: place in its launch, by which reports order rows.
     """
 
@@ -50,17 +50,17 @@ class Record:
 
 
 def read(folder: Path) -> Record | None:
-    """The record of a job; None where there is none, or none that can be read."""
+    """Read the record of a job; None if there is none, or it is damaged."""
     try:
         stored = read_json(folder / JOB)
         record = Record(**{field.name: stored[field.name] for field in fields(Record)})
-        return record if is_job(stored) and _is_whole(record) else None
+        return record if is_job(stored) and _is_valid(record) else None
     except (OSError, ValueError, KeyError) as error:
-        reraise_system_error(error)  # it may be the record of a job that is done
+        reraise_system_error(error)  # the job may be done
         return None
 
 
-def _is_whole(record: Record) -> bool:
+def _is_valid(record: Record) -> bool:
     texts = (record.digest, record.host, record.started, record.version)
     counts = (record.number, record.attempts, record.pid)
     datetime.fromisoformat(str(record.started))  # raises ValueError
@@ -73,7 +73,7 @@ def _is_whole(record: Record) -> bool:
 
 
 def state_of(folder: Path) -> str:
-    """One of `STATES`."""
+    """Return the job's state, one of `STATES`."""
     record = read(folder)
     if record is None and not (folder / JOB).exists():
         return "not started"
@@ -85,17 +85,17 @@ def state_of(folder: Path) -> str:
 
 
 def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
-    """The result of a job that is done, else None.
+    """Result of a job that is done, otherwise None.
 
-    Raises FolderError where the folder is that of a job with another digest.
+    Raises FolderError if the folder belongs to a job with another digest.
     """
     record = read(folder)
     if record is None:
         return None
     if digest is not None and record.digest != digest:
         raise FolderError(
-            f"{folder}: holds another job ({' '.join(record.overrides)}); leave "
-            "hydra.sweep.subdir as it is, or choose another hydra.sweep.dir"
+            f"{folder}: holds another job ({' '.join(record.overrides)}); do not set "
+            "hydra.sweep.subdir, or choose another hydra.sweep.dir"
         )
     if record.state != "done":
         return None
@@ -106,7 +106,7 @@ def result_of(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
 
 
 def begin(folder: Path, digest: str, number: int, overrides: Sequence[str]) -> Record:
-    """Write that this process works on a job from now on. Call while the lock is held."""
+    """Record that this process works on a job from now on. Call while holding the lock."""
     before = read(folder)
     record = Record(
         digest=digest,
@@ -132,9 +132,9 @@ def end(
     *,
     stopped: bool = False,
 ) -> Record:
-    """Write that a job came to its end: done, or failed by the error.
+    """Record that a job has ended: done, or failed with the error.
 
-    stopped: it was ended from outside, which is no fault of its own; its checkpoints are good.
+    stopped: a signal ended it; its checkpoints are good.
     """
     now = datetime.now(UTC)
     changes = {
@@ -147,17 +147,17 @@ def end(
 
 
 def job_folders(folder: Path) -> Iterator[Path]:
-    """Folders of jobs below a folder, itself included, by name."""
+    """Yield the job folders below a folder, including itself, sorted by name."""
     for path, inner, files in os.walk(folder):
         inner.sort()
         if JOB in files:
-            inner.clear()  # a job has stages and checkpoints, but no jobs
+            inner.clear()  # jobs are not nested
             yield Path(path)
 
 
 def remove(folder: Path) -> bool:
-    """Remove the folder of a failed or stale job; returns whether it was one."""
-    if not (folder / JOB).exists():  # somebody else has removed it, or it is no job's
+    """Remove the folder of a failed or stale job; return True if it was one."""
+    if not (folder / JOB).exists():  # another process has removed it, or it is not a job
         return False
     with claim(folder) as mine:
         record = read(folder)

@@ -1,7 +1,7 @@
-"""Hydra launcher for Slurm: each job of a sweep goes through sbatch, by submitit.
+"""Hydra launcher for Slurm, through submitit.
 
-On top of hydra-submitit-launcher: what is done is not queued again, and all jobs are waited for, so
-that one that Slurm ends costs only itself.
+Unlike hydra-submitit-launcher, it does not queue finished jobs again, and it waits for all jobs, so
+that a job that Slurm ends does not stop the others.
 """
 
 import copy
@@ -17,21 +17,21 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 
 from fcnexp.errors import ConfigError, UserError
 from fcnexp.run import data_record, locks
-from fcnexp.sweep.job import Ending, Job, bury, describe, done_before, line_of_end, note
+from fcnexp.sweep.job import Ending, Job, describe, done_before, line_of_end, note, record_death
 from fcnexp.sweep.launcher import InProcessLauncher, job_return
 
-GRACE = 60.0  # seconds for a job that Slurm ends to save where it is; Slurm gives it 30
+GRACE = 60.0  # seconds to wait for a job that Slurm ends to save; Slurm allows it 30
 
 
 class SlurmLauncher(Submitit):
-    """Submits the jobs of a sweep to Slurm as one array. Its keys are submitit's."""
+    """Submits the jobs of a sweep to Slurm as one array, with submitit's settings."""
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Queue what is not done, wait for all of it; a job that failed or was lost returns None.
+        """Queue the jobs that are not done and wait; a failed or lost job returns None.
 
-        Raises ConfigError where there is no Slurm, or it refuses what is asked for.
+        Raises ConfigError if Slurm is missing or rejects the settings.
         """
         here = self._here()
         assert self.config is not None
@@ -50,11 +50,11 @@ class SlurmLauncher(Submitit):
         return [job_return(job, ending or next(ran)) for job, ending in pairs]
 
     def _here(self) -> InProcessLauncher:
-        """What plans the jobs, and does what needs no Slurm."""
+        """Launcher that plans the jobs, and runs those that do not need Slurm."""
         assert self.config is not None and self.hydra_context is not None
         launcher = InProcessLauncher()
         launcher.setup(
-            # A loader of its own: it changes that, and this launcher's travels to the jobs.
+            # Copied, since it modifies the loader, and this launcher's is pickled for the jobs.
             hydra_context=HydraContext(
                 config_loader=copy.copy(self.hydra_context.config_loader),
                 callbacks=self.hydra_context.callbacks,
@@ -65,17 +65,17 @@ class SlurmLauncher(Submitit):
         return launcher
 
     def _run(self, jobs: Sequence[Job]) -> list[Ending]:
-        """What became of each job once it has come through Slurm."""
+        """Run jobs in Slurm and return their endings."""
         if not jobs:
             return []
         queued = self._submit(jobs)
         array = queued[0].job_id.partition("_")[0]
         what = f"{len(jobs)} job{'s' * (len(jobs) != 1)} queued in Slurm"
-        print(f"{what}: squeue shows, scancel {array} ends them", flush=True)
+        print(f"{what}: squeue lists them, scancel {array} stops them", flush=True)
         try:
             return [_wait(job, its) for job, its in zip(jobs, queued, strict=True)]
         except KeyboardInterrupt:
-            print(f"not waited for any more, but they go on: scancel {array} ends them")
+            print(f"stopped waiting, but the jobs continue: scancel {array} stops them")
             raise
 
     def _submit(self, jobs: Sequence[Job]) -> list[Any]:
@@ -84,7 +84,7 @@ class SlurmLauncher(Submitit):
 
         settings = dict(self.params)
         folder, timeouts = settings.pop("submitit_folder"), settings.pop("max_num_timeout")
-        if settings["cpus_per_task"]:  # since Slurm 22.05 a step is not given what the job has
+        if settings["cpus_per_task"]:  # since Slurm 22.05, steps do not inherit it
             settings["srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}"]
         try:
             executor = submitit.AutoExecutor(folder, "slurm", slurm_max_num_timeout=timeouts)
@@ -99,18 +99,18 @@ class SlurmLauncher(Submitit):
             )
         except FailedJobError as error:
             reasons = " ".join(str(error).replace("sbatch: error: ", "").split())
-            raise ConfigError(f"hydra.launcher: sbatch refuses: {reasons}") from None
+            raise ConfigError(f"hydra.launcher: sbatch rejects the job: {reasons}") from None
         except RuntimeError as error:
             if "srun" not in str(error):
                 raise
             raise ConfigError(
-                "hydra/launcher=slurm: no Slurm on this machine (no srun); give the command where "
-                "there is, or choose hydra/launcher=subprocess"
+                "hydra/launcher=slurm: no Slurm on this machine (no srun); run the command on a "
+                "machine with Slurm, or choose hydra/launcher=subprocess"
             ) from None
 
 
 def _wait(job: Job, queued: Any) -> Ending:
-    """What became of a job once Slurm is through with it."""
+    """Wait for a job to leave Slurm, and return its ending."""
     from submitit.core.utils import UncompletedJobError
 
     try:
@@ -122,15 +122,18 @@ def _wait(job: Job, queued: Any) -> Ending:
         return Ending("failed")
     except UncompletedJobError as error:
         state = queued.get_info().get("State") or "lost"
-        said = str(error).strip().splitlines()
-    if "timed-out too many times" in "".join(said):
+        lines = str(error).strip().splitlines()
+    if "timed-out too many times" in "".join(lines):
         state = "TIMEOUT"
-        cause = "its time was up too often; raise hydra.launcher.max_num_timeout or timeout_min"
+        cause = (
+            "it reached its time limit too often; raise hydra.launcher.max_num_timeout or "
+            "timeout_min"
+        )
     else:
-        cause = f"ended by Slurm; the same command goes on with it; {queued.paths.stdout}"
-    _let_it_save(job)
-    told = {"type": state, "message": cause, "traceback": "\n".join(said[-20:])}
-    ending, failure = bury(job, told)
+        cause = f"ended by Slurm; the same command continues this job; {queued.paths.stdout}"
+    _wait_until_unlocked(job)
+    death = {"type": state, "message": cause, "traceback": "\n".join(lines[-20:])}
+    ending, failure = record_death(job, death)
     if failure is not None:
         note(job, ending.outcome)
         stopped = ending.outcome == "stopped"
@@ -138,8 +141,8 @@ def _wait(job: Job, queued: Any) -> Ending:
     return ending
 
 
-def _let_it_save(job: Job) -> None:
-    """Wait until the process of a lost job is gone."""
+def _wait_until_unlocked(job: Job) -> None:
+    """Wait until the process of a lost job has saved and exited, `GRACE` seconds at most."""
     end = time.monotonic() + GRACE
     while locks.is_held(job.folder) and time.monotonic() < end:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What people read about a sweep: jobs that are not done, counts, runs side by side."""
+"""Printed summary of a sweep: unfinished jobs, counts, comparison of the runs."""
 
 import shlex
 import sys
@@ -16,9 +16,9 @@ from fcnexp.sweep.job import place_of
 
 
 def finish(launch: launches.Launch) -> int:
-    """Tell what became of a launch's jobs, and compare those that are done.
+    """Print the states of a launch's jobs, and compare those that are done.
 
-    Returns the exit code: 0 where all are done, or run elsewhere.
+    Returns the exit code: 0 if all are done or run elsewhere.
     """
     notes = launch.notes()
     if not notes:
@@ -34,16 +34,16 @@ def finish(launch: launches.Launch) -> int:
     launch.close()
     shown = shlex.quote(_relative(launch.sweep))
     if done:
-        _compare([job for job in jobs if job.is_dir()], launch.sweep)  # some were not begun
+        _compare([job for job in jobs if job.is_dir()], launch.sweep)  # some were not started
         print(f"side by side: python -m fcnexp.report {shown}")
     if len(done) == len(jobs):
         return 0
-    print(f"to go on: the same command again, or python -m fcnexp.sweep resume {shown}")
+    print(f"to resume: run the same command again, or python -m fcnexp.sweep resume {shown}")
     return int(any(state not in ("done", "running") for state in states))
 
 
 def print_jobs(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None:
-    """Print a line on each job: its name, its state, and what there is to say of it."""
+    """Print a table of jobs: name, state, attempts, seconds, reason."""
     table = Table(title="Jobs", title_justify="left")
     for name in ("job", "state", "attempts", "seconds", "why"):
         right = name in ("attempts", "seconds")
@@ -58,7 +58,7 @@ def print_jobs(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None
 
 
 def why(job: Path, state: str) -> str:
-    """Why a job is not done, in one line; nothing where it is."""
+    """Reason why a job is not done, in one line; "" if it is done."""
     record = ledger.read(job)
     if state == "done":
         return ""
@@ -70,12 +70,12 @@ def why(job: Path, state: str) -> str:
     if state == "stale" and record is not None and record.state == "done":
         return "its result is missing or damaged"
     if state == "stale":
-        return f"its process is gone without a word ({place_of(job)})"
-    return "an earlier job has failed, or the sweep was stopped"
+        return f"its process died without recording why ({place_of(job)})"
+    return "an earlier job failed, or the sweep was stopped"
 
 
 def counts(states: Sequence[str], now: int | None = None) -> str:
-    """One line of counts. now: how many of those done were done by this launch."""
+    """Count the jobs by state, in one line. now: number of jobs done by this launch."""
     found = Counter(states)
     parts = [f"{found[state]} {state}" for state in ledger.STATES if found[state]]
     if now is not None and found["done"]:
@@ -88,11 +88,11 @@ def _compare(jobs: Sequence[Path], sweep: Path) -> None:
 
     try:
         report([_relative(job) for job in jobs], _relative(sweep), None)
-    except (UserError, OSError) as error:  # a full disk is no reason to hide what became of them
+    except (UserError, OSError) as error:  # the summary still appears
         print(f"not compared: {error}", file=sys.stderr)
 
 
 def _relative(folder: Path) -> str:
-    """As short as it can be typed here."""
+    """Shortest path that can be typed in the current folder."""
     here = Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
