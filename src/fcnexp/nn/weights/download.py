@@ -1,15 +1,14 @@
 """Download of published weights to a cache folder, checked by digest and written atomically."""
 
 import hashlib
-import os
+import shutil
 import urllib.error
 import urllib.request
-import uuid
 from pathlib import Path
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.base import PublishedWeights
-from fcnexp.system.atomic import sync
+from fcnexp.system.atomic import atomic_file
 from fcnexp.system.os_errors import reraise_system_error
 
 TIMEOUT = 15  # seconds without an answer
@@ -25,26 +24,19 @@ def fetch(weights: PublishedWeights, folder: Path) -> Path:
     if path.is_file():
         _check(path, weights)
         return path
-    partial = folder / f".{weights.file}.{uuid.uuid4().hex}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (
-            partial.open("wb") as out,
-            urllib.request.urlopen(weights.url, timeout=TIMEOUT) as source,
-        ):
-            while block := source.read(BLOCK):
-                out.write(block)
-        _check(partial, weights)
-        sync(partial)
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            answer = urllib.request.urlopen(weights.url, timeout=TIMEOUT)
+            with answer as source, partial.open("wb") as out:
+                shutil.copyfileobj(source, out, BLOCK)
+            _check(partial, weights)
     except (urllib.error.URLError, OSError) as error:
         reraise_system_error(error)
         raise WeightsError(
             f"{weights.file} is not in {folder} and cannot be downloaded from {weights.url} "
             f"({getattr(error, 'reason', error)}); put it there by hand, or use init=scratch"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
