@@ -1,7 +1,7 @@
-# make train [ARGS="model=fcn8s backbone=googlenet"]   train and score; no account, no download
-# make test  [ARGS="-k crop"]                          lint, types, tests
-# make test-reliability           kills, rubbish, faults of every kind, with what was counted (half an hour)
-# All install what requirements.lock pins into .venv first, and do nothing where that is current.
+# make train [ARGS="model=fcn8s backbone=googlenet"]   train and score; needs no account and no data set
+# make test  [ARGS="-k crop"]                          lint, type checks and quick tests
+# make test-reliability                               interruptions, invalid input, system errors (half an hour)
+# Each first installs the packages pinned in requirements.lock into .venv, unless .venv is up to date.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ ARGS ?=
 setup: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12 ..."; exit 1; }
 	@echo "installing into .venv (about 5.5 GB, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

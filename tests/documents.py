@@ -1,8 +1,8 @@
-"""What the README and docs/ tell people to type: fenced blocks, and the mark above each.
+"""Fenced blocks of the README and docs/, with the mark above each.
 
-A mark is a comment that readers do not see: `<!-- run -->` for commands that a test runs as they
-stand, `<!-- needs: WHAT -->` for those that cannot be run everywhere, `<!-- file: PATH -->` for the
-content of a file.
+A mark is an HTML comment, invisible to readers: `<!-- run -->` for commands that a test runs
+unchanged, `<!-- needs: WHAT -->` for commands that cannot run everywhere, `<!-- file: PATH -->` for
+the content of a file.
 """
 
 import re
@@ -20,7 +20,7 @@ BLOCK = re.compile(
 
 
 class Block(NamedTuple):
-    """mark: run, needs, file, or None. what: is needed, or the file's path. line: its first."""
+    """mark: run, needs, file or None. what: requirement, or path of the file. line: of the text."""
 
     page: Path
     line: int
@@ -31,6 +31,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page, in order."""
     text = page.read_text()
     return [
         Block(page, text.count("\n", 0, found.start("text")) + 1, **found.groupdict())
@@ -39,7 +40,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(page: Path) -> list[tuple[int, list[str]]]:
-    """Line and words of every `python -m fcnexp.NAME ...`, without settings of the environment."""
+    """Return the line number and the words after `python -m fcnexp.` of every such command."""
     found = []
     for block in blocks(page):
         for number, line in enumerate(block.text.splitlines(), start=block.line):
@@ -50,7 +51,7 @@ def commands(page: Path) -> list[tuple[int, list[str]]]:
 
 
 def write_files(page: Path, folder: Path) -> None:
-    """Write the files that a page shows, as a reader would."""
+    """Write the files whose content a page shows."""
     for block in blocks(page):
         if block.mark == "file":
             path = folder / str(block.what)

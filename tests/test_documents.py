@@ -1,4 +1,4 @@
-"""Every command of the README and docs/: it can be composed, and what can be run here is run."""
+"""Commands of the README and docs/: each composes a valid config, and marked ones are run."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 @by_page
-def test_every_block_is_run_or_says_what_it_needs(page):
+def test_every_block_has_a_mark(page):
     unmarked = [
         block.line
         for block in blocks(page)
@@ -50,7 +50,7 @@ def test_every_block_is_run_or_says_what_it_needs(page):
 
 
 @by_page
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         file, _, anchor = target.partition("#")
         linked = (page.parent / file).resolve() if file else page
@@ -61,7 +61,7 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS)
-def test_command_can_be_composed(page, words, tmp_path, monkeypatch):
+def test_command_composes(page, words, tmp_path, monkeypatch):
     name, *rest = words
     if name not in SCHEMAS:
         assert name in ("report", "sweep"), f"{name}: no such command"
@@ -71,13 +71,13 @@ def test_command_can_be_composed(page, words, tmp_path, monkeypatch):
     monkeypatch.setenv("FCNEXP_DATA", str(tmp_path))
     entry.offer_data_of_checkpoint([])
     if name == "evaluate" and any(word.startswith("run=") for word in rest):
-        rest.append("checkpoint=none")  # a finished run's matrix is scored in its place
+        rest.append("checkpoint=none")  # run= scores a saved confusion matrix
     cfg = typed(compose_run(first_choices(rest, tmp_path), name), SCHEMAS[name])
     check_targets({key: value for key, value in to_plain(cfg).items() if key != "hydra"})
 
 
 def first_choices(words: list[str], folder: Path) -> list[str]:
-    """Overrides of a command, the first of several values, and a folder of configs as Hydra's."""
+    """Return a command's overrides: first values of sweeps, and --config-dir as a search path."""
     overrides = []
     while words:
         word, *words = words
@@ -85,7 +85,7 @@ def first_choices(words: list[str], folder: Path) -> list[str]:
             places = [folder / words.pop(0), conf_dir().parent]
             searched = ",".join(f"file://{place}" for place in places)
             overrides.append(f"hydra.searchpath=[{searched}]")
-        elif not word.startswith("-") and "=" in word:  # else it is a task, such as `check`
+        elif not word.startswith("-") and "=" in word:  # otherwise a task such as `check`
             parsed = OverridesParser.create().parse_override(word)
             if not parsed.is_sweep_override():
                 overrides.append(word)
@@ -99,40 +99,41 @@ def first_choices(words: list[str], folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_page_runs_from_top_to_bottom(page, tmp_path):
-    """Its files written and its commands typed in one shell, each of which has to succeed."""
+    """Write the page's files, then run its commands in one shell; each must succeed."""
     if page.stem == "OWN_DATA":
-        made = Shapes(str(tmp_path / "shapes"), num_train=20, num_val=1, side=(64, 96), seed=0)
-        scenes = ((s.name, s.fields["rgb"], s.label) for s in made.train(("rgb",)))
-        own_photographs(tmp_path / "pets", scenes)
-    type_page(page, tmp_path, OWN, f"{OWN} init=scratch regime.steps=2 regime.score_every=2")
+        scenes = Shapes(str(tmp_path / "shapes"), num_train=20, num_val=1, side=(64, 96), seed=0)
+        samples = scenes.train(("rgb",))
+        named = ((s.name, s.fields["rgb"], s.label) for s in samples)
+        write_own_data(tmp_path / "pets", named)
+    run_page(page, tmp_path, OWN, f"{OWN} init=scratch regime.steps=2 regime.score_every=2")
 
 
-OWN = "experiment=own_photos"  # fetches weights, which a test does not
+OWN = "experiment=own_photos"  # downloads weights, which a test must not
 
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_twenty_photographs_and_three_classes_are_enough(shared_data, tmp_path):
-    """The page's way, word by word, but for where the weights are: cats and dogs of VOC."""
+def test_twenty_photographs_of_three_classes_are_enough(shared_data, tmp_path):
+    """Run OWN_DATA.md on cats and dogs of VOC, with weights from a local file."""
     voc = shared_data / "voc"
     names = (voc / "ImageSets/Segmentation/pairs_train.txt").read_text().split()
-    own_photographs(tmp_path / "pets", cats_and_dogs(voc, names))
+    write_own_data(tmp_path / "pets", cats_and_dogs(voc, names))
     weights = shared_data / "weights/bvlc_googlenet.caffemodel"
     page = ROOT / "docs/OWN_DATA.md"
-    type_page(page, tmp_path, OWN, f"{OWN} init=caffemodel init.path={weights}")
+    run_page(page, tmp_path, OWN, f"{OWN} init=caffemodel init.path={weights}")
     scores = json.loads((tmp_path / "outputs/pets/result.json").read_text())["class_iou"]
     assert list(scores) == ["background", "cat", "dog"] and min(scores.values()) > 0.3, scores
     first, second = tmp_path / "outputs/labels", tmp_path / "outputs/labels_onnx"
     for path in (tmp_path / "pets/images").iterdir():
         ours, theirs = (np.array(Image.open(f / f"{path.stem}.png")) for f in (first, second))
-        assert (ours != theirs).mean() < 1e-3  # where two classes all but tie
+        assert (ours != theirs).mean() < 1e-3  # only where two classes almost tie
 
 
 Named = tuple[str, torch.Tensor, torch.Tensor]  # image (3, H, W), mask (H, W)
 
 
-def own_photographs(folder: Path, photographs: Iterable[Named]) -> None:
-    """Twenty of them, of three classes, as a user's own folder."""
+def write_own_data(folder: Path, photographs: Iterable[Named]) -> None:
+    """Write the first twenty photographs, with three classes, in the layout of data=folder."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     for name, rgb, label in itertools.islice(photographs, 20):
@@ -144,25 +145,25 @@ def own_photographs(folder: Path, photographs: Iterable[Named]) -> None:
 
 
 def cats_and_dogs(voc: Path, names: list[str]) -> Iterator[Named]:
-    """Photographs that show much of one of them and nothing else, ten of each."""
+    """Yield ten photographs each that show a large cat or dog and no other class."""
     numbers = {8: 1, 12: 2}  # VOC's cat and dog
-    left = dict.fromkeys(numbers, 10)
+    missing = dict.fromkeys(numbers, 10)
     for name in names:
         label = torch.from_numpy(np.array(Image.open(voc / f"SegmentationClass/{name}.png")))
         shown = set(label.unique().tolist()) - {0, VOID}
-        if len(shown) != 1 or not left.get(one := shown.pop()) or (label == one).sum() < 15000:
+        if len(shown) != 1 or not missing.get(one := shown.pop()) or (label == one).sum() < 15000:
             continue
-        left[one] -= 1
+        missing[one] -= 1
         rgb = torch.from_numpy(np.array(Image.open(voc / f"JPEGImages/{name}.jpg")))
         yield name, rgb.permute(2, 0, 1), torch.where(label == one, numbers[one], label)
 
 
-def type_page(page: Path, folder: Path, word: str, instead: str) -> None:
-    """Type a page's commands, with one word of them replaced."""
+def run_page(page: Path, folder: Path, old: str, new: str) -> None:
+    """Write a page's files and run its marked commands, with `old` replaced by `new`."""
     write_files(page, folder)
-    typed = [block.text.replace(word, instead) for block in blocks(page) if block.mark == "run"]
+    scripts = [block.text.replace(old, new) for block in blocks(page) if block.mark == "run"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src")}
-    command = ["bash", "-c", "\n".join(["set -ex", *typed])]
+    command = ["bash", "-c", "\n".join(["set -ex", *scripts])]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
