@@ -4,7 +4,7 @@ import pytest
 
 from fcnexp import build
 from fcnexp.config import checks
-from fcnexp.config.compose import conf_dir
+from fcnexp.config.compose import compose_run, conf_dir, offer_resolvers
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 OWN_STEPS = {"shapes_deconvnet": 1500}  # of generated scenes at any scale
@@ -20,7 +20,7 @@ def small(experiment: str, *typed: str) -> list[str]:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_a_matter_of_minutes_on_generated_scenes(experiment):
-    cfg = checks.check(checks.compose_run(small(experiment)))
+    cfg = checks.check(compose_run(small(experiment)))
     build.dry_run(cfg)
     assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms")
     assert cfg.init._target_ == "fcnexp.nn.weights.init.scratch"
@@ -44,21 +44,21 @@ def test_every_experiment_is_a_matter_of_minutes_on_generated_scenes(experiment)
     ],
 )
 def test_without_it_they_are_the_released_solvers(experiment, steps, score_every, lr):
-    regime = checks.compose_run([f"experiment={experiment}"]).regime
+    regime = compose_run([f"experiment={experiment}"]).regime
     assert (regime.steps, regime.score_every, regime.lr) == (steps, score_every, lr)
 
 
 def test_chosen_weights_keep_the_rate_of_the_stage_they_begin():
     typed = ["experiment=voc_fcn8s", "init=checkpoint", "init.path=x"]
-    assert checks.compose_run(typed).regime.lr == 1e-14
-    assert checks.compose_run(["experiment=voc_fcn16s", *typed[1:]]).regime.lr == 1e-12
+    assert compose_run(typed).regime.lr == 1e-14
+    assert compose_run(["experiment=voc_fcn16s", *typed[1:]]).regime.lr == 1e-12
 
 
 @pytest.mark.parametrize(("scale", "launcher"), [("small", "Subprocess"), ("full", "InProcess")])
 def test_scale_chooses_how_jobs_are_started(scale, launcher):
     from hydra import compose, initialize_config_dir
 
-    checks.offer_resolvers()
+    offer_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"scale={scale}"], return_hydra_config=True)
     assert cfg.hydra.launcher._target_ == f"hydra_plugins.fcnexp_launchers.{launcher}Launcher"

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from fcnexp import build
 from fcnexp.config import checks, identity
-from fcnexp.config.compose import conf_dir
+from fcnexp.config.compose import compose_run, conf_dir, offer_resolvers
 from fcnexp.papers.published import TABLE1, published
 
 HOME = conf_dir().parent / "sweeps"
@@ -25,7 +25,7 @@ SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in 
 
 def jobs(name: str, *typed: str) -> list[list[str]]:
     """List each job's overrides, made by Hydra's sweeper from the file and the command line."""
-    checks.offer_resolvers()
+    offer_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"sweeps={name}", *typed], return_hydra_config=True)
     assert cfg.hydra.mode == RunMode.MULTIRUN
@@ -39,7 +39,7 @@ def jobs(name: str, *typed: str) -> list[list[str]]:
 def rows(name: str, scale: str) -> list[DictConfig]:
     """Configs of a sweep's rows, for one seed, composed once for all tests."""
     typed = ("scale=small", "seed=0") if scale == "small" else ()
-    return [checks.compose_run(job) for job in jobs(name, *typed)]
+    return [compose_run(job) for job in jobs(name, *typed)]
 
 
 @pytest.mark.parametrize("name", SWEEPS)
