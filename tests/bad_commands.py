@@ -1,4 +1,4 @@
-"""Commands that name rubbish: what is typed, what lies there, and what the message has to name."""
+"""Wrong commands: overrides, files, and the word that the message must contain."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from PIL import Image
 
 NOTES = b"\x89PNG\r\n\x1a\n"
 DEEP = b"[" * 100_000
-# What was typed for `train`, and the key that the message has to name.
+# Overrides of `train`, and the key that the message must name.
 CONFIGS = {
     "unknown key": (["regime.lrr=1"], "regime.lrr"),
     "unknown key of a part": (["head.dropuot=0.1"], "head.dropuot"),
@@ -106,7 +106,7 @@ OTHERS = {
 
 
 def lay_out(folder: Path) -> None:
-    """The files that CONFIGS and OTHERS name, but for net.ckpt."""
+    """Write the files that CONFIGS and OTHERS name, except net.ckpt."""
     import h5py
 
     (folder / "text").write_text("hello, I am text")
@@ -123,7 +123,7 @@ def lay_out(folder: Path) -> None:
 
 
 def tar(path: Path, members: list[tuple[str, bytes, bytes]], *, cut: int | None = None) -> Path:
-    """A tar file of members: name, type, content, or what a link leads to."""
+    """Write a tar file of members: name, type, and content or link target."""
     with tarfile.open(path, "w") as archive:
         for name, kind, content in members:
             member = tarfile.TarInfo(name)
@@ -160,7 +160,7 @@ ARCHIVES = {
 
 
 def bad_runs(folder: Path) -> dict[str, Path]:
-    """Run folders with one damaged file each: the folder to report on, and the file, by name."""
+    """Create run folders with one damaged file each; return the files by name."""
     rubbish = {
         "empty": b"",
         "text": b"hello",
@@ -215,7 +215,7 @@ def bad_runs(folder: Path) -> dict[str, Path]:
 
 
 def whole_run(folder: Path) -> Path:
-    """A run of a sweep with all that reports read."""
+    """Create a sweep's run with all files that reports read."""
     run = write_run(folder)
     write_job(run, "done")
     write_metrics(run, [0.1, 0.2])

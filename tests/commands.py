@@ -1,4 +1,4 @@
-"""Running a command in this process, as a user types it."""
+"""Commands as a user types them, run in this process."""
 
 import contextlib
 import importlib
@@ -24,7 +24,7 @@ class Done(NamedTuple):
 
 
 def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
-    """`python -m fcnexp.COMMAND ARGUMENTS` in a folder, but in this process: it saves imports."""
+    """Run `python -m fcnexp.COMMAND ARGUMENTS` in a folder, in this process to save imports."""
     main = importlib.import_module(f"fcnexp.{command}").main
     return call(main, *arguments, folder=folder, cache=cache, name=f"{command}.py")
 
@@ -32,7 +32,7 @@ def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
 def call(
     main: Callable[[], None], *arguments: str, folder: Path, cache: Path, name: str = "program.py"
 ) -> Done:
-    """A program's main function in a folder, as if it were typed with these arguments."""
+    """Run a program's main function in a folder, with these command-line arguments."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         contextlib.chdir(folder),
@@ -45,7 +45,7 @@ def call(
             main()
         except SystemExit as end:
             code = end.code
-        finally:  # Hydra's log file is in a folder that may be gone by the next line
+        finally:  # the folder of Hydra's log file may be removed next
             for handler in [h for h in logging.root.handlers if type(h) is logging.FileHandler]:
                 logging.root.removeHandler(handler)
     return Done(code, out.getvalue(), err.getvalue())

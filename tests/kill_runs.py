@@ -1,4 +1,4 @@
-"""Runs that end in the middle and are begun again, and what comes of them."""
+"""Interrupted and resumed runs, and their outcomes."""
 
 import json
 import os
@@ -24,14 +24,14 @@ TIMED = ("train_seconds", "images_per_second", "ms_per_image", "peak_memory", "c
 
 
 class Ended(NamedTuple):
-    """How a run ended. code: below 0 where a signal has ended it."""
+    """End of a run. code: negative if a signal ended it."""
 
     code: int
     said: str
 
 
 class Trainings:
-    """A process that has imported everything, and forks one for each training."""
+    """A process that has imported everything and forks a process for each training."""
 
     def __init__(self, cache: Path) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "FCNEXP_CACHE": str(cache)}
@@ -51,10 +51,10 @@ class Trainings:
         processes: int = 1,
         fresh: bool = False,
     ) -> Ended:
-        """Train in this folder until the end, or until a fault has struck.
+        """Train in this folder until the end or a fault.
 
-        fresh: in processes that have imported nothing. Raises AssertionError where it takes too
-        long, leaves processes behind, or a fault has not struck.
+        fresh: in new processes that have imported nothing. Raises AssertionError if it takes too
+        long, leaves processes behind, or no fault has occurred.
         """
         said, seen = folder / "said.txt", folder / "faults_seen"
         for file in (said, seen):
@@ -79,7 +79,7 @@ class Trainings:
             raise AssertionError(f"it does not end: {said.read_text()[-2000:]}") from None
         left = wait_for_end(session)
         assert not left, f"{left} are left over: {said.read_text()[-2000:]}"
-        assert not faults or seen.exists(), f"no fault has struck: {said.read_text()[-2000:]}"
+        assert not faults or seen.exists(), f"no fault has occurred: {said.read_text()[-2000:]}"
         return Ended(code, said.read_text())
 
     def _answer(self, limit: float) -> int:
@@ -91,7 +91,7 @@ class Trainings:
 
 @contextmanager
 def trainings(cache: Path) -> Iterator[Trainings]:
-    """One that ends with the block."""
+    """Start the process for the block."""
     made = Trainings(cache)
     try:
         yield made
@@ -102,7 +102,7 @@ def trainings(cache: Path) -> Iterator[Trainings]:
 
 
 def of_session(number: int) -> list[psutil.Process]:
-    """The processes of a session that still run."""
+    """List the running processes of a session."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -114,7 +114,7 @@ def of_session(number: int) -> list[psutil.Process]:
 
 
 def wait_for_end(session: int, limit: float = 60) -> list[str]:
-    """Wait for the processes of a session; those that stay are named, and ended."""
+    """Wait for the processes of a session; kill and name those that stay."""
     until = time.monotonic() + limit
     while (running := of_session(session)) and time.monotonic() < until:
         psutil.wait_procs(running, timeout=0.2)
@@ -128,8 +128,8 @@ def end_session(session: int) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def what_came_of(folder: Path) -> dict[str, Any]:
-    """All that is to be equal bit for bit, by name: of a run, and of its stages."""
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """Everything that must be bit-identical, by name, of a run and its stages."""
     found: dict[str, Any] = {}
     for part in (folder, *sorted((folder / "stages").glob("*"))):
         name = str(part.relative_to(folder))
@@ -147,7 +147,7 @@ def what_came_of(folder: Path) -> dict[str, Any]:
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Leaves of nested dicts and lists, tensors as their bytes, by dotted path."""
+    """Flatten nested dicts and lists by dotted path; tensors become bytes."""
     if isinstance(value, torch.Tensor):
         return {path: (tuple(value.shape), str(value.dtype), value.numpy().tobytes())}
     if isinstance(value, dict):
@@ -160,7 +160,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def metrics(folder: Path) -> dict[str, Any]:
-    """What was logged of training and scoring, by name, as it is read for curves."""
+    """Logged training and validation metrics by name, as read for curves."""
     names: set[str] = set()
     for file in folder.glob("metrics*.csv"):
         names |= set(file.read_text().partition("\n")[0].strip().split(","))
@@ -169,7 +169,7 @@ def metrics(folder: Path) -> dict[str, Any]:
 
 
 def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Names of what two runs do not share."""
+    """Names of the values that differ between two runs."""
     names = [*first, *(name for name in second if name not in first)]
     gone = object()
     return [name for name in names if first.get(name, gone) != second.get(name, gone)]

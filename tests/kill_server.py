@@ -1,4 +1,4 @@
-"""Forks trainings, with faults planted, of a process that has imported everything once."""
+"""Forks trainings with planted faults from a process that has imported everything once."""
 
 import atexit
 import functools
@@ -28,24 +28,23 @@ IMPORTED = (
 
 
 def serve() -> None:
-    """Read jobs from stdin, a line of JSON each, and do each in a forked process.
+    """Read jobs from stdin, a line of JSON each, and run each in a forked process.
 
-    A job has `overrides`, `folder`, `environment`, `processes`, `output`, a file, and `fresh`:
-    whether its processes are to begin with nothing imported, as a user's do. Writes a line with the
-    number of the process, the first of a session of its own, and one with its exit code, below 0
-    where a signal has ended it.
+    A job has `overrides`, `folder`, `environment`, `processes`, `output` (a file) and `fresh`: true
+    for processes that start without imports, as a user's do. Prints a line with the process ID, the
+    leader of a new session, and one with its exit code, negative if a signal ended it.
     """
     for name in IMPORTED:
         importlib.import_module(name)
     for line in sys.stdin:
         job = json.loads(line)
-        child = in_fork(functools.partial(_do, job))
+        child = in_fork(functools.partial(_train, job))
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _do(job: dict[str, Any]) -> int:
+def _train(job: dict[str, Any]) -> int:
     os.setsid()
     output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -65,7 +64,7 @@ def _do(job: dict[str, Any]) -> int:
 
 
 def in_fork(work: Callable[[], int]) -> int:
-    """Number of a new process that does this and ends."""
+    """Run a function in a forked process; return the process ID."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -74,7 +73,7 @@ def in_fork(work: Callable[[], int]) -> int:
     code = 1
     try:
         code = work()
-    except BaseException:  # KeyboardInterrupt too: nothing of the parent's is to go on here
+    except BaseException:  # also KeyboardInterrupt: the parent's code must not continue here
         traceback.print_exc()
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -83,11 +82,11 @@ def in_fork(work: Callable[[], int]) -> int:
 
 
 class SecondProcess(subprocess.Popen):  # Lightning asks for its type
-    """What Lightning starts as the second process, forked before the first did anything."""
+    """Lightning's second process, forked before the first has done anything."""
 
     def __init__(self) -> None:
         reading, self.writing = os.pipe()
-        self.returncode, self._waitpid_lock = None, threading.Lock()  # what a true Popen has
+        self.returncode, self._waitpid_lock = None, threading.Lock()  # attributes of a real Popen
         self.pid = in_fork(lambda: self._wait_for_orders(reading))
         os.close(reading)
 
@@ -96,7 +95,7 @@ class SecondProcess(subprocess.Popen):  # Lightning asks for its type
         with open(reading) as pipe:
             orders = pipe.read()
         if not orders:
-            return 0  # the first process ended before it wanted a second
+            return 0  # the first process ended before it needed a second
         command, environment, folder = json.loads(orders)
         assert command[:2] == [sys.executable, killed.__file__]
         os.environ.clear()
@@ -111,7 +110,7 @@ class SecondProcess(subprocess.Popen):  # Lightning asks for its type
         return self
 
     def __del__(self, **_: Any) -> None:
-        """Unlike a true Popen, do not mind being forgotten."""
+        """Do not warn, unlike a real Popen, if the process still runs."""
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The training program, with faults planted at named places: each strikes there, not after a time.
+"""The training program with faults planted at named places, independent of time.
 
 `FAULTS='[["backward", 3, "kill"]]' python killed.py OVERRIDES` is `python -m fcnexp.train
-OVERRIDES`, killed when it has come to "backward" for the third time; see `DEEDS` for what else
-there is. A fourth entry is the rank of the process that is struck, 0 where it is left out. The file
-FAULTS_SEEN, if that is set, gets a line for each fault that has struck.
+OVERRIDES`, killed when it reaches "backward" for the third time; see `ACTIONS` for other faults. A
+fourth entry is the rank of the affected process, by default 0. Each fault that occurs adds a line
+to the file FAULTS_SEEN, if that is set.
 """
 
 import csv
@@ -21,19 +21,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-reached: Counter[str] = Counter()  # how often this process has come to each place
+reached: Counter[str] = Counter()  # visits of each place by this process
 
 
 def _signal_to_group(number: int) -> None:
-    """What a terminal does on Ctrl-C: all processes of the command hear of it, from another."""
+    """Signal all processes of the command from another one, as a terminal does on Ctrl-C."""
     subprocess.run(
         [sys.executable, "-c", f"import os; os.killpg({os.getpgrp()}, {int(number)})"],
-        start_new_session=True,  # else it would hear of it, too
+        start_new_session=True,  # otherwise it would get the signal itself
         check=True,
     )
 
 
-def _break(kind: int) -> None:
+def _fail(kind: int) -> None:
     raise OSError(kind, os.strerror(kind), "planted")
 
 
@@ -43,51 +43,51 @@ def _spoil() -> None:
         file.write(b"spoilt")
 
 
-DEEDS: dict[str, Callable[[], Any]] = {
+ACTIONS: dict[str, Callable[[], Any]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "kill all": lambda: _signal_to_group(signal.SIGKILL),
     "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "term all": lambda: _signal_to_group(signal.SIGTERM),
     "ctrl-c": lambda: _signal_to_group(signal.SIGINT),
-    "error": lambda: _break(errno.EIO),
-    "full": lambda: _break(errno.ENOSPC),
+    "error": lambda: _fail(errno.EIO),
+    "full": lambda: _fail(errno.ENOSPC),
     "spoil": _spoil,
 }
 
 
 def reach(place: str) -> None:
-    """Do what is planned for this place, if it is this process's turn."""
+    """Perform the action planned for this visit of a place, if any."""
     reached[place] += 1
-    for where, number, deed, *rank in json.loads(os.environ.get("FAULTS", "[]")):
+    for where, number, action, *rank in json.loads(os.environ.get("FAULTS", "[]")):
         own = int(os.environ.get("LOCAL_RANK", "0")) == (rank or [0])[0]
         if own and (where, number) == (place, reached[place]):
             if seen := os.environ.get("FAULTS_SEEN"):
                 with open(seen, "a") as file:
-                    file.write(f"{place} {number} {deed}\n")
-            DEEDS[deed]()
+                    file.write(f"{place} {number} {action}\n")
+            ACTIONS[action]()
 
 
 def around(
     owner: Any, name: str, *, before: str | None = None, after: str | None = None
 ) -> Callable[..., Any]:
-    """Make places of the beginning and the end of a function or method; returns it as it was."""
+    """Add places at the start and end of a function or method; return the original."""
     own = getattr(owner, name)
 
     @functools.wraps(own)
     def passing(*arguments: Any, **settings: Any) -> Any:
         if before:
             reach(before)
-        came = own(*arguments, **settings)
+        result = own(*arguments, **settings)
         if after:
             reach(after)
-        return came
+        return result
 
     setattr(owner, name, passing)
     return own
 
 
 def plant() -> None:
-    """Make the places."""
+    """Add all places to the program."""
     import torch
     from PIL import Image
 
@@ -101,7 +101,9 @@ def plant() -> None:
     around(AugmentedDraws, "__getitem__", before="read")
     around(Task, "training_step", before="pass", after="loss")
     around(Task, "on_after_backward", before="backward")
-    around(sys.modules["torch.optim.sgd"], "sgd", after="group")  # of parameters, of a step
+    around(
+        sys.modules["torch.optim.sgd"], "sgd", after="group"
+    )  # one update of a group of parameters
     around(sys.modules["torch.optim.adamw"], "adamw", after="group")
     around(Task, "on_validation_start", after="scoring")
     around(Task, "validation_step", before="image", after="scored")
@@ -113,7 +115,7 @@ def plant() -> None:
 
 
 def _around_renaming(name: str) -> None:
-    """Places `before FILE` and `after FILE`, when a file gets its name."""
+    """Add places `before FILE` and `after FILE` a file gets its name."""
     own = getattr(os, name)
 
     def renaming(source: Any, target: Any, **settings: Any) -> None:
@@ -125,7 +127,7 @@ def _around_renaming(name: str) -> None:
 
 
 def _around_writing(torch: Any) -> None:
-    """Places `half`, when half of a checkpoint is written, and `line of FILE`, half of one."""
+    """Add places `half`, within writing a checkpoint, and `line of FILE`, within a line."""
     save, writer = torch.save, csv.writer
 
     def saving(stored: Any, file: Any, **settings: Any) -> None:
@@ -139,7 +141,7 @@ def _around_writing(torch: Any) -> None:
             _in_halves(content, file, "half")
 
     class HalfLines:
-        """A csv.writer."""
+        """A csv.writer that writes each line in two halves."""
 
         def __init__(self, file: Any, *arguments: Any, **settings: Any) -> None:
             self.file, self.line = file, io.StringIO()
@@ -151,7 +153,7 @@ def _around_writing(torch: Any) -> None:
             self.line.seek(0)
             self.line.truncate()
             name = Path(getattr(self.file, "name", "")).name
-            name = re.sub(r"^\.part-[0-9a-f]{8}-", "", name)  # until it is whole
+            name = re.sub(r"^\.part-[0-9a-f]{8}-", "", name)  # temporary name
             _in_halves(text, self.file, f"line of {name}")
 
         def writerows(self, rows: Any) -> None:
@@ -169,7 +171,7 @@ def _in_halves(content: str | bytes, file: Any, place: str) -> None:
 
 
 def run() -> int:
-    """Train as `sys.argv` says, and return the exit code."""
+    """Train with `sys.argv`, and return the exit code."""
     from fcnexp import train
 
     plant()

@@ -1,4 +1,4 @@
-"""A machine that lacks something, for as long as a block lasts; real faults, none made up."""
+"""Real resource limits for the duration of a block."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import pytest
 
 @contextlib.contextmanager
 def limited(what: int, value: int) -> Iterator[None]:
-    """A limit of this process: `resource.RLIMIT_FSIZE`, a file's bytes, and the like."""
+    """Set a limit of this process, such as `resource.RLIMIT_FSIZE`, the bytes of a file."""
     before = resource.getrlimit(what)
     resource.setrlimit(what, (value, before[1]))
     try:
@@ -23,26 +23,26 @@ def limited(what: int, value: int) -> Iterator[None]:
 
 
 def open_files() -> int:
-    """The lowest number that is free for another open file."""
+    """Lowest free file descriptor."""
     place = os.open("/", os.O_RDONLY)
     os.close(place)
     return place
 
 
 def memory_in_use() -> int:
-    """Bytes of data, as `resource.RLIMIT_DATA` counts."""
+    """Bytes that count for `resource.RLIMIT_DATA`."""
     (line,) = [w for w in Path("/proc/self/status").read_text().splitlines() if "VmData" in w]
     return 1024 * int(line.split()[1])
 
 
 class SmallDisk:
-    """A disk of 64 MiB; `leave` lets it have only so many bytes free."""
+    """A disk of 64 MiB; `leave` sets its free bytes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.ballast = folder, folder / "ballast"
 
     def leave(self, left: int | None) -> None:
-        """None: all of it."""
+        """Leave this many bytes free; None frees all."""
         self.ballast.unlink(missing_ok=True)
         if left is not None:
             size = shutil.disk_usage(self.folder).free - left
@@ -52,7 +52,7 @@ class SmallDisk:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """Skips where this process may not mount one."""
+    """Mount a small disk; skips the test if that is not permitted."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
@@ -65,7 +65,7 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
 
 @contextlib.contextmanager
 def closed(folder: Path) -> Iterator[None]:
-    """A folder that takes no files, not even root's; skips where that cannot be."""
+    """Make a folder unwritable, even for root; skips the test if that is impossible."""
     if os.geteuid():
         folder.chmod(0o555)
     elif subprocess.run(["chattr", "+i", str(folder)], capture_output=True).returncode:

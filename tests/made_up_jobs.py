@@ -1,6 +1,6 @@
-"""Sweeps of jobs that train nothing: the command as a user types it, but for its task.
+"""Sweeps of fake jobs: the real command with a task that does not train.
 
-As a program (`python made_up_jobs.py OVERRIDES`) it is that command in a process of its own.
+`python made_up_jobs.py OVERRIDES` runs this command as a program.
 """
 
 import atexit
@@ -26,7 +26,7 @@ FAULTS = {
     "memory": lambda: (_ for _ in ()).throw(MemoryError("no more")),
     "disk": lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
     "stop": lambda: (_ for _ in ()).throw(KeyboardInterrupt),
-    "sigterm": lambda: sys.exit(143),  # as `train` ends when it was told to
+    "sigterm": lambda: sys.exit(143),  # as `train` ends after SIGTERM
     "gone": lambda: os._exit(7),
     "wait": signal.pause,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -34,9 +34,9 @@ FAULTS = {
 
 
 def task(cfg, folder):
-    """Leaves a result and a note of each call; fails as the file `faults/SEED` says.
+    """Write a result, and record the call; fail if the file `faults/SEED` names a fault.
 
-    late: it is done, and its process dies at the exit.
+    late: the job is done, but its process dies on exit.
     """
     with Path("calls").open("a") as calls:
         calls.write(f"{cfg.seed} {cfg.resume} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
@@ -46,7 +46,7 @@ def task(cfg, folder):
         FAULTS.get(planted.read_text(), lambda: None)()
     scores = SCORES | {"miou": cfg.seed / 10}
     result = {"status": "done", "scores": scores, "class_iou": {}, "train_seconds": 1.0}
-    result["command"] = shlex.join(launches.typed())  # as `train` has it
+    result["command"] = shlex.join(launches.typed())  # as `train` does
     (folder / "result.json").write_text(json.dumps(result))
     if planted.is_file() and planted.read_text() == "late":
         atexit.register(os._exit, 7)
@@ -54,7 +54,7 @@ def task(cfg, folder):
 
 
 def sweep(*arguments: str, folder: Path, faults: dict[int, str] | None = None) -> Done:
-    """The command in this process, in a folder; its sweep is in `out`. faults: by seed."""
+    """Run the command in this process and folder; the sweep is in `out`. faults: by seed."""
     (folder / "faults").mkdir(exist_ok=True)
     for file in (folder / "faults").iterdir():
         file.unlink()
@@ -66,7 +66,7 @@ def sweep(*arguments: str, folder: Path, faults: dict[int, str] | None = None) -
 
 
 def calls(folder: Path) -> list[str]:
-    """Seed, whether it resumed, and GPU, of each call since the last command began."""
+    """Seed, `resume` and GPU of each call since the last command started."""
     return (folder / "calls").read_text().splitlines()
 
 
@@ -75,7 +75,7 @@ def seeds(folder: Path) -> list[int]:
 
 
 def records(folder: Path) -> dict[int, dict]:
-    """What job.json holds, by seed."""
+    """Content of job.json, by seed."""
     found = [json.loads(file.read_text()) for file in (folder / "out").glob("*/job.json")]
     return {int(dict(o.split("=") for o in r["overrides"])["seed"]): r for r in found}
 

@@ -1,7 +1,7 @@
-"""Faults of every kind in the middle of a training: `regime.loss._target_=planted.FaultyLoss`.
+"""Faults in the middle of a training: `regime.loss._target_=planted.FaultyLoss`.
 
-A job has the fault that the file `$PLANTED/NAME` names, where NAME is what its folder is called
-without the digest, and none where there is no such file.
+The file `$PLANTED/NAME` names the fault of a job, if it exists; NAME is the job's folder name
+without the digest.
 """
 
 import errno
@@ -15,7 +15,7 @@ from PIL import Image
 from fcnexp.data.files import read_rgb
 from fcnexp.task.losses import PixelLoss
 
-CALL = 4  # of five steps: the second has been scored and saved
+CALL = 4  # of five steps: the second has been validated and saved
 
 
 def folder() -> Path:
@@ -71,7 +71,7 @@ def half_result() -> None:
 
 def logger_down() -> None:
     (folder() / "metrics.csv").unlink()
-    (folder() / "metrics.csv").mkdir()  # what is logged next cannot be written
+    (folder() / "metrics.csv").mkdir()  # the next line cannot be written
 
 
 FAULTS = {
@@ -85,7 +85,7 @@ ALL = (*FAULTS, "not_a_number")
 
 
 class FaultyLoss(PixelLoss):
-    """The usual loss, but for what is planted."""
+    """`PixelLoss` with a planted fault."""
 
     calls = 0
 

@@ -1,4 +1,4 @@
-"""Property tests: a test that holds for all that a strategy draws, counted as they run."""
+"""Property tests, with a count of their examples."""
 
 import functools
 from collections import Counter
@@ -11,9 +11,9 @@ tried: Counter[str] = Counter()  # examples by test, of this process
 
 
 def holds(examples: int, *drawn: Any, **named: Any) -> Callable[[Callable], Callable]:
-    """`hypothesis.given` these strategies, so many examples, each of them counted.
+    """Run a test on examples of these strategies, and count them.
 
-    examples: where the profile has 100; in proportion in another, as `--hypothesis-profile` says.
+    examples: for a profile with 100; proportional in others, see `--hypothesis-profile`.
     """
     most = examples * settings.default.max_examples // 100
 

@@ -1,7 +1,7 @@
-"""One rule for whatever people feed fcnexp: it is taken for what it rightly is, or refused by name.
+"""One rule for all inputs: they are read correctly, or refused by name.
 
-Refused is a UserError whose message names the file or the key; of a command, exit code 1 and that
-message alone, in one line.
+Refused means a UserError whose message names the file or key; for a command, exit code 1 and only
+that message, on one line.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +16,10 @@ KINDS = ("silent", "unnamed", "traceback", "refused")  # ways to break the rule
 
 
 class Case(NamedTuple):
-    """act: feeds it, and gives what is made of it. wanted: that, `DONE` of a command, or `REFUSED`.
+    """One input. act: reads it and returns the result.
 
-    named: words of which the message has to hold one.
+    wanted: the correct result, `DONE` for a command, or `REFUSED`. named: the message must contain
+    one of these words.
     """
 
     name: str
@@ -28,13 +29,13 @@ class Case(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """How many cases there were, and what is to be said of each that broke the rule, by kind."""
+    """Number of cases, and descriptions of those that broke the rule, by kind."""
 
     cases: int
     broken: dict[str, list[str]]
 
     def line(self) -> str:
-        """The figures in one line."""
+        """Summary in one line."""
         silent, unnamed, traceback, refused = (len(self.broken[kind]) for kind in KINDS)
         return (
             f"{self.cases} cases, {silent} silent passes, {unnamed} messages without file or key, "
@@ -42,19 +43,19 @@ class Counted(NamedTuple):
         )
 
     def troubles(self) -> str:
-        """All that broke the rule, a line each."""
+        """Cases that broke the rule, one per line."""
         return "\n".join(f"{kind}: {line}" for kind in KINDS for line in self.broken[kind])
 
 
 def together(parts: Iterable[Counted]) -> Counted:
-    """The sum."""
+    """Sum of several counts."""
     each = list(parts)
     broken = {kind: [line for one in each for line in one.broken[kind]] for kind in KINDS}
     return Counted(sum(one.cases for one in each), broken)
 
 
 def judged(cases: Iterable[Case]) -> Counted:
-    """Every case, judged by the rule."""
+    """Judge every case by the rule."""
     broken: dict[str, list[str]] = {kind: [] for kind in KINDS}
     count = 0
     for case in cases:
@@ -66,7 +67,7 @@ def judged(cases: Iterable[Case]) -> Counted:
 
 
 def verdict(case: Case) -> tuple[str, str]:
-    """How a case breaks the rule, one of `KINDS`, and what was seen; empty where it does not."""
+    """Return how a case breaks the rule, one of `KINDS`, and why; empty if it does not."""
     try:
         found = case.act()
     except UserError as error:
@@ -81,12 +82,12 @@ def verdict(case: Case) -> tuple[str, str]:
             return refusal(case, lines[0])
         found = DONE
     if case.wanted is REFUSED:
-        return "silent", f"taken, as {found}"[:200]
-    return ("", "") if found == case.wanted else ("silent", f"taken for {found}"[:200])
+        return "silent", f"accepted as {found}"[:200]
+    return ("", "") if found == case.wanted else ("silent", f"read as {found}"[:200])
 
 
 def refusal(case: Case, message: str) -> tuple[str, str]:
-    """The same of a case that was refused with this message."""
+    """Return the verdict on a case that was refused with this message."""
     if case.wanted is not REFUSED:
         return "refused", message
     if any(word in message for word in case.named):

@@ -1,4 +1,4 @@
-"""Sweeps as they are typed, in processes of their own, of tiny trainings that faults may hit."""
+"""Sweeps of tiny trainings with planted faults, run in separate processes."""
 
 import json
 import os
@@ -34,20 +34,20 @@ def start(*arguments: str, folder: Path, module: str = "fcnexp.train") -> subpro
 
 
 def sweep(*arguments: str, folder: Path) -> tuple[int, str, str]:
-    """Exit code and what was printed, of a sweep of tiny trainings."""
+    """Run a sweep of tiny trainings; return its exit code, output and errors."""
     process = start("-m", *TINY, *FAULTY, *arguments, folder=folder)
     out, err = process.communicate()
     return process.returncode, out, err
 
 
 def records(folder: Path) -> dict[str, dict]:
-    """What job.json holds, by the job's name without its digest."""
+    """Content of job.json, by the job's name without its digest."""
     found = sorted(folder.glob("*/job.json"))
     return {file.parent.name.rpartition("_")[0]: json.loads(file.read_text()) for file in found}
 
 
 def results(folder: Path) -> dict[str, list]:
-    """Every figure of each job: scores, and the whole confusion matrix."""
+    """Scores and confusion matrix of each job."""
     return {
         file.parent.name: [
             json.loads(file.read_text())["scores"],

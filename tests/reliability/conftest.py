@@ -1,4 +1,4 @@
-"""Figures that these tests found, told at the end of the run."""
+"""Figures measured by these tests, printed at the end of the run."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,9 +8,9 @@ from hypothesis import settings
 
 TOLD, TRIED = "reliability", "examples"
 
-# The same cases each time: a failure is not to depend on the day. No deadline: machines differ.
+# The same cases each time, so that failures are reproducible. No deadline, since machines differ.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
-# To look for more: other cases each time, by --hypothesis-profile=thorough.
+# New cases each time, to search for more failures: --hypothesis-profile=thorough.
 settings.register_profile(
     "thorough", max_examples=2000, deadline=None, database=None, print_blob=True
 )
@@ -19,13 +19,13 @@ settings.load_profile("repeatable")
 
 @pytest.fixture
 def tell(record_property) -> Callable[[str], None]:
-    """Takes a line that is printed when all tests are done, in whatever process."""
+    """Return a function that records a line to print after all tests, from any process."""
     return lambda line: record_property(TOLD, line)
 
 
 @pytest.fixture(autouse=True)
 def examples(record_property) -> Iterator[None]:
-    """Counts the examples of a property test."""
+    """Count the examples of a property test."""
     before = properties.tried.total()
     yield
     if tried := properties.tried.total() - before:
@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 
 def recorded(terminalreporter, name: str, when: str) -> list:
-    """What tests recorded by this name until the end of `setup`, `call` or `teardown`."""
+    """Values that tests recorded under a name until the end of `setup`, `call` or `teardown`."""
     return [
         value
         for reports in terminalreporter.stats.values()

@@ -1,4 +1,4 @@
-"""What people feed fcnexp that is broken, odd or another thing, counted by one rule: `rule.py`."""
+"""Broken, odd or wrong inputs, judged by one rule: `rule.py`."""
 
 import hashlib
 import re
@@ -20,11 +20,11 @@ from test_predict import SMALL, write_checkpoint
 from fcnexp.errors import DataError
 from fcnexp.nn.weights.caffe import read_caffemodel
 
-LEAST = 120  # cases; what the project promises
+LEAST = 120  # cases that the project promises
 
 
 def readers(folder: Path) -> Iterator[Case]:
-    """Every bad file on its own, by its reader."""
+    """Yield every bad file, read alone by its reader."""
     for kind, (name, read, cases) in READERS.items():
         for number, (case, (content, expected)) in enumerate(cases.items()):
             root = folder / f"{kind} {number}"
@@ -35,7 +35,7 @@ def readers(folder: Path) -> Iterator[Case]:
 
 
 def sets(folder: Path) -> Iterator[Case]:
-    """Every data set with one bad file, by `prepare check`, which reads it all."""
+    """Yield every data set with one bad file, read by `prepare check`."""
     voc_tree(folder / "voc")
     for number, (case, (damage, expected)) in enumerate(TREES.items()):
         kind, root = case.split()[0], folder / f"set {number}"
@@ -57,7 +57,7 @@ def sets(folder: Path) -> Iterator[Case]:
 
 
 def checkpoints(folder: Path) -> Iterator[Case]:
-    """Every bad checkpoint, by `evaluate`."""
+    """Yield every bad checkpoint, read by `evaluate`."""
     good = bad_checkpoints.good((folder / "net.ckpt").read_bytes(), folder / "trap")
     for number, (name, make) in enumerate(bad_checkpoints.REFUSED.items()):
         file = folder / f"{number}.ckpt"
@@ -76,7 +76,7 @@ def checkpoints(folder: Path) -> Iterator[Case]:
 
 
 def caffemodels(folder: Path) -> Iterator[Case]:
-    """Every bad caffemodel, by its reader."""
+    """Yield every bad caffemodel, read by its reader."""
 
     def layers(file: Path) -> list[str]:
         return list(read_caffemodel(file))
@@ -94,7 +94,7 @@ def caffemodels(folder: Path) -> Iterator[Case]:
 
 
 def commands(folder: Path) -> Iterator[Case]:
-    """Every bad command."""
+    """Yield every bad command."""
     for number, (name, (typed, key)) in enumerate(CONFIGS.items()):
         place = [] if any("run.dir" in word for word in typed) else [f"hydra.run.dir=run{number}"]
         small = [] if "data=voc" in typed else TINY["backbone=alexnet" in typed :]
@@ -108,7 +108,7 @@ def commands(folder: Path) -> Iterator[Case]:
 
 
 def archives(folder: Path) -> Iterator[Case]:
-    """Every bad archive, with its true digest, by `prepare`."""
+    """Yield every bad archive, with its correct digest, read by `prepare`."""
 
     def get(file: Path, root: str, *more: str) -> Done:
         digest = hashlib.md5(file.read_bytes()).hexdigest()
@@ -134,12 +134,12 @@ def archives(folder: Path) -> Iterator[Case]:
 
 
 def records(folder: Path) -> Iterator[Case]:
-    """Every damaged record, by `report`."""
+    """Yield every damaged record, read by `report`."""
 
     def report(run: Path) -> Done:
         done = fcnexp("report", str(run), folder=folder, cache=folder)
-        if told := re.search(r"not (?:drawn|finished): .*", done.stdout):
-            raise DataError(told[0])  # it does what it can without
+        if found := re.search(r"not (?:drawn|finished): .*", done.stdout):
+            raise DataError(found[0])  # the report omits this record
         return done
 
     for name, file in bad_runs(folder).items():
@@ -153,7 +153,7 @@ def net(tmp_path_factory) -> bytes:
 
 
 def count(area: Callable[[Path], Iterator[Case]], folder: Path, net: bytes) -> Counted:
-    """All cases of an area, in a folder of its own with what they may name."""
+    """Judge all cases of an area, in a separate folder with the files that they name."""
     folder = folder / area.__name__
     folder.mkdir()
     (folder / "net.ckpt").write_bytes(net)
@@ -163,7 +163,7 @@ def count(area: Callable[[Path], Iterator[Case]], folder: Path, net: bytes) -> C
     return counted
 
 
-def test_files_are_taken_rightly_or_refused_by_name(tmp_path, net, tell):
+def test_files_are_read_correctly_or_refused_by_name(tmp_path, net, tell):
     areas = (readers, sets, checkpoints, caffemodels, archives, records)
     counted = {area.__name__: count(area, tmp_path, net) for area in areas}
     for name, found in counted.items():
@@ -174,8 +174,8 @@ def test_files_are_taken_rightly_or_refused_by_name(tmp_path, net, tell):
     assert not everything.troubles(), everything.troubles()
 
 
-@pytest.mark.slow  # half of it is Hydra, which composes a config for each
-def test_commands_are_done_rightly_or_refused_by_name(tmp_path, net, monkeypatch, tell):
+@pytest.mark.slow  # half the time is composing configs
+def test_commands_run_correctly_or_are_refused_by_name(tmp_path, net, monkeypatch, tell):
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef0123456789abcdef01234567")
     counted = count(commands, tmp_path, net)
     tell(f"broken inputs, commands: {counted.line()}")

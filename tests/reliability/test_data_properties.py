@@ -1,4 +1,4 @@
-"""Image and label stay together on their way into a batch, whatever is done to them."""
+"""Image and label stay aligned through every transform and into a batch."""
 
 import itertools
 from pathlib import Path
@@ -19,7 +19,7 @@ from fcnexp.data.sample import Sample
 from fcnexp.data.sampling import Dealt, EndlessShuffle, ReleaseDraws
 from fcnexp.data.transforms import Augment
 
-BLOCK = 7  # pixels: no class is narrower, so that none is lost when an image is halved
+BLOCK = 7  # pixels: the narrowest region, so that halving an image loses no class
 COLOUR = 40  # of class 1; class k has k times that
 SEEDS = st.integers(0, 2**31)
 SIDES = st.integers(1, 30)
@@ -37,7 +37,7 @@ FACTORS = st.floats(0.5, 2)
 
 
 def told(height: int, width: int) -> Sample:
-    """Every field tells each pixel's row and column, the label a class in 0 to 250 by both."""
+    """Encode each pixel's row and column in every field, and in the label a class in 0-250."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = torch.stack([rows, columns, (rows * 7 + columns * 3) % 251]).to(torch.uint8)
     fields = {"rgb": image, "hha": image.clone(), "depth": (1000 * rows + columns).int()[None]}
@@ -45,7 +45,7 @@ def told(height: int, width: int) -> Sample:
 
 
 def blocks(seed: int, height: int, width: int) -> Sample:
-    """Blocks of classes 0 to 5, whose colours and depths tell the class."""
+    """Blocks of classes 0 to 5, whose colours and depths encode the class."""
     rng = np.random.default_rng(seed)
     cells = rng.integers(0, 6, (height // BLOCK + 1, width // BLOCK + 1))
     label = np.kron(cells, np.ones((BLOCK, BLOCK)))[:height, :width].astype(np.uint8)
@@ -55,7 +55,7 @@ def blocks(seed: int, height: int, width: int) -> Sample:
 
 
 def sides_of(crop, height: int, width: int) -> tuple[int, int]:
-    """Size that is left of so many pixels."""
+    """Size after cropping an image of this size."""
     most = (height, width) if crop is None else (crop, crop) if isinstance(crop, int) else crop
     return min(most[0], height), min(most[1], width)
 
@@ -74,7 +74,7 @@ def test_moved_pixels_keep_their_label_or_are_void(height, width, moves, seed):
         step = places.diff(dim=axis)
         both = known.narrow(axis, 0, step.shape[axis]) & known.narrow(axis, 1, step.shape[axis])
         assert (step[both].abs() == 1).all()
-        # What was moved in repeats the edge, whose own pixels are next to it and known.
+        # Jitter repeats the edge, whose own pixels are adjacent and known.
         assert not known.any() or set(places[known].tolist()) == set(places.flatten().tolist())
     assert known.any(1).sum() * known.any(0).sum() == known.sum()  # a rectangle
     assert moves["jitter"] or known.all()
@@ -97,24 +97,24 @@ def test_resized_pixels_keep_their_label(seed, height, width, down, right, moves
 
 
 @holds(80, SIDES, SIDES, SIDES, SIDES)
-def test_resized_label_and_depth_take_the_pixel_in_the_middle(height, width, high, wide):
+def test_resized_label_and_depth_take_the_nearest_pixel(height, width, high, wide):
     out = Augment(**NEUTRAL | STILL | {"resize": (high, wide)})(told(height, width), 0)
     rows, columns = out.fields["depth"][0] // 1000, out.fields["depth"][0] % 1000
     assert torch.equal(out.label.int(), (rows * 7 + columns * 3) % 251)
     for places, side, size in ((rows[:, 0], height, high), (columns[0], width, wide)):
         middles = (torch.arange(size).double() + 0.5) * side / size
-        # Between two pixels either is as good.
+        # Between two pixels, either is correct.
         apart = torch.minimum((middles - places).abs(), (middles - places - 1).abs())
         inside = (places <= middles) & (middles < places + 1)
         assert (inside | (apart < 1e-4)).all()
 
 
 def check_blocks(out: Sample, factor: float, size: tuple[int, int], *, coloured: float) -> None:
-    """Depth lies with the label everywhere, colours where an interpolation saw one class only."""
+    """Depth matches the label everywhere, colours if the interpolation saw only one class."""
     known = out.label != VOID
     assert out.label.shape == size and {x.shape[1:] for x in out.fields.values()} == {size}
     assert torch.equal(out.fields["depth"][0][known], 1000 * out.label[known].int())
-    reach = int(np.ceil(max(1, factor))) + 1  # of interpolation, in the result's pixels
+    reach = int(np.ceil(max(1, factor))) + 1  # of the interpolation, in output pixels
     window = 2 * reach + 1
     if min(size) < window:
         return
@@ -128,7 +128,7 @@ def check_blocks(out: Sample, factor: float, size: tuple[int, int], *, coloured:
 
 
 @holds(60, SEEDS, SIDES, SIDES, st.floats(0.5, 1), st.floats(1, 2), MOVES, SEEDS)
-def test_same_seed_gives_the_same_and_leaves_torchs_draws_alone(
+def test_same_seed_gives_the_same_sample_and_keeps_torchs_state(
     seed, height, width, least, most, moves, draw
 ):
     change = Augment(**NEUTRAL | moves | {"scale": (least, most)})
@@ -143,7 +143,7 @@ def test_same_seed_gives_the_same_and_leaves_torchs_draws_alone(
 
 
 @holds(100, st.lists(st.tuples(SIDES, SIDES, st.booleans()), min_size=1, max_size=6), SEEDS)
-def test_padded_batch_gives_every_image_back(sizes, seed):
+def test_padded_batch_contains_every_image(sizes, seed):
     draw = torch.Generator().manual_seed(seed)
     samples = []
     for number, (height, width, labelled) in enumerate(sizes):
@@ -174,7 +174,7 @@ ORDERS = st.sampled_from([EndlessShuffle, ReleaseDraws])
 
 
 @holds(100, ORDERS, st.integers(1, 30), SEEDS, st.integers(0, 100), st.integers(1, 60))
-def test_any_start_is_what_is_left_behind_skipped_draws(order, images, seed, start, count):
+def test_start_skips_draws(order, images, seed, start, count):
     whole = list(itertools.islice(order(images, seed), start + count))
     assert list(itertools.islice(order(images, seed, start=start), count)) == whole[start:]
     assert [draw.number for draw in whole] == list(range(start + count))
@@ -182,7 +182,7 @@ def test_any_start_is_what_is_left_behind_skipped_draws(order, images, seed, sta
 
 
 @holds(60, st.integers(1, 30), SEEDS, st.integers(0, 3))
-def test_every_round_is_a_permutation(images, seed, turn):
+def test_every_epoch_is_a_permutation(images, seed, turn):
     draws = itertools.islice(EndlessShuffle(images, seed), turn * images, (turn + 1) * images)
     assert sorted(draw.image for draw in draws) == list(range(images))
 
@@ -197,7 +197,7 @@ def test_every_round_is_a_permutation(images, seed, turn):
     st.integers(0, 4),
     st.integers(1, 4),
 )
-def test_processes_together_draw_what_one_draws(
+def test_processes_together_make_the_draws_of_one(
     order, images, seed, processes, block, skipped, turns
 ):
     start, each = skipped * processes * block, turns * block
@@ -220,7 +220,7 @@ def test_processes_together_draw_what_one_draws(
 
 
 class Numbers:
-    """Samples that are their own number."""
+    """Samples named by their index."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -238,7 +238,7 @@ def test_processes_together_score_every_image_once(count, processes):
     samples = [share[i] for share in shares for i in range(len(share))]
     counted = [int(sample.name) for sample in samples if sample.label is not None]
     assert sorted(counted) == list(range(count))
-    assert len(samples) - len(counted) == max(0, processes - count)  # each takes part
+    assert len(samples) - len(counted) == max(0, processes - count)  # every process has one
     for share in shares:
         with pytest.raises(IndexError):
             share[len(share)]
@@ -249,25 +249,25 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("labels")
 
 
-def test_label_files_give_back_every_index(folder):
+def test_label_files_preserve_every_index(folder):
     @holds(60, SEEDS, SIDES, SIDES)
-    def labels_come_back(seed, height, width):
+    def labels_are_preserved(seed, height, width):
         label = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
         save_indexed(folder / "label.png", label)
         stored = read_label_png(folder / "label.png")
         assert stored.dtype == np.uint8 and np.array_equal(stored, label)
 
-    labels_come_back()
+    labels_are_preserved()
 
 
 @holds(60, SEEDS, SIDES, SIDES, st.integers(1, 256))
-def test_colours_give_back_every_index_and_tell_of_others(seed, height, width, count):
+def test_colours_map_back_to_indices_and_unknown_ones_are_detected(seed, height, width, count):
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(256)[:count]
     colours = {int(index): tuple(map(int, voc_palette()[index])) for index in chosen}
     label = rng.choice(chosen, (height, width)).astype(np.uint8)
     pixels = voc_palette()[label]
     strange = rng.random((height, width)) < 0.2
-    pixels[strange] += np.array([0, 0, 1], np.uint8)  # VOC's map has no two colours so near
+    pixels[strange] += np.array([0, 0, 1], np.uint8)  # VOC's palette has no such neighbours
     found, other = indices_of_colours(pixels, colours)
     assert np.array_equal(found[~strange], label[~strange]) and np.array_equal(other, strange)

@@ -1,4 +1,4 @@
-"""Scoring in 1 to 4 processes gives the integers of one, for lists of any length."""
+"""Scoring in 1 to 4 processes gives identical counts, for lists of any length."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def own_images(root: Path) -> list[np.ndarray]:
-    """Nine images of all sizes, one of them void, with a list of the first N each; the labels."""
+    """Write nine images of different sizes, one of them void, and lists of the first N."""
     rng = np.random.default_rng(9)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -50,7 +50,7 @@ def own_images(root: Path) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
-    """A folder with a checkpoint whose predictions are of several classes, and all lists scored."""
+    """Folder with a checkpoint that predicts several classes, and the scores of all lists."""
     folder = tmp_path_factory.mktemp("exact")
     labels = own_images(folder / "own")
     data = ["data=folder", f"data.root={folder}/own", "data.val_split=first_9"]
@@ -69,7 +69,7 @@ def place(tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
 
 
 def run_program(devices: int, folder: Path) -> None:
-    """Score all lists, in one go, so that the processes are started once."""
+    """Score all lists in one program, so that the processes start once."""
     program = [sys.executable, score_in_processes.__file__, str(devices), str(folder)]
     lengths = ",".join(map(str, LENGTHS))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -89,7 +89,7 @@ def counts(folder: Path, devices: int, length: int) -> str:
 
 
 def returned(folder: Path, devices: int, length: int) -> list:
-    """What each process returned."""
+    """Values that the processes returned."""
     return [
         json.loads((folder / f"{devices}_{length}_{rank}.json").read_text())
         for rank in range(devices)
@@ -140,15 +140,15 @@ def test_command_in_three_processes_scores_two_images(place):
     command = [sys.executable, "-m", "fcnexp.evaluate", *given]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("record ") == 1  # one process speaks
+    assert done.stdout.count("record ") == 1  # only rank 0 prints
     assert json.loads((folder / "cli/result.json").read_text())["images"] == 2
     assert (folder / "cli/confusion.csv").read_text() == counts(folder, 1, 2)
 
 
-def test_empty_list_is_one_message_whatever_was_asked_for(place):
+def test_empty_list_gives_one_message_with_several_devices(place):
     folder, _ = place
     given = ["checkpoint=last.ckpt", "data=folder", "data.root=own", "data.val_split=first_0"]
     given += ["trainer=cpu", "trainer.devices=3", "workers=0", "hydra.run.dir=none"]
-    done = fcnexp("evaluate", *given, folder=folder, cache=folder)  # no other process is started
+    done = fcnexp("evaluate", *given, folder=folder, cache=folder)  # it ends before starting others
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.count("the list is empty") == 1

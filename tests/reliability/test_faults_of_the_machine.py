@@ -1,4 +1,4 @@
-"""A machine that can do no more: one line that says so, and then the same command ends right."""
+"""System errors: one message, and afterwards the same command completes correctly."""
 
 import json
 import multiprocessing
@@ -22,11 +22,11 @@ from fcnexp.task.losses import PixelLoss
 
 TRAIN = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
 SPACES = [0, 1, 2, 4, 8, 30, 60, 100, 160, 240]  # blocks of 4096 bytes
-SIZES = [0, 300, 2_000, 10_000, 40_000]  # bytes that a file may have
+SIZES = [0, 300, 2_000, 10_000, 40_000]  # limits of file size in bytes
 
 
 def told(done: Done) -> str:
-    """The one line that says what is wrong."""
+    """Return the single error message."""
     assert done.returncode == 1, done
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -38,7 +38,7 @@ def train(folder: Path, cache: Path, *more: str) -> Done:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """What is to be the same however often a run was broken off: scores, weights, pictures."""
+    """Return what interruptions must not change: scores, weights, pictures."""
     import torch
 
     result = json.loads((folder / "result.json").read_text())
@@ -54,7 +54,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A folder with an undisturbed run, `out`, and the cache of all runs here, `cache`."""
+    """Folder with an uninterrupted run, `out`, and the cache of all runs, `cache`."""
     folder = tmp_path_factory.mktemp("whole")
     done = train(folder, folder / "cache")
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def whole(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_disk_full_at_any_moment_of_a_training(whole, tmp_path, tell):
+def test_full_disk_at_any_point_of_a_training(whole, tmp_path, tell):
     failed = []
     with small_disk(tmp_path / "disk") as disk:
         for blocks in SPACES:
@@ -85,7 +85,7 @@ def test_disk_full_at_any_moment_of_a_training(whole, tmp_path, tell):
 
 
 @pytest.mark.slow
-def test_disk_full_in_a_sweep_costs_no_record(whole, tmp_path, tell, monkeypatch):
+def test_full_disk_in_a_sweep_loses_no_record(whole, tmp_path, tell, monkeypatch):
     command = ["-m", *TINY, "logger=csv", "trainer=cpu", "hydra.sweep.dir=sweep", "seed=0,1,2"]
     losses, forward = [], PixelLoss.forward
     with small_disk(tmp_path / "disk") as disk:
@@ -113,7 +113,7 @@ def test_disk_full_in_a_sweep_costs_no_record(whole, tmp_path, tell, monkeypatch
 
 
 def commands(whole: Path, folder: Path) -> dict[str, list[str]]:
-    """Every other command that writes, by name."""
+    """Arguments of every other command that writes, by name."""
     checkpoint = f"checkpoint={whole / 'out/checkpoints/last.ckpt'}"
     (folder / "photos").mkdir()
     (folder / "depth").mkdir()
@@ -132,7 +132,7 @@ def commands(whole: Path, folder: Path) -> dict[str, list[str]]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What a command wrote, but for its notes of when and how."""
+    """Files that a command wrote, except logs."""
     found = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
     names = {path.relative_to(folder): path for path in found}
     return {str(name): path.read_bytes() for name, path in sorted(names.items())}
@@ -140,7 +140,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "predict", "export", "report", "prepare"])
-def test_no_command_leaves_half_a_file(command, whole, tmp_path, tell):
+def test_no_command_leaves_a_partial_file(command, whole, tmp_path, tell):
     arguments = commands(whole, tmp_path)[command]
 
     def run() -> Done:
@@ -167,7 +167,7 @@ def test_no_command_leaves_half_a_file(command, whole, tmp_path, tell):
 
 
 @pytest.mark.parametrize("command", ["train", "report"])
-def test_folder_that_may_not_be_written_to(command, tmp_path, whole):
+def test_unwritable_folder_is_reported(command, tmp_path, whole):
     folder = tmp_path / "closed"
     folder.mkdir()
     where = f"hydra.run.dir={folder / 'run'}" if command == "train" else f"output={folder / 'new'}"
@@ -178,15 +178,15 @@ def test_folder_that_may_not_be_written_to(command, tmp_path, whole):
     assert where.partition("=")[0] in line.partition("; ")[2] and not list(folder.iterdir())
 
 
-def test_reader_that_the_system_kills(whole, tmp_path, monkeypatch):
+def test_killed_data_loading_worker_is_reported(whole, tmp_path, monkeypatch):
     forward, calls = PixelLoss.forward, []
 
     def kill(self, scores, label):
         calls.append(1)
         if len(calls) == 4:
-            readers = multiprocessing.active_children()
-            os.kill(readers[0].pid, signal.SIGKILL)
-            readers[0].join()
+            workers = multiprocessing.active_children()
+            os.kill(workers[0].pid, signal.SIGKILL)
+            workers[0].join()
         return forward(self, scores, label)
 
     monkeypatch.setattr(PixelLoss, "forward", kill)
@@ -200,7 +200,7 @@ def test_reader_that_the_system_kills(whole, tmp_path, monkeypatch):
     assert content(tmp_path / "out") == content(whole / "out")
 
 
-def test_too_many_open_files(whole, tmp_path, tell):
+def test_too_many_open_files_are_reported(whole, tmp_path, tell):
     failed = 0
     more = range(6)
     for few in more:
@@ -216,7 +216,7 @@ def test_too_many_open_files(whole, tmp_path, tell):
     tell(f"open files: {len(more)} limits, {failed} too low, each told in one line")
 
 
-def test_no_memory(tmp_path):
+def test_exhausted_memory_is_reported(tmp_path):
     large = ["data.side=[600,640]", "regime.batch_size=4"]
     with limited(resource.RLIMIT_DATA, memory_in_use() + 2**24):
         line = told(train(tmp_path, tmp_path / "cache", *large))
@@ -225,8 +225,8 @@ def test_no_memory(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["size=64k", "ro"], ids=["too small", "read-only"])
-def test_no_shared_memory(how, tmp_path):
-    """Its images come through it from another process."""
+def test_exhausted_shared_memory_is_reported(how, tmp_path):
+    """A data-loading worker passes its images through it."""
     probe = ["unshare", "-m", "mount", "-t", "tmpfs", "-o", how, "tmpfs", "/dev/shm"]
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("needs the right to mount a disk for one process")

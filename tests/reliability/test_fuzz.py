@@ -1,7 +1,8 @@
-"""2,000 files with one byte flipped for each reader: a typed error or what the bytes say, soon.
+"""Each reader on 2,000 files with one flipped byte: a typed error or the correct content, quickly.
 
-What they say is told by another reader, where there is one: protobuf's for caffemodels, Python's
-own decoders for text and JSON, Pillow for pictures. Else a flip has to be seen, or change nothing.
+The correct content is that of a reference reader, if there is one: protobuf for caffemodels,
+Python's decoders for text and JSON, Pillow for images. Otherwise a flip must be detected or change
+nothing.
 """
 
 import copy
@@ -34,14 +35,14 @@ def check(seen: Seen, name: str, tell, *, least_refused: int = 1, least_read: in
     tell(f"fuzz, {name}: {seen.line()}")
     assert seen.read + seen.refused == FLIPS and not seen.wrong, seen.wrong[:10]
     assert seen.slowest < SECONDS and seen.bytes < BYTES
-    assert seen.refused >= least_refused and seen.read >= least_read  # both ends were met
+    assert seen.refused >= least_refused and seen.read >= least_read  # both outcomes occurred
 
 
 def test_image_list(tmp_path, tell):
     whole = "\ufeff2007_000032\n2007_000039 1\r\nstraße\n\n2008_000005\n2008_000007\n".encode()
 
     def right(found: list[str], content: bytes) -> bool:
-        """By Python's decoder and splitting at any line end."""
+        """Compare with Python's decoder, splitting at any line end."""
         lines = re.split(r"[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+", content.decode("utf-8-sig"))
         names = [line.split()[0] for line in lines if line.strip()]
         bad = any(set(name) & set("/\\\0") for name in names) or len(set(names)) < len(names)
@@ -56,7 +57,7 @@ def test_caffemodel(form, tmp_path, tell):
     def right(found: dict[str, list[np.ndarray]], content: bytes) -> bool:
         return same_blobs(found, as_protobuf_reads(content))
 
-    contents = flipped(small_file(form), FLIPS, 2, first=60)  # half of them where no weights are
+    contents = flipped(small_file(form), FLIPS, 2, first=60)  # half of them outside the weights
     seen = read_all(tmp_path / "net.caffemodel", contents, read_caffemodel, right)
     check(seen, f"caffemodel {form}", tell, least_refused=200, least_read=200)
 
@@ -67,7 +68,7 @@ def test_sbd_label(form, tmp_path, tell):
     whole = like_sbd(label, compressed=form == "compressed")
 
     def right(found: np.ndarray, content: bytes) -> bool:
-        """The label; or, where no checksum covers it, another in which one pixel differs."""
+        """True for the label or, without a checksum, for one that differs in one pixel."""
         if form == "compressed" or found.shape != label.shape:
             return np.array_equal(found, label)
         return int((found != label).sum()) <= 1
@@ -98,7 +99,7 @@ def checkpoint(tmp_path_factory) -> Path:
 
 
 def same(found, expected) -> bool:
-    """Whether two checkpoints hold the same values of the same types."""
+    """Return True if two checkpoints hold equal values of equal types."""
     if isinstance(expected, torch.Tensor):
         return torch.equal(found, expected) and found.dtype == expected.dtype
     if isinstance(expected, dict):
@@ -106,7 +107,7 @@ def same(found, expected) -> bool:
     return found == expected and type(found) is type(expected)
 
 
-@pytest.mark.slow  # each reading looks at all of its 80 tensors
+@pytest.mark.slow  # each reads all 80 tensors
 @pytest.mark.parametrize("beside", ["alone", "with digest", "mapped"])
 def test_checkpoint(beside, checkpoint, tmp_path, tell):
     from fcnexp.system import checkpoint_store
@@ -114,7 +115,7 @@ def test_checkpoint(beside, checkpoint, tmp_path, tell):
     whole, stored = checkpoint.read_bytes(), read_checkpoint(checkpoint)
     if beside == "with digest":
         checkpoint_store.store(tmp_path / "net.ckpt", lambda file: file.write(whole))
-    torch.set_num_threads(1)  # a forked process has no other
+    torch.set_num_threads(1)  # forked processes have only one thread
 
     def read(path: Path) -> dict:
         return copy.deepcopy(read_checkpoint(path, mapped=beside == "mapped"))
@@ -131,7 +132,7 @@ def test_checkpoint(beside, checkpoint, tmp_path, tell):
 
 @pytest.mark.slow
 def test_every_byte_of_a_checkpoints_index(checkpoint, tmp_path, tell):
-    """Its end, where names, sizes and places of its parts stand."""
+    """Flip bytes of the zip directory, which holds names, sizes and offsets."""
     whole, stored = checkpoint.read_bytes(), read_checkpoint(checkpoint)
     with zipfile.ZipFile(checkpoint) as archive:
         start = archive.start_dir
@@ -167,7 +168,7 @@ JOB = {
 
 
 def decoded(content: bytes) -> dict:
-    """By Python's decoder."""
+    """Decode with Python's decoder."""
     return json.loads(content.decode("utf-8"))
 
 
@@ -176,7 +177,7 @@ def test_ledger(tmp_path, tell):
         record = ledger.read(path.parent)
         if record is None:
             assert ledger.state_of(path.parent) == "stale"
-            raise DataError(f"{path}: stale")  # what the ledger says of it
+            raise DataError(f"{path}: stale")  # the state in the ledger
         return record
 
     def right(found: ledger.Record, content: bytes) -> bool:
@@ -188,13 +189,13 @@ def test_ledger(tmp_path, tell):
     check(seen, "ledger, job.json", tell, least_refused=200)
 
 
-def test_job_as_reports_read_it(tmp_path, tell):
+def test_job_read_by_reports(tmp_path, tell):
     def right(found: records.Job, content: bytes) -> bool:
         stored = decoded(content)
-        told = stored.get("overrides") or []
+        overrides = stored.get("overrides") or []
         return (found.state, found.overrides, found.seconds) == (
             stored["state"],
-            told,
+            overrides,
             stored.get("seconds"),
         )
 
@@ -216,7 +217,7 @@ def test_record_of_a_run(file, tmp_path, tell):
     def right(found: records.Run, content: bytes) -> bool:
         if file == "result.json":
             return found.result == decoded(content)
-        return isinstance(found.config, dict)  # YAML has one reader; what it reads is a config
+        return isinstance(found.config, dict)  # there is no second YAML reader
 
     seen = read_all(run / file, flipped((run / file).read_bytes(), FLIPS, 9), read, right)
     check(seen, f"reports, {file}", tell)
@@ -235,7 +236,7 @@ def photograph(form: str, mode: str = "RGB") -> bytes:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_photograph(form, tmp_path, tell):
-    """A JPEG has no checksum: another picture is rightly read, if Pillow sees the same one."""
+    """A JPEG has no checksum: a changed image is correct if Pillow reads the same one."""
 
     def right(found: torch.Tensor, content: bytes) -> bool:
         with Image.open(io.BytesIO(content)) as image:

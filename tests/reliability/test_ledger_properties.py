@@ -1,4 +1,4 @@
-"""A job of a sweep, through any order of starts, ends, kills and damage, against a plain model."""
+"""Jobs in any order of starts, ends, kills and damage, compared with a simple model."""
 
 import json
 import os
@@ -26,15 +26,15 @@ FAULT = {"type": "OSError", "message": "no space", "traceback": None}
 
 
 class Known(NamedTuple):
-    """What is known of a job. record: None, whole or damaged; result: None, whole or damaged."""
+    """Model of a job. record: None, whole or damaged; result: None, whole or damaged."""
 
     record: str | None = None
     state: str = ""
     attempts: int = 0
     result: str | None = None
 
-    def told(self, held: bool) -> str:
-        """The state that the documentation promises."""
+    def state_if(self, held: bool) -> str:
+        """State that the documentation promises."""
         if self.record is None:
             return "not started"
         if self.record == "damaged" or self.state == "running":
@@ -45,10 +45,10 @@ class Known(NamedTuple):
 
 
 class Sweep(RuleBasedStateMachine):
-    """Three jobs, each worked on by at most one process at a time, as its lock allows."""
+    """Three jobs, each with at most one process at a time, as its lock allows."""
 
     steps: Counter[str] = Counter()
-    lives: list[str] = []  # that came to their end
+    lives: list[str] = []  # completed ones
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Sweep(RuleBasedStateMachine):
         share=st.none() | st.floats(0, 0.99),
     )
     def step(self, action: str, which: int, how: str, share: float | None) -> None:
-        """One thing happens; as one rule, since of several hypothesis leaves some out for long."""
+        """Do one action; a single rule, since hypothesis neglects some of several rules."""
         if action == "end" and self.claims:
             self.end(sorted(self.claims)[which % len(self.claims)], how)
         elif action == "damage" and self.files():
@@ -87,14 +87,14 @@ class Sweep(RuleBasedStateMachine):
             self.begin(which % JOBS)
 
     def begin(self, which: int) -> None:
-        """A process takes the job, if none has it, and begins if it is not done."""
+        """Lock the job, if it is free, and start it if it is not done."""
         self.steps["begin"] += 1
         claim = locks.claim(self.folder(which))
         mine = claim.__enter__()
         assert mine == (which not in self.claims)
         if not mine or ledger.result_of(self.folder(which), f"d{which}") is not None:
             claim.__exit__(None, None, None)
-            assert not mine or self.known[which].told(held=True) == "done"
+            assert not mine or self.known[which].state_if(held=True) == "done"
             return
         before = self.known[which].attempts if self.known[which].record == "whole" else 0
         record = ledger.begin(self.folder(which), f"d{which}", which, [f"seed={which}"])
@@ -103,7 +103,7 @@ class Sweep(RuleBasedStateMachine):
         self.note(which, record="whole", state="running", attempts=before + 1)
 
     def end(self, which: int, how: str) -> None:
-        """A process ends: as it should, by its own or another's fault, or without a word."""
+        """End a process: done, failed, stopped, or killed without a record."""
         self.steps[how] += 1
         record, folder = self.records.pop(which), self.folder(which)
         if how == "done":
@@ -115,16 +115,16 @@ class Sweep(RuleBasedStateMachine):
         elif how != "killed":
             ledger.end(folder, record)
             self.note(which, record="whole", state="done", attempts=record.attempts)
-        self.claims.pop(which).__exit__(None, None, None)  # as the kernel does of a dead process
+        self.claims.pop(which).__exit__(None, None, None)  # as the kernel does for a dead process
 
     def finished(self) -> Path:
-        """A folder with a whole result, made once."""
+        """Folder with a complete result, made once."""
         if not (self.root / "made").exists():
             write_run(self.root / "made", miou=0.25)
         return self.root / "made"
 
     def files(self) -> list[tuple[int, str]]:
-        """Whole records and results, by job."""
+        """Intact records and results, by job."""
         return [
             (which, name)
             for which, known in enumerate(self.known)
@@ -133,7 +133,7 @@ class Sweep(RuleBasedStateMachine):
         ]
 
     def damage(self, which: int, name: str, share: float | None) -> None:
-        """A file loses its end, or is gone."""
+        """Truncate or remove a file."""
         path = self.folder(which) / name
         self.steps[f"{'lose' if share is None else 'cut'} {name}"] += 1
         text = path.read_text().rstrip()
@@ -144,9 +144,9 @@ class Sweep(RuleBasedStateMachine):
         self.note(which, **{"record" if name == JOB else "result": state})
 
     def remove(self, which: int) -> None:
-        """Somebody clears away what has failed."""
+        """Remove a job if it has failed."""
         self.steps["remove"] += 1
-        bad = self.known[which].told(held=which in self.claims) in ("failed", "stale")
+        bad = self.known[which].state_if(held=which in self.claims) in ("failed", "stale")
         there = self.folder(which).exists()
         assert ledger.remove(self.folder(which)) == bad
         assert self.folder(which).exists() == (there and not bad)
@@ -154,12 +154,12 @@ class Sweep(RuleBasedStateMachine):
             self.known[which] = Known()
 
     def die(self, which: int) -> None:
-        """The process is gone; who has started it writes down what became of the job."""
+        """Record the death of a job's process, as its launcher does."""
         self.steps["die"] += 1
         known, held = self.known[which], which in self.claims
         lost = job.Job(which, [f"seed={which}"], self.folder(which), f"d{which}")
         ending, _ = job.record_death(lost, FAULT)
-        if held or known.told(held) == "done":
+        if held or known.state_if(held) == "done":
             assert ending.outcome == ("elsewhere" if held else "now")
             return
         whole = known.record == "whole"
@@ -169,7 +169,7 @@ class Sweep(RuleBasedStateMachine):
         self.note(which, record="whole", state=ending.outcome, attempts=attempts)
 
     def refuse_another_digest(self, which: int) -> None:
-        """A job with other settings is not given this one's result."""
+        """Check that a job with other settings does not get this one's result."""
         if self.known[which].record != "whole":
             assert ledger.result_of(self.folder(which), "other") is None
             return
@@ -177,12 +177,12 @@ class Sweep(RuleBasedStateMachine):
             ledger.result_of(self.folder(which), "other")
 
     @invariant()
-    def everything_is_as_promised(self) -> None:
+    def every_promise_holds(self) -> None:
         there = []
         for which, known in enumerate(self.known):
             folder, held = self.folder(which), which in self.claims
             assert locks.is_held(folder) == held
-            assert ledger.state_of(folder) == known.told(held)
+            assert ledger.state_of(folder) == known.state_if(held)
             record = ledger.read(folder)
             assert (record is not None) == (known.record == "whole")
             if record is not None:
@@ -191,21 +191,21 @@ class Sweep(RuleBasedStateMachine):
                 assert (record.digest, record.number) == (f"d{which}", which)
                 assert stored["ended"] is None if known.state == "running" else stored["ended"]
             done = ledger.result_of(folder, f"d{which}") is not None
-            assert done == (known.told(held) == "done")
+            assert done == (known.state_if(held) == "done")
             self.refuse_another_digest(which)
             if known.record is not None:
                 there.append(folder)
-        assert list(ledger.job_folders(self.root)) == there  # none is lost
+        assert list(ledger.job_folders(self.root)) == there  # none is missing
 
 
 @pytest.mark.parametrize("examples", [50, pytest.param(500, marks=pytest.mark.slow)])
 def test_ledger_keeps_its_promises_in_any_order(examples, tell, monkeypatch):
-    monkeypatch.setattr(ledger, "PATIENCE", 0)  # a lock that is held here is not let go meanwhile
+    monkeypatch.setattr(locks, "PATIENCE", 0)  # no lock is released during the wait
     Sweep.steps.clear()
     Sweep.lives.clear()
     run_state_machine_as_test(
         Sweep, settings=settings(settings.default, max_examples=examples, stateful_step_count=30)
     )
-    assert len(Sweep.steps) == 12, Sweep.steps  # each of them happened
-    told = ", ".join(f"{name} {count}" for name, count in sorted(Sweep.steps.items()))
-    tell(f"ledger: {len(Sweep.lives)} lives of {JOBS} jobs keep every promise; {told}")
+    assert len(Sweep.steps) == 12, Sweep.steps  # all kinds occurred
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(Sweep.steps.items()))
+    tell(f"ledger: {len(Sweep.lives)} lives of {JOBS} jobs keep every promise; {counts}")

@@ -1,4 +1,4 @@
-"""Random maps and huge counts: the same integers as a loop over pixels, the same scores."""
+"""Random maps and huge counts give the same counts and scores as a loop over pixels."""
 
 import csv
 import math
@@ -24,12 +24,12 @@ KINDS = (torch.uint8, torch.int32, torch.int64)
 
 
 def some_classes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Some of the classes, perhaps all: of the truth and of the prediction others are absent."""
+    """Draw a subset of the classes, so that label and prediction lack different ones."""
     return rng.permutation(count)[: rng.integers(1, count + 1)]
 
 
 def maps(seed: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
-    """A number of classes and some images' labels and predictions. Every 25th case is all void."""
+    """Draw a number of classes, and labels and predictions. Every 25th case is all void."""
     rng = np.random.default_rng([9, seed])
     classes = int(rng.integers(1, 61))
     void = (0, 0.1, 0.5, 0.95)[seed % 4] if seed % 25 else 1.0
@@ -47,7 +47,7 @@ def maps(seed: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
 
 
 def counted(metric, labels, predictions, seed: int):
-    """Count the images one by one, or in one batch that is padded with void."""
+    """Count the images one by one, or in one batch padded with void."""
     kind = KINDS[seed % 3]
     if seed % 2:
         for label, prediction in zip(labels, predictions, strict=True):
@@ -74,7 +74,7 @@ def square(counts: Counter, classes: int) -> list[list[int]]:
 
 
 def same(found: float | None, exact: Fraction | None | str) -> bool:
-    """Equal to float64's rounding; "" is a score that the tool does not give."""
+    """True if equal to float64's rounding; "" is a score that the tool does not compute."""
     if exact == "" or found is None:
         return exact == "" and found is None
     if exact is None or math.isnan(found):
@@ -83,7 +83,7 @@ def same(found: float | None, exact: Fraction | None | str) -> bool:
 
 
 def check_scores(matrix: list[list[int]]) -> int:
-    """Compare every score of every convention with the slow way's; returns how many these are."""
+    """Compare all scores of all conventions with the slow method's; return their number."""
     tool, tensor = Tool(matrix), torch.tensor(matrix)
     scores = scores_of(tensor)
     slow = dict(zip(("miou", "mean_acc"), tool.release(), strict=True))
@@ -99,7 +99,7 @@ def check_scores(matrix: list[list[int]]) -> int:
     return len(pairs)
 
 
-def test_random_maps_are_counted_and_scored_as_by_a_loop_over_pixels(tell):
+def test_random_maps_match_a_loop_over_pixels(tell):
     pixels = scores = 0
     kinds = Counter()
     for seed in range(CASES):
@@ -118,14 +118,14 @@ def test_random_maps_are_counted_and_scored_as_by_a_loop_over_pixels(tell):
         kinds["absent in prediction only"] += bool(truth - guessed)
         kinds["absent in both"] += len(truth | guessed) < classes
     assert min(kinds.values()) >= 20, kinds
-    told = ", ".join(f"{name} {count}" for name, count in kinds.items())
+    counts = ", ".join(f"{name} {count}" for name, count in kinds.items())
     tell(
         f"metrics: {CASES} of {CASES} random cases ({pixels:,} pixels) equal to a loop, "
-        f"{scores:,} scores of {1 + len(CONVENTIONS)} kinds within {ROUNDING:g}; {told}"
+        f"{scores:,} scores of {1 + len(CONVENTIONS)} kinds within {ROUNDING:g}; {counts}"
     )
 
 
-def test_bands_are_counted_as_by_a_loop_over_pairs_of_pixels(tell):
+def test_bands_match_a_loop_over_pairs_of_pixels(tell):
     near = 0
     for seed in range(BANDED):
         classes, labels, predictions = maps(seed)
@@ -135,7 +135,7 @@ def test_bands_are_counted_as_by_a_loop_over_pairs_of_pixels(tell):
             for total, counts in zip(slow, near_pairs(label, prediction, WIDTHS), strict=True):
                 total.update(counts)
         metric = TrimapScores(classes, WIDTHS)
-        found = counted(metric, labels, predictions, seed=1).compute()  # padding is a boundary
+        found = counted(metric, labels, predictions, seed=1).compute()  # padding adds a boundary
         assert found.tolist() == [square(counts, classes) for counts in slow], seed
         near += sum(slow[0].values())
     tell(
@@ -144,7 +144,7 @@ def test_bands_are_counted_as_by_a_loop_over_pairs_of_pixels(tell):
 
 
 @pytest.mark.parametrize("start", [2**31 - 3, 2**32 - 3, 2**53 - 3, 2**62])
-def test_counting_goes_on_exactly_beyond_what_other_types_hold(start):
+def test_counts_stay_exact_beyond_the_range_of_other_types(start):
     metric = SegmentationScores(2)
     metric.matrix += torch.tensor([[start, 0], [1, start]])
     for _ in range(7):  # across the border, one by one
@@ -152,8 +152,8 @@ def test_counting_goes_on_exactly_beyond_what_other_types_hold(start):
     assert metric.matrix.tolist() == [[start + 7, 7], [1, start]]
 
 
-def test_scores_of_huge_counts_are_right_to_the_rounding_of_float64(tell):
-    """Beyond 2^53 a cell has no exact float64, so that scores are rounded: by some 1e-16."""
+def test_scores_of_huge_counts_are_exact_to_float64_rounding(tell):
+    """Counts above 2^53 have no exact float64, so scores are rounded, by about 1e-16."""
     rng, scores, over_31, over_53 = np.random.default_rng(9), 0, 0, 0
     for seed in range(60):
         classes = int(rng.integers(1, 12))

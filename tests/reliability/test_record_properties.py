@@ -1,4 +1,4 @@
-"""What a run is known by, what it writes, and what it counts: in any order, in any parts."""
+"""Digests, written records and counts do not depend on order or partition."""
 
 import copy
 import functools
@@ -34,8 +34,7 @@ SEEDS = st.integers(0, 2**31)
 
 @functools.cache
 def config(run: str) -> dict:
-    """A run's whole config as plain values; what is required and was not given is left out."""
-
+    """Complete config of a run as plain values, without required values that are not given."""
     return without_missing(to_plain(compose_run(RUNS[run])))
 
 
@@ -54,7 +53,7 @@ def leaves(node: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 
 def counts(run: str, path: tuple[str, ...]) -> bool:
-    """Whether a key can change a number."""
+    """Return True if a key can change a number."""
     dotted = ".".join(path)
     if any(dotted == free or dotted.startswith(f"{free}.") for free in FREE):
         return False
@@ -62,7 +61,7 @@ def counts(run: str, path: tuple[str, ...]) -> bool:
 
 
 def shuffled(node, rng: np.random.Generator):
-    """The same dictionaries with their keys in another order."""
+    """Shuffle the keys of nested dictionaries."""
     if not isinstance(node, dict):
         return node
     keys = list(node)
@@ -75,20 +74,20 @@ def test_digest_does_not_depend_on_the_order_of_keys(run, seed):
 
 
 @holds(200, st.sampled_from(list(RUNS)), st.integers(0, 10_000), VALUES)
-def test_digest_changes_with_every_key_that_counts_and_with_no_other(run, place, value):
+def test_digest_changes_exactly_with_counted_keys(run, place, value):
     changed, paths = copy.deepcopy(config(run)), list(leaves(config(run)))
     path = paths[place % len(paths)]
     node = functools.reduce(dict.__getitem__, path[:-1], changed)
     if node[path[-1]] == value and type(node[path[-1]]) is type(value):
         return
-    last_name = path[0] == "data" and path[-1] in ROOTS  # of a folder's path the last name counts
-    node[path[-1]] = f"elsewhere/{value!r}/other" if last_name else value
+    is_root = path[0] == "data" and path[-1] in ROOTS  # must be a valid path
+    node[path[-1]] = f"elsewhere/{value!r}/other" if is_root else value
     assert (digest(changed) != digest(config(run))) == counts(run, path), path
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_key_is_tried(run):
-    """Each key of a config by itself, so that none is left to chance."""
+def test_digest_changes_with_each_counted_key(run):
+    """Try every key of a config, so that none is left to chance."""
     wrong = []
     for path in leaves(config(run)):
         changed = copy.deepcopy(config(run))
@@ -103,11 +102,11 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("written")
 
 
-def test_written_text_is_there_whole_or_as_it_was(folder):
+def test_written_text_is_complete_or_unchanged(folder):
     path = folder / "record.json"
 
     @holds(60, st.text(), st.text(), st.sampled_from(["open", "fsync", "replace", None]))
-    def either_is_there(old, new, fault):
+    def old_or_new_is_complete(old, new, fault):
         write_atomically(path, old)
         assert path.read_bytes() == old.encode()
         if fault is None:
@@ -122,11 +121,11 @@ def test_written_text_is_there_whole_or_as_it_was(folder):
             write_atomically(path, new)
         assert path.read_bytes() == old.encode()
 
-    either_is_there()
+    old_or_new_is_complete()
 
 
 def image_maps(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions and labels of five classes, (count, 6, 7), with void."""
+    """Draw predictions and labels of five classes, (count, 6, 7), with void."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 5, (count, 6, 7)).astype(np.uint8)
     label[rng.random(label.shape) < 0.2] = VOID
@@ -134,7 +133,7 @@ def image_maps(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @holds(100, SEEDS, st.integers(1, 12), st.lists(st.integers(0, 12), max_size=6), st.booleans())
-def test_counts_are_the_sum_of_any_parts_in_any_order(seed, count, cuts, near):
+def test_counts_do_not_depend_on_order_or_partition(seed, count, cuts, near):
     prediction, label = image_maps(seed, count)
 
     def counted(places: list[int]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Nothing that comes from others runs, gets out of its folder, or says what it should not."""
+"""Foreign files run no code, write nothing outside their folder, and leak no secret."""
 
 import ast
 import csv
@@ -26,7 +26,7 @@ from fcnexp.sweep import __main__ as sweep_command
 from fcnexp.task.masking import SIDES
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src"
-# Calls that run what they are given, by the last of their names.
+# Calls that run their input, by the last part of their name.
 NEVER = {"Unpickler", "unsafe_load"}
 BY_NAME = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}  # nets have eval()
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
@@ -35,7 +35,7 @@ SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
 def calls() -> list[tuple[str, ast.Call]]:
-    """Every call in the package, with its file."""
+    """List every call in the package with its file."""
     return [
         (str(path.relative_to(PACKAGE / "fcnexp")), node)
         for path in sorted((PACKAGE / "fcnexp").rglob("*.py"))
@@ -44,7 +44,7 @@ def calls() -> list[tuple[str, ast.Call]]:
     ]
 
 
-def test_no_call_runs_what_it_is_given(tell):
+def test_no_call_runs_its_input(tell):
     found = calls()
     for file, node in found:
         named = ast.unparse(node.func)
@@ -59,7 +59,7 @@ def test_no_call_runs_what_it_is_given(tell):
             file in FETCHES
         ), where
         assert not named.startswith("torch.hub"), where
-    tell(f"safety: {len(found)} calls of the package, none runs what it is given")
+    tell(f"safety: {len(found)} calls of the package, none runs its input")
 
 
 def test_nothing_is_unpickled():
@@ -71,13 +71,13 @@ def test_nothing_is_unpickled():
                 assert [alias.name for alias in node.names] == ["UnpicklingError"], path
 
 
-def test_a_checkpoints_words_are_those_of_a_run():
+def test_checkpoint_checks_use_the_names_of_runs():
     assert set(checkpoint_checks.SIDES) == {*SIDES, None}
     assert {"auto", *checkpoint_checks.PRECISIONS} == set(PRECISIONS)
 
 
 CODE = [name for name in bad_checkpoints.REFUSED if "code" in name or "calls" in name]
-READERS = {  # what reads a checkpoint, but for `evaluate`, which test_broken_inputs has
+READERS = {  # commands that read a checkpoint, except `evaluate`, see test_broken_inputs
     "predict": ["checkpoint=bad.ckpt", "input=a.png"],
     "export": ["checkpoint=bad.ckpt", "format=state_dict"],
     "explain": ["figure=fusion", "image=a.png", "checkpoint=bad.ckpt"],
@@ -86,7 +86,7 @@ READERS = {  # what reads a checkpoint, but for `evaluate`, which test_broken_in
 
 
 @pytest.mark.slow
-def test_code_of_a_checkpoint_runs_nowhere(tmp_path, tell):
+def test_no_command_runs_code_of_a_checkpoint(tmp_path, tell):
     content = write_checkpoint(tmp_path / "net.ckpt", *SMALL).read_bytes()
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     good, ran, refused = bad_checkpoints.good(content, tmp_path / "trap"), 0, 0
@@ -97,13 +97,13 @@ def test_code_of_a_checkpoint_runs_nowhere(tmp_path, tell):
             done = fcnexp(command, *typed, place, folder=tmp_path, cache=tmp_path / "cache")
             ran += good.trap.exists()
             refused += 1
-            # `train` takes the weights of such a checkpoint, and does not look at its config.
+            # `train` uses only the weights of such a checkpoint, not its config.
             assert done.returncode == 1 or (command == "train" and "calls" in name), (name, command)
     tell(f"safety: checkpoints with code, {len(CODE)} x {len(READERS)} commands: {ran} ran")
     assert not ran
 
 
-def test_a_sweeps_file_starts_no_other_program(tmp_path):
+def test_launch_file_starts_no_other_program(tmp_path):
     (tmp_path / "launches").mkdir()
     note = {"argv": ["sh", "-c", f"touch {tmp_path}/trap"], "cwd": str(tmp_path)}
     (tmp_path / "launches/x.json").write_text(json.dumps(note))
@@ -112,8 +112,8 @@ def test_a_sweeps_file_starts_no_other_program(tmp_path):
     assert not (tmp_path / "trap").exists()
 
 
-def test_unpacking_follows_no_link_that_lies_there(tmp_path):
-    """Neither of a folder, nor under the name that a file has while it is written."""
+def test_unpacking_follows_no_existing_link(tmp_path):
+    """Neither to a folder, nor under the temporary name of a file."""
     import os
 
     file, root = tar(tmp_path / "a.tar", [PICTURE]), tmp_path / "root"
@@ -121,7 +121,7 @@ def test_unpacking_follows_no_link_that_lies_there(tmp_path):
     outside.mkdir()
     place.parent.mkdir(parents=True)
     place.symlink_to(outside)
-    with pytest.raises(DataError, match="would be written to .*outside, by a link"):
+    with pytest.raises(DataError, match="would be written to .*outside, through a link"):
         unpack(file, root, VOC2012, lambda _: None)
     place.unlink()
     place.mkdir()
@@ -131,10 +131,10 @@ def test_unpacking_follows_no_link_that_lies_there(tmp_path):
     assert (outside / "kept").read_text() == "mine" and (place / "a.jpg").read_bytes() == b"picture"
 
 
-def test_an_archive_larger_than_the_disk_is_refused_before_it_is_written(tmp_path, monkeypatch):
+def test_archive_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
     file, free = tar(tmp_path / "a.tar", [PICTURE]), SimpleNamespace(free=len(PICTURE[2]) - 1)
     monkeypatch.setattr("fcnexp.data.archives.shutil.disk_usage", lambda _: free)
-    with pytest.raises(DataError, match=r"a\.tar: unpacks to .* has room for .*give another root"):
+    with pytest.raises(DataError, match=r"a\.tar: needs .* GB free; choose another root"):
         unpack(file, tmp_path / "root", VOC2012, lambda _: None)
     assert not (tmp_path / "root").exists()
 
@@ -159,12 +159,12 @@ SECRETS = [
 ]
 
 
-def test_what_is_no_secret_is_not_refused():
+def test_harmless_values_are_accepted():
     refuse_secrets(HARMLESS)
 
 
 @pytest.mark.parametrize("typed", SECRETS)
-def test_secrets_are_told_by_their_key(typed):
+def test_secrets_are_recognised_by_their_key(typed):
     with pytest.raises(ConfigError, match="secrets do not belong in a config") as caught:
         refuse_secrets([typed])
     assert "hf_abc" not in str(caught.value) and "c d" not in str(caught.value)
@@ -172,7 +172,7 @@ def test_secrets_are_told_by_their_key(typed):
 
 @pytest.mark.parametrize("multirun", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 @pytest.mark.parametrize("leak", LEAKS)
-def test_no_secret_is_written_or_shown(leak, multirun, tmp_path, monkeypatch):
+def test_no_secret_is_written_or_printed(leak, multirun, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     done = fcnexp("train", *multirun, *TINY, LEAKS[leak], folder=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
@@ -183,14 +183,14 @@ def test_no_secret_is_written_or_shown(leak, multirun, tmp_path, monkeypatch):
         )
 
 
-def test_a_file_of_options_gives_no_secret_either(tmp_path, monkeypatch):
+def test_config_file_cannot_read_secrets(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     (tmp_path / "my/scale").mkdir(parents=True)
     text = "# @package _global_\nlogger: {wandb: {entity: '${oc.env:WANDB_API_KEY}'}}\n"
     (tmp_path / "my/scale/leaky.yaml").write_text(text)
     typed = ["--config-dir", "my", "scale=leaky", *TINY]
     done = fcnexp("train", *typed, folder=tmp_path, cache=tmp_path / "cache")
-    assert done.returncode == 1 and "WANDB_API_KEY}: a secret is no part of" in done.stderr
+    assert done.returncode == 1 and "WANDB_API_KEY}: secrets do not belong in" in done.stderr
     assert SECRET not in done.stderr
 
 
@@ -210,7 +210,7 @@ HOSTILE = [
 
 @pytest.fixture
 def hostile(tmp_path) -> Path:
-    """Runs whose settings, commands, folders and errors have hostile names."""
+    """Create runs with hostile names in settings, commands, folders and errors."""
     for number, text in enumerate(HOSTILE):
         run = write_run(
             tmp_path / "runs" / str(number), head__dropout=text, choices={"model": text}
@@ -225,8 +225,8 @@ def hostile(tmp_path) -> Path:
     return tmp_path / "runs"
 
 
-def test_markdown_shows_names_as_they_are(hostile):
-    """No tag, link, picture or column comes of them; the commands stay within their fence."""
+def test_markdown_shows_names_literally(hostile):
+    """They create no tag, link, image or column; commands stay within their fence."""
     text = (hostile / "report.md").read_text()
     fence = re.search(r"^`{4,}$", text, re.MULTILINE)[0]
     prose, commands, rest = text.split(f"{fence}\n")
@@ -238,7 +238,7 @@ def test_markdown_shows_names_as_they_are(hostile):
     )
 
 
-def test_spreadsheets_take_no_name_for_a_formula(hostile):
+def test_spreadsheets_contain_no_formula(hostile):
     rows = list(csv.reader(io.StringIO((hostile / "report.csv").read_text())))
     assert len(rows) == 1 + len(HOSTILE)
     for cell in (cell for row in rows for cell in row):
@@ -246,8 +246,8 @@ def test_spreadsheets_take_no_name_for_a_formula(hostile):
     assert f"'{HOSTILE[6]}" in [cell for row in rows for cell in row]
 
 
-def test_a_page_shows_names_as_they_are(hostile):
+def test_html_shows_names_literally(hostile):
     text = (hostile / "report.html").read_text()
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
-    assert "default-src 'none'" in text  # the browser would not run what slipped through
+    assert "default-src 'none'" in text  # the browser refuses all scripts
     assert not re.search(r"(?:href|src)=.?javascript:", text)

@@ -1,6 +1,6 @@
-"""A process that goes on and on takes no more of the machine in the end than in its middle.
+"""Long-running processes do not leak memory, files, threads or processes.
 
-A real leak is a few kilobytes a step or an open file a job; the bounds are a small part of that.
+Real leaks are a few kilobytes per step or an open file per job; the bounds are well below that.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ MEGABYTE = 2**20
 
 
 class Sample(NamedTuple):
-    """What the process holds. memory: bytes of its own, not shared with others."""
+    """Resources of the process. memory: bytes that are not shared with other processes."""
 
     memory: int
     files: int
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 
 
 def sample() -> Sample:
-    """Now, once what is free has gone back to the system."""
+    """Measure the process after returning free memory to the system."""
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # of glibc
@@ -47,15 +47,15 @@ def sample() -> Sample:
 
 
 def growth(samples: list[Sample], each: int) -> float:
-    """Bytes of memory that each of `each` steps or jobs between two samples adds, at the end.
+    """Growth of memory in bytes per step or job, with `each` of them between samples.
 
-    The slope of the second half: the first fills caches.
+    It is the slope of the second half; the first half fills caches.
     """
     half = [taken.memory for taken in samples[len(samples) // 2 :]]
     return float(np.polyfit(np.arange(len(half)), half, 1)[0]) / each
 
 
-def in_words(samples: list[Sample]) -> str:
+def describe(samples: list[Sample]) -> str:
     chosen = [samples[0], samples[len(samples) // 2], samples[-1]]
     memory = " ".join(f"{taken.memory / MEGABYTE:.0f}" for taken in chosen)
     counts = ", ".join(
@@ -66,9 +66,9 @@ def in_words(samples: list[Sample]) -> str:
 
 
 def refuse_leaks(samples: list[Sample], each: int, allowed: float) -> None:
-    """allowed: bytes of memory a step or job, more than which is a leak."""
+    """Assert that nothing leaks. allowed: growth of memory in bytes per step or job."""
     second = samples[len(samples) // 2 :]
-    assert growth(samples, each) < allowed, in_words(samples)
+    assert growth(samples, each) < allowed, describe(samples)
     for name in ("files", "threads", "children"):
         counts = [getattr(taken, name) for taken in second]
         assert max(counts) <= getattr(samples[len(samples) // 2], name) + 2, (name, counts)
@@ -76,7 +76,7 @@ def refuse_leaks(samples: list[Sample], each: int, allowed: float) -> None:
 
 
 @pytest.mark.slow
-def test_two_thousand_steps(tmp_path, monkeypatch, tell):
+def test_2000_steps_do_not_leak(tmp_path, monkeypatch, tell):
     samples = []
     line = ScoreLines.on_validation_end
 
@@ -85,7 +85,11 @@ def test_two_thousand_steps(tmp_path, monkeypatch, tell):
         samples.append(sample())
 
     monkeypatch.setattr(ScoreLines, "on_validation_end", and_sample)
-    sizes = ["data.side=[48,88]", "data.num_train=40", "data.num_val=4"]  # of each image its own
+    sizes = [
+        "data.side=[48,88]",
+        "data.num_train=40",
+        "data.num_val=4",
+    ]  # images of different sizes
     length = [f"regime.steps={STEPS}", f"regime.score_every={EVERY}", "workers=2"]
     command = [*TINY, *sizes, *length, "trainer=cpu", "hydra.run.dir=out"]
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
@@ -93,13 +97,13 @@ def test_two_thousand_steps(tmp_path, monkeypatch, tell):
     assert len(samples) == STEPS // EVERY
     tell(
         f"soak: {STEPS} steps in one process, {growth(samples, EVERY):+.0f} bytes a step at the "
-        f"end; {in_words(samples)}"
+        f"end; {describe(samples)}"
     )
     refuse_leaks(samples, EVERY, 5_000)
 
 
 @pytest.mark.slow
-def test_fifty_jobs_of_a_sweep(tmp_path, monkeypatch, tell):
+def test_50_jobs_of_a_sweep_do_not_leak(tmp_path, monkeypatch, tell):
     samples = []
     attempt = sweep_job._attempt
 
@@ -111,12 +115,12 @@ def test_fifty_jobs_of_a_sweep(tmp_path, monkeypatch, tell):
     monkeypatch.setattr(sweep_job, "_attempt", and_sample)
     seeds = "seed=" + ",".join(map(str, range(JOBS)))
     command = ["-m", *TINY, seeds, "workers=1", "trainer=cpu", "hydra.sweep.dir=sweep"]
-    command += ["logger=csv"]  # of W&B 0.31 some 0.25 MB a run stay
+    command += ["logger=csv"]  # W&B 0.31 leaks 0.25 MB per run
     done = fcnexp("train", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0 and f"{JOBS} jobs: {JOBS} done" in done.stdout, done.stderr
     assert len(samples) == JOBS
     tell(
         f"soak: {JOBS} jobs in one process, {growth(samples, 1) / 1000:+.0f} kB a job at the end; "
-        f"{in_words(samples)}"
+        f"{describe(samples)}"
     )
     refuse_leaks(samples, 1, 200_000)

@@ -1,7 +1,7 @@
-"""What a server of W&B that fails costs a training: its record nothing, its time next to nothing.
+"""A failing W&B server does not change a training's record, and costs almost no time.
 
-Times are told, never asserted: the machine may be busy. The wait at the beginning and at the end
-is no part of the training; `logger.wandb.wait` bounds each.
+Times are printed, never asserted: the machine may be busy. The waits at the start and the end are
+not part of the training; `logger.wandb.wait` bounds each.
 """
 
 import csv
@@ -26,12 +26,12 @@ TRAIN = [
     *("data.side=[120,140]", "regime.batch_size=4", "hydra.run.dir=out"),
 ]
 ONLINE = ["logger=wandb_online", f"logger.wandb.wait={WAIT}", "logger.images=2"]
-ROUNDS = 3  # with W&B and without, in turn
+ROUNDS = 3  # alternating with and without W&B
 MOODS = ["absent", "slow", "slow once the run has begun", "500", "401"]
 
 
 class Took(NamedTuple):
-    """Seconds. training: all of it. logging: of that, in calls of W&B. begin, end: the waits."""
+    """Seconds. training: total. logging: part of it in W&B calls. begin, end: the waits."""
 
     training: float
     logging: float
@@ -40,12 +40,13 @@ class Took(NamedTuple):
 
 
 class Clock:
-    """Times functions of the product while they do their work."""
+    """Measures the time spent in functions of fcnexp."""
 
     def __init__(self, monkeypatch) -> None:
         self.seconds = dict.fromkeys(("fit", "log", "begin", "end"), 0.0)
         self.fitting, self.when_begun = False, lambda: None
-        monkeypatch.setattr(training, "fit", self.around(training.fit, "fit"))
+        fit = training.fit_and_score
+        monkeypatch.setattr(training, "fit_and_score", self.around(fit, "fit"))
         monkeypatch.setattr(tracking, "_begin", self.around(tracking._begin, "begin"))
         log, finish = tracking.Tracked.log, tracking.Tracked.finish
         monkeypatch.setattr(tracking.Tracked, "log", self.around(log, "log"))
@@ -73,21 +74,21 @@ class Clock:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """metrics.csv, but for what the machine's load decides."""
+    """Lines of metrics.csv, without values that depend on the machine's load."""
     with (folder / "metrics.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     return [{k: v for k, v in line.items() if not k.startswith("cost/")} for line in lines]
 
 
 def record(folder: Path) -> dict[str, bytes]:
-    """Files of a run that are to be the same with any logger."""
+    """Files of a run that must be the same with any logger."""
     found = [folder / "confusion.csv", *sorted((folder / "pictures").rglob("*.png"))]
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mood", MOODS)
-def test_training_takes_no_notice_of_the_server(mood, tmp_path, monkeypatch, tell):
+def test_failing_server_does_not_affect_the_training(mood, tmp_path, monkeypatch, tell):
     wandb.teardown()
     server = Server("works" if mood.startswith("slow once") else mood.replace("absent", "500"))
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -109,24 +110,24 @@ def test_training_takes_no_notice_of_the_server(mood, tmp_path, monkeypatch, tel
                 assert done.returncode == 0, done.stderr
                 took[name].append(clock.took())
     finally:
-        tracking._forget()  # its process may be busy with the server still
+        tracking._forget()  # its process may still be waiting for the server
         server.close()
     compare(tmp_path, to_its_end=not mood.startswith("slow once"))
-    tell(in_words(mood, took))
+    tell(describe(mood, took))
 
 
 def compare(folder: Path, *, to_its_end: bool) -> None:
-    """The local record is whole, and so is W&B's file, which `wandb sync` sends.
+    """Check that the local record and W&B's file, which `wandb sync` sends, are complete.
 
-    to_its_end: W&B's own process writes what was logged last behind what it could not send yet;
-    where it is ended over that, its file lacks the tables of the result.
+    to_its_end: W&B's process writes the last lines after those it could not send yet; if it is
+    ended before, its file lacks the tables of the result.
     """
     for number in range(ROUNDS):
         plain, out = folder / f"csv{number}/out", folder / f"wandb{number}/out"
         assert rows(out) == rows(plain) and len(rows(out)) >= STEPS // 10 + STEPS // EVERY
         assert record(out) == record(plain) and (out / "result.json").is_file()
         assert (out / "config.yaml").is_file()
-        files = [read(file) for file in out.rglob("*.wandb")]  # also of an attempt in vain
+        files = [read(file) for file in out.rglob("*.wandb")]  # also of a failed attempt
         (kept,) = [file for file in files if file.history]
         scored = [line["val/miou"] for line in kept.history if "val/miou" in line]
         assert len(scored) == STEPS // EVERY
@@ -134,7 +135,7 @@ def compare(folder: Path, *, to_its_end: bool) -> None:
         assert not to_its_end or ("val/classes" in kept.keys and kept.exit_code == 0)
 
 
-def in_words(mood: str, took: dict[str, list[Took]]) -> str:
+def describe(mood: str, took: dict[str, list[Took]]) -> str:
     plain, online = (median(each.training for each in took[name]) for name in ("csv", "wandb"))
     inside = max(each.logging / each.training for each in took["wandb"])
     begin, end = (max(getattr(each, name) for each in took["wandb"]) for name in ("begin", "end"))

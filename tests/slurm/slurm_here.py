@@ -1,7 +1,7 @@
-"""A whole Slurm on this machine, for tests: `python tests/slurm/slurm_here.py start DIR`, or stop.
+"""A complete local Slurm for tests: `python tests/slurm/slurm_here.py start DIR`, or stop.
 
-Daemons run as the present user on free ports; everything they write is in DIR. Slurm has
-accounting, without which submitit never hears of a cancelled job.
+Daemons run as the current user on free ports and write only to DIR. Accounting is on, since
+without it submitit is not notified of cancelled jobs.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch")
 INSTALL = "apt-get install --no-install-recommends slurm-wlm munge slurmdbd mariadb-server"
-CPUS, MEMORY = os.cpu_count() or 1, 4000  # memory in MB; nobody checks what jobs take
+CPUS, MEMORY = os.cpu_count() or 1, 4000  # memory in MB; usage is not checked
 
 SLURM_CONF = """
 ClusterName=here
@@ -30,7 +30,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
-# A requeued job waits until its old credential has run out, by default two minutes.
+# A requeued job waits until its old credential expires, by default two minutes.
 AuthInfo=socket={folder}/munge.sock,cred_expire=5
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -72,20 +72,20 @@ StorageLoc=accounting
 
 
 def missing() -> str | None:
-    """What to install, or None where all is there."""
+    """Name the missing programs and how to install them; None if all are installed."""
     absent = [name for name in PROGRAMS if program(name) is None]
     return f"no {', '.join(absent)}: {INSTALL}" if absent else None
 
 
 def program(name: str) -> str | None:
-    """Path of a program; daemons lie where an ordinary user's PATH does not lead."""
+    """Path of a program; daemons are outside an ordinary user's PATH."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
 def start(folder: Path) -> dict[str, str]:
-    """Start Slurm in a new folder; returns the environment that its commands need.
+    """Start Slurm in a new folder; return the environment for its commands.
 
-    Raises RuntimeError where it does not come up.
+    Raises RuntimeError if it does not start.
     """
     folder.mkdir(parents=True, mode=0o700)
     for name in ("state", "spool"):
@@ -97,7 +97,7 @@ def start(folder: Path) -> dict[str, str]:
     }
     (folder / "slurm.conf").write_text(SLURM_CONF.format_map(facts))
     for name, text in (("slurmdbd.conf", SLURMDBD_CONF.format_map(facts)), ("munge.key", None)):
-        (folder / name).touch(mode=0o600)  # they refuse to read what others can
+        (folder / name).touch(mode=0o600)  # they reject files that others can read
         (folder / name).write_bytes(text.encode() if text else secrets.token_bytes(128))
     env = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     try:
@@ -120,7 +120,7 @@ def _start_daemons(folder: Path, facts: dict, env: dict[str, str]) -> None:
         deadline = time.monotonic() + 60
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} did not come up; what it says is in {folder}/{name}.*")
+                raise RuntimeError(f"{name} did not start; see {folder}/{name}.*")
             time.sleep(0.1)
 
     at = {name: str(folder / f"munge.{name}") for name in ("key", "sock", "pid", "log", "seed")}
@@ -147,7 +147,7 @@ def _start_daemons(folder: Path, facts: dict, env: dict[str, str]) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Cancel what runs and end the daemons, the last started first."""
+    """Cancel running jobs and stop the daemons in reverse order."""
     env = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     pids = [int(pid) for pid in (folder / "pids").read_text().split()]
     says(env, "scancel", "--signal=KILL", "--full", f"--user={getuser()}")
@@ -160,7 +160,7 @@ def stop(folder: Path) -> None:
 
 
 def _ended(pid: int) -> bool:
-    """Whether a process ends within ten seconds; takes leave of it where it is a child of ours."""
+    """Return True if a process ends within ten seconds; reaps it if it is a child."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
@@ -174,18 +174,18 @@ def _ended(pid: int) -> bool:
 
 
 def says(env: dict[str, str], *command: str) -> str:
-    """What a command of Slurm prints."""
+    """Output of a Slurm command."""
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60).stdout
 
 
 def listens(port: int) -> bool:
-    """Whether somebody answers on a port of this machine."""
+    """Return True if a local port accepts connections."""
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(*names: str) -> dict[str, int]:
-    """A port for each name that nobody uses now."""
+    """Unused port for each name."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in names]
         for each in sockets:

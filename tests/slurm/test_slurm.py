@@ -1,4 +1,4 @@
-"""A real Slurm runs sweeps; what it ends in the middle goes on, to the very same numbers."""
+"""Sweeps on a real Slurm; interrupted jobs resume and end with identical numbers."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SLURM = [
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment in which Slurm's commands find it, and jobs their modules."""
+    """Environment for Slurm's commands, and for the modules of its jobs."""
     if reason := slurm_here.missing():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm") / "here"
@@ -40,7 +40,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 class Sweep:
-    """A command in a folder of its own, which waits in step 3 of the run with seed 0."""
+    """A sweep's command in a separate folder; the run with seed 0 waits in step 3."""
 
     def __init__(self, folder: Path, slurm: dict[str, str], *arguments: str) -> None:
         self.folder, self.gate = folder, folder / "gate"
@@ -61,7 +61,7 @@ class Sweep:
             time.sleep(0.1)
 
     def slurm_job(self, place: int) -> str:
-        """Slurm's number of a job, by its place in the array if there is one."""
+        """Slurm's number of a job, by its place in the array, if any."""
         numbers = slurm_here.says(self.env, "squeue", "--noheader", "--array", "--format=%i")
         return next(n for n in numbers.split() if "_" not in n or n.endswith(f"_{place}"))
 
@@ -71,7 +71,7 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def uninterrupted(slurm, tmp_path_factory) -> dict[int, Path]:
-    """Job folders of the same sweep, run in one process without a Slurm, by seed."""
+    """Job folders of the same sweep without Slurm, in one process, by seed."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "gate").mkdir()
     (folder / "gate/signalled").touch()
@@ -95,7 +95,7 @@ def record(folder: Path) -> dict:
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """Scores, confusion matrix, and each weight bit by bit."""
+    """Compare scores, confusion matrix, and weights bit by bit."""
     results = [json.loads((folder / "result.json").read_text()) for folder in (one, other)]
     assert results[0]["scores"] == results[1]["scores"]
     assert (one / "confusion.csv").read_text() == (other / "confusion.csv").read_text()
@@ -106,9 +106,7 @@ def assert_same(one: Path, other: Path) -> None:
         assert torch.equal(weights, nets[1]["state_dict"][name]), name
 
 
-def test_cancelled_job_costs_only_itself_and_goes_on_at_the_same_command(
-    slurm, uninterrupted, tmp_path
-):
+def test_cancelled_job_fails_alone_and_the_same_command_resumes_it(slurm, uninterrupted, tmp_path):
     first = Sweep(tmp_path, slurm, "seed=0,1,2", *SLURM)
     first.wait_until((first.gate / "waiting").exists)
     slurm_here.says(first.env, "scancel", first.slurm_job(0))
@@ -118,7 +116,7 @@ def test_cancelled_job_costs_only_itself_and_goes_on_at_the_same_command(
     for seed in (1, 2):
         assert_same(jobs[seed], uninterrupted[seed])
     stopped = torch.load(jobs[0] / "checkpoints/last.ckpt", weights_only=True)
-    assert stopped["global_step"] == 3  # not 2, at which it was scored: it saved on the signal
+    assert stopped["global_step"] == 3  # not 2, the last validation: it saved on the signal
 
     again = Sweep(tmp_path, slurm, "seed=0,1,2", *SLURM)
     assert again.ends() == 0, again.log.read_text()
@@ -126,19 +124,19 @@ def test_cancelled_job_costs_only_itself_and_goes_on_at_the_same_command(
     assert [record(jobs[seed])["attempts"] for seed in (0, 1, 2)] == [2, 1, 1]
 
 
-def test_time_limit_requeues_a_job_which_goes_on_in_the_same_launch(slurm, uninterrupted, tmp_path):
+def test_job_is_requeued_at_its_time_limit_and_resumes(slurm, uninterrupted, tmp_path):
     limit = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30"]
     sweep = Sweep(tmp_path, slurm, "seed=0", *SLURM, *limit)
     assert sweep.ends() == 0, sweep.log.read_text()
     assert (sweep.gate / "signalled").read_text().startswith("SIGUSR2")
     (job,) = job_folders(tmp_path).values()
-    assert record(job)["attempts"] >= 2  # on a slow machine its time is up once more
+    assert record(job)["attempts"] >= 2  # a slow machine may reach the limit again
     assert_same(job, uninterrupted[0])
 
 
-def test_job_that_is_killed_and_one_whose_time_is_up_too_often_are_told(slurm, tmp_path):
-    """Each costs itself only, and what is done is not queued again."""
-    # Of limits above some ten minutes, submitit takes an early signal for a request to make room.
+def test_killed_job_and_job_at_its_last_time_limit_are_reported(slurm, tmp_path):
+    """Each fails alone, and finished jobs are not queued again."""
+    # With limits above some ten minutes, submitit takes an early signal for preemption.
     limit = ["hydra.launcher.timeout_min=8", "hydra.launcher.max_num_timeout=0"]
     arguments = ["seed=0,1", *SLURM, *limit]
     first = Sweep(tmp_path, slurm, *arguments)
@@ -147,7 +145,7 @@ def test_job_that_is_killed_and_one_whose_time_is_up_too_often_are_told(slurm, t
     assert first.ends() == 1, first.log.read_text()
     jobs = job_folders(tmp_path)
     assert [record(jobs[seed])["state"] for seed in (0, 1)] == ["failed", "done"]
-    assert record(jobs[0])["error"]["type"] == "FAILED"  # Slurm's word
+    assert record(jobs[0])["error"]["type"] == "FAILED"  # Slurm's state
     assert "2 jobs: 1 done (1 now, 0 before), 1 failed" in first.log.read_text()
 
     (first.gate / "waiting").unlink()
@@ -157,4 +155,4 @@ def test_job_that_is_killed_and_one_whose_time_is_up_too_often_are_told(slurm, t
     slurm_here.says(second.env, "scancel", "--signal=USR2", second.slurm_job(0))
     assert second.ends() == 1, second.log.read_text()
     error = record(jobs[0])["error"]
-    assert error["type"] == "TIMEOUT" and "its time was up too often" in error["message"]
+    assert error["type"] == "TIMEOUT" and "reached its time limit too often" in error["message"]

@@ -1,7 +1,7 @@
-"""A loss that stops in the middle of a training, for tests: named by `regime.loss._target_`.
+"""A loss that waits for a signal in a training, for tests: set by `regime.loss._target_`.
 
-Environment: WAIT_FOLDER is where it says that it waits, WAIT_SEED the run that does, WAIT_STEP in
-which forward pass of training. The run goes on once it has had a signal, and waits no more then.
+Environment: WAIT_FOLDER for the file that announces the wait, WAIT_SEED of the run that waits,
+WAIT_STEP, the training forward pass in which it waits. After one signal it never waits again.
 """
 
 import os
@@ -18,14 +18,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 
 
 class WaitingLoss(PixelLoss):
-    """Pixel loss; the numbers are those of `PixelLoss`."""
+    """`PixelLoss`, with the same values."""
 
     def __init__(self, *, seed: int, **settings: Any) -> None:
         super().__init__(**settings)
         self.seed, self.passes = seed, 0
 
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
-        """Wait, in the step that it is to be, for a signal."""
+        """Wait for a signal in the chosen step."""
         self.passes += self.training
         here = {"WAIT_SEED": str(self.seed), "WAIT_STEP": str(self.passes)}
         if self.training and here.items() <= os.environ.items():
@@ -34,18 +34,18 @@ class WaitingLoss(PixelLoss):
 
 
 def wait_once(folder: Path) -> None:
-    """Wait for a signal, let the handlers that are there have it, and leave a note of it."""
+    """Wait for a signal, pass it to the installed handlers, and record it in a file."""
     if (folder / "signalled").exists():
         return
     seen: list[int] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def hear(number: int, frame: Any) -> None:
+    def forward(number: int, frame: Any) -> None:
         seen.append(number)
         before[signal.Signals(number)](number, frame)  # type: ignore[operator]
 
     for number in SIGNALS:
-        signal.signal(number, hear)
+        signal.signal(number, forward)
     (folder / "waiting").write_text(str(os.getpid()))
     while not seen:
         time.sleep(0.01)
