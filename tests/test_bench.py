@@ -71,8 +71,10 @@ def test_candidates_of_infer_have_equal_scores(tmp_path, cache, without_peer):
     check_part("infer", tmp_path, cache)
     table = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["infer"]["tables"][0]
     rows = {row["name"]: row for row in table["rows"]}
-    for name in ("fcnexp", "fcnexp, plain"):
-        assert rows[name]["facts"]["difference"] < 1e-5
+    # The plain net is the textbook net in channels_last (test_candidates), for which oneDNN may
+    # choose a less accurate convolution: 1.7e-5 from float64 on a Xeon with AMX.
+    for name, bound in (("fcnexp", 1e-5), ("fcnexp, plain", 1e-4)):
+        assert rows[name]["facts"]["difference"] < bound
         assert rows[name]["facts"]["other labels"] == "0.00 %"
         assert rows[name]["times_as_fast_as"].keys() == {"textbook"}
     assert 0 < rows["fcnexp, bf16, approximate"]["facts"]["difference"] < 0.1

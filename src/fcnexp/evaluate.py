@@ -18,7 +18,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import check_targets, check_trainer, fast_ways
+    from fcnexp.config.checks import check_targets, check_trainer, without_fast_paths
     from fcnexp.config.schema import EvaluateConfig
     from fcnexp.config.values import to_plain, typed
     from fcnexp.run import ranks, run_folder
@@ -33,7 +33,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         if cfg[key] < 0:
             raise ConfigError(f"{key}={cfg[key]}: must be 0 or more")
     check_trainer(cfg.trainer)
-    with fast_ways(cfg):
+    with without_fast_paths(cfg):
         pass  # raises ConfigError on an unknown fast path
     ranks.attend()
     check_targets(plain)
@@ -49,7 +49,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from fcnexp import build, restore
-    from fcnexp.config.checks import fast_ways
+    from fcnexp.config.checks import without_fast_paths
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result, tables, trimap
@@ -74,7 +74,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     shown = pictures.spread_evenly(len(data.val), cfg.pictures)
     task.keep = frozenset(data.val.ids[i] for i in shown)
     try:
-        with fast_ways(cfg), deterministic(cfg.trainer.deterministic):
+        with without_fast_paths(cfg), deterministic(cfg.trainer.deterministic):
             trainer.validate(task, data, verbose=False)
     except SIGTERMException:
         print("stopped by SIGTERM; no scores were written")

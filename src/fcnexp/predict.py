@@ -27,7 +27,7 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per image, and the optional results. Raises UserError."""
     from PIL import Image
 
-    from fcnexp.config.checks import fast_ways
+    from fcnexp.config.checks import without_fast_paths
     from fcnexp.config.schema import PredictConfig
     from fcnexp.config.values import typed
     from fcnexp.predicting.memory import bytes_of_text, return_freed
@@ -42,7 +42,7 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
     refuse_overwriting(images, output, [ending for ending, wanted in endings.items() if wanted])
-    with fast_ways(cfg):
+    with without_fast_paths(cfg):
         _label_all(cfg, images, output, memory)
 
 

@@ -23,7 +23,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     None after a dry run. Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import check_values, fast_ways
+    from fcnexp.config.checks import check_values, without_fast_paths
     from fcnexp.config.compose import what_was_typed
     from fcnexp.config.values import to_plain
     from fcnexp.reporting.run_header import print_start
@@ -47,7 +47,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         return None
     if len(stages) > 1:
         open_staged_run(cfg, folder)
-    with fast_ways(cfg):
+    with without_fast_paths(cfg):
         for number, stage in enumerate(stages, start=1):
             if len(stages) > 1:
                 print(f"stage {number} of {len(stages)}: {stage.name}, in {stage.folder}")

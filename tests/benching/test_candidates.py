@@ -62,3 +62,14 @@ def test_effect_of_a_fast_path_is_the_time_without_it(monkeypatch):
     monkeypatch.setattr("fcnexp.benching.fast_paths.now", now)
     rows = left_out("", lambda: None, 1, CPU).rows
     assert [row.facts["takes"] for row in rows[:2]] == ["1.00 times as long", "3.00 times as long"]
+
+
+def test_plain_candidate_computes_what_the_textbook_net_does_in_channels_last():
+    device = torch.device("cpu")
+    (plain,) = nets.candidates([nets.PLAIN], "fcn32s", 4, device)
+    textbook = nets.build(nets.TEXTBOOK, "fcn32s", 4).to(memory_format=torch.channels_last)
+    image = nets.image([16, 16])
+    with torch.inference_mode(), plain.around():
+        scores = plain.score(plain.place(image))
+        wanted = textbook(image.to(memory_format=torch.channels_last))
+    assert torch.equal(scores, wanted)

@@ -70,7 +70,7 @@ def check(folder: Path, *, memory: str | None) -> None:
 def test_the_least_memory_named_is_enough_and_labels_stay_the_same(tmp_path):
     torch.manual_seed(0)
     write_checkpoint(tmp_path / "net.ckpt", "backbone=tiny", "backbone.widths=[32,8,8,8,8,8]")
-    write_picture(tmp_path / "big.png", 1500, 1200)
+    write_picture(tmp_path / "big.png", 1500, 1400)
     check(tmp_path, memory=None)
 
 

@@ -79,7 +79,7 @@ def our_validation(
 ) -> Callable[[list[int]], float]:
     """Return a function that scores photographs, given by index, as `evaluate`: to the mean IU."""
     from fcnexp import build
-    from fcnexp.config.checks import fast_ways
+    from fcnexp.config.checks import without_fast_paths
     from fcnexp.config.compose import compose_run
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.run import trainers
@@ -100,7 +100,7 @@ def our_validation(
         data.setup("validate")
         one = SegmentationTask(task.net, task.recipe, task.class_names).eval()
         trainer = trainers.build_scorer(cfg, "32-true")
-        with fast_ways(cfg):
+        with without_fast_paths(cfg):
             trainer.validate(one, data, verbose=False)
         return scores_of(one.matrix)["miou"]
 

@@ -38,7 +38,7 @@ SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
 
 
 @contextmanager
-def fast_ways(cfg: DictConfig) -> Iterator[None]:
+def without_fast_paths(cfg: DictConfig) -> Iterator[None]:
     """Switch off the fast paths that `plain` names inside the block. Raises ConfigError."""
     ways = [cfg.plain] if isinstance(cfg.plain, str) else list(cfg.plain or ())
     with ExitStack() as stack:
@@ -81,7 +81,7 @@ def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_loss(cfg.regime.loss)
     check_words(cfg)
     check_trainer(cfg.trainer)
-    with fast_ways(cfg):
+    with without_fast_paths(cfg):
         pass  # raises if it does not know a name
     published(cfg.paper and to_plain(cfg.paper))
     for when, side in cfg.masking.items():
