@@ -16,7 +16,7 @@ from fcnexp.system.os_errors import ANY, message_for, reraise_system_error
 
 # Texts of torch 2.11 to 2.15, h5py and the Linux kernel.
 OF_LIBRARIES = {
-    "DataLoader worker (pid 7) is killed by signal: Killed. ": "data-loading worker 7 was ended (Killed)",
+    "DataLoader worker (pid 7) is killed by signal: Killed. ": "data-loading worker 7 was ended",
     "DataLoader worker (pid(s) 7, 8) exited unexpectedly": "data-loading worker 7, 8 exited",
     "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's "
     "workers are out of shared memory. Please try to raise your shared memory limit.": "no shared",

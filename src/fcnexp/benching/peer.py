@@ -1,6 +1,6 @@
 """The most widely used port, wkentaro's pytorch-fcn (package `torchfcn`), if installed.
 
-It imports `fcn`, a package on chainer that is unmaintained and fails with NumPy 2. `torchfcn` uses
+It imports `fcn`, an unmaintained package on top of Chainer that fails with NumPy 2. `torchfcn` uses
 it for pictures and downloads only, which are not measured, so an empty module replaces it if it
 cannot be imported.
 """
@@ -36,7 +36,7 @@ def torchfcn() -> Any:
 
 
 def cross_entropy2d(scores: Tensor, label: Tensor) -> Tensor:
-    """Return the summed loss of `torchfcn.trainer.cross_entropy2d`, or of a copy of it.
+    """Return the summed loss of `torchfcn.trainer.cross_entropy2d`, or of our copy without it.
 
     scores (N, K, H, W); label int64 (N, H, W), -1 for void.
     """

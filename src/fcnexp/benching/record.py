@@ -20,7 +20,7 @@ PEERS = ("torchfcn",)
 
 @dataclass
 class Record:
-    """Results of a bench so far. facts: of the machine and the command, see `facts`."""
+    """Results of a benchmark so far. facts: about the machine and the command, see `facts`."""
 
     folder: Path
     facts: dict[str, Any]

@@ -1,1 +1,1 @@
-"""Configs: composed, checked, typed, and told apart."""
+"""Configs: composed, checked, typed by a schema, and identified by a digest."""

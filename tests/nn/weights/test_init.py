@@ -58,7 +58,7 @@ def test_an_existing_file_with_the_right_digest_is_used(tmp_path):
 
 def test_a_file_with_the_wrong_digest_is_refused(tmp_path):
     (tmp_path / "net.bin").write_bytes(b"bar")
-    message = r"net\.bin: its sha256 is fcde2b.* damaged or another file"
+    message = r"net\.bin: its sha256 is fcde2b.* damaged, or a different file"
     with pytest.raises(WeightsError, match=message):
         download.fetch(WEIGHTS, tmp_path)
 
@@ -75,7 +75,7 @@ def test_a_downloaded_file_is_kept_only_if_its_digest_is_right(
     if good:
         assert download.fetch(WEIGHTS, cache).read_bytes() == content
     else:
-        with pytest.raises(WeightsError, match="damaged or another file"):
+        with pytest.raises(WeightsError, match="damaged, or a different file"):
             download.fetch(WEIGHTS, cache)
     assert [p.name for p in cache.iterdir()] == (["net.bin"] if good else [])
 

@@ -17,7 +17,7 @@ class Tap(NamedTuple):
 class Backbone(Protocol):
     """A trunk: an `nn.Module` whose forward returns one map per tap, keyed by stride.
 
-    Nothing after the deepest tap is computed. A trunk that downsamples only by `MaxPool` also takes
+    Nothing after the deepest tap is computed. A trunk whose poolings are all `MaxPool` also takes
     a list, to which it appends the poolings' `Switches`, for decoders that unpool.
     taps: the maps that it returns, by stride in pixels, finest first.
     fc6: kernel and padding of the head's first layer (`head=fc`) on the deepest tap.
@@ -30,7 +30,7 @@ class Backbone(Protocol):
     pads_image: bool
 
     def __call__(self, image: Tensor) -> dict[int, Tensor]:
-        """Return maps (N, channels, h, w) by stride of an image (N, C, H, W)."""
+        """Return the maps (N, channels, h, w) of an image (N, C, H, W), keyed by stride."""
         ...
 
     def layers(self) -> dict[str, nn.Module]:

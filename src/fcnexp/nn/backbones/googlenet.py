@@ -62,7 +62,7 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """Three convolutions and nine inception blocks; 3x3 poolings of stride 2, rounded up.
+    """Three convolutions and nine inception blocks; 3x3 poolings of stride 2, sizes rounded up.
 
     Taps: stride 2 conv1, 4 norm2, 8 inception 3b, 16 inception 4e, 32 inception 5b.
     pad: padding of conv1, 3 in the classifier.
@@ -134,7 +134,7 @@ class GoogLeNetClassifier(nn.Module):
     """The ImageNet classifier on the same trunk: mean over the last map, then 1000 scores.
 
     Its input is BGR minus mean. It verifies the weight import: a wrong order of channels, blocks or
-    blobs gives nonsense.
+    blobs would give meaningless scores.
     """
 
     def __init__(self) -> None:

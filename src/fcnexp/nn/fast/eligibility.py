@@ -21,14 +21,14 @@ def is_hooked(module: nn.Module) -> bool:
 
 
 def learns(layer: nn.Conv2d) -> bool:
-    """Return True if gradients must flow back to a layer from what is computed now."""
+    """Return True if the current computation must be differentiable in a layer's parameters."""
     return torch.is_grad_enabled() and any(p.requires_grad for p in layer.parameters())
 
 
 class Snapshot:
     """Fingerprint of convolutions' weights, to detect later changes.
 
-    It holds the weights' addresses and torch's version counters. No counter sees
+    It holds the weights' addresses and torch's version counters. The counters miss
     `weight.data.mul_(2)` or the step of a fused optimiser, so it also holds the biases and a sum
     over each filter (over the beginning of a very long one).
     """
@@ -65,6 +65,6 @@ def _sums(layer: nn.Conv2d) -> Tensor:
 
 @cache
 def _factors(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return distinct, unordered numbers in [1, 2), so that permuted weights change a sum."""
+    """Return distinct numbers in [1, 2) in irregular order, by which permutations change a sum."""
     with torch.inference_mode(False):  # the cache is also used in training
         return (1 + torch.arange(count, device=device) * 0.618034 % 1).to(dtype)

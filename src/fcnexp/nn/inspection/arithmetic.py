@@ -134,7 +134,7 @@ def _on_transposed(layer: Layer) -> list[str]:
     kernel, stride, pad = layer.kernel, layer.stride, layer.pad
     lines = [
         _on_windows(kernel, stride) + ("; contributions add up" if kernel > stride else ""),
-        f"a convolution with the same numbers takes {layer.out} cells back to {layer.cells}",
+        f"a convolution of the same kernel, stride and pad maps {layer.out} cells to {layer.cells}",
     ]
     if pad < kernel:
         lines.append(
@@ -163,7 +163,7 @@ def _on_windows(kernel: int, stride: int) -> str:
     if kernel < stride:
         gap = f"{stride - kernel} of every {stride} cells"
         return f"kernel {kernel} < stride {stride}: {gap} are in no window and stay 0"
-    return f"kernel {kernel} = stride {stride}: windows touch without overlap"
+    return f"kernel {kernel} = stride {stride}: windows are adjacent"
 
 
 def _check(layer: Layer) -> None:
