@@ -1,24 +1,35 @@
 """Print a comparison of runs and write it as HTML, Markdown and CSV."""
 
-from collections.abc import Callable, Sequence
+import csv
+import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fcnexp.errors import ConfigError
+from fcnexp.papers.published import SCORES
+from fcnexp.reporting.comparison import COSTS, cost_cells
 from fcnexp.reporting.page import page
 from fcnexp.reporting.summary import (
+    UNITS,
     VERSUS_PAPER,
     Summary,
+    commands,
+    conventions,
     leftovers,
     notes,
     paper_tables,
     read_summary,
     score_cells,
 )
-from fcnexp.reporting.table_files import markdown, unrounded
 from fcnexp.reporting.tables import print_comparison
 from fcnexp.system.atomic import write_atomically
 
-FORMATS: dict[str, Callable[[Summary], str]] = {".html": page, ".md": markdown, ".csv": unrounded}
+FORMATS = (".html", ".md", ".csv")
+# Written as character references, which Markdown shows literally, inside and outside tables.
+_SPECIAL = "&<>|`[]!*\\"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def report(folders: Sequence[str], output: str | None, without: str | None) -> None:
@@ -30,7 +41,7 @@ def report(folders: Sequence[str], output: str | None, without: str | None) -> N
     summary = read_summary(folders, without)
     print_summary(summary)
     for target in targets:
-        text = FORMATS[target.suffix](summary)
+        text = {".html": page, ".md": markdown, ".csv": unrounded}[target.suffix](summary)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, text)
     print(f"wrote {', '.join(map(str, targets))}")
@@ -56,3 +67,84 @@ def _targets(output: Path) -> list[Path]:
             f"output={output}: must be a folder, or a file ending in {', '.join(FORMATS)}"
         )
     return [output]
+
+
+def markdown(summary: Summary) -> str:
+    """The terminal tables with notes, runs left out, and commands."""
+    parts = [f"# {_safe(summary.name)}"]
+    if summary.rows:
+        parts += [f"{_safe(summary.title)}.", table(score_cells(summary.rows))]
+        for source, lines in paper_tables(summary.rows).items():
+            parts += [f"{VERSUS_PAPER}, {_safe(source)}:", table(lines)]
+        if (
+            len((costs := cost_cells(summary.rows))[0]) > 2
+        ):  # training seconds are in the table above
+            parts.append(table(costs))
+        remarks = [*notes(summary), *(f"scores: {UNITS}; {c}" for c in conventions(summary))]
+        parts.append("\n".join(f"- {_safe(line)}" for line in remarks))
+    if missing := leftovers(summary):
+        parts.append("\n".join(f"- {_safe(line)}" for line in missing))
+    if typed := commands(summary):
+        parts.append(_fenced(typed))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Format a Markdown table; the first line is the header."""
+    first, *others = [f"| {' | '.join(_safe(cell) for cell in line)} |" for line in lines]
+    return "\n".join([first, "|" + "---|" * len(lines[0]), *others])
+
+
+def unrounded(summary: Summary) -> str:
+    """The rows as CSV: our scores as fractions, the paper's in percent; missing values are empty.
+
+    NAME_sd: sample standard deviation over seeds. miou_each: one per seed, in the order of `seed`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    settings = list(summary.rows[0].settings) if summary.rows else []
+    scores = [name for key in SCORES for name in (key, f"{key}_sd")]
+    papers = ["paper_source", "paper_row", "paper_status", *(f"paper_{k}_percent" for k in SCORES)]
+    writer.writerow(
+        [*map(_cell, settings), "seeds", "seed", *scores, "miou_each", "miou_gain", *COSTS, *papers]
+    )
+    for row in summary.rows:
+        values = [value for key in SCORES for value in (row.scores[key], row.spreads[key])]
+        each = " ".join("" if value is None else str(value) for value in row.each["miou"])
+        published: list[str | float] = [""] * len(papers)
+        if row.paper:
+            published = [row.paper.source, row.paper.row, row.paper.status]
+            published += [row.paper.scores.get(key, "") for key in SCORES]
+        seeds = " ".join(str(seed) for seed in row.seeds)
+        line = [*row.settings.values(), len(row.runs), seeds, *values, each, row.gain]
+        line += [*(row.fact(name) for name in COSTS), *published]
+        writer.writerow([_cell(value) for value in line])
+    return text.getvalue()
+
+
+def _safe(text: str) -> str:
+    """Text on one line, escaped so that Markdown shows it literally."""
+    shown = " ".join(text.splitlines())
+    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in shown)
+
+
+def _fenced(lines: Sequence[str]) -> str:
+    """A code block, with fences longer than any run of backticks in the lines."""
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([fence, *(" ".join(line.splitlines()) for line in lines), fence])
+
+
+def _cell(value: Any) -> Any:
+    """A value with a leading quote if a spreadsheet would read the text as a formula."""
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
