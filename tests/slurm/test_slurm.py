@@ -155,4 +155,4 @@ def test_killed_job_and_job_at_its_last_time_limit_are_reported(slurm, tmp_path)
     slurm_here.says(second.env, "scancel", "--signal=USR2", second.slurm_job(0))
     assert second.ends() == 1, second.log.read_text()
     error = record(jobs[0])["error"]
-    assert error["type"] == "TIMEOUT" and "reached its time limit too often" in error["message"]
+    assert error["type"] == "TIMEOUT" and "time limit reached too often" in error["message"]

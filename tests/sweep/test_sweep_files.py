@@ -140,7 +140,7 @@ def test_sweep_runs_and_prints_the_report_command(tmp_path):
     done = fcnexp("train", *command, here, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()[-1]
-    assert said == "side by side: python -m fcnexp.report 'a b'"
+    assert said == "to compare the runs: python -m fcnexp.report 'a b'"
     assert "2 jobs: 2 done (1 now, 1 before)" in done.stdout
     folder, _ = (tmp_path / "a b").glob("fcn8s_tiny_seed0_*")
     record = json.loads((folder / "result.json").read_text())
@@ -174,7 +174,7 @@ def test_finished_jobs_are_compared_if_another_fails(tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert re.search("failed: fcn8s_tiny_seed0_.*: ConfigError: .*fusion=min", done.stderr)
     assert "2 jobs: 1 done (1 now, 0 before), 1 failed" in done.stdout
-    assert "side by side: python -m fcnexp.report out" in done.stdout
+    assert "to compare the runs: python -m fcnexp.report out" in done.stdout
     assert len(list((tmp_path / "out").glob("*/result.json"))) == 1
 
 

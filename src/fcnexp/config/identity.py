@@ -34,18 +34,15 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
     The root of generated data is dropped.
     """
     kept: dict[str, Any] = renamed(config, FIRST)
-    data = kept.get("data")
-    if isinstance(data, dict):
+    if isinstance(data := kept.get("data"), dict):
         for root in ROOTS:
             if data.get("_target_") in GENERATED:
                 data.pop(root, None)
             elif isinstance(data.get(root), str):
                 with suppress(OSError, ValueError):  # no current folder; a NUL in the path
                     data[root] = os.path.realpath(os.path.expanduser(data[root]))
-    trainer = kept.get("trainer")
-    for name in LATER:
-        if isinstance(trainer, dict) and trainer.get(name) is False:
-            del trainer[name]
+    if isinstance(trainer := kept.get("trainer"), dict):
+        kept["trainer"] = {k: v for k, v in trainer.items() if k not in LATER or v is not False}
     for name in FREE:
         *nodes, last = name.split(".")
         node: Any = kept

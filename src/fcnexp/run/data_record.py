@@ -1,10 +1,9 @@
 """Record of a run's data, and the check that the data is unchanged. Imports no torch.
 
-`data.json` in the run's folder holds every list, the class names, and the size and modification
-time of each file that the run reads. File contents are not compared: a different time counts as a
-change, so moved or copied data must keep its times (`mv`, `cp -a`, `rsync -a`). If the data's
-folder is gone, there is nothing to compare and finished runs stay finished. Generated data has no
-record.
+`data.json` holds every list, the class names, and size and modification time of each file that the
+run reads. File contents are not compared, so moved or copied data must keep its times (`mv`,
+`cp -a`, `rsync -a`). If the data's folder is gone, finished runs stay finished. Generated data has
+no record.
 """
 
 import base64
@@ -13,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,11 +109,9 @@ def refuse_changed(folders: Iterable[Path], roots: dict[str, str] | None = None)
 
 
 def _size_and_time(path: str | Path) -> list[int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
+    with suppress(OSError):
+        return [(found := os.stat(path)).st_size, found.st_mtime_ns]
+    return None
 
 
 def _content(path: str | Path) -> Any:
@@ -121,8 +119,7 @@ def _content(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.is_dir():
-            names = os.listdir(path)
-            lines = sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+            lines = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES))
         elif path.name == "classes.yaml":
             return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
         else:

@@ -1,5 +1,6 @@
 """Run folders: ownership, finished results, and the checkpoint to resume from."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -204,8 +205,6 @@ def set_aside_metrics(folder: Path, step: int) -> None:
     """Rename an interrupted run's metrics.csv, which the resumed run would overwrite."""
     metrics = folder / "metrics.csv"
     if metrics.is_file():
-        kept, number = folder / f"metrics_until_{step}.csv", 1
-        while kept.exists():
-            number += 1
-            kept = folder / f"metrics_until_{step}_{number}.csv"
-        metrics.rename(kept)
+        ends = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+        paths = (folder / f"metrics_until_{step}{end}.csv" for end in ends)
+        metrics.rename(next(path for path in paths if not path.exists()))

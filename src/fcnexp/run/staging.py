@@ -58,7 +58,8 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
             stage.init = {"_target_": target, "_partial_": True, "path": path}
         else:
             stage.init = cfg.init.first
-        name = f"fcn{_stride(stage)}s"
+        finest = min([stage.model.get("deepest") or 32, *stage.model.skips])  # stride, in pixels
+        name = f"fcn{finest}s"
         found.append(Stage(name, stage, folder / "stages" / name if skips < depth else folder))
     return found
 
@@ -75,8 +76,3 @@ def _factors(given: Any, depth: int) -> list[float]:
             f"init.lr={given}: must be one number, or one for each of the first {depth} stages"
         )
     return factors
-
-
-def _stride(cfg: DictConfig) -> int:
-    """Stride of the finest fused tap, after which the stage is named."""
-    return min([cfg.model.get("deepest") or 32, *cfg.model.skips])

@@ -101,10 +101,9 @@ def main() -> None:
 
 
 def _jobs(folder: Path) -> list[Path]:
-    jobs = list(ledger.job_folders(folder))
-    if not jobs:
-        raise DataError(f"{folder}: contains no jobs of a sweep; sweeps are in outputs/sweep")
-    return jobs
+    if jobs := list(ledger.job_folders(folder)):
+        return jobs
+    raise DataError(f"{folder}: contains no jobs of a sweep; sweeps are in outputs/sweep")
 
 
 if __name__ == "__main__":

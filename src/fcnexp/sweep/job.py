@@ -15,12 +15,12 @@ from fcnexp.reporting.records import CONFIG, RESULT, percent
 from fcnexp.run import data_record, locks
 from fcnexp.run.locks import FolderError
 from fcnexp.sweep import launches, ledger
+from fcnexp.sweep.ledger import Failure
 
 STOPPED = 143  # exit code of a training that SIGTERM stopped after a step
 BY_CTRL_C, BY_SLURM = 130, 138
 
 Task = Callable[[DictConfig, Path], float | None]
-Failure = dict[str, str | None]  # type, message, traceback
 
 
 class Ending(NamedTuple):

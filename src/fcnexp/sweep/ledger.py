@@ -23,6 +23,7 @@ from fcnexp.run.locks import START, FolderError, claim, is_held
 from fcnexp.system.atomic import write_atomically
 from fcnexp.system.os_errors import reraise_system_error
 
+Failure = dict[str, str | None]  # type, message, traceback
 STATES = ("done", "stopped", "failed", "stale", "running", "not started")
 
 
@@ -45,7 +46,7 @@ class Record:
     started: str
     ended: str | None
     seconds: float | None
-    error: dict[str, str | None] | None
+    error: Failure | None
     version: str
 
 
@@ -64,12 +65,8 @@ def _is_valid(record: Record) -> bool:
     texts = (record.digest, record.host, record.started, record.version)
     counts = (record.number, record.attempts, record.pid)
     datetime.fromisoformat(str(record.started))  # raises ValueError
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(type(count) is int for count in counts)
-        and isinstance(record.overrides, list)
-        and isinstance(record.ended, str | None)
-    )
+    valid = all(isinstance(text, str) for text in texts) and isinstance(record.ended, str | None)
+    return valid and all(type(n) is int for n in counts) and isinstance(record.overrides, list)
 
 
 def state_of(folder: Path) -> str:
@@ -126,11 +123,7 @@ def begin(folder: Path, digest: str, number: int, overrides: Sequence[str]) -> R
 
 
 def end(
-    folder: Path,
-    record: Record,
-    error: dict[str, str | None] | None = None,
-    *,
-    stopped: bool = False,
+    folder: Path, record: Record, error: Failure | None = None, *, stopped: bool = False
 ) -> Record:
     """Record that a job has ended: done, or failed with the error.
 

@@ -128,14 +128,13 @@ class Processes:
             miou, took = result["scores"]["miou"], f"{record.seconds or 0:.0f} s"
             self._say(f"#{job.number} done, mean IU {percent(miou)} %, {took}: {job}")
             return Ending("now", miou)
-        for outcome in ("elsewhere", "skipped"):
-            if code == CODES[outcome]:
-                return Ending(outcome)
+        if outcome := {CODES[name]: name for name in ("elsewhere", "skipped")}.get(code):
+            return Ending(outcome)
         stopped = code in (-signal.SIGTERM, -signal.SIGINT)
         ending, failure = record_death(job, _cause(code, job.folder), pid, stopped=stopped)
         if failure is not None:
-            stopped = ending.outcome == "stopped"
-            self._say(line_of_end(job, failure, stopped=stopped), sys.stderr)
+            line = line_of_end(job, failure, stopped=ending.outcome == "stopped")
+            self._say(line, sys.stderr)
         return ending
 
     def _stop(self) -> None:

@@ -125,24 +125,16 @@ def _wait(job: Job, queued: Any) -> Ending:
         lines = str(error).strip().splitlines()
     if "timed-out too many times" in "".join(lines):
         state = "TIMEOUT"
-        cause = (
-            "it reached its time limit too often; raise hydra.launcher.max_num_timeout or "
-            "timeout_min"
-        )
+        cause = "time limit reached too often; raise hydra.launcher.max_num_timeout or timeout_min"
     else:
         cause = f"ended by Slurm; the same command continues this job; {queued.paths.stdout}"
-    _wait_until_unlocked(job)
+    end = time.monotonic() + GRACE
+    while locks.is_held(job.folder) and time.monotonic() < end:  # it may still be saving
+        time.sleep(0.2)
     death = {"type": state, "message": cause, "traceback": "\n".join(lines[-20:])}
     ending, failure = record_death(job, death)
     if failure is not None:
         note(job, ending.outcome)
-        stopped = ending.outcome == "stopped"
-        print(line_of_end(job, failure, stopped=stopped), file=sys.stderr, flush=True)
+        line = line_of_end(job, failure, stopped=ending.outcome == "stopped")
+        print(line, file=sys.stderr, flush=True)
     return ending
-
-
-def _wait_until_unlocked(job: Job) -> None:
-    """Wait until the process of a lost job has saved and exited, `GRACE` seconds at most."""
-    end = time.monotonic() + GRACE
-    while locks.is_held(job.folder) and time.monotonic() < end:
-        time.sleep(0.2)

@@ -35,7 +35,7 @@ def finish(launch: launches.Launch) -> int:
     shown = shlex.quote(_relative(launch.sweep))
     if done:
         _compare([job for job in jobs if job.is_dir()], launch.sweep)  # some were not started
-        print(f"side by side: python -m fcnexp.report {shown}")
+        print(f"to compare the runs: python -m fcnexp.report {shown}")
     if len(done) == len(jobs):
         return 0
     print(f"to resume: run the same command again, or python -m fcnexp.sweep resume {shown}")
