@@ -43,12 +43,10 @@ def write(folder: Path, config: dict[str, Any], splits: Sequence["Samples"]) -> 
     if not (roots := roots_of(config)):
         return
     given = {key: os.path.abspath(Path(config["data"][key]).expanduser()) for key in roots}
-    files: dict[str, dict[str, Any]] = {}
-    for path in (path for split in splits for i in range(len(split)) for path in split.paths(i)):
-        parent, name = os.path.split(path)
-        files.setdefault(parent, {})[name] = _size_and_time(path)
+    paths = [str(path) for split in splits for i in range(len(split)) for path in split.paths(i)]
+    files = {_key(path, given): _size_and_time(path) for path in paths}
     lists = {_key(path, given): _content(path) for split in splits for path in split.lists}
-    packed = zlib.compress(json.dumps({_key(k, given): v for k, v in files.items()}).encode())
+    packed = zlib.compress(json.dumps(files).encode())
     record = {"roots": roots, "lists": lists, "files": base64.b85encode(packed).decode()}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / DATA, json.dumps(record, indent=2) + "\n")
@@ -76,11 +74,9 @@ def changes(folder: Path, roots: dict[str, str] | None = None) -> str:
         if (now := _content(_place(key, roots))) != was
     ]
     changed = [
-        f"{parent}/{name}".removeprefix("root/")
-        for parent, names in files.items()
-        for place in [_place(parent, roots)]
-        for name, was in names.items()
-        if _size_and_time(f"{place}/{name}") != was
+        name.removeprefix("root/")
+        for name, was in files.items()
+        if _size_and_time(_place(name, roots)) != was
     ]
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
@@ -144,7 +140,7 @@ def _key(path: str | Path, given: dict[str, str]) -> str:
     """Absolute path, with the root folder that contains it replaced by that root's key."""
     path = os.path.abspath(path)
     for key in sorted(given, key=lambda key: -len(given[key])):
-        if path.startswith(given[key] + os.sep):
+        if path.startswith(f"{given[key]}{os.sep}"):
             return key + path[len(given[key]) :]
     return path
 
