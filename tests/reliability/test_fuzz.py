@@ -108,17 +108,17 @@ def same(found, expected) -> bool:
 
 
 @pytest.mark.slow  # each reads all 80 tensors
-@pytest.mark.parametrize("beside", ["alone", "with digest", "mapped"])
-def test_checkpoint(beside, checkpoint, tmp_path, tell):
+@pytest.mark.parametrize("form", ["alone", "with digest", "mapped"])
+def test_checkpoint(form, checkpoint, tmp_path, tell):
     from fcnexp.system import checkpoint_store
 
     whole, stored = checkpoint.read_bytes(), read_checkpoint(checkpoint)
-    if beside == "with digest":
+    if form == "with digest":
         checkpoint_store.store(tmp_path / "net.ckpt", lambda file: file.write(whole))
     torch.set_num_threads(1)  # forked processes have only one thread
 
     def read(path: Path) -> dict:
-        return copy.deepcopy(read_checkpoint(path, mapped=beside == "mapped"))
+        return copy.deepcopy(read_checkpoint(path, mapped=form == "mapped"))
 
     seen = read_all(
         tmp_path / "net.ckpt",
@@ -126,8 +126,8 @@ def test_checkpoint(beside, checkpoint, tmp_path, tell):
         read,
         lambda found, content: same(found, stored),
     )
-    least = 0 if beside == "with digest" else 1
-    check(seen, f"checkpoint {beside}", tell, least_refused=1000, least_read=least)
+    least = 0 if form == "with digest" else 1
+    check(seen, f"checkpoint {form}", tell, least_refused=1000, least_read=least)
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_impossible_stages_are_refused(override):
 
 def test_model_without_skips_has_no_stages():
     cfg = check(compose_run(["model=deconvnet", "init=staged"]))
-    with pytest.raises(ConfigError, match="init=staged .* this model has none .* model=fcn8s"):
+    with pytest.raises(ConfigError, match="init=staged .* this model has no skips.* model=fcn8s"):
         stages(cfg, Path("out"))
     whole = check(compose_run(["model=deconvnet"]))
     assert [stage.folder for stage in stages(whole, Path("out"))] == [Path("out")]
@@ -210,7 +210,7 @@ def test_differences_are_listed_by_path():
     ("dense", "message"),
     [
         (["deconv_learned", "dense.learned=all"], None),  # each stage has a new last kernel
-        (["deconv_d2l"], "dense: kernel=64, pad=16: at stride 16 .* say kernel=32 pad=8"),
+        (["deconv_d2l"], "dense: kernel=64, pad=16: at stride 16, .* try kernel=32 pad=8"),
         (["shift_and_stitch_8"], "dense: stride=8: the scorer's stride is 4, allowed are 1, 2, 4"),
     ],
 )
