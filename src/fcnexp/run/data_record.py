@@ -44,7 +44,7 @@ def write(folder: Path, config: dict[str, Any], splits: Sequence["Samples"]) -> 
         return
     given = {key: os.path.abspath(Path(config["data"][key]).expanduser()) for key in roots}
     paths = [str(path) for split in splits for i in range(len(split)) for path in split.paths(i)]
-    files = {_key(path, given): _size_and_time(path) for path in paths}
+    files = {_key(path, given): _size_and_time(path) for path in sorted(paths)}
     lists = {_key(path, given): _content(path) for split in splits for path in split.lists}
     packed = zlib.compress(json.dumps(files).encode())
     record = {"roots": roots, "lists": lists, "files": base64.b85encode(packed).decode()}
