@@ -46,6 +46,6 @@ def _check(path: Path, weights: PublishedWeights) -> None:
     if not digest.startswith(weights.digest):
         raise WeightsError(
             f"{path}: its {weights.algorithm} is {digest}, but that of {weights.file} starts with "
-            f"{weights.digest}: it is damaged, or a different file; remove it to download it again, "
+            f"{weights.digest}: it is damaged, or a different file; remove it to fetch it again, "
             "or load it anyway with init=caffemodel init.path=..."
         )
