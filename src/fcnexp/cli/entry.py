@@ -69,9 +69,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
     except Exception as error:
         if str(error) in NO_TRIALS:
-            error = ConfigError(
-                "hydra/sweeper: no trial of the study has finished, so there is no best one"
-            )
+            error = ConfigError("hydra/sweeper: no trial of the study has finished; none is best")
         elif isinstance(error, ValueError) and "Config group override must be" in str(error):
             empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
             error = ConfigError(

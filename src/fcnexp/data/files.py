@@ -113,21 +113,28 @@ def read_label_png(path: Path) -> np.ndarray:
     return label
 
 
-def read_label_mat(path: Path) -> np.ndarray:
-    """Label map of an SBD `cls/*.mat` file, uint8 (H, W).
-
-    Raises DataError if the file is missing, damaged, or has no uint8 GTcls.Segmentation.
-    """
+@contextmanager
+def reading_mat(path: Path, kind: str, variable: str) -> Iterator[None]:
+    """Turn errors while a label is read from a MATLAB file into DataError."""
     try:
-        label = _segmentation(path)
+        yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such label") from None
     except Exception as error:  # scipy raises many types on damaged files
         reraise_system_error(error, memory=False)
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{path}: not an SBD label, cannot read GTcls.Segmentation ({why}); fetch it again"
+            f"{path}: not {kind}, cannot read {variable} ({why}); fetch it again"
         ) from None
+
+
+def read_label_mat(path: Path) -> np.ndarray:
+    """Label map of an SBD `cls/*.mat` file, uint8 (H, W).
+
+    Raises DataError if the file is missing, damaged, or has no uint8 GTcls.Segmentation.
+    """
+    with reading_mat(path, "an SBD label", "GTcls.Segmentation"):
+        label = _segmentation(path)
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DataError(
             f"{path}: GTcls.Segmentation is {label.dtype} {label.shape}, not uint8 (height, width);"

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb
+from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb, reading_mat
 from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
 from fcnexp.data.mat import refuse_unsound
 from fcnexp.errors import DataError
-from fcnexp.system.os_errors import reraise_system_error
 
 CLASS_NAMES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
@@ -69,18 +68,10 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
     """
     import scipy.io  # slow to import
 
-    try:
+    with reading_mat(path, "an NYUD label", "segmentation"):
         file = path.read_bytes()
         refuse_unsound(file, "segmentation")
         stored = scipy.io.loadmat(BytesIO(file), variable_names=["segmentation"])["segmentation"]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such label") from None
-    except Exception as error:  # scipy raises many types on damaged files
-        reraise_system_error(error, memory=False)
-        why = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            f"{path}: not an NYUD label, cannot read segmentation ({why}); fetch it again"
-        ) from None
     # MATLAB structs, cells and sparse matrices have a shape too, but no pixels.
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
         kind = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import yaml
+
 from fcnexp.data.files import read_ids, read_label_mat, read_label_png, read_rgb
 from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
-from fcnexp.data.seg11valid import seg11valid
 
 LISTS = "ImageSets/Segmentation"
 CLASS_NAMES = (
@@ -52,3 +53,9 @@ def sbd_segmentation(root: Path | str, split: str, num_classes: int) -> PairedFo
     images = Files(root / "img", "{}.jpg", read_rgb)
     labels = Files(root / "cls", "{}.mat", read_label_mat)
     return PairedFolders(ids, {"rgb": images}, labels, num_classes, list_files(root, split))
+
+
+def seg11valid() -> list[str]:
+    """The 736 ids of the paper's validation set, sorted: `2007_000033` to `2011_003271`."""
+    by_year = yaml.safe_load(Path(__file__).with_name("seg11valid.yaml").read_text())
+    return [f"{year}_{int(n):06d}" for year, line in by_year.items() for n in line.split()]

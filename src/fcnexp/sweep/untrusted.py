@@ -21,9 +21,8 @@ HYDRA = re.compile(
     r"gres|array_parallelism|timeout_min|max_num_timeout|signal_delay_s|stderr_to_stdout|"
     r"mem_gb|(cpus|gpus|tasks|mem)_per_\w+)"
 )
-TEXT = re.compile(
-    r"\$\{(hydra:|oc\.env:|now:)?[\w.%-]+\}"
-)  # other resolvers can turn a string into a config node
+# Other resolvers can turn a string into a config node.
+TEXT = re.compile(r"\$\{(hydra:|oc\.env:|now:)?[\w.%-]+\}")
 OTHER_FILE = re.compile(r"\.\.|(?<!\w)/")  # in an option's name: a file outside the config folders
 PLAIN = "only options and plain values run without review"
 APART = (
