@@ -194,7 +194,8 @@ def test_killed_data_loading_worker_is_reported(whole, tmp_path, monkeypatch):
     assert re.match(
         r"error: data-loading worker \d+ (was ended \(Killed\)|exited unexpectedly): ", line
     )
-    assert line.endswith("continues from step 2")
+    # torch may notice the loss only after the batches that the worker had already read.
+    assert re.search(r"continues from step [24]$", line)
     monkeypatch.setattr(PixelLoss, "forward", forward)
     assert train(tmp_path, whole / "cache", "workers=1").returncode == 0
     assert content(tmp_path / "out") == content(whole / "out")
