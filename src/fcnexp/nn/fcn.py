@@ -29,6 +29,8 @@ class SkipNet(nn.Module):
     `grid` holds the positions of the scores. Source: fig. 3. Raises ValueError.
     """
 
+    mixed_sizes = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -122,6 +124,8 @@ class SkipNet(nn.Module):
 
 class FCN(nn.Module):
     """A scorer of coarse cells, and a dense method that turns it into scores of every pixel."""
+
+    mixed_sizes = True
 
     def __init__(self, scorer: Scorer, dense: nn.Module) -> None:
         super().__init__()

@@ -19,6 +19,8 @@ class Skip(nn.Module):
     scale: constant factor on the tap before it is scored (`fcn8s_atonce`).
     """
 
+    mixed_sizes = True
+
     def __init__(
         self,
         coarse: Grid,

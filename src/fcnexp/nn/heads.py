@@ -39,6 +39,8 @@ class FcHead(nn.Module):
     Source: sec. 4.1; voc-fcn32s in nets.yaml.
     """
 
+    mixed_sizes = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -89,6 +91,8 @@ class LinearHead(nn.Module):
 
     dropout: probability on the map's values, 0.4 in the GoogLeNet classifier.
     """
+
+    mixed_sizes = True
 
     def __init__(self, backbone: Backbone, num_classes: int | None, *, dropout: float) -> None:
         super().__init__()

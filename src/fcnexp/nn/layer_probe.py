@@ -112,6 +112,31 @@ def _run(trunk: Any, height: int) -> list[LayerRun]:
     return runs
 
 
+def map_sizes(
+    net: nn.Module, inputs: dict[str, tuple[int, torch.dtype]], size: tuple[int, int]
+) -> dict[str, tuple[torch.Size, torch.Size]]:
+    """Return the sizes (h, w) of each layer's input and output maps, by the layer's name.
+
+    inputs: number of channels and precision of each field. size: of the image.
+    Raises ValueError if a layer runs twice, on maps of different sizes.
+    """
+    names = {module: name for name, module in net.named_modules()}
+    found: dict[str, tuple[torch.Size, torch.Size]] = {}
+
+    def record(layer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if isinstance(out, Tensor) and out.ndim == 4:
+            sizes = args[0].shape[-2:], out.shape[-2:]
+            if found.setdefault(names[layer], sizes) != sizes:
+                raise ValueError(f"{names[layer]} runs twice, on maps of different sizes")
+
+    image = {
+        name: torch.empty(1, channels, *size, dtype=dtype, device="meta")
+        for name, (channels, dtype) in inputs.items()
+    }
+    _run_on_meta(net, (image,), record)
+    return found
+
+
 def bytes_of(module: nn.Module, maps: Tensor) -> int:
     """Return the largest size in bytes of any one layer's input and output together.
 

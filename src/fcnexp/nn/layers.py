@@ -18,6 +18,8 @@ class LocalResponseNorm(nn.Module):
     Source: nets.yaml (norm1, norm2): size 5, alpha 1e-4, beta 0.75, k 1, across channels.
     """
 
+    mixed_sizes = True
+
     def __init__(self, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
         if size % 2 == 0:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcnexp.nn.extents import zero_beyond
+
 
 class Switches(NamedTuple):
     """Positions of the maxima that a pooling found, for `Unpool`.
@@ -28,6 +30,8 @@ class MaxPool(nn.Module):
     dilation: distance between a window's inputs in cells, above 1 in a rarefied net.
     """
 
+    mixed_sizes = True
+
     def __init__(self, kernel: int, stride: int, pad: int = 0, *, hang: int | None = None) -> None:
         super().__init__()
         self.kernel, self.stride, self.pad = kernel, stride, pad
@@ -45,6 +49,9 @@ class MaxPool(nn.Module):
 
     def forward(self, maps: Tensor, switches: list[Switches] | None = None) -> Tensor:
         """Return the maxima; their positions are appended to `switches` if it is given."""
+        return zero_beyond(self, self._pool(maps, switches))
+
+    def _pool(self, maps: Tensor, switches: list[Switches] | None) -> Tensor:
         size = (maps.shape[-2], maps.shape[-1])
         if switches is not None:
             pooled, positions = largest(maps, self.kernel, self.stride, self.pad)

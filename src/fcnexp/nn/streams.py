@@ -1,10 +1,12 @@
 """Nets that take input fields by name: one net for all, or one per field, scores averaged."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fcnexp.nn import mixed_sizes
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.fcn import FCN
@@ -52,6 +54,8 @@ class LateFusion(nn.Module):
     summed. Source: nyud-fcn32s-color-hha (score_fused).
     """
 
+    mixed_sizes = True
+
     def __init__(self, streams: dict[str, Stream], channels: tuple[int, ...]) -> None:
         super().__init__()
         self.streams, self.channels = nn.ModuleDict(streams), channels  # type: ignore[arg-type]  # Modules
@@ -80,6 +84,8 @@ class Network(nn.Module):
     stacked; the other data sets have one.
     """
 
+    mixed_sizes = True
+
     def __init__(
         self, net: FCN, streams: tuple[tuple[str, ...], ...], outputs: dict[str, int]
     ) -> None:
@@ -107,6 +113,18 @@ class Network(nn.Module):
         if len(self.fields) == 1:
             return self.net(inputs[self.fields[0]])
         return self.net(stack([inputs[name] for name in self.fields]))
+
+    def score_each(self, inputs: dict[str, Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """Return scores (N, K, H, W) of a batch whose images have these sizes, padded with 0.
+
+        Each image has the scores and gradients that it has alone, whatever the sizes of the others;
+        those of the padding mean nothing. The exception is training with batch normalisation,
+        whose statistics depend on all images in any case: it sees the padding, too.
+        """
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
+        if norms and self.training:
+            return self(inputs)
+        return mixed_sizes.score_each(self, inputs, sizes)
 
     def scorers(self) -> dict[str, Stream]:
         """Return each stream's net by the stream's first field."""

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import lightning as L
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -44,7 +43,8 @@ class PaddedBatch(Protocol):
 class SegmentationTask(L.LightningModule):
     """Trains a net to label every pixel, and scores it.
 
-    net: maps inputs by field, in network space, to scores (N, K, H, W).
+    net: maps inputs by field, in network space, to scores (N, K, H, W); `score_each` those of a
+        batch of different sizes, as `nn.streams.Network` has it.
     recipe: converts the batch's bytes to network space; stored in every checkpoint.
     groups: the optimiser's parameter groups. optimizer: makes an optimiser of them.
     schedule: makes, of optimiser and number of steps, a scheduler that is stepped at every step.
@@ -100,22 +100,14 @@ class SegmentationTask(L.LightningModule):
         """Return scores (N, K, H, W) of a padded batch's fields as stored, (N, C, H, W) by name.
 
         side: side to mask by the label (N, H, W); None for nothing.
-        Images of different sizes go through the net one by one: the padding is zero only until the
-        first layer adds its bias, so that an image's scores and gradient would depend on the size
-        of its neighbours. With batch normalisation they depend on them in any case.
+        Each image gets its own scores and gradients, as `Network.score_each` says.
         """
         inputs = self.recipe.apply(fields, sizes)
         if side is not None:
             assert label is not None
             inputs = mask(inputs, label, side, lambda: self._white(fields, sizes))
-        if self.has_batch_norm or len({tuple(size) for size in sizes.tolist()}) == 1:
-            return self.net(inputs)
-        height, width = next(iter(inputs.values())).shape[-2:]
-        scores = []
-        for i, (h, w) in enumerate(sizes.tolist()):
-            one = self.net({name: x[i : i + 1, :, :h, :w] for name, x in inputs.items()})
-            scores.append(F.pad(one, (0, width - w, 0, height - h)))  # the padding's label is void
-        return torch.cat(scores)
+        own = [(height, width) for height, width in sizes.tolist()]
+        return self.net(inputs) if len(set(own)) == 1 else self.net.score_each(inputs, own)
 
     def _white(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
         """Network input of the stored value 255 everywhere: white, or a depth of 0.255 m."""

@@ -24,6 +24,8 @@ class AlexNet(nn.Module):
         "sha1",
     )
 
+    mixed_sizes = True
+
     def __init__(self, in_channels: int, pad: int, pool5_stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 96, 11, stride=4, padding=pad)

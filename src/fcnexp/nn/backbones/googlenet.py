@@ -27,6 +27,8 @@ POOLED_AFTER = ("3b", "4e")  # a 3x3 pooling of stride 2 follows these
 class Inception(nn.Module):
     """Four parallel branches, outputs concatenated: 1x1; 3x3; 5x5; pooling and 1x1."""
 
+    mixed_sizes = True
+
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         one, three_reduce, three, five_reduce, five, project = widths
@@ -75,6 +77,8 @@ class GoogLeNet(nn.Module):
         "405fc5acd08a3bb12de8ee5e23a96bec22f08204",
         "sha1",
     )
+
+    mixed_sizes = True
 
     def __init__(self, in_channels: int, pad: int) -> None:
         super().__init__()

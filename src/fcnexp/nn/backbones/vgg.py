@@ -27,6 +27,8 @@ class VGG16(nn.Module):
         "sha1",
     )
 
+    mixed_sizes = True
+
     def __init__(self, in_channels: int, pad: int, batch_norm: bool, pool5_stride: int) -> None:
         super().__init__()
         refuse_pool5_stride(pool5_stride)

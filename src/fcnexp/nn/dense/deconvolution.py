@@ -11,6 +11,7 @@ from fcnexp.nn.dense.upsampling import (
     full_precision,
     to_pixels,
 )
+from fcnexp.nn.extents import settle
 
 LEARNED = ("none", "skips", "all")
 
@@ -22,6 +23,8 @@ class Deconvolution(nn.Module):
     18 for AlexNet.
     learned: upsampling layers to train, `none`, `skips` or `all`; only `all` includes this one.
     """
+
+    mixed_sizes = True
 
     def __init__(self, num_classes: int, scorer: Scorer, *, edges: str, learned: str) -> None:
         super().__init__()
@@ -43,6 +46,8 @@ class LearnedDeconvolution(nn.Module):
     Source: D2L, chapter "Fully Convolutional Networks" (PAPER.yaml, d2l_fcn_resnet18).
     """
 
+    mixed_sizes = True
+
     def __init__(self, num_classes: int, scorer: Scorer, *, kernel: int, pad: int) -> None:
         super().__init__()
         stride = int(scorer.grid.step)
@@ -62,7 +67,7 @@ class LearnedDeconvolution(nn.Module):
     def forward(self, scorer: Scorer, image: Tensor) -> Tensor:
         """Scores (N, K, H, W) of an image (N, C, H, W)."""
         height, width = image.shape[-2:]
-        scores = scorer(image)
+        scores = settle(self.upscore, scorer(image), repeat=False)
         with full_precision(scores):
             dense = self.upscore(scores if scores.dtype == torch.float64 else scores.float())
         if dense.shape[-2] < height or dense.shape[-1] < width:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fcnexp.nn.dense.upsampling import Scorer, full_precision, linear_weights
+from fcnexp.nn.extents import settle
 from fcnexp.nn.geometry import Grid
 
 
@@ -14,12 +15,15 @@ class Interpolation(nn.Module):
     repeat the scores of those cells.
     """
 
+    mixed_sizes = True
+
     def __init__(self, grid: Grid) -> None:
         super().__init__()
         self.grid = grid
 
     def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """Return pixel scores (N, K, *size) from cell scores (N, K, h, w)."""
+        scores = settle(self, scores, repeat=True)
         with full_precision(scores):
             scores = scores if scores.dtype == torch.float64 else scores.float()
             rows = self._weights(size[0], scores.shape[-2], scores)
@@ -38,6 +42,8 @@ class Bilinear(nn.Module):
 
     Equivalent to a fixed transposed convolution, but cells may lie anywhere.
     """
+
+    mixed_sizes = True
 
     def __init__(self, num_classes: int, scorer: Scorer) -> None:
         super().__init__()

@@ -33,6 +33,8 @@ class Rarefaction(nn.Module):
     Raises ValueError if the scorer cannot be rarefied to this stride.
     """
 
+    mixed_sizes = True
+
     def __init__(self, num_classes: int, scorer: Scorer, *, stride: int) -> None:
         super().__init__()
         rarefy_in_place(scorer, stride)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcnexp.nn.extents import settle
 from fcnexp.nn.fast.switches import enabled
 from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
 
@@ -36,6 +37,8 @@ class Upsampling(nn.Module):
         `repeat`: border cells are repeated, so scores do not fade.
     learned: train the kernel, dense over classes; it starts as bilinear within each class.
     """
+
+    mixed_sizes = True
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Upsampling(nn.Module):
 
     def forward(self, scores: Tensor, first: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Upsample scores (N, K, h, w) to (N, K, *size), starting at target cell `first`."""
+        scores = settle(self, scores, repeat=self.edges == "repeat")
         starts, pads = [], []
         for cells, begin, length in zip(scores.shape[-2:], first, size, strict=True):
             lead, trail = self._missing(cells, self.crop + begin, length)

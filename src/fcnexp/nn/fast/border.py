@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone
 from fcnexp.nn.backbones.vgg import BLOCKS, VGG16
+from fcnexp.nn.extents import is_mixed
 from fcnexp.nn.fast.convolution import conv_relu
 from fcnexp.nn.fast.eligibility import Snapshot, is_hooked, learns
 from fcnexp.nn.fast.switches import enabled
@@ -117,7 +118,13 @@ def _is_eligible(trunk: Backbone, image: Tensor, wanted: set[int]) -> bool:
     """Return True if this is a plain VGG16 whose padding keeps image and edges separate."""
     if not isinstance(trunk, VGG16) or not trunk.pads_image or not enabled("border"):
         return False
-    if image.is_meta or torch.compiler.is_exporting() or 1 in wanted or max(trunk.taps) < _STEP:
+    if (
+        image.is_meta
+        or is_mixed()
+        or torch.compiler.is_exporting()
+        or 1 in wanted
+        or max(trunk.taps) < _STEP
+    ):
         return False
     if trunk.batch_norm or any(is_hooked(module) for module in trunk.modules()):
         return False

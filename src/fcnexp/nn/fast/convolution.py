@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcnexp.nn.extents import zero_beyond_relu
 from fcnexp.nn.fast import matrix, packed, winograd
 from fcnexp.nn.fast.eligibility import Snapshot, is_hooked, learns
 from fcnexp.nn.fast.switches import enabled
@@ -35,6 +36,10 @@ def conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None = 
     padding: of rows and columns, instead of the layer's own. One copy of the prepared weights is
     cached per layer until its weights change; nothing is cached for a layer that learns.
     """
+    return zero_beyond_relu(layer, _conv_relu(layer, maps, padding))
+
+
+def _conv_relu(layer: nn.Conv2d, maps: Tensor, padding: tuple[int, ...] | None) -> Tensor:
     dtype = _dtype(layer, maps)
     if dtype is None:
         return _plain(layer, maps, padding)

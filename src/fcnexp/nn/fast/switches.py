@@ -15,6 +15,7 @@ FAST_PATHS = {
     "matrix": "convolutions with more weights than outputs, such as fc6, as matrix products",
     "norm": "response normalisation by square roots and a custom gradient, without pow",
     "upsampling": "fixed interpolation of each class alone, not mixed over pairs of classes",
+    "mixed": "images of different sizes share passes, instead of going one by one",
     "interpolation": "training: fixed interpolation by matrices, of only the requested pixels",
 }
 
