@@ -31,6 +31,9 @@ class Threshold(nn.Module):
         bright = inputs["rgb"][:, 0] - self.level
         return torch.stack([-bright, bright], 1)
 
+    def score_each(self, inputs: dict[str, torch.Tensor], sizes: list) -> torch.Tensor:
+        return torch.cat([self({"rgb": image[None]}) for image in inputs["rgb"]])
+
 
 class Unit:
     """Input recipe that maps 0..255 to 0..1."""

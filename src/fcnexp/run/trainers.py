@@ -181,10 +181,11 @@ def _refuse_several(devices: int, on_gpu: bool) -> None:
 
 
 def set_up(cfg: DictConfig) -> None:
-    """Set torch's number of threads and its float32 matrix precision.
+    """Set torch's number of threads and its float32 matrix precision, and keep freed memory.
 
     Several processes on a CPU divide the threads.
     """
+    this_process.keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = cfg.trainer.tf32
     torch.backends.cuda.matmul.allow_tf32 = cfg.trainer.tf32
     threads = cfg.trainer.threads

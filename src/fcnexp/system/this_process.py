@@ -1,5 +1,6 @@
-"""Cores available to this process, and its rank in the run."""
+"""Cores and memory of this process, and its rank in the run."""
 
+import ctypes
 import functools
 import os
 
@@ -12,6 +13,7 @@ OF_RANKS = (
     *("LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT", TORCHRUN),
 )
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h, in bytes
 
 
 def cores() -> int:
@@ -19,6 +21,20 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # missing on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory for the next map; other C libraries are left alone.
+
+    By default it returns large blocks to the system, which hands them out again page by page: some
+    20000 page faults in each step of GoogLeNet, a tenth of its time. The peak stays the same.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # not glibc
+        return
+    mallopt(M_MMAP_THRESHOLD, 2**30)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @functools.cache  # it must not change if rank 0 dies

@@ -107,7 +107,9 @@ class SegmentationTask(L.LightningModule):
             assert label is not None
             inputs = mask(inputs, label, side, lambda: self._white(fields, sizes))
         own = [(height, width) for height, width in sizes.tolist()]
-        return self.net(inputs) if len(set(own)) == 1 else self.net.score_each(inputs, own)
+        if len(set(own)) == 1:
+            return self.net(inputs)
+        return self.net.score_each(inputs, own)  # type: ignore[operator]  # a method
 
     def _white(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
         """Network input of the stored value 255 everywhere: white, or a depth of 0.255 m."""
