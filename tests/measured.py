@@ -40,7 +40,7 @@ class Passage(NamedTuple):
             return list(self.find)
         if self.read in ("time", "memory"):
             return [self.read]
-        return [part.strip("| ")[-40:] for part in BRACED.split(self.text)[:-1:2]]
+        return [part.strip("| ")[-64:] for part in BRACED.split(self.text)[:-1:2]]
 
     def unit_of(self, said: str) -> str:
         """Last unit of a figure: `s` of `2 min 40 s`."""
