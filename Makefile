@@ -1,19 +1,20 @@
 # make train [ARGS="model=fcn8s backbone=googlenet"]   train and score; needs no account and no data set
 # make test  [ARGS="-k crop"]                          lint, type checks and quick tests
-# make test-reliability                               interruptions, invalid input, system errors (half an hour)
+# make test-reliability                               interruptions, invalid input, system errors
+# make docs-numbers [ARGS="make_train bounds"]        measure again the figures that docs/measured.yaml lists
 # Each first installs the packages pinned in requirements.lock into .venv, unless .venv is up to date.
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup train test test-reliability lock clean
+.PHONY: setup train test test-reliability docs-numbers lock clean
 
 setup: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12 ..."; exit 1; }
-	@echo "installing into .venv (about 5.5 GB, once)"
+	@echo "installing into .venv (several gigabytes, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
@@ -31,6 +32,9 @@ test: setup
 
 test-reliability: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reliability --numprocesses=auto -m "not gpu" $(ARGS)
+
+docs-numbers: setup
+	@$(BIN)/python tests/docs_numbers.py $(ARGS)
 
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml --extra dev --no-header --no-annotate --output-file requirements.lock

@@ -1,22 +1,19 @@
 """Commands of the README and docs/: each composes a valid config, and marked ones are run."""
 
-import itertools
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from documents import PAGES, ROOT, blocks, commands, write_files
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from own_photographs import cats_and_dogs, write_own_data
 from PIL import Image
 
-from fcnexp import VOID
 from fcnexp.cli import entry
 from fcnexp.config import schema
 from fcnexp.config.checks import check_targets
@@ -116,8 +113,7 @@ OWN = "experiment=own_photos"  # downloads weights, which a test must not
 def test_twenty_photographs_of_three_classes_are_enough(shared_data, tmp_path):
     """Run OWN_DATA.md on cats and dogs of VOC, with weights from a local file."""
     voc = shared_data / "voc"
-    names = (voc / "ImageSets/Segmentation/pairs_train.txt").read_text().split()
-    write_own_data(tmp_path / "pets", cats_and_dogs(voc, names))
+    write_own_data(tmp_path / "pets", cats_and_dogs(voc))
     weights = shared_data / "weights/bvlc_googlenet.caffemodel"
     page = ROOT / "docs/OWN_DATA.md"
     run_page(page, tmp_path, OWN, f"{OWN} init=caffemodel init.path={weights}")
@@ -127,35 +123,6 @@ def test_twenty_photographs_of_three_classes_are_enough(shared_data, tmp_path):
     for path in (tmp_path / "pets/images").iterdir():
         ours, theirs = (np.array(Image.open(f / f"{path.stem}.png")) for f in (first, second))
         assert (ours != theirs).mean() < 1e-3  # only where two classes almost tie
-
-
-Named = tuple[str, torch.Tensor, torch.Tensor]  # image (3, H, W), mask (H, W)
-
-
-def write_own_data(folder: Path, photographs: Iterable[Named]) -> None:
-    """Write the first twenty photographs, with three classes, in the layout of data=folder."""
-    (folder / "images").mkdir(parents=True)
-    (folder / "masks").mkdir()
-    for name, rgb, label in itertools.islice(photographs, 20):
-        image = Image.fromarray(rgb.permute(1, 2, 0).numpy())
-        image.save(folder / f"images/{name}.jpg", quality=95)
-        mask = torch.where(label == VOID, VOID, label.clamp(max=2)).to(torch.uint8)
-        Image.fromarray(mask.numpy()).save(folder / f"masks/{name}.png")
-    (folder / "classes.yaml").write_text("classes: [background, cat, dog]\n")
-
-
-def cats_and_dogs(voc: Path, names: list[str]) -> Iterator[Named]:
-    """Yield ten photographs each that show a large cat or dog and no other class."""
-    numbers = {8: 1, 12: 2}  # VOC's cat and dog
-    missing = dict.fromkeys(numbers, 10)
-    for name in names:
-        label = torch.from_numpy(np.array(Image.open(voc / f"SegmentationClass/{name}.png")))
-        shown = set(label.unique().tolist()) - {0, VOID}
-        if len(shown) != 1 or not missing.get(one := shown.pop()) or (label == one).sum() < 15000:
-            continue
-        missing[one] -= 1
-        rgb = torch.from_numpy(np.array(Image.open(voc / f"JPEGImages/{name}.jpg")))
-        yield name, rgb.permute(2, 0, 1), torch.where(label == one, numbers[one], label)
 
 
 def run_page(page: Path, folder: Path, old: str, new: str) -> None:
