@@ -165,6 +165,7 @@ def build_data(cfg: DictConfig) -> "SegmentationData":
             part(cfg, "augment"),
             fields=tuple(part(cfg, "modality").fields),
             batch_size=divided(cfg).batch_size,
+            score_batch=cfg.score_batch,
             num_workers=cfg.workers,
             seed=cfg.seed,
             sampling=cfg.regime.sampling,

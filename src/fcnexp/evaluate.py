@@ -29,9 +29,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
         return rescore(cfg)
     plain = to_plain(cfg)
     widths = check_widths(cfg.trimap)
-    for key in ("workers", "pictures"):
-        if cfg[key] < 0:
-            raise ConfigError(f"{key}={cfg[key]}: must be 0 or more")
+    for key, least in (("workers", 0), ("pictures", 0), ("score_batch", 1)):
+        if cfg[key] < least:
+            raise ConfigError(f"{key}={cfg[key]}: must be {least} or more")
     check_trainer(cfg.trainer)
     with without_fast_paths(cfg):
         pass  # raises ConfigError on an unknown fast path
@@ -63,7 +63,8 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     chosen = build.part(cfg, "data")
     build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     build.refuse_missing_field(chosen, task.recipe.fields)
-    data = SegmentationData.for_scoring(chosen, tuple(task.recipe.fields), cfg.workers)
+    fields = tuple(task.recipe.fields)
+    data = SegmentationData.for_scoring(chosen, fields, cfg.workers, score_batch=cfg.score_batch)
     data.setup("validate")
     trainer = trainers.build_scorer(cfg, stored["fcnexp"]["precision"])
     trainers.speed_up(cfg, task.net)

@@ -77,6 +77,16 @@ def test_excluding_all_images_is_an_error(tmp_path):
         data.setup("fit")
 
 
+def test_scoring_takes_the_images_in_list_order_in_batches(tmp_path):
+    nyud_tree(tmp_path, test=("5001", "5002", "5003"))
+    for size, expected in ((1, [["5001"], ["5002"], ["5003"]]), (2, [["5001", "5002"], ["5003"]])):
+        data = SegmentationData.for_scoring(
+            Nyud(str(tmp_path), "trainval", "test"), ("rgb",), 0, score_batch=size
+        )
+        data.setup("validate")
+        assert [batch.names for batch in data.val_dataloader()] == expected
+
+
 def test_draws_are_the_same_after_resuming(tmp_path):
     names = {}
     for sampling in ("shuffle", "with_replacement"):

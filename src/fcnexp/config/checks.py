@@ -67,6 +67,7 @@ def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     cfg = typed(cfg, schema)
     to_plain(cfg)  # every required key has a value
     counts = {f"regime.{key}": 1 for key in ("score_every", "batch_size", "accumulate")}
+    counts["score_batch"] = 1
     others = {"regime.steps": 0, "workers": 0, "pictures": 0, "seed": 0}
     for key, least in (counts | others).items():
         value = OmegaConf.select(cfg, key)

@@ -17,7 +17,7 @@ from fcnexp.config.moved_parts import FIRST, renamed
 # data folders, see `counted`.
 FREE = (
     *("resume", "keep_best", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger"),
-    *("paper", "scale", "init.folder", "init.first.folder"),
+    *("score_batch", "paper", "scale", "init.folder", "init.first.folder"),
     *("trainer.threads", "trainer.activation_checkpointing"),
 )
 LATER = ("tf32", "deterministic", "compile")  # newer keys of trainer; false means as before them

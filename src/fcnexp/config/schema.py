@@ -67,6 +67,7 @@ class EvaluateConfig:
     trainer: TrainerChoice = MISSING
     checkpoint: str = MISSING
     workers: int = MISSING
+    score_batch: int = MISSING
     pictures: int = MISSING
     trimap: list[int] | None = MISSING
     plain: Any = MISSING
@@ -148,6 +149,7 @@ class RunConfig:
     logger: Logging = MISSING
     seed: int = MISSING
     workers: int = MISSING
+    score_batch: int = MISSING
     pictures: int = MISSING
     resume: Any = MISSING
     keep_best: bool = MISSING

@@ -60,14 +60,13 @@ class OwnShare(Dataset[Sample]):
 
 
 class SegmentationData(L.LightningDataModule):
-    """Endless random training batches; whole validation images one by one, in list order.
+    """Endless random training batches; whole validation images, in list order.
 
     fields: names of the fields to read. sampling: `shuffle` (`EndlessShuffle`) or
     `with_replacement` (`ReleaseDraws`); any other raises ValueError.
     first_draw: number of the first training draw, more than 0 to resume a stopped run.
-    batch_size: images per pass and process. block: consecutive draws per process if the Trainer
-    has several; see `Dealt`.
-    Validation uses single images because padding changes the scores near the border.
+    batch_size: images per pass and process; score_batch: the same in validation.
+    block: consecutive draws per process if the Trainer has several; see `Dealt`.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class SegmentationData(L.LightningDataModule):
         *,
         fields: tuple[str, ...],
         batch_size: int,
+        score_batch: int = 1,
         num_workers: int,
         seed: int,
         sampling: str,
@@ -87,19 +87,20 @@ class SegmentationData(L.LightningDataModule):
             raise ValueError(f"sampling={sampling}: choose one of {', '.join(_SAMPLERS)}")
         self.data, self.augment, self.fields = data, augment, fields
         self.sampling, self.first_draw = sampling, 0
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.block = block
+        self.batch_size, self.score_batch = batch_size, score_batch
+        self.num_workers, self.seed, self.block = num_workers, seed, block
         self.train: Samples | None = None
 
     @classmethod
     def for_scoring(
-        cls, data: DataSet, fields: tuple[str, ...], num_workers: int
+        cls, data: DataSet, fields: tuple[str, ...], num_workers: int, *, score_batch: int = 1
     ) -> "SegmentationData":
         """Create a data module for scoring the validation set, without training."""
         return cls(
             data,
             fields=fields,
             num_workers=num_workers,
+            score_batch=score_batch,
             batch_size=1,  # unused, like the settings below: they are for training
             seed=0,
             sampling="shuffle",
@@ -131,7 +132,7 @@ class SegmentationData(L.LightningDataModule):
         """Every validation image once, by one of the processes."""
         rank, processes = self._place()
         samples = self.val if processes == 1 else OwnShare(self.val, rank, processes)
-        return self._loader(samples, batch_size=1)
+        return self._loader(samples, batch_size=self.score_batch)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
