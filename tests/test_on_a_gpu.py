@@ -69,15 +69,16 @@ def test_float16_trains_and_scores(reduction, clip, tmp_path):
 
 
 def test_a_pass_does_not_wait_for_the_gpu(tmp_path):
-    """Neither the check of the loss nor the sizes, with images of one size or of several."""
+    """Neither for the input, nor the net, nor the check of the loss, whatever the sizes."""
     task, data = trained(tmp_path)
     for batch in (next(iter(data.train_dataloader())), next(iter(data.val_dataloader()))):
         there = data.transfer_batch_to_device(batch, task.device, 0)
         assert not there.sizes.is_cuda and there.label.is_cuda
-        scores = task(there.fields, there.sizes)
+        task(there.fields, there.sizes)  # the first pass may choose and compile kernels
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
+            scores = task(there.fields, there.sizes)
             pixels = task.loss.pixels(there.label)
             task.finite.watch(task.loss(scores, there.label), 0, there.names, pixels)
         finally:
