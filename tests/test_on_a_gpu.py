@@ -8,6 +8,7 @@ from fcnexp import build
 from fcnexp.config.checks import check
 from fcnexp.config.compose import compose_run
 from fcnexp.run import trainers
+from fcnexp.run.precisions import first_factor
 
 pytestmark = [
     pytest.mark.gpu,
@@ -52,16 +53,32 @@ def test_bfloat16_trains_and_scores(tmp_path):
     assert all(seconds > 0 for seconds in task.scoring_seconds())
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("clip", ["null", "1.0"])
+def test_float16_trains_and_scores(reduction, clip, tmp_path):
+    """Ends near the weights of float32, with a fused optimiser, and skips no step."""
+    small = [f"regime.loss.reduction={reduction}", f"regime.clip={clip}"]
+    plain, _ = trained(tmp_path / "0", *small)
+    task, _ = trained(tmp_path / "1", *small, "trainer.precision=fp16")
+    scaler = task.trainer.precision_plugin.scaler
+    assert task.trainer.precision == "16-mixed" and scaler.get_scale() == first_factor(reduction)
+    assert task.matrix.sum() > 0
+    pairs = zip(plain.net.state_dict().values(), task.net.state_dict().values(), strict=True)
+    for one, another in pairs:
+        torch.testing.assert_close(one, another, rtol=5e-2, atol=2e-2)
+
+
 def test_a_pass_does_not_wait_for_the_gpu(tmp_path):
-    """Neither the check of the loss nor the sizes, with images of one size or of several."""
+    """Neither for the input, nor the net, nor the check of the loss, whatever the sizes."""
     task, data = trained(tmp_path)
     for batch in (next(iter(data.train_dataloader())), next(iter(data.val_dataloader()))):
         there = data.transfer_batch_to_device(batch, task.device, 0)
         assert not there.sizes.is_cuda and there.label.is_cuda
-        scores = task(there.fields, there.sizes)
+        task(there.fields, there.sizes)  # the first pass may choose and compile kernels
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
+            scores = task(there.fields, there.sizes)
             pixels = task.loss.pixels(there.label)
             task.finite.watch(task.loss(scores, there.label), 0, there.names, pixels)
         finally:

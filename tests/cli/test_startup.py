@@ -36,6 +36,11 @@ MISTAKES = {
     ("train", "regime.multipliers.bias=3"): "regime.multipliers.bias=3: must be a pair",
     ("train", "masking.train=left"): "masking.train=left: allowed are ",
     ("train", "trainer.precision=fp8"): "trainer.precision=fp8: allowed are auto, 32-true",
+    (
+        "train",
+        "trainer=cpu",
+        "trainer.precision=fp16",
+    ): "trainer.precision=fp16: float16 needs",
     ("train", "trainer.devices=0"): "trainer.devices=0: must be 1 or more",
     ("train", "trainer.compile=fast"): "trainer.compile=fast: allowed are false, true, reduce-over",
     ("train", "dense.learned=skip"): "dense.learned=skip: allowed are none, skips, all (did you me",

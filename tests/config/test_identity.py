@@ -37,6 +37,11 @@ def test_all_else_counts(override):
     assert digest_of(compose_run([override])) != digest_of(compose_run([]))
 
 
+def test_two_names_of_float16_are_one_setting():
+    named = {digest_of(compose_run([f"trainer.precision={p}"])) for p in ("fp16", "16-mixed", "16")}
+    assert len(named) == 1 and digest_of(compose_run(["trainer.precision=bf16"])) not in named
+
+
 def test_each_exception_is_a_key_of_some_config():
     known = OmegaConf.to_container(compose_run(["data=voc_sbd", "init=imagenet"]))
     known["init"]["first"] = compose_run(["init=staged"]).init.first

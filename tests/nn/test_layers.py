@@ -74,6 +74,18 @@ def test_response_norm_sums_squares_in_float32():
     torch.testing.assert_close(gradient.double(), slope, rtol=2**-7, atol=2**-7)
 
 
+@pytest.mark.parametrize("disabled", [[], ["norm"]])
+def test_response_norm_of_large_float16_values_does_not_overflow(disabled):
+    """Squares of more than 255 are beyond float16, so they are taken in float32."""
+    maps = (20000 * torch.randn(1, 16, 8, 8)).clamp(-65504, 65504).half()
+    maps[0, 3, 2, 2] = 65504
+    out, gradient = normed(maps, *disabled)
+    exact, slope = normed(maps.double())
+    assert out.dtype == gradient.dtype == torch.float16
+    torch.testing.assert_close(out.double(), exact, rtol=2**-11, atol=2**-24)
+    torch.testing.assert_close(gradient.double(), slope, rtol=2**-10, atol=2**-16)
+
+
 @pytest.mark.slow  # seconds to import the compiler
 def test_response_norm_compiles_to_the_same():
     maps = torch.randn(1, 8, 4, 4, dtype=torch.float64) * 100

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
@@ -19,8 +19,9 @@ MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 a
 MOST = 1.0  # of any rate
 MOST_SEED = 2**32 - 1
 ACCELERATORS = ("auto", "cpu", "gpu")
-PRECISIONS = ("auto", "32-true", "bf16-mixed")  # no float16: a loss summed over pixels overflows it
-SHORT = {"bf16": "bf16-mixed", "32": "32-true"}
+FLOAT16 = "16-mixed"  # with a scaled loss, on CUDA GPUs only
+PRECISIONS = ("auto", "32-true", "bf16-mixed", FLOAT16)
+SHORT = {"bf16": "bf16-mixed", "fp16": FLOAT16, "16": FLOAT16, "32": "32-true"}
 GRAPHS = "reduce-overhead"  # torch.compile's mode that records a step's kernels in a CUDA graph
 COMPILE = (False, True, GRAPHS)
 # Values that our own parts allow, by node, class and key. The parts check them as well, but only
@@ -106,11 +107,22 @@ def check_trainer(choice: Any) -> None:
     """Raise ConfigError if `trainer` holds a value that no machine knows."""
     precision = SHORT.get(choice.precision, choice.precision)
     refuse_unknown("trainer.accelerator", choice.accelerator, ACCELERATORS)
-    refuse_unknown("trainer.precision", precision, PRECISIONS, ", bf16 for bf16-mixed")
+    also = ", bf16 for bf16-mixed, fp16 for 16-mixed"
+    refuse_unknown("trainer.precision", precision, PRECISIONS, also)
+    if precision == FLOAT16 and choice.accelerator == "cpu":
+        refuse_float16(choice.precision, "trainer.accelerator=cpu uses none")
     for key in ("devices", "threads"):
         if choice[key] is not None and choice[key] < 1:
             raise ConfigError(f"trainer.{key}={choice[key]}: must be 1 or more")
     refuse_unknown("trainer.compile", choice.compile, COMPILE, f"; {GRAPHS} needs a GPU")
+
+
+def refuse_float16(given: str, reason: str) -> NoReturn:
+    """Raise ConfigError, as the run has no GPU that computes in float16."""
+    raise ConfigError(
+        f"trainer.precision={given}: float16 needs a CUDA GPU, and {reason}; choose 32-true, bf16 "
+        "(fast if the processor supports bfloat16), or auto"
+    )
 
 
 def refuse_unknown(key: str, value: Any, allowed: Sequence[Any], also: str = "") -> None:

@@ -21,6 +21,8 @@ FREE = (
     *("trainer.threads", "trainer.activation_checkpointing"),
 )
 LATER = ("tf32", "deterministic", "compile")  # newer keys of trainer; false means as before them
+# Names of one precision. `bf16` and `32` count as typed, so that finished jobs stay finished.
+SAME = {"fp16": "16-mixed", "16": "16-mixed"}
 ROOTS = ("root", "sbd_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # custom data, identified by its root alone
@@ -43,6 +45,8 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
                     data[root] = os.path.realpath(os.path.expanduser(data[root]))
     if isinstance(trainer := kept.get("trainer"), dict):
         kept["trainer"] = {k: v for k, v in trainer.items() if k not in LATER or v is not False}
+        if (precision := trainer.get("precision")) is not None:
+            kept["trainer"]["precision"] = SAME.get(str(precision), precision)
     for name in FREE:
         *nodes, last = name.split(".")
         node: Any = kept

@@ -1,5 +1,6 @@
 """Input recipe: the conversion of stored values to network input that a net was trained with."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Protocol
 
@@ -40,21 +41,11 @@ class Colour:
 
     def apply(self, stored: Tensor) -> Tensor:
         """Return network input for an image, uint8 (N, 3, H, W) in RGB order."""
-        if stored.device.type == "cpu" and not torch.compiler.is_compiling():
-            return self._by_planes(stored)
+        places = (2, 1, 0) if self.order == "bgr" else (0, 1, 2)
+        if not torch.compiler.is_compiling():
+            return _by_planes(stored, places, self.mean, self.std)
         x = stored.flip(1) if self.order == "bgr" else stored
         return (x.float() - _per_channel(self.mean, x)) / _per_channel(self.std, x)
-
-    def _by_planes(self, stored: Tensor) -> Tensor:
-        """Return the same values, bit for bit, from one pass that writes channels last."""
-        last = torch.channels_last
-        x = torch.empty(stored.shape, dtype=torch.float32, device=stored.device, memory_format=last)
-        for place, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
-            plane = x[:, place]
-            torch.sub(stored[:, 2 - place if self.order == "bgr" else place], mean, out=plane)
-            if std != 1:
-                plane /= std
-        return x
 
 
 @dataclass(frozen=True)
@@ -71,6 +62,8 @@ class Hha:
 
     def apply(self, stored: Tensor) -> Tensor:
         """Return network input for HHA, uint8 (N, 3, H, W)."""
+        if not torch.compiler.is_compiling():
+            return _by_planes(stored, (0, 1, 2), self.mean, (1, 1, 1))
         return stored.float() - _per_channel(self.mean, stored)
 
 
@@ -159,6 +152,24 @@ def _given(rgb: Colour | None, depth: LogDepth | None, hha: Hha | None) -> dict[
     if not given:
         raise ValueError("no input field: give at least one of rgb, depth and hha")
     return given
+
+
+def _by_planes(
+    stored: Tensor, places: Sequence[int], means: Sequence[float], stds: Sequence[float]
+) -> Tensor:
+    """Return (x - mean) / std of the channels at these places, written channels last.
+
+    The same values, bit for bit, as from tensors of means. Making those on a GPU would wait for
+    all of its work so far, in every pass.
+    """
+    last = torch.channels_last
+    x = torch.empty(stored.shape, dtype=torch.float32, device=stored.device, memory_format=last)
+    for target, (place, mean, std) in enumerate(zip(places, means, stds, strict=True)):
+        plane = x[:, target]
+        torch.sub(stored[:, place], mean, out=plane)
+        if std != 1:
+            plane /= std
+    return x
 
 
 def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:

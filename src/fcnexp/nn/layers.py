@@ -29,7 +29,8 @@ class LocalResponseNorm(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalised maps, (N, C, H, W) to (N, C, H, W)."""
         if not enabled("norm"):
-            return F.local_response_norm(maps, self.size, self.alpha, beta=0.75, k=1)
+            out = F.local_response_norm(_exact(maps), self.size, self.alpha, beta=0.75, k=1)
+            return out.to(maps.dtype)
         if torch.compiler.is_exporting():  # a graph cannot hold a custom backward pass
             return _normalised(maps, self.size, self.alpha)[0]
         return _Normalisation.apply(maps, self.size, self.alpha)
@@ -61,10 +62,17 @@ class _Normalisation(torch.autograd.Function):
 
 def _normalised(maps: Tensor, size: int, alpha: float) -> tuple[Tensor, Tensor]:
     """Return the normalised maps, and d ** -0.5 for the formula's energies d."""
-    # In bfloat16 every addition would round to 8 bits of mantissa.
-    exact = maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
+    exact = _exact(maps)
     root = _neighbours(exact * exact, size).mul_(alpha / size).add_(1).rsqrt_()
     return (root.sqrt() * root).mul_(exact).to(maps.dtype), root
+
+
+def _exact(maps: Tensor) -> Tensor:
+    """Return maps whose squares can be added: float32 instead of 16 bits.
+
+    In bfloat16 every addition would round to 8 bits; float16 holds no square of more than 255.
+    """
+    return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
 
 
 def _neighbours(maps: Tensor, size: int) -> Tensor:

@@ -16,15 +16,17 @@ from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from torch import nn
 
-from fcnexp.config.checks import GRAPHS, SHORT
+from fcnexp.config.checks import FLOAT16, GRAPHS
 from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.run import run_folder
+from fcnexp.run.precisions import first_factor, precision_of, precision_to_score_in
 from fcnexp.run.ranks import divided
 from fcnexp.run.run_folder import Stopped
 from fcnexp.run.staging import Stage
@@ -46,6 +48,9 @@ def build_trainer(
     passes = regime.steps * accumulate
     settings = machine(cfg)
     settings["plugins"] += [AtomicCheckpointIO(read_checkpoint)]
+    if settings["precision"] == FLOAT16:
+        del settings["precision"]  # Lightning refuses both
+        settings["plugins"] += [scaled_float16(cfg)]
     return L.Trainer(
         **settings,
         default_root_dir=folder,
@@ -81,8 +86,7 @@ def build_scorer(cfg: DictConfig, trained_in: str) -> L.Trainer:
     quiet_lightning()
     set_up(cfg)
     settings = machine(cfg)
-    if cfg.trainer.precision == "auto":
-        settings["precision"] = trained_in
+    settings["precision"] = precision_to_score_in(cfg.trainer, trained_in, uses_gpu(cfg))
     return L.Trainer(
         **settings,
         logger=False,
@@ -121,25 +125,39 @@ def machine(cfg: DictConfig) -> dict[str, Any]:
     Each device has its own process; DDP keeps their weights equal.
     """
     choice = cfg.trainer
-    precision = SHORT.get(choice.precision, choice.precision)
     if choice.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: torch finds no GPU; choose trainer=cpu")
-    on_gpu = choice.accelerator != "cpu" and torch.cuda.is_available()
+    on_gpu = uses_gpu(cfg)
     _refuse_compile(choice.compile, on_gpu)
     if choice.devices > 1:
         _refuse_several(choice.devices, on_gpu)
         announce_ranks()
-    if precision == "auto":
-        precision = "bf16-mixed" if multiplies_bfloat16(on_gpu) else "32-true"
     return {
         "accelerator": choice.accelerator,
         "devices": choice.devices,
-        "precision": precision,
+        "precision": precision_of(choice, on_gpu),
         "strategy": "ddp" if choice.devices > 1 else "auto",
         "use_distributed_sampler": False,  # our samplers assign each image to one process
         # Lightning's own requeueing saves in the middle of a step.
         "plugins": [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
     }
+
+
+def uses_gpu(cfg: DictConfig) -> bool:
+    """Return True if the run computes on a CUDA GPU."""
+    return cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def scaled_float16(cfg: DictConfig, device: str = "cuda") -> MixedPrecision:
+    """Return the precision of a training in float16, whose loss is scaled.
+
+    A factor keeps the gradients in float16's range. If one of them overflows nevertheless, the
+    factor is halved and the step skipped: it counts as a step, and the schedule goes on. After 2000
+    steps without overflow, the factor is doubled. It is stored in every checkpoint.
+    """
+    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step\\(\\)` before")
+    first = first_factor(cfg.regime.loss.get("reduction"))
+    return MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, init_scale=first))
 
 
 def speed_up(cfg: DictConfig, net: nn.Module) -> None:
@@ -194,15 +212,6 @@ def set_up(cfg: DictConfig) -> None:
         torch.set_num_threads(threads)
     elif cfg.trainer.devices > 1 and not torch.distributed.is_initialized():
         torch.set_num_threads(max(1, torch.get_num_threads() // cfg.trainer.devices))
-
-
-def multiplies_bfloat16(on_gpu: bool) -> bool:
-    """Return True if the device has bfloat16 instructions; emulating them is slow."""
-    if on_gpu:
-        return torch.cuda.get_device_capability() >= (8, 0)
-    capability = torch.backends.cpu.get_cpu_capability()
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # private: may go away
-    return capability == "AVX512" and bool(has())
 
 
 def quiet_lightning() -> None:

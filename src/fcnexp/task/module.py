@@ -128,9 +128,14 @@ class SegmentationTask(L.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 
+    def on_train_start(self) -> None:
+        """Let the monitor of the loss know the scaler of a training in float16."""
+        self.finite.scaler = self._scaler()
+
     def on_validation_start(self) -> None:
-        """Reset times and kept predictions. Raises TrainingError if the last loss is not finite."""
+        """Reset times and kept predictions. Raises TrainingError if training has failed."""
         self.finite.check()
+        self.finite.check_factor()
         self.stopwatch, self.kept = Stopwatch(), {}
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
@@ -210,9 +215,21 @@ class SegmentationTask(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the joint norm of all gradients. Lightning's own refuses fused optimisers."""
-        if gradient_clip_val is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+        """Clip the joint norm of all gradients. Lightning's own refuses fused optimisers.
+
+        In float16 gradients are scaled until now for optimisers that would unscale them in their
+        step, the fused ones; for all others Lightning has unscaled them.
+        """
+        if gradient_clip_val is None:
+            return
+        scaler = self._scaler()
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # it remembers this, so the step does not do it again
+        nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+
+    def _scaler(self) -> "torch.amp.GradScaler | None":
+        """Return what scales the loss of a training in float16, else None."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def configure_optimizers(self) -> Any:
         """Return the regime's optimiser and schedule. Raises ConfigError if they refuse a value."""

@@ -12,10 +12,14 @@ from fcnexp.errors import TrainingError
 
 # Loss per pixel. Scores would have to be that far apart, which a converging net's never are.
 EXPLODED = 1e4
+LEAST_FACTOR = 2.0**-32  # of a scaler: far below what any net needs, so all steps were skipped
 
 
 class FiniteLoss:
     """Stops a training whose loss is not finite, or has exploded.
+
+    In float16 a gradient may overflow while the loss is finite: its scaler then skips the step, and
+    training goes on with a smaller factor. Only if no factor helps, `check_factor` stops it.
 
     On a CPU the loss is checked immediately. On a GPU it is copied asynchronously and checked
     before the next pass, since waiting for it would leave the GPU idle; its gradient may then be in
@@ -24,6 +28,7 @@ class FiniteLoss:
 
     def __init__(self) -> None:
         self.pending: Pending | None = None
+        self.scaler: torch.amp.GradScaler | None = None  # of a training in float16
 
     def watch(self, loss: Tensor, step: int, names: Sequence[str], pixels: float) -> None:
         """Take the loss (scalar) of a pass. Raises TrainingError if it or the previous one is bad.
@@ -53,8 +58,22 @@ class FiniteLoss:
             limit = f", above {EXPLODED:g} a pixel," if isfinite(loss) else ""
             raise TrainingError(
                 f"loss is {loss:g}{limit} at step {given.step}, on {', '.join(given.names)}: "
-                "lower regime.lr, or set regime.clip"
+                f"lower regime.lr, or set regime.clip{self._advice()}"
             )
+
+    def check_factor(self) -> None:
+        """Raise TrainingError if the scaler skips every step; a GPU is synchronised."""
+        if self.scaler is not None and (factor := self.scaler.get_scale()) < LEAST_FACTOR:
+            raise TrainingError(
+                f"gradients are not finite in float16, even with the loss scaled by {factor:.0e}, "
+                f"so that no step is made: lower regime.lr, or set regime.clip{self._advice()}"
+            )
+
+    def _advice(self) -> str:
+        above = torch.finfo(torch.float16).max
+        if self.scaler is None:
+            return ""
+        return f"; or set trainer.precision=32-true, as float16 holds no value above {above:.0f}"
 
 
 class Pending(NamedTuple):

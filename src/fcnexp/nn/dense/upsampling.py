@@ -141,7 +141,7 @@ def to_pixels(num_classes: int, scorer: Scorer, *, edges: str, learned: bool) ->
 
 
 def full_precision(scores: Tensor) -> AbstractContextManager:
-    """Disable autocast: bfloat16's 8 bits cause ties between classes in smooth score maps."""
+    """Disable autocast: 8 bits (bfloat16) or 11 (float16) cause ties in smooth score maps."""
     return nullcontext() if scores.is_meta else torch.autocast(scores.device.type, enabled=False)
 
 

@@ -178,11 +178,12 @@ def _paste(window: Tensor, ground: Tensor, top: int, left: int) -> Tensor:
 def _stretch(edges: Tensor, rows: Reach, columns: Reach) -> Tensor:
     """Return a template's map at the size of two reaches: same edges, with the middle repeated."""
     for axis, reach in ((-2, rows), (-1, columns)):
-        cells, size = torch.arange(reach.length), edges.shape[axis]
+        # On the maps' device: copying from the CPU would wait for all of a GPU's work so far.
+        cells, size = torch.arange(reach.length, device=edges.device), edges.shape[axis]
         from_end = cells - reach.length + size  # aligns the last cells
         in_front = cells < reach.length - reach.trail
         source = torch.where(in_front, cells.clamp(max=reach.lead), from_end)
-        edges = edges.index_select(axis, source.to(edges.device))
+        edges = edges.index_select(axis, source)
     return edges
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from fcnexp.errors import WeightsError
 
 PARTS = ("modality", "backbone", "head", "model", "dense", "data")  # of the stored config
-PRECISIONS = ("32-true", "bf16-mixed")  # as in fcnexp.config.checks
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # as in fcnexp.config.checks
 SIDES = ("foreground", "background", "shape", None)  # as in fcnexp.task.masking
 MOST_CLASSES = 255  # labels have 8 bits, and 255 is void
 
