@@ -19,7 +19,7 @@ Size = tuple[int, int]  # height and width
 
 # Cost of a further pass in pixels: so many more would take as long. Measured on a CPU with
 # GoogLeNet; a GPU waits for its kernels to start (not measured).
-_PASS = {"cpu": 10_000}
+_PASS = {"cpu": 30_000}
 _PASS_ELSEWHERE = 250_000
 _ROUND = 16  # a pass's sides are multiples of it, since the first pass of a new size is slower
 
