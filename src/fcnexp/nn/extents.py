@@ -22,22 +22,29 @@ class Extents(NamedTuple):
     made: Sequence[tuple[int, int]]
 
 
-_extents: ContextVar[Mapping[nn.Module, Extents] | None] = ContextVar("extents", default=None)
+class _Batch(NamedTuple):
+    """The running batch: extents of every layer, and masks made so far, by size of map."""
+
+    extents: Mapping[nn.Module, Extents]
+    masks: dict[object, Tensor]
+
+
+_batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
 
 
 @contextmanager
 def mixed(extents: Mapping[nn.Module, Extents]) -> Iterator[None]:
     """Run a batch of images of different sizes in this context; extents: of every layer."""
-    token = _extents.set(extents)
+    token = _batch.set(_Batch(extents, {}))
     try:
         yield
     finally:
-        _extents.reset(token)
+        _batch.reset(token)
 
 
 def is_mixed() -> bool:
     """Return True if the running batch has images of different sizes."""
-    return _extents.get() is not None
+    return _batch.get() is not None
 
 
 def zero_beyond_relu(layer: nn.Module, made: Tensor) -> Tensor:
@@ -45,18 +52,16 @@ def zero_beyond_relu(layer: nn.Module, made: Tensor) -> Tensor:
 
     Autograd need not know: where its output is 0, ReLU passes no gradient.
     """
-    extents = _extents.get()
-    if extents is not None:
-        _zero_beyond(made.data, extents[layer].made)
+    batch = _batch.get()
+    if batch is not None:
+        _zero_beyond(made.data, batch.extents[layer].made, batch)
     return made
 
 
 def zero_beyond(layer: nn.Module, made: Tensor) -> Tensor:
     """Zero a layer's output (N, C, h, w) beyond each image's extent, in place."""
-    extents = _extents.get()
-    if extents is None:
-        return made
-    return _ZeroBeyond.apply(made, extents[layer].made)
+    batch = _batch.get()
+    return made if batch is None else _ZeroBeyond.apply(made, batch.extents[layer].made, batch)
 
 
 def settle(layer: nn.Module, maps: Tensor, *, repeat: bool) -> Tensor:
@@ -64,17 +69,15 @@ def settle(layer: nn.Module, maps: Tensor, *, repeat: bool) -> Tensor:
 
     Beyond an image's extent the result repeats its last cells if `repeat`, and is 0 otherwise.
     """
-    extents = _extents.get()
-    if extents is None:
+    batch = _batch.get()
+    if batch is None:
         return maps
-    given = extents[layer].given
+    sizes = batch.extents[layer].given
     if not repeat:
-        return maps.masked_fill(~_inside(given, maps), 0)
-    rows, columns = (
-        torch.arange(cells, device=maps.device).clamp(max=_column(sides, maps) - 1)
-        for cells, sides in zip(maps.shape[-2:], zip(*given, strict=True), strict=True)
-    )
-    image = torch.arange(len(maps), device=maps.device)
+        return maps.masked_fill(_beyond(sizes, maps, batch), 0)
+    image, row, column = (torch.arange(side, device=maps.device) for side in _sides(maps))
+    rows = torch.stack([row.clamp(max=height - 1) for height, _ in sizes])
+    columns = torch.stack([column.clamp(max=width - 1) for _, width in sizes])
     cells = maps.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None]]
     return cells.permute(0, 3, 1, 2)
 
@@ -83,21 +86,21 @@ class _ZeroBeyond(torch.autograd.Function):
     """Zeros beyond the extents, in place; no gradient passes there."""
 
     @staticmethod
-    def forward(ctx: Any, made: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    def forward(ctx: Any, made: Tensor, sizes: Sequence[tuple[int, int]], batch: _Batch) -> Tensor:
         ctx.mark_dirty(made)
-        ctx.sizes = sizes
-        return _zero_beyond(made, sizes)
+        ctx.sizes, ctx.batch = sizes, batch
+        return _zero_beyond(made, sizes, batch)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _zero_beyond(grad.clone(), ctx.sizes), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _zero_beyond(grad.clone(), ctx.sizes, ctx.batch), None, None
 
 
-def _zero_beyond(maps: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+def _zero_beyond(maps: Tensor, sizes: Sequence[tuple[int, int]], batch: _Batch) -> Tensor:
     """Zero maps (N, C, H, W) beyond each image's size, in place."""
-    height, width = maps.shape[-2:]
     if maps.device.type != "cpu":  # two strips for each image would be many small kernels
-        return maps.masked_fill_(~_inside(sizes, maps), 0)
+        return maps.masked_fill_(_beyond(sizes, maps, batch), 0)
+    height, width = maps.shape[-2:]
     for image, (h, w) in zip(maps, sizes, strict=True):
         if h < height:
             image[:, h:] = 0
@@ -106,14 +109,21 @@ def _zero_beyond(maps: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
     return maps
 
 
-def _inside(sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
-    """Return where maps (N, C, H, W) are inside each image's size, bool (N, 1, H, W)."""
-    rows, columns = (
-        torch.arange(cells, device=like.device) < _column(sides, like)
-        for cells, sides in zip(like.shape[-2:], zip(*sizes, strict=True), strict=True)
-    )
-    return (rows[:, :, None] & columns[:, None])[:, None]
+def _beyond(sizes: Sequence[tuple[int, int]], like: Tensor, batch: _Batch) -> Tensor:
+    """Return where maps (N, C, H, W) are beyond each image's size, bool (N, 1, H, W).
+
+    Made on their device, since a copy to a GPU would wait for it.
+    """
+    images, height, width = _sides(like)
+    key = (height, width, like.device, *sizes)
+    if key not in batch.masks:
+        mask = torch.ones(images, 1, height, width, dtype=torch.bool, device=like.device)
+        for image, (h, w) in zip(mask, sizes, strict=True):
+            image[:, :h, :w] = False
+        batch.masks[key] = mask
+    return batch.masks[key]
 
 
-def _column(sides: Sequence[int], like: Tensor) -> Tensor:
-    return torch.tensor(sides, device=like.device)[:, None]
+def _sides(maps: Tensor) -> tuple[int, int, int]:
+    images, _, height, width = maps.shape
+    return images, height, width

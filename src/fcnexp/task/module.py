@@ -79,7 +79,6 @@ class SegmentationTask(L.LightningModule):
         self.facts = facts or {}
         self.seed, self.passes_per_step, self.passes_whole = seed, passes_per_step, passes_whole
         self.masking = masking or {"train": None, "test": None}
-        self.has_batch_norm = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
         self.scores = SegmentationScores(len(class_names))
         self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
         self.trimap: TrimapScores | None = None  # if set, counts bands along boundaries, too
