@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fcnexp.errors import ConfigError
+from fcnexp.scoring.per_image import PerImage
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.masking import mask
 from fcnexp.task.monitors import FiniteLoss, Stopwatch
+from fcnexp.task.recording import Recorder
 from fcnexp.task.scores import SegmentationScores, scores_of
 from fcnexp.task.trimap import TrimapScores
 
@@ -87,6 +89,8 @@ class SegmentationTask(L.LightningModule):
         self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
         self.kept: dict[str, Tensor] = {}
         self.nondeterministic: list[str] = []  # nondeterministic operations found, if monitored
+        self.recorder: Recorder | None = None  # of the scoring in progress, if it is the last one
+        self.per_image: PerImage | None = None  # of the last scoring, all processes
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -139,6 +143,11 @@ class SegmentationTask(L.LightningModule):
         self.finite.check()
         self.stopwatch, self.kept = Stopwatch(), {}
 
+    def on_validation_epoch_start(self) -> None:
+        """Record the images one by one, unless the training goes on after this scoring."""
+        goes_on = self.trainer.state.fn == "fit" and self.global_step < self.trainer.max_steps
+        self.recorder, self.per_image = None if goes_on else Recorder(), None
+
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Count one batch; returns its predictions, uint8 (N, H, W)."""
         side = self.masking["test"]
@@ -153,6 +162,11 @@ class SegmentationTask(L.LightningModule):
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
+        if self.recorder is not None:
+            bands = self.trimap.latest if self.trimap is not None else [{} for _ in batch.names]
+            images = zip(self.scores.latest, batch.label, prediction, bands, strict=True)
+            for name, image in zip(batch.names, images, strict=True):
+                self.recorder.add(name, *image)
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -162,6 +176,8 @@ class SegmentationTask(L.LightningModule):
         if self.trimap is not None:  # now: NCCL cannot sum once Lightning moved it to the CPU
             self.bands = self.trimap.compute().cpu()
             self.trimap.reset()
+        if self.recorder is not None:
+            self.per_image = self.recorder.gathered(self.class_names)
         scores = scores_of(self.matrix)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.scored_step = self.global_step
