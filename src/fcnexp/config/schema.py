@@ -68,6 +68,8 @@ class EvaluateConfig:
     checkpoint: str = MISSING
     workers: int = MISSING
     pictures: int = MISSING
+    draw: list[str] = MISSING
+    object_sizes: list[float] = MISSING
     trimap: list[int] | None = MISSING
     plain: Any = MISSING
     run: str | None = MISSING

@@ -11,6 +11,7 @@ from PIL import Image
 from fcnexp.reporting.comparison import Row
 
 PANELS = Path("pictures") / "panels"  # in a run folder; has one folder per image
+WORST = "worst"  # beside panels; has panels of its own
 IMAGE, TRUTH, PREDICTION = "image.jpg", "truth.png", "prediction.png"
 MAX_IMAGES = 8  # per page
 MAX_BYTES = 4_500_000  # of all pictures on a page; base64 adds a third

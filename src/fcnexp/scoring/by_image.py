@@ -32,6 +32,12 @@ def image_iu(margins: np.ndarray) -> np.ndarray:
         return np.nansum(iu, -1) / counted.sum(-1)
 
 
+def iu_of_image(matrix: np.ndarray) -> float:
+    """`image_iu` of the confusion matrix of one image, int64 (K, K)."""
+    margins = np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)])
+    return float(image_iu(margins[None].astype(float))[0])
+
+
 def _mean_of_pairs(margins: np.ndarray) -> float:
     iu = class_iu(margins)
     counted = iu[~np.isnan(iu)]

@@ -91,6 +91,7 @@ class SegmentationTask(L.LightningModule):
         self.nondeterministic: list[str] = []  # nondeterministic operations found, if monitored
         self.recorder: Recorder | None = None  # of the scoring in progress, if it is the last one
         self.per_image: PerImage | None = None  # of the last scoring, all processes
+        self.worst = 0  # number of images with the lowest mean IU whose predictions are kept
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -146,7 +147,7 @@ class SegmentationTask(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Record the images one by one, unless the training goes on after this scoring."""
         goes_on = self.trainer.state.fn == "fit" and self.global_step < self.trainer.max_steps
-        self.recorder, self.per_image = None if goes_on else Recorder(), None
+        self.recorder, self.per_image = None if goes_on else Recorder(self.worst), None
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Count one batch; returns its predictions, uint8 (N, H, W)."""
@@ -163,10 +164,10 @@ class SegmentationTask(L.LightningModule):
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
         if self.recorder is not None:
-            bands = self.trimap.latest if self.trimap is not None else [{} for _ in batch.names]
-            images = zip(self.scores.latest, batch.label, prediction, bands, strict=True)
-            for name, image in zip(batch.names, images, strict=True):
-                self.recorder.add(name, *image)
+            for i, (name, (h, w)) in enumerate(zip(batch.names, batch.sizes.tolist(), strict=True)):
+                maps = batch.label[i, :h, :w], prediction[i, :h, :w]
+                bands = {} if self.trimap is None else self.trimap.latest[i]
+                self.recorder.add(name, self.scores.latest[i], *maps, bands)
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -177,7 +178,8 @@ class SegmentationTask(L.LightningModule):
             self.bands = self.trimap.compute().cpu()
             self.trimap.reset()
         if self.recorder is not None:
-            self.per_image = self.recorder.gathered(self.class_names)
+            self.per_image, worst = self.recorder.gathered(self.class_names)
+            self.kept |= worst
         scores = scores_of(self.matrix)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.scored_step = self.global_step
