@@ -14,6 +14,8 @@ from fcnexp.scoring.resampling import SEED, Interval, interval, with_seeds
 
 ALPHA = 0.05
 
+Values = Sequence[float] | np.ndarray
+
 
 class Difference(NamedTuple):
     """Second row minus first.
@@ -33,7 +35,7 @@ class Difference(NamedTuple):
 def difference(
     first: np.ndarray,
     second: np.ndarray,
-    values: tuple[Sequence[float], Sequence[float]],
+    values: tuple[Values, Values],
     seed: int = SEED,
 ) -> Difference:
     """Compare two rows. first, second: draws (R, B) of their runs. values: scores on all images.

@@ -6,8 +6,6 @@ left out of the mean IU, and one without ground truth is left out of the mean ac
 
 import numpy as np
 
-SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
-
 
 def class_iu(margins: np.ndarray) -> np.ndarray:
     """IU by class, float64 (..., K); NaN if the class is in neither ground truth nor prediction.
