@@ -9,7 +9,7 @@ from fcnexp.scoring.per_image import OBJECTS, WHOLE, ImageRecord, PerImage, join
 NAMES = ("background", "disc", "ring", "bar")
 
 
-def random_maps(seed: int, images: int, *, right=0.6, void=0.1, side=12, classes=len(NAMES)):
+def random_maps(seed: int, images: int, *, right=0.6, void=0.1, side=12, classes=4):
     """Blocky label maps and predictions that are right in this share of the blocks."""
     rng = np.random.default_rng(seed)
     labels, predictions = [], []

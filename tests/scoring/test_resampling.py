@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from scored_images import random_record
 from scipy import stats
+from scored_images import random_record
 from slow_bootstrap import mean_iu_of_draw
 
 from fcnexp.scoring.resampling import (
@@ -82,8 +82,7 @@ def test_interval_of_a_mean_is_the_textbook_one():
     """Images of equal size with one class: pixel accuracy is a mean, whose error is known."""
     rng = np.random.default_rng(4)
     hits = rng.integers(0, 101, 400)
-    margins = np.stack([np.stack([hits, 100 - hits * 0, hits])[:, None]] * 1)[0]
-    margins = np.moveaxis(margins, -1, 0).astype(float)  # (N, 3, 1)
+    margins = np.stack([hits, np.full(400, 100), hits], 1)[..., None].astype(float)
     draws = resampled([margins]).scores["pixel_acc"][0]
     error = hits.std() / 100 / len(hits) ** 0.5
     assert draws.mean() == pytest.approx(hits.mean() / 100, abs=3 * error / 2000**0.5)

@@ -10,7 +10,15 @@ import numpy as np
 from fcnexp.errors import DataError
 from fcnexp.reporting.comparison import Row
 from fcnexp.reporting.records import Run
-from fcnexp.scoring.paired import ALPHA, Difference, difference, holm, in_order, why_not_paired
+from fcnexp.scoring.paired import (
+    ALPHA,
+    Difference,
+    difference,
+    holm,
+    in_order,
+    reversed_,
+    why_not_paired,
+)
 from fcnexp.scoring.per_image import IMAGES, PerImage, read_per_image
 from fcnexp.scoring.resampling import FEWEST, Draws, Spread, resampled, spread
 from fcnexp.scoring.scores import class_iu, mean_iu
@@ -50,6 +58,16 @@ class Evidence(NamedTuple):
     records: list[list[PerImage]]
     problems: list[str]
 
+    def step(self, pair: Pair) -> Step | None:
+        """The step from one row to another, which may have been tested the other way round."""
+        if pair in self.steps:
+            return self.steps[pair]
+        back = self.steps.get((pair[1], pair[0]))
+        if back is None:
+            return None
+        classes = {name: (reversed_(each), p) for name, (each, p) in back.classes.items()}
+        return Step(pair, reversed_(back.difference), back.p, classes)
+
 
 class _Group(NamedTuple):
     """Rows on the same images. places: of its rows. names: of the images, in the order used."""
@@ -65,6 +83,7 @@ def weigh(rows: Sequence[Row], pairs: Sequence[Pair], without: str | None = None
     """
     problems: list[str] = []
     records = [_records_of(row, problems) for row in rows]
+    problems += _without_file(rows)
     groups, place_of = _grouped(rows, records, problems)
     spreads: list[Spread | None] = [None] * len(rows)
     tested: dict[Pair, tuple[Difference, dict[str, Difference]]] = {}
@@ -77,8 +96,12 @@ def weigh(rows: Sequence[Row], pairs: Sequence[Pair], without: str | None = None
         draws, values = _drawn(margins, group.first, without)
         for at in group.places:
             spreads[at] = spread(draws[at].scores["miou"], values[at].tolist())
-        for pair in dict.fromkeys(pairs):
-            if place_of.get(pair[0]) is group and place_of.get(pair[1]) is group:
+        for pair in pairs:
+            if (
+                (pair[1], pair[0]) not in tested
+                and place_of.get(pair[0]) is group
+                and place_of.get(pair[1]) is group
+            ):
                 tested[pair] = _compared(pair, draws, values, margins, group.first.classes)
     return Evidence(spreads, _corrected(tested), records, list(dict.fromkeys(problems)))
 
@@ -160,20 +183,29 @@ def _corrected(tested: dict[Pair, tuple[Difference, dict[str, Difference]]]) -> 
 
 def _records_of(row: Row, problems: list[str]) -> list[PerImage]:
     """Counts per image of a row's runs, or [] and a problem."""
-    found = [_read(run.folder, problems) for run in row.runs]
-    if missing := found.count(None):
-        problems.append(
-            f"no intervals for {row.name}: {missing} of {len(found)} runs have no {IMAGES}, which "
-            "an older version did not write; score them again with evaluate"
-        )
+    records = [each for run in row.runs if (each := _read(run.folder, problems)) is not None]
+    if len(records) < len(row.runs):
         return []
-    records = [each for each in found if each is not None]
     for run, other in zip(row.runs[1:], records[1:], strict=True):
         if why := why_not_paired(records[0], other):
             folders = f"{row.runs[0].folder} and {run.folder}"
             problems.append(f"no intervals for {row.name}: {folders}: {why}")
             return []
     return records
+
+
+def _without_file(rows: Sequence[Row]) -> list[str]:
+    """One line for all runs without counts per image."""
+    runs = [run for row in rows for run in row.runs]
+    missing = [run for run in runs if not (run.folder / IMAGES).is_file()]
+    if not missing:
+        return []
+    names = [row.name for row in rows if any(run in missing for run in row.runs)]
+    of_rows = "" if len(names) == len(rows) else f" for {'; '.join(names)}"
+    return [
+        f"no intervals{of_rows}: {len(missing)} of {len(runs)} runs have no {IMAGES}, which older "
+        "versions did not write; evaluate their checkpoints to get it"
+    ]
 
 
 def _read(folder: Path, problems: list[str] | None = None) -> PerImage | None:

@@ -43,7 +43,11 @@ def page(report: Summary) -> str:
         rows=rows,
         header=header(report),
         scores=NAMES,
-        notes=[*summary.notes(report), *(f"not drawn: {line}" for line in report.undrawn)],
+        notes=[
+            *summary.notes(report),
+            *(f"not drawn: {line}" for line in report.undrawn),
+            *report.evidence.problems,
+        ],
         bars={key: bars(rows, key) for key in NAMES if rows},
         has_paper=any(row.paper for row in rows),
         score_pair=targets.score_pair,

@@ -117,7 +117,7 @@ def _undrawn(run: Run) -> list[str]:
 
 def gain_cell(rows: Sequence[Row], evidence: Evidence, at: int) -> str:
     """Gain of a row over the row above, with its interval if there is one."""
-    if step := evidence.steps.get((at - 1, at)):
+    if step := evidence.step((at - 1, at)):
         return gain_text(step.difference)
     gain = rows[at].gain
     return "" if gain is None else f"{100 * gain:+.1f}"
@@ -168,7 +168,6 @@ def notes(summary: Summary) -> list[str]:
         folders = " to ".join(str(folder) for folder in summary.folders)
         sign = percent(summary.two.other_sign)
         lines.append(f"{folders}: {gain_text(summary.two)}, other sign in {sign} % of draws")
-    lines += summary.evidence.problems
     if any(record.tables.get(OBJECTS) for each in summary.evidence.records for record in each):
         lines.append(RULE)
     reasons: dict[str, list[str]] = {}

@@ -117,7 +117,7 @@ def _steps(rows: Sequence[Row], of_it: Sequence[Row], evidence: Evidence) -> lis
     place = {id(row): at for at, row in enumerate(rows)}
     real: dict[bool, list[str]] = {True: [], False: []}
     for lower, upper in _neighbours(sorted(of_it, key=_published)):
-        step = evidence.steps.get((place[id(lower)], place[id(upper)]))
+        step = evidence.step((place[id(lower)], place[id(upper)]))
         if step is not None:
             names = f"{_name(lower)} to {_name(upper)}"
             real[step.beyond_chance].append(f"{names} {gain_text(step.difference)}")

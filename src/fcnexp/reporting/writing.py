@@ -78,7 +78,7 @@ def print_summary(summary: Summary) -> None:
         for source, lines in paper_tables(summary.rows).items():
             narrow = [[c.replace(" (", "\n(").replace(" / ", "/") for c in line] for line in lines]
             print_comparison(narrow, f"{VERSUS_PAPER}, {source}")
-    for line in [*notes(summary), *leftovers(summary)]:
+    for line in [*notes(summary), *leftovers(summary), *summary.evidence.problems]:
         print(line)
 
 
@@ -132,7 +132,7 @@ def markdown(summary: Summary) -> str:
             parts.append(table(costs))
         remarks = [*notes(summary), *(f"scores: {UNITS}; {c}" for c in conventions(summary))]
         parts.append("\n".join(f"- {_safe(line)}" for line in remarks))
-    if missing := leftovers(summary):
+    if missing := [*leftovers(summary), *summary.evidence.problems]:
         parts.append("\n".join(f"- {_safe(line)}" for line in missing))
     if typed := commands(summary):
         parts.append(_fenced(typed))
@@ -179,7 +179,7 @@ def unrounded(summary: Summary) -> str:
 
 def _evidence(summary: Summary, at: int) -> list[float | str]:
     """Values of the columns EVIDENCE of one row; empty if missing."""
-    found, step = summary.evidence.spreads[at], summary.evidence.steps.get((at - 1, at))
+    found, step = summary.evidence.spreads[at], summary.evidence.step((at - 1, at))
     values: list[float | str] = [""] * len(EVIDENCE)
     if found is not None:
         values[:2] = found.both or found.images

@@ -62,6 +62,12 @@ def difference(
     return Difference(value, interval(draws), other, p, seeds)
 
 
+def reversed_(found: Difference) -> Difference:
+    """First row minus second."""
+    low, high = found.interval
+    return found._replace(value=-found.value, interval=Interval(-high, -low))
+
+
 def tail(value: float, variance: float, freedom: float) -> float:
     """Probability that Student's t is at least this far from 0, on either side."""
     from scipy.special import ndtr, stdtr

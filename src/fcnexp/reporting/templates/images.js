@@ -66,12 +66,13 @@ if (images) {
     const known = pairs();
     const order = { worst: (p) => p[2], change: (p) => -Math.abs(p[2] - p[1]), all: () => 0 }[list.value];
     const chosen = [...known].sort((p, q) => order(p) - order(q)).slice(0, list.value === "all" ? known.length : shown);
+    all("[data-end]", document).forEach((title) => { title.textContent = (title.dataset.end === "to" ? to : from).selectedOptions[0].textContent; });
     [...table.tBodies].forEach((body) => body.remove());
     all("th[aria-sort]", table).forEach((header) => header.removeAttribute("aria-sort"));
     table.append(...chosen.map(line));
     const svg = byId("scatter");
     const make = (name, attributes) => {
-      const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+      const made = document.createElementNS(svg.namespaceURI, name);
       Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
       return made;
     };
