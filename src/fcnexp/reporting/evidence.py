@@ -97,11 +97,8 @@ def weigh(rows: Sequence[Row], pairs: Sequence[Pair], without: str | None = None
         for at in group.places:
             spreads[at] = spread(draws[at].scores["miou"], values[at].tolist())
         for pair in pairs:
-            if (
-                (pair[1], pair[0]) not in tested
-                and place_of.get(pair[0]) is group
-                and place_of.get(pair[1]) is group
-            ):
+            known = (pair[1], pair[0]) in tested
+            if not known and all(place_of.get(at) is group for at in pair):
                 tested[pair] = _compared(pair, draws, values, margins, group.first.classes)
     return Evidence(spreads, _corrected(tested), records, list(dict.fromkeys(problems)))
 
@@ -203,8 +200,8 @@ def _without_file(rows: Sequence[Row]) -> list[str]:
     names = [row.name for row in rows if any(run in missing for run in row.runs)]
     of_rows = "" if len(names) == len(rows) else f" for {'; '.join(names)}"
     return [
-        f"no intervals{of_rows}: {len(missing)} of {len(runs)} runs have no {IMAGES}, which older "
-        "versions did not write; evaluate their checkpoints to get it"
+        f"no intervals{of_rows}: no {IMAGES} in {len(missing)} of {len(runs)} runs (older version); "
+        "run evaluate"
     ]
 
 
