@@ -153,9 +153,7 @@ def test_old_runs_have_no_intervals_and_the_report_says_so(sweep, tmp_path):
         (tmp_path / f"fcn16s_{seed}" / IMAGES).unlink()
     found = summary_of(tmp_path)
     assert any(
-        line.startswith(
-            "no intervals for fcn16s: no images.npz in 2 of 9 runs (older version); run"
-        )
+        line.startswith("no intervals for fcn16s: no images.npz in 2 of 9 runs (older version)")
         for line in found.evidence.problems
     )
     rows = [row.name for row in found.rows]

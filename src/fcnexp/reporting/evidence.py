@@ -200,8 +200,8 @@ def _without_file(rows: Sequence[Row]) -> list[str]:
     names = [row.name for row in rows if any(run in missing for run in row.runs)]
     of_rows = "" if len(names) == len(rows) else f" for {'; '.join(names)}"
     return [
-        f"no intervals{of_rows}: no {IMAGES} in {len(missing)} of {len(runs)} runs (older version); "
-        "run evaluate"
+        f"no intervals{of_rows}: no {IMAGES} in {len(missing)} of {len(runs)} runs "
+        "(older version); run evaluate"
     ]
 
 
