@@ -18,7 +18,7 @@ from fcnexp.scoring.by_image import image_iu
 from fcnexp.scoring.per_image import read_per_image
 from fcnexp.task.module import SegmentationTask
 
-NAMED = [["val_0"], ["val_1"], ["val_2"]]
+NAMED = [["val_0000"], ["val_0001"], ["val_0002"]]
 LAST = "checkpoint=out/checkpoints/last.ckpt"
 
 
@@ -89,7 +89,7 @@ def test_without_widths_there_are_no_bands(folder):
 
 def test_training_and_evaluation_keep_the_same_counts_of_each_image(folder):
     trained, scored = (read_per_image(folder / run) for run in ("out", "scored"))
-    assert trained.names == scored.names == ("val_0", "val_1", "val_2")
+    assert trained.names == scored.names == ("val_0000", "val_0001", "val_0002")
     assert np.array_equal(trained.margins(), scored.margins())
     assert trained.bands() == [] and scored.bands() == [1, 3, 200]
     assert np.array_equal(scored.matrix("band_200"), scored.matrix())
@@ -128,10 +128,10 @@ def test_worst_images_are_drawn_as_they_were_scored(folder):
 
 
 def test_images_to_draw_can_be_named(folder):
-    given = [LAST, "workers=0", "draw=[val_2]", "pictures=1", "object_sizes=[4,20]"]
+    given = [LAST, "workers=0", "draw=[val_0002]", "pictures=1", "object_sizes=[4,20]"]
     done = evaluate(folder, *given, "hydra.run.dir=drawn")
     assert done.returncode == 0, done.stderr
-    assert [p.name for p in (folder / "drawn/pictures/panels").iterdir()] == ["val_2"]
+    assert [p.name for p in (folder / "drawn/pictures/panels").iterdir()] == ["val_0002"]
     assert len([*(folder / "drawn/pictures/worst/panels").iterdir()]) == 1
     assert "4-20" in done.stdout and "4-20" in (folder / "drawn/objects.csv").read_text()
 
@@ -149,7 +149,7 @@ def test_enough_images_give_intervals(tmp_path):
     record = read_per_image(run)
     write_confusion(run, record.classes, record.matrix().tolist())
     done = evaluate(tmp_path, "run=run")
-    assert done.returncode == 0 and "95 % interval, other images" in done.stdout, done.stderr
+    assert done.returncode == 0 and "95 % interval" in done.stdout, done.stderr
     ends = interval_facts(record)["scores"]["miou"]
     assert f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" in done.stdout
 

@@ -28,7 +28,7 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
     intervals = result.get("intervals")
     if intervals:
         ends = [ends_text(intervals["scores"][key]) for key in NAMES]
-        scores.add_row("95 % interval, other images", *ends)
+        scores.add_row("95 % interval", *ends)
     theirs = published(paper)
     if theirs is not None:
         mark = "" if theirs.status == "verified" else f" ({theirs.status})"
