@@ -95,7 +95,7 @@ def test_step_is_the_paired_difference_of_the_runs(sweep):
     ]
     draws = resampled(margins).scores["miou"]
     values = [float(mean_iu(each.sum(0))) for each in margins]
-    alone = difference(draws[3:], draws[:3], (values[3:], values[:3]))
+    alone = difference(draws[3:], draws[:3], (values[3:], values[:3]), images=30)
     step = found.evidence.steps[rows.index("fcn16s"), rows.index("fcn32s")]
     assert (step.difference.value, step.difference.p) == pytest.approx((alone.value, alone.p))
     assert step.difference.interval == pytest.approx(alone.interval)

@@ -49,7 +49,7 @@ def test_interval_covers_the_true_score():
     truth, covered = true_score(0.8), 0
     for repeat in range(REPEATS):
         rng = np.random.default_rng([1, repeat])
-        low, high = interval(scores([images(rng, IMAGES, 0.8)], repeat).scores["miou"][0])
+        low, high = interval(scores([images(rng, IMAGES, 0.8)], repeat).scores["miou"][0], IMAGES)
         covered += low <= truth <= high
     print(f"coverage: {covered} of {REPEATS} intervals from {IMAGES} images hold the true mean IU")
     assert 0.93 <= covered / REPEATS <= 0.97
@@ -63,7 +63,7 @@ def test_equal_rows_are_called_different_in_one_of_twenty():
         runs = [images(rng, IMAGES, 0.8, hard) for _ in range(2)]
         draws = scores(runs, repeat).scores["miou"]
         values = [[float(mean_iu(run.sum(0)))] for run in runs]
-        found = difference(draws[:1], draws[1:], values)
+        found = difference(draws[:1], draws[1:], values, images=IMAGES)
         low, high = found.interval
         different += not low <= 0 <= high
         alarms += found.p < 0.05
@@ -86,6 +86,7 @@ def test_interval_of_several_seeds_covers_the_mean_of_all_seeds(seeds):
             resampled(runs, draws=1000, seed=repeat).scores["miou"],
             [float(mean_iu(run.sum(0))) for run in runs],
             repeat,
+            IMAGES,
         )
         covered += found.both.low <= truth <= found.both.high
         plain += found.images.low <= truth <= found.images.high
@@ -103,7 +104,7 @@ def test_equal_settings_with_three_seeds_are_called_different_in_one_of_twenty()
         runs = [images(rng, IMAGES, skill, hard) for skill in skills]
         draws = resampled(runs, draws=1000, seed=repeat).scores["miou"]
         values = [float(mean_iu(run.sum(0))) for run in runs]
-        found = difference(draws[:3], draws[3:], (values[:3], values[3:]), repeat)
+        found = difference(draws[:3], draws[3:], (values[:3], values[3:]), repeat, IMAGES)
         different += not found.interval.low <= 0 <= found.interval.high
         alarms += found.p < 0.05
         low, high = interval(draws[3:].mean(0) - draws[:3].mean(0))

@@ -46,7 +46,7 @@ def test_200_random_maps_equal_a_flood_fill():
 def test_diagonal_neighbours_are_one_object_and_void_is_none():
     label = np.array([[1, 0, VOID], [0, 1, VOID], [VOID, VOID, VOID]], np.uint8)
     classes, areas, found = objects_of(label, np.ones_like(label))
-    assert classes.tolist() == [0, 1] and areas.tolist() == [2, 2] and found.tolist() == [0, 2]
+    assert classes.tolist() == [1, 0] and areas.tolist() == [2, 2] and found.tolist() == [2, 0]
 
 
 def test_image_of_void_has_no_objects():

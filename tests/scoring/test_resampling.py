@@ -104,6 +104,13 @@ def test_interval_skips_draws_without_the_class():
     assert np.isnan(interval(np.full(3, np.nan))).all()
 
 
+def test_interval_of_few_images_takes_more_of_the_draws():
+    draws = np.random.default_rng(9).normal(size=200_000)
+    for images in (10, 100, 1449):  # of a mean of normal values: Student's interval
+        factor = (images / (images - 1)) ** 0.5 * stats.t.ppf(0.975, images - 1)
+        assert interval(draws, images) == pytest.approx((-factor, factor), abs=0.05)
+
+
 def test_identical_runs_have_no_seed_spread():
     draws = resampled([random_record(6).margins()] * 3).scores["miou"]
     found = spread(draws, [0.5] * 3)

@@ -95,7 +95,8 @@ def weigh(rows: Sequence[Row], pairs: Sequence[Pair], without: str | None = None
         margins = {at: [in_order(r, group.first.names) for r in records[at]] for at in group.places}
         draws, values = _drawn(margins, group.first, without)
         for at in group.places:
-            spreads[at] = spread(draws[at].scores["miou"], values[at].tolist())
+            given = draws[at].scores["miou"], values[at].tolist()
+            spreads[at] = spread(*given, images=len(group.first.names))
         for pair in pairs:
             known = (pair[1], pair[0]) in tested
             if not known and all(place_of.get(at) is group for at in pair):
@@ -122,7 +123,8 @@ def two_runs(runs: Sequence[Run], without: str | None) -> Difference | None:
     margins = {0: [first.margins()], 1: [in_order(second, first.names)]}
     draws, values = _drawn(margins, first, without)
     first_draws, second_draws = (draws[at].scores["miou"] for at in (0, 1))
-    return difference(first_draws, second_draws, (values[0], values[1]))
+    number = len(first.names)
+    return difference(first_draws, second_draws, (values[0], values[1]), images=number)
 
 
 def _drawn(
@@ -151,13 +153,19 @@ def _compared(
     """Differences of two rows in mean IU, and in the IU of each class in enough images."""
     first, second = (draws[at] for at in pair)
     overall = difference(
-        first.scores["miou"], second.scores["miou"], (values[pair[0]], values[pair[1]])
+        first.scores["miou"],
+        second.scores["miou"],
+        (values[pair[0]], values[pair[1]]),
+        images=len(margins[pair[0]][0]),
     )
     images = (margins[pair[0]][0][:, 1] > 0).sum(0)
     ius = [np.array([class_iu(each.sum(0)) for each in margins[at]]) for at in pair]
     by_class = {
         name: difference(
-            first.class_iou[:, :, i], second.class_iou[:, :, i], (ius[0][:, i], ius[1][:, i])
+            first.class_iou[:, :, i],
+            second.class_iou[:, :, i],
+            (ius[0][:, i], ius[1][:, i]),
+            images=int(images[i]),
         )
         for i, name in enumerate(classes)
         if images[i] >= FEWEST

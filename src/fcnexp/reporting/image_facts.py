@@ -31,14 +31,16 @@ def interval_facts(per_image: PerImage) -> dict[str, Any] | None:
     draws = resampled([margins])
     images = (margins[:, 1] > 0).sum(0).tolist()
     classes = {
-        name: _ends(interval(draws.class_iou[0, :, i])) if images[i] >= FEWEST else None
+        name: _ends(interval(draws.class_iou[0, :, i], images[i])) if images[i] >= FEWEST else None
         for i, name in enumerate(per_image.classes)
     }
     return {
         "level": LEVEL,
         "draws": DRAWS,
         "over": "images",
-        "scores": {key: _ends(interval(each[0])) for key, each in draws.scores.items()},
+        "scores": {
+            key: _ends(interval(each[0], len(margins))) for key, each in draws.scores.items()
+        },
         "class_iou": classes,
         "images_of_class": dict(zip(per_image.classes, images, strict=True)),
     }

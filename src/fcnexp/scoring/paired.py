@@ -37,8 +37,11 @@ def difference(
     second: np.ndarray,
     values: tuple[Values, Values],
     seed: int = SEED,
+    images: int | None = None,
 ) -> Difference:
     """Compare two rows. first, second: draws (R, B) of their runs. values: scores on all images.
+
+    images: their number; see `interval`.
 
     If both rows have several runs, other seeds are drawn as well. p is twice the share of draws
     with the other sign or, if larger, the tail of Student's t with the draws' spread: 2000 draws
@@ -49,17 +52,20 @@ def difference(
     draws = second.mean(0) - first.mean(0)
     counted = draws[~np.isnan(draws)]
     variance, freedom = float(counted.var()) if counted.size else math.nan, math.inf
+    if images is not None:
+        variance, freedom = variance * images / (images - 1), images - 1
     seeds = min(len(before), len(after)) > 1
     if seeds:
         shared = len(before) + len(after) - 2
         draws = with_seeds(second, shared, seed + 1) - with_seeds(first, shared, seed)
         of_seeds = float(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
+        parts = variance**2 / freedom + of_seeds**2 / shared  # Welch and Satterthwaite
         variance += of_seeds
-        freedom = shared * (variance / of_seeds) ** 2 if of_seeds else math.inf
+        freedom = variance**2 / parts if parts else math.inf
     counted = draws[~np.isnan(draws)]
     other = float((counted * np.sign(value) <= 0).mean()) if counted.size else math.nan
     p = max(min(1.0, 2 * other), tail(value, variance, freedom))
-    return Difference(value, interval(draws), other, p, seeds)
+    return Difference(value, interval(draws, images), other, p, seeds)
 
 
 def reversed_(found: Difference) -> Difference:

@@ -91,22 +91,40 @@ def resampled(
     )
 
 
-def interval(draws: np.ndarray) -> Interval:
-    """The middle `LEVEL` of the draws (B,) that are not NaN; NaN if there are none."""
+def interval(draws: np.ndarray, images: int | None = None) -> Interval:
+    """The middle `LEVEL` of the draws (B,) that are not NaN; NaN if there are none.
+
+    images: number of images in a draw. The draws of few spread too little, so that a little more
+    than `LEVEL` is taken, as Student's t says: 95.5 % for 100 images. Source: Hesterberg 2015,
+    "What teachers should know about the bootstrap", expanded percentile interval.
+    """
     counted = draws[~np.isnan(draws)]
     if not counted.size:
         return Interval(math.nan, math.nan)
-    low, high = np.quantile(counted, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    outside = (1 - LEVEL) / 2 if images is None else _outside(images)
+    low, high = np.quantile(counted, [outside, 1 - outside]).tolist()
     return Interval(low, high)
 
 
-def spread(draws: np.ndarray, values: Sequence[float], seed: int = SEED) -> Spread:
-    """Spread of a mean over runs. draws: (R, B) of each run. values: of the runs on all images."""
-    images = interval(draws.mean(0))
+def _outside(images: int) -> float:
+    from scipy.special import ndtr, stdtrit
+
+    quantile = float(stdtrit(images - 1, (1 + LEVEL) / 2))
+    return float(ndtr(-math.sqrt(images / (images - 1)) * quantile))
+
+
+def spread(
+    draws: np.ndarray, values: Sequence[float], seed: int = SEED, images: int | None = None
+) -> Spread:
+    """Spread of a mean over runs.
+
+    draws: (R, B) of each run. values: of the runs on all images. images: their number.
+    """
+    alone = interval(draws.mean(0), images)
     if len(values) < 2:
-        return Spread(images, None, None)
-    both = interval(with_seeds(draws, len(values) - 1, seed))
-    return Spread(images, float(np.std(values, ddof=1)), both)
+        return Spread(alone, None, None)
+    both = interval(with_seeds(draws, len(values) - 1, seed), images)
+    return Spread(alone, float(np.std(values, ddof=1)), both)
 
 
 def with_seeds(draws: np.ndarray, freedom: float, seed: int = SEED) -> np.ndarray:
