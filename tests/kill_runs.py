@@ -138,6 +138,7 @@ def outcome_of(folder: Path) -> dict[str, Any]:
                 stored = torch.load(file, weights_only=True)
                 found |= flat({f"{name} {file.name}": stored})
         found[f"{name} confusion.csv"] = (part / "confusion.csv").read_text()
+        found[f"{name} images.npz"] = (part / "images.npz").read_bytes()
         result = json.loads((part / "result.json").read_text())
         found |= {f"{name} result {k}": v for k, v in result.items() if k not in TIMED}
         found |= {f"{name} {key}": value for key, value in metrics(part).items()}

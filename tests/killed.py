@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 reached: Counter[str] = Counter()  # visits of each place by this process
 
 
@@ -127,7 +129,10 @@ def _around_renaming(name: str) -> None:
 
 
 def _around_writing(torch: Any) -> None:
-    """Add places `half`, within writing a checkpoint, and `line of FILE`, within a line."""
+    """Add places `half`, within writing a checkpoint, and `line of FILE`, within a line.
+
+    `half of images.npz` is within writing that file.
+    """
     save, writer = torch.save, csv.writer
 
     def saving(stored: Any, file: Any, **settings: Any) -> None:
@@ -160,7 +165,14 @@ def _around_writing(torch: Any) -> None:
             for row in rows:
                 self.writerow(row)
 
-    torch.save, csv.writer = saving, HalfLines
+    compress = numpy.savez_compressed
+
+    def compressing(file: Any, **arrays: Any) -> None:
+        whole = io.BytesIO()
+        compress(whole, **arrays)
+        _in_halves(whole.getvalue(), file, "half of images.npz")
+
+    torch.save, csv.writer, numpy.savez_compressed = saving, HalfLines, compressing
 
 
 def _in_halves(content: str | bytes, file: Any, place: str) -> None:

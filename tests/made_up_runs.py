@@ -74,6 +74,26 @@ def write_confusion(folder: Path, names, counts) -> None:
     write_lines(folder / "confusion.csv", ["truth \\ prediction", *names], *lines)
 
 
+def write_scored(folder: Path, per_image, *, worst=2, **changes) -> Path:
+    """Write a run with images.npz, whose mean IU is that of these images, and pictures of some."""
+    from fcnexp.reporting.pictures import write_panel  # imports torch
+    from fcnexp.scoring.per_image import write_per_image
+    from fcnexp.scoring.scores import class_iu, mean_iu
+
+    margins = per_image.margins().sum(0)
+    run = write_run(folder, miou=float(mean_iu(margins)), **changes)
+    write_per_image(run, per_image, per_image.matrix())
+    record = json.loads((run / "result.json").read_text())
+    record["class_iou"] = dict(zip(per_image.classes, class_iu(margins).tolist(), strict=True))
+    (run / "result.json").write_text(json.dumps(record))
+    for name in per_image.names[:worst]:
+        label = np.zeros((24, 32), np.uint8)
+        label[:, 16:] = 1
+        rgb = np.full((24, 32, 3), 200, np.uint8)
+        write_panel(run / "pictures/worst/panels" / name, rgb, label, np.roll(label, 4, 1))
+    return run
+
+
 def write_pictures(folder: Path, names, *, predicted=1, truth=2, size=(24, 32)) -> None:
     """Write panels of a run; one class each fills the right half of labels and prediction."""
     from fcnexp.reporting.pictures import write_panel  # imports torch, not needed by other helpers

@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import TINY, fcnexp
-from made_up_runs import write_confusion
+from made_up_runs import write_confusion, write_scored
 from PIL import Image
+from scored_images import random_record
 
+from fcnexp.reporting.image_facts import interval_facts
+from fcnexp.scoring.by_image import image_iu
+from fcnexp.scoring.per_image import read_per_image
 from fcnexp.task.module import SegmentationTask
 
+NAMED = [["val_0000"], ["val_0001"], ["val_0002"]]
 LAST = "checkpoint=out/checkpoints/last.ckpt"
 
 
@@ -82,6 +87,73 @@ def test_without_widths_there_are_no_bands(folder):
     assert not list((folder / "out").glob("trimap*"))
 
 
+def test_training_and_evaluation_keep_the_same_counts_of_each_image(folder):
+    trained, scored = (read_per_image(folder / run) for run in ("out", "scored"))
+    assert trained.names == scored.names == ("val_0000", "val_0001", "val_0002")
+    assert np.array_equal(trained.margins(), scored.margins())
+    assert trained.bands() == [] and scored.bands() == [1, 3, 200]
+    assert np.array_equal(scored.matrix("band_200"), scored.matrix())
+    result = json.loads((folder / "scored/result.json").read_text())
+    assert result["intervals"] is None  # from three images
+    assert 0 < result["conventions"]["torchmetrics_images"]["miou"] < 1
+
+
+def test_objects_are_saved_printed_and_drawn(folder):
+    with (folder / "scored/objects.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    objects = sum(int(line["objects"]) for line in lines)
+    assert objects == len(read_per_image(folder / "scored").tables["objects"][1])
+    said = (folder / "stdout.txt").read_text()
+    assert "Objects by size" in said and "touching objects of one class count as one" in said
+    plot = np.asarray(Image.open(folder / "scored/objects.png").convert("RGB")).reshape(-1, 3)
+    for colour in ((0, 114, 178), (213, 94, 0), (0, 158, 115)):
+        assert (plot == colour).all(-1).sum() > 100
+
+
+def test_worst_images_are_drawn_as_they_were_scored(folder):
+    record = read_per_image(folder / "scored")
+    scores = image_iu(record.margins())
+    said = (folder / "stdout.txt").read_text()
+    listed = [line.split()[0] for line in said.splitlines() if line.split()[:1] in NAMED]
+    assert listed == [record.names[i] for i in np.argsort(scores)]
+    panels = folder / "scored/pictures/worst/panels"
+    assert {panel.name for panel in panels.iterdir()} == {*record.names}
+    for name, counts in zip(record.names, record.margins(), strict=True):
+        truth, guess = (
+            np.asarray(Image.open(panels / name / f"{n}.png")) for n in ("truth", "prediction")
+        )
+        assert (guess == truth).sum() == counts[0].sum()
+    assert (folder / "scored/pictures/worst/sheet.png").is_file()
+    assert (folder / "out/pictures/worst/sheet.png").is_file()
+
+
+def test_images_to_draw_can_be_named(folder):
+    given = [LAST, "workers=0", "draw=[val_0002]", "pictures=1", "object_sizes=[4,20]"]
+    done = evaluate(folder, *given, "hydra.run.dir=drawn")
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (folder / "drawn/pictures/panels").iterdir()] == ["val_0002"]
+    assert len([*(folder / "drawn/pictures/worst/panels").iterdir()]) == 1
+    assert "4-20" in done.stdout and "4-20" in (folder / "drawn/objects.csv").read_text()
+
+
+def test_run_is_rescored_by_image_without_its_data(folder):
+    done = evaluate(folder, "run=scored")
+    assert done.returncode == 0, done.stderr
+    for words in ("Objects by size", "Worst images", "smp_macro_images", "torchmetrics_images"):
+        assert words in done.stdout
+    assert "not listed" not in done.stdout
+
+
+def test_enough_images_give_intervals(tmp_path):
+    run = write_scored(tmp_path / "run", random_record(0, images=40))
+    record = read_per_image(run)
+    write_confusion(run, record.classes, record.matrix().tolist())
+    done = evaluate(tmp_path, "run=run")
+    assert done.returncode == 0 and "95 % interval" in done.stdout, done.stderr
+    ends = interval_facts(record)["scores"]["miou"]
+    assert f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" in done.stdout
+
+
 def test_run_is_scored_from_its_matrix_alone(tmp_path):
     (tmp_path / "old").mkdir()
     counts = [[6, 0, 2, 0], [0, 0, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0]]
@@ -101,6 +173,7 @@ def test_run_is_scored_from_its_matrix_alone(tmp_path):
     assert cells["paddleseg_older"] == ["15.0", "60.0", "-", "0", "0"]
     assert cells["torchmetrics"] == ["20.0", "60.0", "25.0", "dropped", "0"]
     assert "segmentation.MeanIoU, which averages over images" in done.stdout
+    assert "no images.npz in old, which an older version wrote: no intervals" in done.stdout
     assert not list((tmp_path / "outputs/evaluate").iterdir())  # no empty run folder stays
 
 
@@ -120,6 +193,9 @@ MISTAKES = {
     f"{LAST} trimap=[3,2]": "trimap=[3, 2]: must be increasing widths in pixels, 1 or more",
     f"{LAST} trimap=[0]": "trimap=[0]: must be increasing widths in pixels",
     f"{LAST} trimap=[]": "trimap=[]: must be increasing widths in pixels",
+    f"{LAST} object_sizes=[]": "object_sizes=[]: must be increasing sizes in pixels, above 0",
+    "run=out object_sizes=[8,4]": "object_sizes=[8.0, 4.0]: must be increasing sizes in pixels",
+    f"{LAST} draw=[cat] hydra.run.dir=x": "draw: no image cat in this validation set; its images",
     f"{LAST} workers=-1": "workers=-1: must be 0 or more",
     f"{LAST} trimap=7": "trimap: must be a list in brackets, such as trimap=[1,2]",
     f"{LAST} hydra.run.dir=out": (

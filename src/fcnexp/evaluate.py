@@ -1,16 +1,23 @@
 """Score a checkpoint: `python -m fcnexp.evaluate checkpoint=RUN/checkpoints/last.ckpt`.
 
-Or rescore a finished run's confusion matrix by the conventions of other tools, without its data:
-`python -m fcnexp.evaluate run=RUN`.
+Or rescore a finished run, without its data: by the conventions of other tools, with intervals, and
+by size of the objects: `python -m fcnexp.evaluate run=RUN`.
 """
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from fcnexp.data.sample import Samples
+    from fcnexp.scoring.per_image import PerImage
+    from fcnexp.task.module import SegmentationTask
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> float | None:
@@ -25,6 +32,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
     from fcnexp.system import this_process
 
     cfg = typed(cfg, EvaluateConfig)
+    check_sizes(cfg.object_sizes)
     if cfg.run is not None:
         return rescore(cfg)
     plain = to_plain(cfg)
@@ -52,7 +60,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     from fcnexp.config.checks import without_fast_paths
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.weights.checkpoints import read_checkpoint
-    from fcnexp.reporting import pictures, result, tables, trimap
+    from fcnexp.reporting import pictures, result
     from fcnexp.run import trainers
     from fcnexp.run.determinism import deterministic
     from fcnexp.system import this_process
@@ -72,8 +80,8 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
         task.trimap = TrimapScores(len(task.class_names), widths)
-    shown = pictures.spread_evenly(len(data.val), cfg.pictures)
-    task.keep = frozenset(data.val.ids[i] for i in shown)
+    shown = places_of(cfg.draw, data.val) or pictures.spread_evenly(len(data.val), cfg.pictures)
+    task.keep, task.worst = frozenset(data.val.ids[i] for i in shown), cfg.pictures
     try:
         with without_fast_paths(cfg), deterministic(cfg.trainer.deterministic):
             trainer.validate(task, data, verbose=False)
@@ -82,10 +90,6 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
         raise SystemExit(143) from None  # Lightning's own exit code is 0
     if this_process.rank():
         return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
-    task.eval()
-    pictures.draw_predictions(
-        task.prediction_of, data.val, cfg.pictures, folder / "pictures", task.class_names
-    )
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "precision": str(trainer.precision),
@@ -93,24 +97,79 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
         "masked": task.masking["test"],
         "command": shlex.join(["python", "-m", "fcnexp.evaluate", *sys.argv[1:]]),
     }
+    return write_record(cfg, folder, task, data.val, shown, facts)
+
+
+def write_record(
+    cfg: DictConfig,
+    folder: Path,
+    task: "SegmentationTask",
+    samples: "Samples",
+    shown: Sequence[int],
+    facts: dict[str, object],
+) -> float | None:
+    """Draw, write and print what was scored; returns the mean IU. shown: images to draw."""
+    from fcnexp.reporting import image_facts, object_sizes, pictures, result, tables, trimap
+
+    task.eval()
+    per_image, sizes = task.per_image, tuple(cfg.object_sizes)
+    assert per_image is not None
+    worst = image_facts.worst_images(per_image, cfg.pictures)
+    drawn = folder / "pictures"
+    pictures.draw_scored(task.prediction_of, samples, shown, worst, drawn, task.class_names)
     if task.bands is not None:
-        bands = trimap.write_trimap(folder, widths, task.bands, task.matrix)
+        bands = trimap.write_trimap(folder, tuple(cfg.trimap), task.bands, task.matrix)
+    object_sizes.write_objects(folder, per_image, sizes)
     # Written last: result.json marks the record as complete.
-    record = result.write_result(folder, task.matrix, task.class_names, facts)
+    record = result.write_result(folder, task.matrix, task.class_names, facts, per_image)
     tables.print_result(record)
     if task.bands is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot {folder / 'trimap.png'}")
-    print(f"pictures {folder / 'pictures'}\nrecord {folder}")
+    print_images(per_image, sizes, cfg.pictures)
+    print(f"plot {folder / 'objects.png'}")
+    print(f"pictures {drawn}, the worst images in {drawn / 'worst'}\nrecord {folder}")
     return record["scores"]["miou"]
 
 
+def print_images(per_image: "PerImage", sizes: tuple[float, ...], worst: int) -> None:
+    """Print how well objects of each size are found, and the images with the lowest mean IU."""
+    from fcnexp.reporting import image_facts, object_sizes, tables
+    from fcnexp.reporting.records import percent
+    from fcnexp.scoring.objects import by_class_and_size, over_classes
+
+    each = by_class_and_size(per_image, sizes)
+    if each is not None:
+        total = over_classes(each, per_image.classes)
+        tables.print_comparison(object_sizes.object_lines(total, sizes), "Objects by size")
+        print(object_sizes.RULE)
+    lines = [
+        [image.name, percent(image.iu)] for image in image_facts.worst_images(per_image, worst)
+    ]
+    if lines:
+        title = "Worst images (mean IU over the classes of the image)"
+        tables.print_comparison([["image", "mean IU"], *lines], title)
+
+
+def places_of(names: Sequence[str] | None, samples: "Samples") -> list[int]:
+    """Return the places of the images named by `draw`. Raises ConfigError if one is missing."""
+    places = {name: i for i, name in enumerate(samples.ids)}
+    for name in names or ():
+        if name not in places:
+            raise ConfigError(
+                f"draw: no image {name} in this validation set; its images are "
+                f"{', '.join(samples.ids[:3])} ..."
+            )
+    return [places[name] for name in names or ()]
+
+
 def rescore(cfg: DictConfig) -> float:
-    """Print the scores of a run's confusion.csv; returns the mean IU. Raises UserError."""
+    """Print the scores of a run's counts; returns the mean IU. Raises UserError."""
     import torch
 
     from fcnexp.reporting import result, tables
     from fcnexp.reporting.records import CONFUSION, read_confusion
+    from fcnexp.scoring.per_image import IMAGES, read_per_image
 
     if not OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("run and checkpoint: give one of them; run=FOLDER only reads its matrix")
@@ -124,8 +183,17 @@ def rescore(cfg: DictConfig) -> float:
             f"run={cfg.run}: no readable {CONFUSION} there; give a folder that train or evaluate "
             "wrote, such as outputs/train/DATE"
         )
-    scores = result.plain_scores(torch.tensor(confusion.counts), tuple(confusion.names))
+    per_image = read_per_image(Path(cfg.run))
+    matrix = torch.tensor(confusion.counts)
+    scores = result.plain_scores(matrix, tuple(confusion.names), per_image)
     tables.print_result(scores)
+    if per_image is None:
+        print(
+            f"no {IMAGES} in {cfg.run}, which an older version wrote: no intervals, means over "
+            "images or objects by size; to get them, score it again with checkpoint=FILE"
+        )
+    else:
+        print_images(per_image, tuple(cfg.object_sizes), cfg.pictures)
     return scores["scores"]["miou"]
 
 
@@ -138,6 +206,15 @@ def check_widths(widths: list[int] | None) -> tuple[int, ...]:
             "[1,2,3,5,10,20,40]; null for none"
         )
     return given
+
+
+def check_sizes(sizes: Sequence[float]) -> None:
+    """Raise ConfigError if these are no limits of bins."""
+    if not sizes or sizes[0] <= 0 or list(sizes) != sorted(set(sizes)):
+        raise ConfigError(
+            f"object_sizes={list(sizes)}: must be increasing sizes in pixels, above 0, such as "
+            "[8,16,32,64,128]"
+        )
 
 
 def main() -> None:

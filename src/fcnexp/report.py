@@ -1,13 +1,15 @@
-"""Compare runs: `python -m fcnexp.report DIR [DIR ...] [output=WHERE] [without=CLASS]`.
+"""Compare runs: `python -m fcnexp.report DIR [DIR ...] [output=WHERE] [without=CLASS] ...`.
 
 Reads every finished run below the folders. Each row is one setting, averaged over its seeds, and is
 named by the settings in which the rows differ. Mean IU is given with its sample standard deviation
-over seeds; gain is the difference to the row above. If a run names a published row, a second table
-compares the two.
+over seeds; gain is the difference to the row above, with a 95 % interval if the runs kept their
+counts per image. If a run names a published row, another table compares the two. Two run folders
+are tested against each other; they must have been scored on the same images.
 
 output: folder for report.html (one self-contained page), report.md and report.csv (unrounded,
     fractions); default: the first DIR. A file name ending in .html, .md or .csv writes only that.
 without: class to leave out of the mean IU, such as the background in PAMI's table of masking.
+sizes: limits between sizes of objects, root of the area in pixels; default: 8,16,32,64,128.
 """
 
 import sys
@@ -16,8 +18,9 @@ from pathlib import Path
 
 from fcnexp.errors import ConfigError
 from fcnexp.reporting.writing import report
+from fcnexp.scoring.objects import SIZES
 
-OPTIONS = ("output", "without")
+OPTIONS = ("output", "without", "sizes")
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -42,6 +45,21 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return folders, options
 
 
+def read_sizes(text: str | None) -> tuple[float, ...]:
+    """Limits between sizes of objects. Raises ConfigError."""
+    if text is None:
+        return SIZES
+    try:
+        sizes = [float(each) for each in text.strip("[]").split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or not sizes[0] > 0 or not sizes[-1] < float("inf") or sizes != sorted({*sizes}):
+        raise ConfigError(
+            f"sizes={text}: must be increasing numbers above 0, in pixels, such as sizes=8,16,32"
+        )
+    return tuple(sizes)
+
+
 def main() -> None:
     """Entry point."""
     from fcnexp.cli import messages
@@ -51,7 +69,8 @@ def main() -> None:
         return
     try:
         folders, options = read_arguments(sys.argv[1:])
-        report(folders, options.get("output"), options.get("without"))
+        sizes = read_sizes(options.get("sizes"))
+        report(folders, options.get("output"), options.get("without"), sizes)
     except Exception as error:
         messages.fail_or_raise(error, "report")
 

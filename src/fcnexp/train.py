@@ -180,7 +180,7 @@ def fit_and_score(
 
     cfg = stage.cfg
     shown = pictures.spread_evenly(len(data.val), cfg.pictures)
-    task.keep = frozenset(data.val.ids[i] for i in shown)
+    task.keep, task.worst = frozenset(data.val.ids[i] for i in shown), cfg.pictures
     start = time.monotonic()
     with deterministic(cfg.trainer.deterministic) as task.nondeterministic:
         if cfg.regime.steps:
@@ -206,7 +206,7 @@ def write_record(
     The first process of a run does this; the others return the scores alone.
     """
     from fcnexp.config.compose import what_was_typed
-    from fcnexp.reporting import pictures, result, tables
+    from fcnexp.reporting import image_facts, pictures, result, tables
     from fcnexp.run import trainers
     from fcnexp.sweep import launches
     from fcnexp.system import this_process
@@ -217,8 +217,10 @@ def write_record(
     if this_process.rank():
         return result.plain_scores(task.matrix, task.class_names)
     task.eval()
-    pictures.draw_predictions(
-        task.prediction_of, data.val, cfg.pictures, folder / "pictures", task.class_names
+    shown = pictures.spread_evenly(len(data.val), cfg.pictures)
+    worst = image_facts.worst_images(task.per_image, cfg.pictures) if task.per_image else []
+    pictures.draw_scored(
+        task.prediction_of, data.val, shown, worst, folder / "pictures", task.class_names
     )
     facts = {
         "seed": cfg.seed,
@@ -233,7 +235,7 @@ def write_record(
         "command": shlex.join(launches.typed()),
         **what_was_typed(),
     }
-    record = result.write_result(folder, task.matrix, task.class_names, facts)
+    record = result.write_result(folder, task.matrix, task.class_names, facts, task.per_image)
     logs.log_result(record, task.matrix, trainer.global_step)
     tables.print_result(record, cfg.paper)
     print(f"trained {seconds:.0f} s; pictures {folder / 'pictures'}; record {folder}")

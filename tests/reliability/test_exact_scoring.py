@@ -16,6 +16,7 @@ from PIL import Image
 
 from fcnexp import VOID
 from fcnexp.data.palette import save_indexed
+from fcnexp.scoring.per_image import band_name, read_per_image
 
 LENGTHS = range(10)
 CLASSES = 5
@@ -123,6 +124,25 @@ def test_every_number_of_processes_counts_every_image_once(place, tell):
         f"to {LENGTHS[-1]}) have identical integers, bands included; of these with an idle "
         f"process: {sum(d > n for d in range(1, 5) for n in LENGTHS[1:])}"
     )
+
+
+def test_every_number_of_processes_keeps_the_same_file_of_images(place, tell):
+    folder, labels = place
+    equal = 0
+    for length in LENGTHS[1:]:
+        first = (folder / f"1_{length}/images.npz").read_bytes()
+        record = read_per_image(folder / f"1_{length}")
+        assert record.names == tuple(str(number) for number in range(length))
+        assert record.bands() == list(score_in_processes.WIDTHS)
+        bands = json.loads((folder / f"1_{length}/trimap.json").read_text())["bands"]
+        sums = [int(record.matrix(band_name(width)).sum()) for width in record.bands()]
+        assert sums == [band["pixels"] for band in bands]
+        truth = [np.bincount(m[m != VOID], minlength=CLASSES) for m in labels[:length]]
+        assert np.array_equal(record.margins()[:, 1], truth)
+        for devices in range(1, 5):
+            assert (folder / f"{devices}_{length}/images.npz").read_bytes() == first
+            equal += 1
+    tell(f"distributed: {equal} of {4 * len(LENGTHS[1:])} files images.npz have identical bytes")
 
 
 def test_empty_list_is_refused_by_every_process(place, tell):

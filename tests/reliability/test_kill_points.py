@@ -7,12 +7,16 @@ import pytest
 from kill_points import ONE, TWO, WHEREVER, Point, overrides
 from kill_runs import Trainings, differing, outcome_of, trainings
 
+from fcnexp.errors import DataError
+from fcnexp.scoring.per_image import read_per_image
+
 SAME = {"workers": "whole"}  # variants that must give the result of another
 PRINTED = {None: "Trainable parameters", "done": "done before", WHEREVER: ""}  # by resume step
 CHEAP = (
     "between passes, after a checkpoint",
     "in the second validation",
     "half of the second checkpoint",
+    "half of images.npz",
     "SIGTERM between passes",
     "between stages",
 )
@@ -43,8 +47,9 @@ class Kills:
         try:
             for faults in point.runs:
                 struck = self.process.run(typed, folder, faults, **settings)
+                read_per_image(folder / "out")  # whole or absent
             last = self.process.run(typed, folder, **settings)
-        except AssertionError as error:
+        except (AssertionError, DataError) as error:
             return str(error)
         if struck.code not in point.codes:
             return f"exit code {struck.code}"

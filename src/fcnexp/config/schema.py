@@ -69,6 +69,8 @@ class EvaluateConfig:
     workers: int = MISSING
     score_batch: int = MISSING
     pictures: int = MISSING
+    draw: list[str] = MISSING
+    object_sizes: list[float] = MISSING
     trimap: list[int] | None = MISSING
     plain: Any = MISSING
     run: str | None = MISSING

@@ -41,8 +41,8 @@ class AugmentedDraws(Dataset[Sample]):
 class OwnShare(Dataset[Sample]):
     """The samples that one of several processes scores: every `processes`-th from `rank` on.
 
-    If there are none, it holds the first sample without its label, so that the process takes part
-    in collective operations but adds nothing to the scores.
+    If there are none, it holds the first sample without its label and name, so that the process
+    takes part in collective operations but adds nothing to the scores.
     """
 
     def __init__(self, samples: Samples, rank: int, processes: int) -> None:
@@ -55,7 +55,7 @@ class OwnShare(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read one sample. Raises IndexError after the last."""
         if not self.indices and index == 0:
-            return replace(self.samples[0], label=None)
+            return replace(self.samples[0], label=None, name="")
         return self.samples[self.indices[index]]
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from fcnexp.reporting.comparison import Row
 
 PANELS = Path("pictures") / "panels"  # in a run folder; has one folder per image
+WORST = "worst"  # beside panels; has panels of its own
 IMAGE, TRUTH, PREDICTION = "image.jpg", "truth.png", "prediction.png"
 MAX_IMAGES = 8  # per page
 MAX_BYTES = 4_500_000  # of all pictures on a page; base64 adds a third
@@ -54,10 +55,10 @@ def read_grid(rows: Sequence[Row]) -> Grid:
         with Image.open(first / TRUTH) as truth_picture:
             size = truth_picture.size
         predictions = [
-            _data_uri(by_row[number] / PREDICTION) if number in by_row else None
+            data_uri(by_row[number] / PREDICTION) if number in by_row else None
             for number in range(len(rows))
         ]
-        image, truth = (_data_uri(first / each) for each in (IMAGE, TRUTH))
+        image, truth = (data_uri(first / each) for each in (IMAGE, TRUTH))
         panels.append(Panel(name, size, image, truth, predictions))
     return Grid(panels, len(found) - len(panels))
 
@@ -67,12 +68,12 @@ def _panels_of(row: Row) -> dict[Path, str]:
     for run in row.runs:
         folder = run.folder / PANELS
         inner = sorted(folder.iterdir()) if folder.is_dir() else []
-        if complete := {panel: digest for panel in inner if (digest := _digest(panel))}:
+        if complete := {panel: digest for panel in inner if (digest := panel_digest(panel))}:
             return complete
     return {}
 
 
-def _digest(panel: Path) -> str:
+def panel_digest(panel: Path) -> str:
     """Digest of the ground-truth pixels; empty if a picture is missing or damaged."""
     try:
         for name in (IMAGE, PREDICTION):
@@ -84,6 +85,11 @@ def _digest(panel: Path) -> str:
         return ""
 
 
-def _data_uri(path: Path) -> str:
-    kind = "jpeg" if path.suffix == ".jpg" else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def data_uri(path: Path) -> str:
+    """Contents of a picture as a URI."""
+    return as_uri(path.read_bytes(), "jpeg" if path.suffix == ".jpg" else "png")
+
+
+def as_uri(stored: bytes, kind: str) -> str:
+    """A picture as a URI. kind: jpeg or png."""
+    return f"data:image/{kind};base64,{base64.b64encode(stored).decode()}"

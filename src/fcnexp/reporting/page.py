@@ -14,7 +14,9 @@ from fcnexp.data.palette import voc_palette
 from fcnexp.errors import DataError
 from fcnexp.reporting import comparison, curves, summary, targets
 from fcnexp.reporting.comparison import Row
+from fcnexp.reporting.evidence_view import evidence_view, object_view
 from fcnexp.reporting.grid import read_grid
+from fcnexp.reporting.image_view import image_view
 from fcnexp.reporting.records import percent, read_confusion
 from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
@@ -41,7 +43,11 @@ def page(report: Summary) -> str:
         rows=rows,
         header=header(report),
         scores=NAMES,
-        notes=[*summary.notes(report), *(f"not drawn: {line}" for line in report.undrawn)],
+        notes=[
+            *summary.notes(report),
+            *(f"not drawn: {line}" for line in report.undrawn),
+            *report.evidence.problems,
+        ],
         bars={key: bars(rows, key) for key in NAMES if rows},
         has_paper=any(row.paper for row in rows),
         score_pair=targets.score_pair,
@@ -51,6 +57,10 @@ def page(report: Summary) -> str:
         confusions=[matrix and matrix._asdict() for matrix in matrices],
         has_confusion=any(matrices),
         grid=read_grid(rows),
+        gain=lambda at: summary.gain_cell(rows, report.evidence, at),
+        evidence=evidence_view(rows, report.evidence),
+        objects=object_view(rows, report.evidence, report.sizes),
+        images=image_view(rows, report.evidence),
         legends=legends(rows),
         costs=comparison.costs(rows),
         times=comparison.published_times(rows),

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from fcnexp import VOID
 from fcnexp.data.palette import voc_palette
-from fcnexp.data.sample import Sample
-from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH
+from fcnexp.data.sample import Sample, Samples
+from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH, WORST
+from fcnexp.reporting.image_facts import Scored
+from fcnexp.reporting.records import percent
 from fcnexp.system.atomic import atomic_file
 
 PANEL_SIDE = 500  # pixels, as VOC images
@@ -36,11 +38,14 @@ def overlay(rgb: np.ndarray, label: np.ndarray, strength: float = 0.6) -> np.nda
 
 
 def sheet(
-    rows: list[list[np.ndarray]], titles: tuple[str, ...], class_names: Sequence[str]
+    rows: list[list[np.ndarray]],
+    titles: tuple[str, ...],
+    class_names: Sequence[str],
+    captions: Sequence[str] = (),
 ) -> Image.Image:
     """Contact sheet of pictures in a table, with column titles and a legend of classes below.
 
-    rows: uint8 (H, W, 3) each; pictures in a row have the same size.
+    rows: uint8 (H, W, 3) each; pictures in a row have the same size. captions: one above each row.
     """
     widths = [max(row[i].shape[1] for row in rows) for i in range(len(titles))]
     heights = [row[0].shape[0] for row in rows]
@@ -49,7 +54,8 @@ def sheet(
     font = ImageFont.load_default(size=text)
     width = sum(widths) + GAP * (len(widths) + 1)
     key = legend({**dict(enumerate(class_names)), VOID: "void"}, width, text)
-    height = top + sum(heights) + GAP * (len(rows) + 1)
+    extra = text + GAP if captions else 0  # height of a caption
+    height = top + sum(heights) + (GAP + extra) * len(rows) + GAP
     page = Image.new("RGB", (key.width, height + key.height), WHITE)
     page.paste(key, (0, height))
     draw = ImageDraw.Draw(page)
@@ -57,7 +63,10 @@ def sheet(
     for left, title in zip(lefts, titles, strict=True):
         draw.text((left, GAP // 2), title, fill=BLACK, font=font)
     y = top + GAP
-    for row, height in zip(rows, heights, strict=True):
+    for row, height, caption in zip(rows, heights, captions or [""] * len(rows), strict=True):
+        if caption:
+            draw.text((GAP, y), caption, fill=BLACK, font=font)
+            y += extra
         for left, picture in zip(lefts, row, strict=True):
             page.paste(Image.fromarray(picture), (left, y))
         y += height + GAP
@@ -94,24 +103,45 @@ def thumbnail(picture: np.ndarray, side: int = 240) -> np.ndarray:
 def draw_predictions(
     prediction_of: Callable[[str, dict[str, Tensor], Tensor | None], Tensor],
     samples: Sequence[Sample],
-    count: int,
+    indices: Sequence[int],
     folder: Path,
     class_names: Sequence[str],
+    captions: Sequence[str] = (),
 ) -> None:
-    """Write pictures of `count` predictions, spread evenly over the samples.
+    """Write pictures of the predictions of some samples.
 
     prediction_of: maps an image's name, fields, and label to a prediction, uint8 (H, W). The label
         is there for masking experiments, which hide part of the image from the net.
+    indices: of the samples to draw. captions: of each of them on the sheet.
     """
     drawn = []
-    for index in spread_evenly(len(samples), count):
+    for index in indices:
         sample = samples[index]
         prediction = prediction_of(sample.name, sample.fields, sample.label)
         rgb = as_picture(sample.fields)
         assert sample.label is not None
         drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))
     if drawn:
-        write_panels(folder, drawn, class_names)
+        write_panels(folder, drawn, class_names, captions)
+
+
+def draw_scored(
+    prediction_of: Callable[[str, dict[str, Tensor], Tensor | None], Tensor],
+    samples: Samples,
+    shown: Sequence[int],
+    worst: Sequence[Scored],
+    folder: Path,
+    class_names: Sequence[str],
+) -> None:
+    """Write the pictures of a run: `shown` samples into a folder, the worst ones into its `worst`.
+
+    worst: the images with the lowest mean IU, the worst first.
+    """
+    draw_predictions(prediction_of, samples, shown, folder, class_names)
+    place = {name: i for i, name in enumerate(samples.ids)}
+    captions = [f"{image.name}: mean IU {percent(image.iu)} %" for image in worst]
+    indices = [place[image.name] for image in worst]
+    draw_predictions(prediction_of, samples, indices, folder / WORST, class_names, captions)
 
 
 def spread_evenly(length: int, count: int) -> list[int]:
@@ -133,6 +163,7 @@ def write_panels(
     folder: Path,
     samples: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
     class_names: Sequence[str],
+    captions: Sequence[str] = (),
 ) -> None:
     """Write a sheet of all images, an overlay per prediction, and panels for the report.
 
@@ -150,7 +181,8 @@ def write_panels(
         with atomic_file(folder / f"{name}.png") as part:
             Image.fromarray(overlay(rgb, prediction)).save(part)
         write_panel(folder / PANELS.name / name, rgb, truth, prediction)
-    page = sheet(rows, ("image", "ground truth", "prediction", "errors"), class_names)
+    titles = ("image", "ground truth", "prediction", "errors")
+    page = sheet(rows, titles, class_names, captions)
     with atomic_file(folder / "sheet.png") as part:
         page.save(part)
 

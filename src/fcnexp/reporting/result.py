@@ -1,4 +1,4 @@
-"""Write the record of a run: config.yaml, confusion.csv and, last, result.json."""
+"""Write the record of a run: config.yaml, confusion.csv, images.npz and, last, result.json."""
 
 import csv
 import json
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcnexp.reporting.image_facts import image_conventions, interval_facts
 from fcnexp.reporting.records import CONFIG, CONFUSION, RESULT
+from fcnexp.scoring.per_image import PerImage, write_per_image
 from fcnexp.system.atomic import atomic_file, write_atomically
 from fcnexp.task.conventions import CONVENTIONS, by_convention
 from fcnexp.task.four_scores import class_accuracy, class_iu, mean_iu_of_present, scores_of
@@ -23,13 +25,19 @@ def write_config(folder: Path, text: str) -> None:
 
 
 def write_result(
-    folder: Path, matrix: Tensor, class_names: tuple[str, ...], facts: dict[str, Any]
+    folder: Path,
+    matrix: Tensor,
+    class_names: tuple[str, ...],
+    facts: dict[str, Any],
+    per_image: PerImage | None = None,
 ) -> dict[str, Any]:
-    """Write confusion.csv, then result.json; return the contents of result.json.
+    """Write confusion.csv, images.npz, then result.json; return the contents of result.json.
 
     matrix: int64 (K, K), rows: ground truth. facts: more plain values to store. Scores are
     fractions in the release's convention; null if nothing was counted.
     """
+    if per_image is not None:
+        write_per_image(folder, per_image, matrix.cpu().numpy())
     with atomic_file(folder / CONFUSION) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["truth \\ prediction", *class_names])
@@ -37,7 +45,7 @@ def write_result(
             writer.writerow([name, *row])
     result = {
         "status": "done",
-        **plain_scores(matrix, class_names),
+        **plain_scores(matrix, class_names, per_image),
         "convention": "release: one matrix; classes not in ground truth or prediction are left out",
         "miou_of_classes_in_truth": finite({"": mean_iu_of_present(matrix)})[""],
         "pixels": int(matrix.sum()),
@@ -48,17 +56,25 @@ def write_result(
     return result
 
 
-def plain_scores(matrix: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
+def plain_scores(
+    matrix: Tensor, class_names: tuple[str, ...], per_image: PerImage | None = None
+) -> dict[str, Any]:
     """The four scores, per-class scores, and scores in other conventions, as in result.json.
 
-    matrix: int64 (K, K), rows: ground truth.
+    matrix: int64 (K, K), rows: ground truth. per_image: adds intervals and means over images.
     """
+    conventions: dict[str, dict[str, Any]] = {
+        name: {**finite(scores), "counted_as": CONVENTIONS[name].words()}
+        for name, scores in by_convention(matrix).items()
+    }
+    more: dict[str, Any] = {}
+    if per_image is not None:
+        conventions |= image_conventions(per_image)
+        more["intervals"] = interval_facts(per_image)
     return {
         "scores": finite(scores_of(matrix)),
-        "conventions": {
-            name: {**finite(scores), "counted_as": CONVENTIONS[name].words()}
-            for name, scores in by_convention(matrix).items()
-        },
+        **more,
+        "conventions": conventions,
         "class_iou": finite(dict(zip(class_names, class_iu(matrix).tolist(), strict=True))),
         "class_acc": finite(dict(zip(class_names, class_accuracy(matrix).tolist(), strict=True))),
     }

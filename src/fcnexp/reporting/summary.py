@@ -10,9 +10,21 @@ from fcnexp.errors import DataError
 from fcnexp.papers.published import SCORES, Published, published
 from fcnexp.reporting import curves
 from fcnexp.reporting.comparison import Row, compare, short_number
-from fcnexp.reporting.records import Job, Run, percent, read_confusion, read_runs
+from fcnexp.reporting.evidence import Evidence, two_runs, weigh
+from fcnexp.reporting.evidence_tables import gain_text
+from fcnexp.reporting.object_sizes import RULE
+from fcnexp.reporting.records import CONFIG, Job, Run, percent, read_confusion, read_runs
 from fcnexp.reporting.tables import NAMES, OTHERS
-from fcnexp.reporting.targets import not_run, orders, score_pair, why_not_comparable
+from fcnexp.reporting.targets import (
+    not_run,
+    orders,
+    published_pairs,
+    score_pair,
+    why_not_comparable,
+)
+from fcnexp.scoring.objects import SIZES
+from fcnexp.scoring.paired import Difference
+from fcnexp.scoring.per_image import OBJECTS
 
 UNITS = "percent, from one confusion matrix over the whole set; void pixels are not scored"
 VERSUS_PAPER = "Ours / paper (difference) in %"
@@ -23,7 +35,9 @@ class Summary(NamedTuple):
     """Everything found below some folders. repeats: runs whose setting and seed occur earlier.
 
     damaged: error messages of unfinished runs whose record cannot be read. undrawn: error messages
-    of damaged curves or confusion matrices, which a page leaves out.
+    of damaged curves or confusion matrices, which a page leaves out. evidence: intervals, tests,
+    and counts per image. two: the test of the two runs that were given, if they form one row.
+    sizes: limits between sizes of objects, in pixels.
     """
 
     folders: list[Path]
@@ -34,6 +48,9 @@ class Summary(NamedTuple):
     without: str | None
     damaged: dict[Path, str]
     undrawn: list[str]
+    evidence: Evidence
+    two: Difference | None
+    sizes: tuple[float, ...]
 
     @property
     def name(self) -> str:
@@ -52,11 +69,13 @@ class Summary(NamedTuple):
         return f"{runs} runs (%), {self.mean_iu} ± std over seeds"
 
 
-def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
+def read_summary(
+    folders: Sequence[str | Path], without: str | None, sizes: Sequence[float] = SIZES
+) -> Summary:
     """Read and compare all runs below the folders. Raises DataError.
 
     without: class to leave out of the mean IU; None follows the published rows if they all leave
-    out the same class.
+    out the same class. sizes: limits between sizes of objects, in pixels.
     """
     paths = [Path(folder) for folder in folders]
     finished, unfinished, failed, damaged = read_runs(paths)
@@ -66,7 +85,23 @@ def read_summary(folders: Sequence[str | Path], without: str | None) -> Summary:
         without = theirs.pop() if len(theirs) == 1 else None
     rows, repeats = compare(finished, without)
     undrawn = [problem for run in finished for problem in _undrawn(run)]
-    return Summary(paths, rows, repeats, unfinished, failed, without, damaged, undrawn)
+    given_two = len(finished) == 2 == sum((path / CONFIG).is_file() for path in paths)
+    two = two_runs(finished, without) if given_two else None
+    pairs = [(at - 1, at) for at in range(1, len(rows))]
+    evidence = weigh(rows, [*pairs, *published_pairs(rows)], without)
+    return Summary(
+        paths,
+        rows,
+        repeats,
+        unfinished,
+        failed,
+        without,
+        damaged,
+        undrawn,
+        evidence,
+        two if len(rows) == 1 else None,
+        tuple(sizes),
+    )
 
 
 def _undrawn(run: Run) -> list[str]:
@@ -80,13 +115,22 @@ def _undrawn(run: Run) -> list[str]:
     return problems
 
 
-def score_cells(rows: Sequence[Row]) -> list[list[str]]:
+def gain_cell(rows: Sequence[Row], evidence: Evidence, at: int) -> str:
+    """Gain of a row over the row above, with its interval if there is one."""
+    if step := evidence.step((at - 1, at)):
+        return gain_text(step.difference)
+    gain = rows[at].gain
+    return "" if gain is None else f"{100 * gain:+.1f}"
+
+
+def score_cells(summary: Summary) -> list[list[str]]:
     """The rows as text, header first. The gain column appears with two or more rows."""
+    rows, evidence = summary.rows, summary.evidence
     gains = len(rows) > 1
     lines = [[*rows[0].settings, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]]
-    for row in rows:
+    for at, row in enumerate(rows):
         scores = {NAMES[key]: percent(score) for key, score in row.scores.items()}
-        gain = "" if row.gain is None else f"{100 * row.gain:+.1f}"
+        gain = gain_cell(rows, evidence, at)
         seconds = row.fact("train_seconds")
         line = [*row.settings.values(), str(len(row.runs)), with_spread(row, "miou")]
         line += [*[gain] * gains, *(scores[name] for name in OTHERS)]
@@ -119,7 +163,13 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
 
 def notes(summary: Summary) -> list[str]:
     """Notes needed to read the tables: order, comparability, remarks on published rows."""
-    lines = [str(order) for order in orders(summary.rows)]
+    lines = [str(order) for order in orders(summary.rows, summary.evidence)]
+    if summary.two is not None:
+        folders = " to ".join(str(folder) for folder in summary.folders)
+        sign = percent(summary.two.other_sign)
+        lines.append(f"{folders}: {gain_text(summary.two)}, other sign in {sign} % of draws")
+    if any(record.tables.get(OBJECTS) for each in summary.evidence.records for record in each):
+        lines.append(RULE)
     reasons: dict[str, list[str]] = {}
     for row in summary.rows:
         for reason in {why_not_comparable(row, key): None for key in SCORES}:

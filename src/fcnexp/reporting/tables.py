@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fcnexp.papers.published import published
+from fcnexp.reporting.image_facts import ends_text
 from fcnexp.reporting.records import percent
 
 NAMES = {
@@ -24,20 +25,43 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
     """Print the four scores, the published ones if the run names a row, and per-class scores."""
     scores = _table("Scores (%)", "", *NAMES.values())
     scores.add_row("this run", *(percent(result["scores"][key]) for key in NAMES))
+    intervals = result.get("intervals")
+    if intervals:
+        ends = [ends_text(intervals["scores"][key]) for key in NAMES]
+        scores.add_row("95 % interval", *ends)
     theirs = published(paper)
     if theirs is not None:
         mark = "" if theirs.status == "verified" else f" ({theirs.status})"
         row = f"{theirs.row}, {theirs.source}{mark}"
         scores.add_row(row, *(str(theirs.scores.get(key, "-")) for key in NAMES))
-    classes = _table("Classes (%)", "class", "IU", "accuracy")
+    more = ["interval of IU"] if intervals else []
+    classes = _table("Classes (%)", "class", "IU", "accuracy", *more)
     for name, iu in result["class_iou"].items():
-        classes.add_row(name, percent(iu), percent(result["class_acc"][name]))
+        ends = [ends_text(intervals["class_iou"][name])] if intervals else []
+        classes.add_row(name, percent(iu), percent(result["class_acc"][name]), *ends)
     _show(classes, scores)
     print_conventions(result["conventions"])
 
 
 def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
-    """Print the scores of the same predictions in other conventions; one line if they all agree."""
+    """Print the scores of the same predictions in other conventions; one line if they all agree.
+
+    Means over images, which never agree, follow in a table of their own.
+    """
+    by_image = {name: each for name, each in conventions.items() if "over_images" in each}
+    print_matrix_conventions({n: each for n, each in conventions.items() if n not in by_image})
+    if not by_image:
+        print("not listed: torchmetrics' segmentation.MeanIoU, which averages over images")
+        return
+    table = _table("The same predictions, each image scored by itself (%)", "convention", "mean IU")
+    table.add_column("rule")
+    for name, each in by_image.items():
+        table.add_row(name, percent(each["miou"]), each["over_images"])
+    _show(table)
+
+
+def print_matrix_conventions(conventions: dict[str, dict[str, Any]]) -> None:
+    """Print the scores of one confusion matrix in several conventions."""
     shown = {
         name: [percent(scores[key]) for key in ("miou", "pixel_acc", "mean_acc")]
         for name, scores in conventions.items()
@@ -56,7 +80,6 @@ def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
     for name, cells in shown.items():
         table.add_row(name, *cells, *conventions[name]["counted_as"].values())
     _show(table)
-    print("not listed: torchmetrics' segmentation.MeanIoU, which averages over images")
 
 
 def print_groups(groups: list[dict[str, Any]], fixed: dict[str, int]) -> None:

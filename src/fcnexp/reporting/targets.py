@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from fcnexp.papers.published import Published, comparable, published_table
 from fcnexp.reporting.comparison import Row
+from fcnexp.reporting.evidence import Evidence, Pair
+from fcnexp.reporting.evidence_tables import gain_text
 
 TOLERANCE = 1.0  # points: largest gap between independent replays of PAMI nets and the release
 GENERATED = ("Shapes", "Rooms")  # classes of fcnexp.data.splits
@@ -78,13 +80,49 @@ def why_not_comparable(row: Row, key: str) -> str:
     return f"{what}: compare the order of rows, not the scores"
 
 
-def orders(rows: Sequence[Row]) -> list[Order]:
-    """Check the order by mean IU for each published table of which we have two or more rows."""
+def orders(rows: Sequence[Row], evidence: Evidence | None = None) -> list[Order]:
+    """Check the order by mean IU for each published table of which we have two or more rows.
+
+    evidence: tells which steps are beyond chance.
+    """
+    found = []
+    for source, of_it in _by_table(rows).items():
+        order = _order(source, of_it)
+        steps = _steps(rows, of_it, evidence) if evidence and order.holds is not None else []
+        found.append(order._replace(remarks=order.remarks + steps))
+    return found
+
+
+def published_pairs(rows: Sequence[Row]) -> list[Pair]:
+    """Places of rows that are neighbours in a published table, the lower one first."""
+    place = {id(row): at for at, row in enumerate(rows)}
+    return [
+        (place[id(lower)], place[id(upper)])
+        for of_it in _by_table(rows).values()
+        for lower, upper in _neighbours(sorted(of_it, key=_published))
+    ]
+
+
+def _by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by the published table that they belong to, of tables with two or more."""
     tables: dict[str, list[Row]] = {}
     for row in rows:
         if row.paper and "miou" in row.paper.scores and row.scores["miou"] is not None:
             tables.setdefault(row.paper.source, []).append(row)
-    return [_order(source, of_it) for source, of_it in tables.items() if len(of_it) > 1]
+    return {source: of_it for source, of_it in tables.items() if len(of_it) > 1}
+
+
+def _steps(rows: Sequence[Row], of_it: Sequence[Row], evidence: Evidence) -> list[str]:
+    """Remarks on which steps of a published order are beyond chance."""
+    place = {id(row): at for at, row in enumerate(rows)}
+    real: dict[bool, list[str]] = {True: [], False: []}
+    for lower, upper in _neighbours(sorted(of_it, key=_published)):
+        step = evidence.step((place[id(lower)], place[id(upper)]))
+        if step is not None:
+            names = f"{_name(lower)} to {_name(upper)}"
+            real[step.beyond_chance].append(f"{names} {gain_text(step.difference)}")
+    heads = {True: "beyond chance", False: "not beyond chance"}
+    return [f"{heads[key]}: {', '.join(steps)}" for key, steps in real.items() if steps]
 
 
 def _order(source: str, rows: list[Row]) -> Order:

@@ -10,6 +10,16 @@ from typing import Any
 from fcnexp.errors import ConfigError
 from fcnexp.papers.published import SCORES
 from fcnexp.reporting.comparison import COSTS, cost_cells
+from fcnexp.reporting.evidence_tables import (
+    change_cells,
+    class_cells,
+    size_cells,
+    size_tables,
+    spread_cells,
+    step_cells,
+    worst_cells,
+)
+from fcnexp.reporting.object_sizes import SHARES
 from fcnexp.reporting.page import page
 from fcnexp.reporting.summary import (
     UNITS,
@@ -24,21 +34,31 @@ from fcnexp.reporting.summary import (
     score_cells,
 )
 from fcnexp.reporting.tables import print_comparison
+from fcnexp.scoring.objects import SIZES
 from fcnexp.system.atomic import write_atomically
 
 FORMATS = (".html", ".md", ".csv")
+EVIDENCE = (
+    *("miou_low", "miou_high", "gain_low", "gain_high"),
+    *("gain_other_sign", "gain_p_holm"),
+)
 # Written as character references, which Markdown shows literally, inside and outside tables.
 _SPECIAL = "&<>|`[]!*\\"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def report(folders: Sequence[str], output: str | None, without: str | None) -> None:
+def report(
+    folders: Sequence[str],
+    output: str | None,
+    without: str | None,
+    sizes: Sequence[float] = SIZES,
+) -> None:
     """Print the tables and write the report files. Raises UserError.
 
-    folders: run folders, or folders that contain them.
+    folders: run folders, or folders that contain them. sizes: limits between sizes of objects.
     """
     targets = _targets(Path(folders[0]) if output is None else Path(output))
-    summary = read_summary(folders, without)
+    summary = read_summary(folders, without, sizes)
     print_summary(summary)
     for target in targets:
         text = {".html": page, ".md": markdown, ".csv": unrounded}[target.suffix](summary)
@@ -50,12 +70,39 @@ def report(folders: Sequence[str], output: str | None, without: str | None) -> N
 def print_summary(summary: Summary) -> None:
     """Print the rows, their comparison with the paper, notes, and runs that are left out."""
     if summary.rows:
-        print_comparison(score_cells(summary.rows), summary.title)
+        print_comparison(score_cells(summary), summary.title)
+        for title, lines in evidence_tables(summary).items():
+            print_comparison(lines, title)
+        if lines := size_cells(summary.rows, summary.evidence, "missed", summary.sizes):
+            print_comparison(lines, f"Objects by size: {SHARES['missed']} (%)")
         for source, lines in paper_tables(summary.rows).items():
             narrow = [[c.replace(" (", "\n(").replace(" / ", "/") for c in line] for line in lines]
             print_comparison(narrow, f"{VERSUS_PAPER}, {source}")
-    for line in [*notes(summary), *leftovers(summary)]:
+    for line in [*notes(summary), *leftovers(summary), *summary.evidence.problems]:
         print(line)
+
+
+def evidence_tables(summary: Summary) -> dict[str, list[list[str]]]:
+    """Intervals, and steps between rows, by title, if they have lines."""
+    rows, evidence = summary.rows, summary.evidence
+    tables = {
+        "95 % intervals of the mean IU (%)": spread_cells(rows, evidence),
+        "Steps between rows: gain in mean IU (%)": step_cells(rows, evidence),
+    }
+    return {title: lines for title, lines in tables.items() if lines}
+
+
+def image_tables(summary: Summary) -> dict[str, list[list[str]]]:
+    """Gains of classes, worst images and largest changes, by title."""
+    rows, evidence = summary.rows, summary.evidence
+    tables = {
+        "Gain in IU of each class (%); * beyond chance": class_cells(rows, evidence),
+        "Worst images of the last row: mean IU (%)": worst_cells(rows, evidence),
+        "Largest changes between the first and the last row: mean IU (%)": change_cells(
+            rows, evidence
+        ),
+    }
+    return {title: lines for title, lines in tables.items() if lines}
 
 
 def _targets(output: Path) -> list[Path]:
@@ -73,7 +120,10 @@ def markdown(summary: Summary) -> str:
     """The terminal tables with notes, runs left out, and commands."""
     parts = [f"# {_safe(summary.name)}"]
     if summary.rows:
-        parts += [f"{_safe(summary.title)}.", table(score_cells(summary.rows))]
+        parts += [f"{_safe(summary.title)}.", table(score_cells(summary))]
+        size = size_tables(summary.rows, summary.evidence, summary.sizes)
+        for title, lines in (evidence_tables(summary) | size | image_tables(summary)).items():
+            parts += [f"{_safe(title)}:", table(lines)]
         for source, lines in paper_tables(summary.rows).items():
             parts += [f"{VERSUS_PAPER}, {_safe(source)}:", table(lines)]
         if (
@@ -82,7 +132,7 @@ def markdown(summary: Summary) -> str:
             parts.append(table(costs))
         remarks = [*notes(summary), *(f"scores: {UNITS}; {c}" for c in conventions(summary))]
         parts.append("\n".join(f"- {_safe(line)}" for line in remarks))
-    if missing := leftovers(summary):
+    if missing := [*leftovers(summary), *summary.evidence.problems]:
         parts.append("\n".join(f"- {_safe(line)}" for line in missing))
     if typed := commands(summary):
         parts.append(_fenced(typed))
@@ -99,6 +149,8 @@ def unrounded(summary: Summary) -> str:
     """The rows as CSV: our scores as fractions, the paper's in percent; missing values are empty.
 
     NAME_sd: sample standard deviation over seeds. miou_each: one per seed, in the order of `seed`.
+    miou_low, miou_high: interval for other images and, with several seeds, other seeds. gain_low,
+    gain_high, gain_other_sign, gain_p_holm: of the gain over the row above.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -106,9 +158,12 @@ def unrounded(summary: Summary) -> str:
     scores = [name for key in SCORES for name in (key, f"{key}_sd")]
     papers = ["paper_source", "paper_row", "paper_status", *(f"paper_{k}_percent" for k in SCORES)]
     writer.writerow(
-        [*map(_cell, settings), "seeds", "seed", *scores, "miou_each", "miou_gain", *COSTS, *papers]
+        [
+            *(*map(_cell, settings), "seeds", "seed", *scores, "miou_each", "miou_gain"),
+            *(*EVIDENCE, *COSTS, *papers),
+        ]
     )
-    for row in summary.rows:
+    for at, row in enumerate(summary.rows):
         values = [value for key in SCORES for value in (row.scores[key], row.spreads[key])]
         each = " ".join("" if value is None else str(value) for value in row.each["miou"])
         published: list[str | float] = [""] * len(papers)
@@ -117,9 +172,20 @@ def unrounded(summary: Summary) -> str:
             published += [row.paper.scores.get(key, "") for key in SCORES]
         seeds = " ".join(str(seed) for seed in row.seeds)
         line = [*row.settings.values(), len(row.runs), seeds, *values, each, row.gain]
-        line += [*(row.fact(name) for name in COSTS), *published]
+        line += [*_evidence(summary, at), *(row.fact(name) for name in COSTS), *published]
         writer.writerow([_cell(value) for value in line])
     return text.getvalue()
+
+
+def _evidence(summary: Summary, at: int) -> list[float | str]:
+    """Values of the columns EVIDENCE of one row; empty if missing."""
+    found, step = summary.evidence.spreads[at], summary.evidence.step((at - 1, at))
+    values: list[float | str] = [""] * len(EVIDENCE)
+    if found is not None:
+        values[:2] = found.both or found.images
+    if step is not None:
+        values[2:] = [*step.difference.interval, step.difference.other_sign, step.p]
+    return values
 
 
 def _safe(text: str) -> str:

@@ -3,8 +3,8 @@
 Tools differ in how they count a class that is absent from the ground truth, or from both ground
 truth and prediction. Each rule was read in the source file named next to it.
 
-torchmetrics' `segmentation.MeanIoU` is missing: it averages over images, which one matrix cannot
-give.
+Means over images, such as torchmetrics' `segmentation.MeanIoU`, need more than one matrix; see
+`scoring.by_image`.
 """
 
 import math

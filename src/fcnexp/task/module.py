@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fcnexp.errors import ConfigError
+from fcnexp.scoring.per_image import PerImage
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.masking import mask
 from fcnexp.task.monitors import FiniteLoss, Stopwatch
+from fcnexp.task.recording import Recorder
 from fcnexp.task.scores import SegmentationScores, scores_of
 from fcnexp.task.trimap import TrimapScores
 
@@ -86,6 +88,9 @@ class SegmentationTask(L.LightningModule):
         self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
         self.kept: dict[str, Tensor] = {}
         self.nondeterministic: list[str] = []  # nondeterministic operations found, if monitored
+        self.recorder: Recorder | None = None  # of the scoring in progress, if it is the last one
+        self.per_image: PerImage | None = None  # of the last scoring, all processes
+        self.worst = 0  # number of images with the lowest mean IU whose predictions are kept
         self.scored_step = -1  # step after which the whole validation set was last scored
 
     def forward(
@@ -137,6 +142,11 @@ class SegmentationTask(L.LightningModule):
         self.finite.check_factor()
         self.stopwatch, self.kept = Stopwatch(), {}
 
+    def on_validation_epoch_start(self) -> None:
+        """Record the images one by one, unless the training goes on after this scoring."""
+        goes_on = self.trainer.state.fn == "fit" and self.global_step < self.trainer.max_steps
+        self.recorder, self.per_image = None if goes_on else Recorder(self.worst), None
+
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Count one batch; returns its predictions, uint8 (N, H, W)."""
         side = self.masking["test"]
@@ -151,6 +161,11 @@ class SegmentationTask(L.LightningModule):
         self.scores.update(prediction, batch.label)
         if self.trimap is not None:
             self.trimap.update(prediction, batch.label)
+        if self.recorder is not None:
+            for i, (name, (h, w)) in enumerate(zip(batch.names, batch.sizes.tolist(), strict=True)):
+                maps = batch.label[i, :h, :w], prediction[i, :h, :w]
+                bands = {} if self.trimap is None else self.trimap.latest[i]
+                self.recorder.add(name, self.scores.latest[i], *maps, bands)
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -160,6 +175,9 @@ class SegmentationTask(L.LightningModule):
         if self.trimap is not None:  # now: NCCL cannot sum once Lightning moved it to the CPU
             self.bands = self.trimap.compute().cpu()
             self.trimap.reset()
+        if self.recorder is not None:
+            self.per_image, worst = self.recorder.gathered(self.class_names)
+            self.kept |= worst
         scores = scores_of(self.matrix)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.scored_step = self.global_step

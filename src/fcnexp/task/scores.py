@@ -24,27 +24,38 @@ class SegmentationScores(Metric):
         self.num_classes = num_classes
         zeros = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.add_state("matrix", zeros, dist_reduce_fx="sum")
+        self.latest: list[Tensor] = []  # matrix of each image in the last batch
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Count one batch: class indices (N, H, W), any integer type; label with VOID.
 
         Raises ValueError if a value is not a class.
         """
-        classes = self.num_classes
-        _refuse_outside("label", label, VOID)
-        _refuse_outside("prediction", prediction, classes - 1)
-        # Void gets a row, dropped below: cheaper than selecting the other pixels.
-        # The smallest type that holds a cell's number, since memory traffic takes the time.
-        cell = torch.int16 if (VOID + 1) * classes <= 2**15 else torch.int32
-        cells = torch.add(prediction.flatten().to(cell), label.flatten().to(cell), alpha=classes)
-        counts = torch.bincount(cells, minlength=(VOID + 1) * classes).view(-1, classes)
-        if counts[classes:VOID].any():
-            raise ValueError(f"label outside 0..{classes - 1} and {VOID}")
-        self.matrix += counts[:classes]
+        images = zip(prediction, label, strict=True)
+        self.latest = [count_pairs(*image, self.num_classes) for image in images]
+        for counts in self.latest:
+            self.matrix += counts
 
     def compute(self) -> dict[str, float]:
         """Return the four scores as fractions, see `scores_of`."""
         return scores_of(self.matrix)
+
+
+def count_pairs(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Confusion matrix of one image, int64 (K, K): rows ground truth, columns prediction.
+
+    Raises ValueError if a value is not a class.
+    """
+    _refuse_outside("label", label, VOID)
+    _refuse_outside("prediction", prediction, classes - 1)
+    # Void gets a row, dropped below: cheaper than selecting the other pixels.
+    # The smallest type that holds a cell's number, since memory traffic takes the time.
+    cell = torch.int16 if (VOID + 1) * classes <= 2**15 else torch.int32
+    cells = torch.add(prediction.flatten().to(cell), label.flatten().to(cell), alpha=classes)
+    counts = torch.bincount(cells, minlength=(VOID + 1) * classes).view(-1, classes)
+    if counts[classes:VOID].any():
+        raise ValueError(f"label outside 0..{classes - 1} and {VOID}")
+    return counts[:classes]
 
 
 def _refuse_outside(what: str, values: Tensor, largest: int) -> None:

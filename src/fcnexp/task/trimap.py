@@ -32,10 +32,11 @@ class TrimapScores(Metric):
         self.num_classes, self.widths = num_classes, widths
         zeros = torch.zeros(len(widths), num_classes, num_classes, dtype=torch.int64)
         self.add_state("matrices", zeros, dist_reduce_fx="sum")
+        self.latest: list[dict[int, Tensor]] = []  # of each image in the last batch, by width
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Count one batch: class indices (N, H, W), any integer type; label with VOID."""
-        classes = self.num_classes
+        classes, self.latest = self.num_classes, []
         for truth, guess in zip(label.cpu().numpy(), prediction.cpu().numpy(), strict=True):
             # Index of the narrowest band that contains each pixel.
             band = np.searchsorted(self.widths, boundary_distance(truth))
@@ -43,7 +44,9 @@ class TrimapScores(Metric):
             cells = (band[near] * classes + truth[near]) * classes + guess[near]
             counts = np.bincount(cells, minlength=self.matrices.numel())
             rings = torch.from_numpy(counts).view(self.matrices.shape)
-            self.matrices += rings.cumsum(0).to(self.matrices.device)
+            bands = rings.cumsum(0)
+            self.matrices += bands.to(self.matrices.device)
+            self.latest.append(dict(zip(self.widths, bands, strict=True)))
 
     def compute(self) -> Tensor:
         """Return the matrices."""
