@@ -177,6 +177,7 @@ class ExplainConfig(RunConfig):
     masking: Masking = field(default_factory=lambda: Masking(train=None, test=None))
     seed: int = 0
     workers: int = 0
+    score_batch: int = 1
     pictures: int = 0
     resume: Any = False
     keep_best: bool = False
