@@ -53,8 +53,9 @@ def test_no_call_runs_its_input(tell):
         assert last not in NEVER and named not in BY_NAME, where
         assert options.get("shell", "False") == "False", where
         assert named != "torch.load" or options.get("weights_only") == "True", where
-        assert named not in ("yaml.load", "np.load", "numpy.load"), where
-        assert "allow_pickle" not in options, where
+        assert named != "yaml.load", where
+        assert options.get("allow_pickle", "False") == "False", where
+        assert named not in ("np.load", "numpy.load") or "allow_pickle" in options, where
         assert last not in ("urlopen", "urlretrieve", "load_state_dict_from_url") or (
             file in FETCHES
         ), where

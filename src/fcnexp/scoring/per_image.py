@@ -115,7 +115,7 @@ def write_per_image(folder: Path, per_image: PerImage, matrix: np.ndarray) -> No
         for head, column in zip(("offsets", *heads), (offsets, *columns), strict=True):
             arrays[f"{table}/{head}"] = _smallest(column)
     with atomic_file(folder / IMAGES) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_per_image(folder: Path) -> PerImage | None:
