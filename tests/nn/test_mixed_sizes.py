@@ -131,6 +131,18 @@ def _kept(name: str) -> Network:
     return _nets[name]
 
 
+@pytest.mark.parametrize("name", ["googlenet 8s", "alexnet 8s", "vgg16 2s"])
+def test_scoring_in_float32_uses_the_fast_paths_and_gives_each_image_its_scores(name, one_pass):
+    net, sizes = made(NETS[name]).float().eval(), [(70, 41), (33, 90), (64, 64)]
+    inputs = {field: x.float() for field, x in padded(net.fields, sizes).items()}
+    with torch.inference_mode():
+        assert mixed_sizes.shares_passes(net)
+        whole = net.score_each(inputs, sizes)
+        for found, (h, w), image in zip(whole, sizes, inputs["rgb"], strict=True):
+            alone = net({"rgb": image[None, :, :h, :w]})[0]
+            assert (found[:, :h, :w] - alone).abs().max() <= 1e-4 * alone.abs().max()
+
+
 def test_a_batch_goes_through_in_groups_and_comes_back_in_order():
     net, sizes = made(NETS["googlenet 8s"]), [(64, 60), (33, 90), (62, 64), (35, 90), (64, 64)]
     assert len(mixed_sizes.grouped(sizes, 2000)) == 3

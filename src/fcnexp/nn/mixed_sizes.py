@@ -17,8 +17,9 @@ from fcnexp.nn.layer_probe import map_sizes
 
 Size = tuple[int, int]  # height and width
 
-# Cost of a further pass in pixels: so many more would take as long. Measured on a CPU with
-# GoogLeNet; a GPU waits for its kernels to start (not measured).
+# Cost of a further pass in pixels: so many more would take as long. GoogLeNet on a CPU: 8000 for a
+# size seen before; more is assumed, since dividing a batch makes more sizes, and the first pass of
+# each is slower. A GPU also waits for its kernels to start: a guess, not measured.
 _PASS = {"cpu": 30_000}
 _PASS_ELSEWHERE = 250_000
 _ROUND = 16  # a pass's sides are multiples of it, since the first pass of a new size is slower
