@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import TINY, Done, fcnexp
-from machine_faults import closed, limited, memory_in_use, open_files, small_disk
+from machine_faults import closed, limited, open_files, small_disk
 from PIL import Image
 
 from fcnexp.config.compose import PACKAGE
@@ -22,6 +22,20 @@ from fcnexp.task.losses import PixelLoss
 
 TRAIN = [*TINY, "logger=csv", "trainer=cpu", "hydra.run.dir=out"]
 SPACES = [0, 1, 2, 4, 8, 30, 60, 100, 160, 240]  # blocks of 4096 bytes
+LITTLE_MEMORY = """
+import resource
+from machine_faults import memory_in_use
+from fcnexp.task.losses import PixelLoss
+from fcnexp.train import main
+
+def forward(self, *arguments, then=PixelLoss.forward):
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_in_use() + 2**24, resource.RLIM_INFINITY))
+    return then(self, *arguments)
+
+PixelLoss.forward = forward
+main()
+"""
+TESTS = Path(__file__).parents[1]
 SIZES = [0, 300, 2_000, 10_000, 40_000]  # limits of file size in bytes
 
 
@@ -218,9 +232,17 @@ def test_too_many_open_files_are_reported(whole, tmp_path, tell):
 
 
 def test_exhausted_memory_is_reported(tmp_path):
-    large = ["data.side=[600,640]", "regime.batch_size=4"]
-    with limited(resource.RLIMIT_DATA, memory_in_use() + 2**24):
-        line = told(train(tmp_path, tmp_path / "cache", *large))
+    """In a new process: this one may have kept enough freed memory for the step."""
+    command = [sys.executable, "-c", LITTLE_MEMORY, *TRAIN, "data.side=[500,520]"]
+    paths = os.pathsep.join([str(PACKAGE.parent), str(TESTS)])
+    done = subprocess.run(
+        [*command, "regime.batch_size=4"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths, "FCNEXP_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    line = told(Done(done.returncode, done.stdout, done.stderr))
     assert "out of memory" in line and "regime.batch_size" in line
 
 
