@@ -8,7 +8,8 @@ in a new, empty folder with an empty cache, so `outputs/` and `~/.cache/fcnexp` 
 
 A virtual machine may be half as fast an hour later. A time is therefore compared at the same pace:
 before and after each run, a fixed piece of work is timed (`pace`), and the time that was found is
-divided by the ratio of that to the pace stored with the figure. The column `found` is as measured.
+divided by the ratio of that to the pace stored with the figure; a rate is multiplied by it. The
+column `found` is as measured.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from measured import (
 )
 
 COLUMNS = ("run", "page", "figure", "said", "found", "pace", "within", "")
+PACES = 8  # tries
 TAIL = 15  # lines shown of the output of a command that failed
 PREAMBLE = """set -e
 unset ARGS MAKEFLAGS MAKELEVEL  # of the `make docs-numbers` that runs this
@@ -62,8 +64,8 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         """Columns of the printed line."""
         page, within = Path(self.passage.page).name, self.passage.tolerance(self.said)
-        timed = self.passage.is_time(self.said) and self.before and self.pace
-        pace = f"{self.pace / self.before:.2f}" if timed else ""
+        paced = self.passage.rate or self.passage.is_time(self.said)
+        pace = f"{self.pace / self.before:.2f}" if paced and self.before and self.pace else ""
         return self.run, page, self.label, self.said, self.found or "-", pace, within, self.verdict
 
 
@@ -140,15 +142,19 @@ def replay(root: Path, run: Run, folder: Path) -> list[Row]:
 
 
 def pace() -> float:
-    """Seconds that a fixed piece of work takes: products of matrices, and a loop of Python."""
+    """Seconds that a fixed piece of work takes, products of matrices and a loop of Python.
+
+    Mean of several tries, since other work on the host comes and goes.
+    """
     import numpy as np
 
     matrix = np.random.default_rng(0).random((1024, 1024), np.float32)
     start = time.monotonic()
-    for _ in range(50):
-        matrix @ matrix
-    sum(number % 7 for number in range(5_000_000))
-    return time.monotonic() - start
+    for _ in range(PACES):
+        for _ in range(50):
+            matrix @ matrix
+        sum(number % 7 for number in range(5_000_000))
+    return (time.monotonic() - start) / PACES
 
 
 def shell(root: Path, lines: list[str], folder: Path) -> Done:
@@ -184,7 +190,7 @@ def compare(run: Run, passage: Passage, done: Done, folder: Path) -> Iterator[Ro
         return
     relative = done.pace / run.pace if run.pace and done.pace else 1
     for label, said, value in zip(passage.labels(), passage.said(), values, strict=True):
-        compared = value / relative if passage.is_time(said) else value
+        compared = passage.at_pace(value, said, relative)
         verdict = "ok" if passage.is_close(compared, said) else "off"
         found = spelled(value, said, passage.unit)
         yield Row(run.name, passage, label, said, found, verdict, done.pace, run.pace)

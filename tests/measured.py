@@ -25,6 +25,7 @@ class Passage(NamedTuple):
     find: tuple[str, ...] = ()
     unit: str = ""
     within: str | float | None = None
+    rate: bool = False
 
     def said(self) -> list[str]:
         """Figures as the page spells them."""
@@ -62,8 +63,14 @@ class Passage(NamedTuple):
         return abs(value - expected) <= most * (1 + 1e-9)
 
     def is_time(self, said: str) -> bool:
-        """Whether a figure is a time, which depends on how fast the machine is."""
+        """Whether a figure is a time."""
         return self.unit_of(said) in TIMES
+
+    def at_pace(self, value: float, said: str, pace: float) -> float:
+        """The value on a machine as fast as the figure's. pace: present one, relative to that."""
+        if self.rate:
+            return value * pace
+        return value / pace if self.is_time(said) else value
 
     def with_figures(self, figures: Iterable[str]) -> "Passage":
         """Return the passage with other figures in its braces."""

@@ -148,6 +148,15 @@ def test_times_are_compared_at_the_pace_of_the_machine(replay, monkeypatch, pace
     assert line_of(done, "b")[5:] == ["2", "ok"]  # a score depends on no pace
 
 
+def test_rates_are_compared_at_the_pace_of_the_machine(replay, monkeypatch):
+    monkeypatch.setattr(docs_numbers, "pace", lambda: 6)
+    rate = {"text": "It took {2.0 s}", "read": "output", "find": r"(\d+) images", "rate": True}
+    half = {"run": ["echo 1 images"], "figures": [{**rate, "within": 0.1}], "pace": 3}
+    done = replay({"a": half, "b": {**half, "run": ["echo 2 images"]}})
+    assert line_of(done, "a")[5:] == ["2.00", "30 %", "ok"]
+    assert line_of(done, "b")[5:] == ["2.00", "30 %", "off"]
+
+
 def test_pace_is_the_time_of_work():
     assert 0.05 < docs_numbers.pace() < 120
 

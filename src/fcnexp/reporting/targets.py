@@ -122,7 +122,8 @@ def _steps(rows: Sequence[Row], of_it: Sequence[Row], evidence: Evidence) -> lis
             names = f"{_name(lower)} to {_name(upper)}"
             real[step.beyond_chance].append(f"{names} {gain_text(step.difference)}")
     heads = {True: "beyond chance", False: "not beyond chance"}
-    return [f"{heads[key]}: {', '.join(steps)}" for key, steps in real.items() if steps]
+    verb = {key: "is" if len(steps) == 1 else "are" for key, steps in real.items()}
+    return [f"{heads[key]} {verb[key]} {', '.join(steps)}" for key, steps in real.items() if steps]
 
 
 def _order(source: str, rows: list[Row]) -> Order:
