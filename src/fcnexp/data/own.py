@@ -201,9 +201,9 @@ def split_by_name(names: Collection[str], val_share: float, root: Path) -> dict[
 
 
 def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
-    """Mask as class indices and VOID, uint8 (H, W), from stored indices or declared colours.
+    """Mask as class indices and VOID, uint8 (H, W), from stored values or declared colours.
 
-    Raises DataError with colours and pixel counts if colours are not declared.
+    Raises DataError with pixel counts if colours or values are not declared.
     """
     with opened(path, "mask") as image:
         coloured = image.mode in ("RGB", "RGBA") and image.format == "PNG"
@@ -212,8 +212,24 @@ def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
     if pixels is not None:
         return _from_colours(pixels, path, classes)
     label = read_label_png(path)
+    if classes.values:
+        return _from_values(label, path, classes)
     _refuse_other_order(label, palette, path, classes)
     return label
+
+
+def _from_values(stored: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
+    """Class indices of stored values, uint8 (H, W)."""
+    index_of, known = np.full(256, VOID, np.uint8), np.zeros(256, bool)
+    index_of[list(classes.values)], known[list(classes.values)] = list(classes.values.values()), True
+    wrong = ~known[stored]
+    if wrong.any():
+        values = ", ".join(map(str, np.unique(stored[wrong])[:5]))
+        raise DataError(
+            f"{path}: value {values} in {int(wrong.sum())} pixels is neither a class nor void; "
+            f"declared are {', '.join(map(str, sorted(classes.values)))}"
+        )
+    return index_of[stored]
 
 
 def _from_colours(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
