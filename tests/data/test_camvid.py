@@ -12,7 +12,8 @@ from places import SHARED
 from fcnexp import VOID
 from fcnexp.data.archives import CAMVID, unpack
 from fcnexp.data.camvid import CLASS_NAMES, CamVid, camvid_segmentation
-from fcnexp.data.own import Folder, read_mask
+from fcnexp.data.masks import read_mask
+from fcnexp.data.own import Folder
 from fcnexp.data.palette import read_classes
 from fcnexp.errors import DataError
 

@@ -60,8 +60,8 @@ def prepare_archive(
 ) -> int:
     """Download an archive unless given, verify and unpack it; return the number of files written.
 
-    given: a local copy. digest: expected MD5, None for the published one, if any. Complete files are kept,
-    so an interrupted run can be resumed. Raises DataError.
+    given: a local copy. digest: expected MD5, None for the published one, if any. Complete files
+    are kept, so an interrupted run can be resumed. Raises DataError.
     """
     path = given or fetch(archive, root, say)
     if expected := digest or archive.md5:

@@ -164,9 +164,7 @@ def _values(given: Any, names: tuple[str, ...], path: Path) -> dict[int, int]:
     return index_of
 
 
-def _with_void(
-    content: dict[str, Any], index_of: dict[int, int], path: Path
-) -> dict[int, int]:
+def _with_void(content: dict[str, Any], index_of: dict[int, int], path: Path) -> dict[int, int]:
     """Add the values that are void: those given, or 255 if no class has it."""
     if "void" not in content:
         return {VOID: VOID} | index_of
