@@ -5,6 +5,10 @@ python tests/docs_numbers.py [--write] [NAME ...]  exits 1 if a figure is off by
 Not a test; `make docs-numbers` runs it. Without names, it replays every run of the table. Each runs
 in a new, empty folder with an empty cache, so `outputs/` and `~/.cache/fcnexp` are left alone.
 --write puts the figures that were found into the table and onto the pages.
+
+A virtual machine may be half as fast an hour later. A time is therefore compared at the same pace:
+before and after each run, a fixed piece of work is timed (`pace`), and the time that was found is
+divided by the ratio of that to the pace stored with the figure. The column `found` is as measured.
 """
 
 import argparse
@@ -20,9 +24,19 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from documents import ROOT
-from measured import BRACED, FIGURE, Passage, Run, amount, load, spelled, write
+from measured import (
+    BRACED,
+    FIGURE,
+    Passage,
+    Run,
+    amount,
+    load,
+    spelled,
+    write,
+    write_pace,
+)
 
-COLUMNS = ("run", "page", "figure", "said", "found", "within", "")
+COLUMNS = ("run", "page", "figure", "said", "found", "pace", "within", "")
 TAIL = 15  # lines shown of the output of a command that failed
 PREAMBLE = """set -e
 unset ARGS MAKEFLAGS MAKELEVEL  # of the `make docs-numbers` that runs this
@@ -31,7 +45,10 @@ make() { command make --file="$ROOT/Makefile" --old-file=setup BIN="$BIN" "$@"; 
 
 
 class Row(NamedTuple):
-    """One figure of a passage, replayed. found: empty if it could not be read."""
+    """One figure of a passage, replayed. found: empty if it could not be read.
+
+    pace, before: seconds of the fixed work, now and when the figure was taken, if that is known.
+    """
 
     run: str
     passage: Passage
@@ -39,24 +56,29 @@ class Row(NamedTuple):
     said: str
     found: str
     verdict: str
+    pace: float = 0
+    before: float | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Columns of the printed line."""
         page, within = Path(self.passage.page).name, self.passage.tolerance(self.said)
-        return self.run, page, self.label, self.said, self.found or "-", within, self.verdict
+        timed = self.passage.is_time(self.said) and self.before and self.pace
+        pace = f"{self.pace / self.before:.2f}" if timed else ""
+        return self.run, page, self.label, self.said, self.found or "-", pace, within, self.verdict
 
 
 class Done(NamedTuple):
     """What shell lines gave.
 
     memory: peak of the largest process, in bytes; at least this one's, as Linux lets a new process
-    start with its parent's peak.
+    start with its parent's peak. pace: seconds of the fixed work, before and after.
     """
 
     code: int
     seconds: float
     memory: int
     output: str
+    pace: float = 0
 
 
 class Unreadable(Exception):
@@ -106,14 +128,27 @@ def replay(root: Path, run: Run, folder: Path) -> list[Row]:
     folder.mkdir(exist_ok=True)
     code, output, timed = 0, "", Done(0, 0, 0, "")
     for part, lines in enumerate((run.before, run.typed(), run.after)):
+        before = pace() if part == 1 else 0
         done = shell(root, lines, folder)
         code, output = done.code, output + done.output
-        timed = done if part == 1 else timed
+        timed = done._replace(pace=(before + pace()) / 2) if part == 1 else timed
         if code:
             print("\n".join(output.splitlines()[-TAIL:]))
             return unread(run, f"off: exit code {code}")
     done = timed._replace(output=output)
     return [row for passage in run.passages for row in compare(run, passage, done, folder)]
+
+
+def pace() -> float:
+    """Seconds that a fixed piece of work takes: products of matrices, and a loop of Python."""
+    import numpy as np
+
+    matrix = np.random.default_rng(0).random((1024, 1024), np.float32)
+    start = time.monotonic()
+    for _ in range(50):
+        matrix @ matrix
+    sum(number % 7 for number in range(5_000_000))
+    return time.monotonic() - start
 
 
 def shell(root: Path, lines: list[str], folder: Path) -> Done:
@@ -147,9 +182,12 @@ def compare(run: Run, passage: Passage, done: Done, folder: Path) -> Iterator[Ro
     except Unreadable as reason:
         yield from unread_passage(run, passage, f"off: {reason}")
         return
+    relative = done.pace / run.pace if run.pace and done.pace else 1
     for label, said, value in zip(passage.labels(), passage.said(), values, strict=True):
-        verdict = "ok" if passage.is_close(value, said) else "off"
-        yield Row(run.name, passage, label, said, spelled(value, said, passage.unit), verdict)
+        compared = value / relative if passage.is_time(said) else value
+        verdict = "ok" if passage.is_close(compared, said) else "off"
+        found = spelled(value, said, passage.unit)
+        yield Row(run.name, passage, label, said, found, verdict, done.pace, run.pace)
 
 
 def read(passage: Passage, done: Done, folder: Path) -> list[float]:
@@ -226,6 +264,9 @@ def main(root: Path = ROOT) -> None:
         print(f"{'written to' if asked.write else 'found, for'} {old.page}: {new.text}")
         if asked.write:
             write(root, old, new)
+    for name, seconds in {row.run: row.pace for row in rows if row.found}.items():
+        if asked.write:
+            write_pace(root, name, seconds)
     sys.exit(int(counts["off"] > 0))
 
 

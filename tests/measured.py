@@ -48,7 +48,7 @@ class Passage(NamedTuple):
 
     def tolerance(self, said: str) -> str:
         """Tolerance of a figure, as printed. Raises ValueError if it needs one and has none."""
-        if self.unit_of(said) in TIMES:
+        if self.is_time(said):
             return WITHIN
         if self.within is None:
             raise ValueError(f"{self.text}: within is missing; only times have a default")
@@ -60,6 +60,10 @@ class Passage(NamedTuple):
         relative = within.endswith("%")
         most = amount(within) * expected if relative else amount(within, self.unit_of(said))
         return abs(value - expected) <= most * (1 + 1e-9)
+
+    def is_time(self, said: str) -> bool:
+        """Whether a figure is a time, which depends on how fast the machine is."""
+        return self.unit_of(said) in TIMES
 
     def with_figures(self, figures: Iterable[str]) -> "Passage":
         """Return the passage with other figures in its braces."""
@@ -79,6 +83,7 @@ class Run(NamedTuple):
     needs: list[str]
     follows: str | None
     replace: dict[str, str]
+    pace: float | None = None  # of the machine when the times were taken; see `docs_numbers.pace`
 
     def typed(self) -> list[str]:
         """The commands as they are run, with parts of them replaced."""
@@ -109,6 +114,7 @@ def read_run(
     needs: Iterable[str] = (),
     follows: str | None = None,
     replace: dict[str, str] | None = None,
+    pace: float | None = None,
 ) -> Run:
     """Return an entry of the table as a run. earlier: those that it may follow."""
     passages = []
@@ -119,7 +125,9 @@ def read_run(
     if run == "page":
         run = [block.text for block in blocks(root / page) if block.mark == "run"]
     needed = [*(earlier[follows].needs if follows else ()), *needs]
-    return Run(name, page, [*run], passages, [*before], [*after], needed, follows, replace or {})
+    return Run(
+        name, page, [*run], passages, [*before], [*after], needed, follows, replace or {}, pace
+    )
 
 
 def amount(figure: str, unit: str = "") -> float:
@@ -145,3 +153,13 @@ def write(root: Path, old: Passage, new: Passage) -> None:
         if text.count(before) != 1:
             raise ValueError(f"{name} has this {text.count(before)} times: {before}")
         (root / name).write_text(text.replace(before, after))
+
+
+def write_pace(root: Path, run: str, pace: float) -> None:
+    """Set the pace of a run in the table. Raises ValueError if the table has no such run."""
+    text = (root / TABLE).read_text()
+    entry = re.compile(rf"^({re.escape(run)}:.*\n)(?:  pace: .*\n)?", re.MULTILINE)
+    changed, count = entry.subn(rf"\g<1>  pace: {pace:.2f}\n", text)
+    if count != 1:
+        raise ValueError(f"{TABLE} has {count} runs {run}")
+    (root / TABLE).write_text(changed)

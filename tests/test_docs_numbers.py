@@ -85,8 +85,9 @@ SCORE = {"text": "reached {80.0 %}", "read": "out/*.json", "find": "scores.miou"
 
 
 @pytest.fixture
-def replay(tmp_path):
+def replay(tmp_path, monkeypatch):
     """Replay a table of fake commands on a page of its own; returns what was printed."""
+    monkeypatch.setattr(docs_numbers, "pace", lambda: 1)  # the real one takes seconds
     root = tmp_path / "root"
     (root / "docs").mkdir(parents=True)
 
@@ -134,6 +135,31 @@ def test_times_may_be_off_by_30_percent(replay, seconds, code):
     done = replay({"slow": slow})
     assert done.returncode == code, done.stdout
     assert line_of(done, "slow")[5] == "30 %"
+
+
+@pytest.mark.parametrize(("pace", "code"), [(1.5, 0), (3, 1), (4, 1)])
+def test_times_are_compared_at_the_pace_of_the_machine(replay, monkeypatch, pace, code):
+    """The figure of 2 s was taken at pace 3; at half of it, 1 s is the same time."""
+    monkeypatch.setattr(docs_numbers, "pace", lambda: pace)
+    figures = [{"text": "It took {2.0 s}", "read": "time"}]
+    done = replay({"a": {"run": ["sleep 1"], "figures": figures, "pace": 3}, "b": scored(0.8)})
+    assert done.returncode == code, done.stdout
+    assert line_of(done, "a")[5] == f"{pace / 3:.2f}"
+    assert line_of(done, "b")[5:] == ["2", "ok"]  # a score depends on no pace
+
+
+def test_pace_is_the_time_of_work():
+    assert 0.05 < docs_numbers.pace() < 120
+
+
+def test_write_stores_the_pace_with_the_time(replay, monkeypatch):
+    monkeypatch.setattr(docs_numbers, "pace", lambda: 2.5)
+    figures = [{"text": "It took {2.0 s}", "read": "time"}]
+    for _ in range(2):  # set, and set again
+        replay({"a": {"run": ["sleep 0.5"], "figures": figures}}, "--write")
+        table = yaml.safe_load((replay.root / measured.TABLE).read_text())
+        assert table["a"]["pace"] == 2.5
+        assert table["a"]["figures"][0]["text"] == "It took {0.5 s}"
 
 
 def test_a_failing_command_is_off_and_the_rest_still_runs(replay):

@@ -44,6 +44,8 @@ class Kills:
         """Describe what is wrong after interrupting and resuming at this point; "" if nothing."""
         typed = overrides(point.variant, processes)
         settings = {"processes": processes, "fresh": point.fresh}
+        # First: it writes the generated scenes, whose files would count as places too.
+        expected = self.uninterrupted(point.variant, processes)
         try:
             for faults in point.runs:
                 struck = self.process.run(typed, folder, faults, **settings)
@@ -56,7 +58,7 @@ class Kills:
         wrong = wrong_output(point, last.said)
         if last.code or wrong:
             return f"it resumes with exit code {last.code}, {wrong}: {last.said[-2000:]}"
-        names = differing(self.uninterrupted(point.variant, processes), outcome_of(folder / "out"))
+        names = differing(expected, outcome_of(folder / "out"))
         return f"{len(names)} differ, such as {', '.join(names[:5])}" if names else ""
 
     def all_wrong(self, points: dict[str, Point], folder: Path, processes: int) -> dict[str, str]:
