@@ -67,8 +67,9 @@ def camvid_segmentation(root: Path | str, split: str) -> Pairs:
     folders = [name for name in FOLDERS if (root / name).is_dir()]
     images = _joined(root, folders, IMAGE_SUFFIXES)
     masks = _joined(root, [f"{name}annot" for name in folders], (".png",))
-    lists = [path for part in HALVES.get(split, (split,)) for path in list_files(root, part)]
-    ids = [name for part in _parts(root, split) for name in _ids(root, part, images)]
+    parts = _parts(root, split)
+    lists = [path for part in parts for path in (*list_files(root, part), root / part)]
+    ids = [name for part in parts for name in _ids(root, part, images)]
     refuse_repeated(ids, root / f"{split}.txt")
     if missing := [name for name in ids if name not in masks]:
         raise DataError(

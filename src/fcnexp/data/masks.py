@@ -48,10 +48,8 @@ def _refuse_other_values(label: np.ndarray, path: Path, classes: ClassesFile) ->
 def _from_values(stored: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
     """Class indices of stored values, uint8 (H, W)."""
     index_of, known = np.full(256, VOID, np.uint8), np.zeros(256, bool)
-    index_of[list(classes.values)], known[list(classes.values)] = (
-        list(classes.values.values()),
-        True,
-    )
+    for value, index in classes.values.items():
+        index_of[value], known[value] = index, True
     wrong = ~known[stored]
     if wrong.any():
         values = ", ".join(map(str, np.unique(stored[wrong])[:5]))
@@ -91,6 +89,8 @@ def _refuse_other_order(
 
     Programs that write palette images may number the colours in any order.
     """
+    if not classes.colours:
+        return
     index_of = {rgb: index for index, rgb in classes.colours.items()}
     for index in np.unique(label[label < min(len(palette), VOID)]).tolist():
         red, green, blue = palette[index].tolist()
