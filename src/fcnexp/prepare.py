@@ -43,8 +43,8 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
 def get(cfg: DictConfig, folder: Path) -> None:
     """Download, convert or generate a data set into its root."""
     kind = str(cfg.data._target_).rpartition(".")[2]
-    if kind in ("Voc", "VocSbd"):
-        get_archives(cfg, with_sbd=kind == "VocSbd")
+    if kind in ("Voc", "VocSbd", "CamVid"):
+        get_archives(cfg, kind)
     elif kind == "Nyud":
         get_nyud(cfg)
     else:
@@ -55,12 +55,13 @@ def get(cfg: DictConfig, folder: Path) -> None:
             print(f"{len(split(made.provides))} images")
 
 
-def get_archives(cfg: DictConfig, *, with_sbd: bool) -> None:
-    """Download and unpack VOC 2012, and SBD on request."""
-    from fcnexp.data.archives import SBD, VOC2012, prepare_archive
+def get_archives(cfg: DictConfig, kind: str) -> None:
+    """Download and unpack VOC 2012, with SBD on request, or CamVid."""
+    from fcnexp.data.archives import CAMVID, SBD, VOC2012, prepare_archive
 
-    wanted = [(VOC2012, cfg.data.root, cfg.archive, cfg.digest)]
-    if with_sbd:
+    first = CAMVID if kind == "CamVid" else VOC2012
+    wanted = [(first, cfg.data.root, cfg.archive, cfg.digest)]
+    if kind == "VocSbd":
         wanted.append((SBD, cfg.data.sbd_root, cfg.sbd_archive, cfg.sbd_digest))
     for archive, root, given, digest in wanted:
         place = Path(root).expanduser()

@@ -7,7 +7,8 @@ from fake_data import LABEL, own_tree
 from PIL import Image
 
 from fcnexp import VOID
-from fcnexp.data.own import Folder, read_mask, split_by_name
+from fcnexp.data.masks import read_mask
+from fcnexp.data.own import Folder, split_by_name
 from fcnexp.data.palette import ClassesFile, indices_of_colours, save_indexed
 from fcnexp.errors import DataError
 

@@ -13,7 +13,7 @@ SEG11 = {"data": {"_target_": "fcnexp.data.splits.VocSbd", "val_split": "seg11va
 def test_every_row_has_scores_in_percent_and_a_status(table):
     for row in published_table(table).values():
         none = ("FCN-4s", "FCN-2s", "with fixed upsampling")  # rows of our own, not in the paper
-        assert row.scores or row.row in none
+        assert row.scores or row.row in none or row.note == "no published score"
         assert all(1 < score < 100 for score in row.scores.values())
         assert bool(row.confidence) == (row.status == "recalled") != bool(row.read_in)
 

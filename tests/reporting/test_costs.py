@@ -1,13 +1,17 @@
 """Cost of rows, from made-up records."""
 
+import csv
+import io
 import json
 
 import pytest
 from made_up_runs import write_run
 
 from fcnexp.reporting.comparison import compare, cost_cells, costs, short_number
+from fcnexp.reporting.page import page
 from fcnexp.reporting.records import read_runs
-from fcnexp.reporting.summary import notes, read_summary
+from fcnexp.reporting.summary import notes, paper_tables, read_summary
+from fcnexp.reporting.writing import markdown, unrounded
 
 
 def write(folder, *, seed=0, paper=None, lr=0.1, **facts):
@@ -42,9 +46,26 @@ def test_time_per_image_is_compared_with_the_papers(tmp_path):
     cells = cost_cells(rows_of(tmp_path))
     assert cells[0][-1] == "published time per image"
     assert [line[-1] for line in cells[1:]] == ["about 175 ms", "-"]
-    assert "time per image: 0.1 12.3 ms, paper about 175 ms" in notes(
-        read_summary([tmp_path], None)
-    )
+
+
+def test_times_and_notes_of_rows_that_were_not_run_are_in_every_output(tmp_path):
+    write(tmp_path / "0", paper={"table": "cvpr_table3", "row": "FCN-8s"}, ms_per_image=12.34)
+    found = read_summary([tmp_path], None)
+    ((header, ours, *others),) = paper_tables(found.rows).values()
+    assert header[-1] == "time per image" and ours[-1] == "12.3 ms / about 175 ms"
+    assert [(line[1], line[-1]) for line in others] == [
+        ("R-CNN (verified)", "- / -"),
+        ("SDS (verified)", "- / about 50 s"),
+    ]
+    note = "VOC 2011 test server; 51.6 on VOC 2012 test"
+    assert f"published row: {note} (not run: SDS)" in notes(found)
+    lines = list(csv.DictReader(io.StringIO(unrounded(found))))
+    sds = {key: value for key, value in lines[-1].items() if value}
+    assert sds["paper_row"] == "SDS" and sds["paper_miou_percent"] == "52.6"
+    assert sds["paper_time"] == "about 50 s" and sds["paper_note"] == note
+    assert len(lines) == 3 and not any(key in sds for key in ("seeds", "miou", "gain_low"))
+    for text in (markdown(found), page(found)):
+        assert "about 50 s" in text and "51.6 on VOC 2012 test" in text
 
 
 @pytest.mark.parametrize(

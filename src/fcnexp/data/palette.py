@@ -1,6 +1,8 @@
 """Class colours: VOC's colour map, palette images on disk, and a user's classes.yaml."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from fcnexp import VOID
 from fcnexp.errors import DataError
 from fcnexp.system.os_errors import reraise_system_error
 
+_KEYS = ("classes", "colours", "values", "void")
 _WRITE = "write `classes: [background, road]`, in the order of the masks' indices"
 
 
@@ -53,17 +56,24 @@ def indices_of_colours(
 
 
 class ClassesFile(NamedTuple):
-    """Content of classes.yaml. names: by index; colours: RGB by index or VOID, may be empty."""
+    """Content of classes.yaml.
+
+    names: by index. colours: RGB by index or VOID, may be empty. values: index or VOID by value in
+    the masks; empty if masks store indices, with 255 for void.
+    """
 
     names: tuple[str, ...]
     colours: dict[int, tuple[int, int, int]]
+    values: Mapping[int, int] = MappingProxyType({})
 
 
 def read_classes(path: Path) -> ClassesFile:
-    """Read a file with the keys `classes` and, if masks are coloured, `colours`.
+    """Read a file with the key `classes` and, if needed, `colours`, `values` and `void`.
 
     classes: a list of names. colours: RGB by name, optionally of `void` too, or a list of RGB in
-    the order of the classes. Raises DataError saying what to write.
+    the order of the classes. values: the masks' value of each class, by name or as a list in the
+    order of the classes. void: a value or a list of values; null for none.
+    Raises DataError saying what to write.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -77,10 +87,14 @@ def read_classes(path: Path) -> ClassesFile:
         raise DataError(f"{path}: not YAML ({why}); {_WRITE}") from None
     if not isinstance(content, dict) or "classes" not in content:
         raise DataError(f"{path}: has no key classes; {_WRITE}")
-    if others := [str(key) for key in content if key not in ("classes", "colours")]:
-        raise DataError(f"{path}: {others[0]}: no such key; choose one of classes, colours")
+    if others := [str(key) for key in content if key not in _KEYS]:
+        raise DataError(f"{path}: {others[0]}: no such key; choose one of {', '.join(_KEYS)}")
     names = _names(content["classes"], path)
-    return ClassesFile(names, _colours(content.get("colours"), names, path))
+    colours = _colours(content.get("colours"), names, path)
+    if not content.keys() & {"values", "void"}:
+        return ClassesFile(names, colours)
+    values = _values(content.get("values"), names, path)
+    return ClassesFile(names, colours, _with_void(content, values, path))
 
 
 def _names(given: Any, path: Path) -> tuple[str, ...]:
@@ -123,3 +137,49 @@ def _colours(given: Any, names: tuple[str, ...], path: Path) -> dict[int, tuple[
             raise DataError(f"{path}: colour of {name}, {rgb}, is used twice; choose another one")
         colours[index[name]] = (rgb[0], rgb[1], rgb[2])
     return colours
+
+
+def _values(given: Any, names: tuple[str, ...], path: Path) -> dict[int, int]:
+    """Class index by value in the masks; the indices themselves if none are given."""
+    if given is None:
+        given = list(range(len(names)))
+    if isinstance(given, list) and len(given) == len(names):
+        given = dict(zip(names, given, strict=True))
+    if not isinstance(given, dict) or set(given) != set(names):
+        known = set(given) if isinstance(given, dict) else set()
+        wrong = ", ".join(sorted(map(str, known ^ set(names)))) or "its length"
+        raise DataError(
+            f"{path}: values do not match classes ({wrong}); give the masks' value of each class, "
+            f"such as `values: {{{names[0]}: 0, ...}}`"
+        )
+    index_of: dict[int, int] = {}
+    for index, name in enumerate(names):
+        value = _value(given[name], f"value of {name}", path)
+        if value in index_of:
+            raise DataError(
+                f"{path}: value {value} is given to {names[index_of[value]]} and {name}; give each "
+                "class its own"
+            )
+        index_of[value] = index
+    return index_of
+
+
+def _with_void(content: dict[str, Any], index_of: dict[int, int], path: Path) -> dict[int, int]:
+    """Add the values that are void: those given, or 255 if no class has it."""
+    if "void" not in content:
+        return {VOID: VOID} | index_of
+    given = content["void"]
+    void = given if isinstance(given, list) else [] if given is None else [given]
+    for value in void:
+        if _value(value, "void", path) in index_of:
+            raise DataError(
+                f"{path}: void is {value}, the value of a class too; change one of them, or give "
+                "the classes' values under `values`"
+            )
+    return index_of | dict.fromkeys(void, VOID)
+
+
+def _value(given: Any, what: str, path: Path) -> int:
+    if type(given) is not int or not 0 <= given <= 255:
+        raise DataError(f"{path}: {what} is {given!r}; give a whole number from 0 to 255")
+    return given

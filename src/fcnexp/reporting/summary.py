@@ -27,6 +27,7 @@ from fcnexp.scoring.paired import Difference
 from fcnexp.scoring.per_image import OBJECTS
 
 UNITS = "percent, from one confusion matrix over the whole set; void pixels are not scored"
+TIME, NOT_RUN = "time per image", "not run: "
 VERSUS_PAPER = "Ours / paper (difference) in %"
 RELEASE = "release: classes absent from both ground truth and prediction are left out of the mean"
 
@@ -141,9 +142,13 @@ def score_cells(summary: Summary) -> list[list[str]]:
 def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
     """Tables of ours / paper (difference) for each score, as text, header first, by source.
 
-    Rows of the same published table that were not run come last.
+    Rows of the same published table that were not run come last. Times per image form a last
+    column if the table has any.
     """
     tables: dict[str, list[list[str]]] = {}
+    others = not_run(rows)
+    every = [*(row.paper for row in rows if row.paper), *others]
+    timed = {paper.source for paper in every if paper.time}
     for row in rows:
         if row.paper is None:
             continue
@@ -153,12 +158,22 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
             pair = " / ".join("-" if v is None else f"{v:.1f}" for v in (ours, theirs))
             cells.append(pair if difference is None else f"{pair} ({difference:+.1f})")
         header = ["row", "published as", *NAMES.values()]
+        if row.paper.source in timed:
+            header.append(TIME)
+            cells.append(f"{own_time(row)} / {row.paper.time or '-'}")
         tables.setdefault(row.paper.source, [header]).append(cells)
-    for other in not_run(rows):
+    for other in others:
         figures = [other.scores.get(key) for key in NAMES]
         cells = ["-" if figure is None else f"- / {figure:.1f}" for figure in figures]
+        cells += [f"- / {other.time or '-'}"] * (other.source in timed)
         tables[other.source].append(["not run", f"{other.row} ({mark(other)})", *cells])
     return tables
+
+
+def own_time(row: Row) -> str:
+    """Time per image of a row's runs, such as `12 ms`."""
+    milliseconds = row.fact("ms_per_image")
+    return "-" if milliseconds is None else f"{short_number(milliseconds)} ms"
 
 
 def notes(summary: Summary) -> list[str]:
@@ -180,11 +195,12 @@ def notes(summary: Summary) -> list[str]:
         if row.paper and mark(row.paper) == "recalled":
             recalled = "the published scores are recalled from memory, not verified"
             reasons.setdefault(recalled, []).append(row.name)
-        if row.paper and row.paper.time:
-            ours = short_number(row.fact("ms_per_image"))
-            lines.append(f"time per image: {row.name} {ours} ms, paper {row.paper.time}")
+    for other in not_run(summary.rows):
+        if other.note:
+            reasons.setdefault(f"published row: {other.note}", []).append(f"{NOT_RUN}{other.row}")
     for reason, names in reasons.items():
-        all_rows = len(names) == len(summary.rows)
+        ours = [name for name in names if not name.startswith(NOT_RUN)]
+        all_rows = len(ours) == len(summary.rows)
         lines.append(reason if all_rows else f"{reason} ({'; '.join(names)})")
     return lines
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnexp.errors import ConfigError
-from fcnexp.papers.published import SCORES
+from fcnexp.papers.published import SCORES, Published
 from fcnexp.reporting.comparison import COSTS, cost_cells
 from fcnexp.reporting.evidence_tables import (
     change_cells,
@@ -34,6 +34,7 @@ from fcnexp.reporting.summary import (
     score_cells,
 )
 from fcnexp.reporting.tables import print_comparison
+from fcnexp.reporting.targets import not_run
 from fcnexp.scoring.objects import SIZES
 from fcnexp.system.atomic import write_atomically
 
@@ -148,6 +149,8 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 def unrounded(summary: Summary) -> str:
     """The rows as CSV: our scores as fractions, the paper's in percent; missing values are empty.
 
+    Published rows that were not run come last, with the paper's columns alone.
+
     NAME_sd: sample standard deviation over seeds. miou_each: one per seed, in the order of `seed`.
     miou_low, miou_high: interval for other images and, with several seeds, other seeds. gain_low,
     gain_high, gain_other_sign, gain_p_holm: of the gain over the row above.
@@ -157,24 +160,26 @@ def unrounded(summary: Summary) -> str:
     settings = list(summary.rows[0].settings) if summary.rows else []
     scores = [name for key in SCORES for name in (key, f"{key}_sd")]
     papers = ["paper_source", "paper_row", "paper_status", *(f"paper_{k}_percent" for k in SCORES)]
-    writer.writerow(
-        [
-            *(*map(_cell, settings), "seeds", "seed", *scores, "miou_each", "miou_gain"),
-            *(*EVIDENCE, *COSTS, *papers),
-        ]
-    )
+    ours = [*map(_cell, settings), "seeds", "seed", *scores, "miou_each", "miou_gain"]
+    ours += [*EVIDENCE, *COSTS]
+    writer.writerow([*ours, *papers, "paper_time", "paper_note"])
     for at, row in enumerate(summary.rows):
         values = [value for key in SCORES for value in (row.scores[key], row.spreads[key])]
         each = " ".join("" if value is None else str(value) for value in row.each["miou"])
-        published: list[str | float] = [""] * len(papers)
-        if row.paper:
-            published = [row.paper.source, row.paper.row, row.paper.status]
-            published += [row.paper.scores.get(key, "") for key in SCORES]
+        published = _published(row.paper) if row.paper else [""] * (len(papers) + 2)
         seeds = " ".join(str(seed) for seed in row.seeds)
         line = [*row.settings.values(), len(row.runs), seeds, *values, each, row.gain]
         line += [*_evidence(summary, at), *(row.fact(name) for name in COSTS), *published]
         writer.writerow([_cell(value) for value in line])
+    for other in not_run(summary.rows):
+        writer.writerow([*[""] * len(ours), *map(_cell, _published(other))])
     return text.getvalue()
+
+
+def _published(row: Published) -> list[str | float]:
+    """Values of the last columns."""
+    scores = [row.scores.get(key, "") for key in SCORES]
+    return [row.source, row.row, row.status, *scores, row.time, row.note]
 
 
 def _evidence(summary: Summary, at: int) -> list[float | str]:
