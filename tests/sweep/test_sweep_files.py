@@ -89,6 +89,9 @@ def test_small_scale_has_the_same_rows_with_three_seeds_on_generated_data(name):
         ("masking", (84.8, 81.0, 19.8, 76.1, 37.8, 29.1)),
         ("deconvnet", (63.6, 65.5, 69.6)),
         ("d2l", (None, None)),
+        ("camvid_skips", (None, None, None, 57.0, None, None)),
+        ("nyud_half", (29.2, None, 30.5, 24.2, 32.8)),
+        ("nyud_half_skips", (None, None, 34.0, None)),
     ],
 )
 @pytest.mark.parametrize("scale", SCALES)
@@ -104,6 +107,14 @@ def test_sampling_uses_the_same_number_of_cells_per_step():
         assert {n * cfg.regime.loss.keep for n, cfg in zip(images, cfgs, strict=True)} == {cells}
     assert sorted({cfg.regime.loss.keep for cfg in cfgs}) == [0.25, 0.5, 1]
     assert {cfg.regime.loss.cell for cfg in cfgs} == {32}  # the stride of FCN-32s
+
+
+@pytest.mark.parametrize(("scale", "images"), [("full", 3000), ("small", 3000)])
+def test_regimes_on_camvid_take_equally_many_images(scale, images):
+    for cfg in rows("camvid_regimes", scale):
+        regime = cfg.regime
+        assert regime.steps * regime.batch_size * regime.accumulate == images
+        assert regime.score_every == regime.steps
 
 
 def test_patches_have_the_size_of_the_receptive_field_and_equal_pixels_per_step():

@@ -68,7 +68,8 @@ def _scaled(full: Any, small: Any, *, _root_: DictConfig) -> Any:
 
 
 def _steps(images: int, *, _root_: DictConfig) -> int:
-    return max(1, round(images / (_root_.regime.batch_size * _root_.regime.accumulate)))
+    images_per_step = int(_root_.regime.batch_size * _root_.regime.accumulate)
+    return max(1, round(images / images_per_step))
 
 
 def what_was_typed() -> dict[str, Any]:
