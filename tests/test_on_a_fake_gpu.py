@@ -41,6 +41,7 @@ REFUSED = [
     *itertools.product(["fcn4s", "fcn2s", "fcn1s"], ["shift_and_stitch_8"]),
     *itertools.product(["fcn1s"], ["alexnet", "googlenet", "resnet18"]),
     ("fcn2s", "alexnet"),
+    ("fcn32s_fixed", "deconv_all"),
     *itertools.product(
         [name for name in OPTIONS["model"] if name not in ("fcn32s", "fcn_pool5")], ["deconv_d2l"]
     ),
