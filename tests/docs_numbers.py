@@ -64,8 +64,8 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         """Columns of the printed line."""
         page, within = Path(self.passage.page).name, self.passage.tolerance(self.said)
-        paced = self.passage.rate or self.passage.is_time(self.said)
-        pace = f"{self.pace / self.before:.2f}" if paced and self.before and self.pace else ""
+        paced = self.passage.is_paced(self.said) and self.before and self.pace
+        pace = f"{self.pace / self.before:.2f}" if paced else ""
         return self.run, page, self.label, self.said, self.found or "-", pace, within, self.verdict
 
 
@@ -270,7 +270,8 @@ def main(root: Path = ROOT) -> None:
         print(f"{'written to' if asked.write else 'found, for'} {old.page}: {new.text}")
         if asked.write:
             write(root, old, new)
-    for name, seconds in {row.run: row.pace for row in rows if row.found}.items():
+    taken = [row for row in rows if row.found and row.passage.is_paced(row.said)]
+    for name, seconds in {row.run: row.pace for row in taken}.items():
         if asked.write:
             write_pace(root, name, seconds)
     sys.exit(int(counts["off"] > 0))

@@ -66,6 +66,10 @@ class Passage(NamedTuple):
         """Whether a figure is a time."""
         return self.unit_of(said) in TIMES
 
+    def is_paced(self, said: str) -> bool:
+        """Whether a figure depends on how fast the machine is."""
+        return self.rate or self.is_time(said)
+
     def at_pace(self, value: float, said: str, pace: float) -> float:
         """The value on a machine as fast as the figure's. pace: present one, relative to that."""
         if self.rate:

@@ -176,3 +176,12 @@ def test_overlap_is_accepted_only_if_its_size_is_given(tmp_path):
     with pytest.raises(DataError, match=r"share 1 images, 5001 first; .*data\.shared=1"):
         Nyud(root, "trainval", "test").train(ALL)
     assert Nyud(root, "trainval", "test", shared=1).train(ALL).ids == ["5003", "5001"]
+
+
+def test_colour_may_be_jpeg_where_there_is_no_png(tmp_path):
+    root = nyud_tree(tmp_path)
+    for path in (root / "data/images").glob("*.png"):
+        Image.new("RGB", (24, 20), (200, 0, 0)).save(path.with_suffix(".jpg"))
+        path.unlink()
+    sample = nyud_segmentation(root, "train", ("rgb", "depth"))[0]
+    assert sample.fields["rgb"][0].min() > 190 and sample.fields["depth"].max() > 0
