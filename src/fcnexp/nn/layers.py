@@ -13,6 +13,7 @@ from fcnexp.nn.fast.switches import enabled
 
 BLOCK = 2**17  # values of a map that two cores' caches hold together with what is made of them
 
+
 class LocalResponseNorm(nn.Module):
     """Division of each activation by a power of its channel neighbourhood's energy.
 
