@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fcnexp.nn.fast.switches import plain
+from fcnexp.nn import layers
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.pooling import MaxPool
 
@@ -60,6 +61,16 @@ def test_response_norm_and_its_gradient_equal_torchs(channels, layout):
     maps = 100 * torch.randn(2, channels, 3, 5, dtype=torch.float64).contiguous(
         memory_format=layout
     )
+    for found, expected in zip(normed(maps), normed(maps, "norm"), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("values", [1, 80, 200, 10**6])  # per block: one row, or two, four, all
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_response_norm_is_the_same_in_blocks_of_any_size(values, layout, monkeypatch):
+    """Also the last block, which may have fewer rows."""
+    monkeypatch.setattr(layers, "BLOCK", values)
+    maps = 100 * torch.randn(2, 8, 7, 5, dtype=torch.float64).contiguous(memory_format=layout)
     for found, expected in zip(normed(maps), normed(maps, "norm"), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
