@@ -16,29 +16,70 @@ from fcnexp.task.stopping import StopAfterStep
 
 log = logging.getLogger(__name__)
 
+LINE_SECONDS = 30.0  # between two lines of a training whose output is no terminal
+
 
 class ScoreLines(Callback):
-    """Print a line at each scoring: step, loss, mean IU, seconds since the start."""
+    """Print a line at each scoring: step, loss, mean IU, seconds since the start.
+
+    Without a progress bar, also print speed and time left after the first step and every
+    `LINE_SECONDS`, so that the log of a long training shows that it advances.
+    """
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.start = time.monotonic()
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember where a resumed training starts."""
+        self.first, self.first_time = trainer.global_step, time.monotonic()
+        self.line_time: float | None = None
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Write a line if it is time and no bar is drawn."""
+        now, step = time.monotonic(), trainer.global_step
+        if step == self.first or step >= trainer.max_steps or trainer.progress_bar_callback:
+            return
+        if self.line_time is not None and now - self.line_time < LINE_SECONDS:
+            return
+        self.line_time = now
+        line = f"{_position(trainer)}: loss {_loss(trainer):.3f}"
+        if step > self.first + 1:
+            speed = (step - self.first) / (now - self.first_time)
+            left = (trainer.max_steps - step) / speed
+            line += f", {speed:.2f} steps/s, {_duration(left)} left"
+        log.info(line)
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the line."""
+        """Write the line of a scoring."""
         if trainer.state.fn != "fit":
             return
-        metrics = trainer.callback_metrics
         line = (
-            f"step {trainer.global_step} of {trainer.max_steps}: "
-            f"loss {metrics.get('train/loss', float('nan')):.3f}, "
-            f"mean IU {100 * metrics['val/miou']:.1f} %, {time.monotonic() - self.start:.0f} s"
+            f"{_position(trainer)}: loss {_loss(trainer):.3f}, "
+            f"mean IU {100 * trainer.callback_metrics['val/miou']:.1f} %, "
+            f"{time.monotonic() - self.start:.0f} s"
         )
         bar = trainer.progress_bar_callback
         if bar is not None:
             bar.print(line)  # above the bar
         else:
             log.info(line)
+
+
+def _position(trainer: L.Trainer) -> str:
+    return f"step {trainer.global_step} of {trainer.max_steps}"
+
+
+def _loss(trainer: L.Trainer) -> float:
+    return float(trainer.callback_metrics.get("train/loss", float("nan")))
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in its two largest units: `2 h 05 min`, `12 min`, `40 s`."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 class Bar(TQDMProgressBar):
