@@ -1,5 +1,6 @@
 """Transplanting of weights by the original layer names. Source: the release's `surgery.py`."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,8 @@ from fcnexp.nn.layers import widen
 from fcnexp.nn.weights import caffe_norms
 from fcnexp.nn.weights.caffe_aliases import todays_names
 from fcnexp.nn.weights.caffe_names import SUFFIX, Constant, blobs, constants, first_layers
+
+LAST_UPSAMPLING = re.compile("upscore(|32|16|8|4)")
 
 
 @dataclass
@@ -96,10 +99,12 @@ def load_blobs(
             f"{', '.join(list(given)[:4])} ...: choose this net's file, or set init.strict=false "
             "to initialise the missing layers"
         )
-    if strict and scores_pixels and report.unused:
-        listed = ", ".join(report.unused[:4]) + (" ..." if len(report.unused) > 4 else "")
+    # Dense methods other than deconvolution have no last upsampling, whose kernel is fixed.
+    surplus = [name for name in report.unused if not LAST_UPSAMPLING.fullmatch(name)]
+    if strict and scores_pixels and surplus:
+        listed = ", ".join(surplus[:4]) + (" ..." if len(surplus) > 4 else "")
         raise WeightsError(
-            f"the file has {len(report.unused)} layers that this net has not ({listed}): choose "
+            f"the file has {len(surplus)} layers that this net has not ({listed}): choose "
             "the model, backbone and head of the file's net, or set init.strict=false to leave "
             "these layers out"
         )
@@ -226,6 +231,6 @@ def _check_constant(name: str, constant: Constant, found: list[np.ndarray]) -> N
         what = "its bilinear kernel" if len(constant.shape) == 4 else f"{constant.value} throughout"
         raise WeightsError(
             f"layer {name} is fixed in this net, but the file's blob is not {what}: the file is "
-            "from a net with learned upsampling (choose dense=deconv_learned), or with another "
-            "fusion depth"
+            "from a net with learned upsampling (choose dense=deconv_learned, or dense=deconv_all "
+            "if the last one was trained, too), or with another fusion depth"
         )
