@@ -26,10 +26,8 @@ class Kind(NamedTuple):
 
 def weights_in(stored: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the state dict that another program stored, by plain names; {} if there is none."""
-    for name in WRAPPERS:
-        if isinstance(inner := stored.get(name), Mapping):
-            return weights_in(inner)
-    tensors = {n: v for n, v in stored.items() if isinstance(n, str) and isinstance(v, Tensor)}
+    inner = next((v for n in WRAPPERS if isinstance(v := stored.get(n), Mapping)), stored)
+    tensors = {n: v for n, v in inner.items() if isinstance(n, str) and isinstance(v, Tensor)}
     parallel = bool(tensors) and all(name.startswith("module.") for name in tensors)
     return {n.removeprefix("module.") if parallel else n: v for n, v in tensors.items()}
 
@@ -111,12 +109,14 @@ def arch_of(weights: dict[str, Tensor], stored: Mapping[str, Any]) -> str:
         sum(f"score_pool{i}.weight" in weights for i in (3, 4))
     ]
     said = stored.get("arch")
-    return said if said in SKIPS and SKIPS[said] == SKIPS[by_layers] else by_layers
+    known = isinstance(said, str) and SKIPS.get(said) == SKIPS[by_layers]
+    return str(said) if known else by_layers
 
 
 def vgg_layers(batch_norm: bool) -> dict[int, str]:
     """Original layer names by their place in the `features` of torchvision's vgg16."""
-    found, at = {}, 0
+    found: dict[int, str] = {}
+    at = 0
     for block, (_, depth) in enumerate(vgg.BLOCKS, start=1):
         for i in range(1, depth + 1):
             found[at] = f"conv{block}_{i}"
