@@ -21,6 +21,7 @@ from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import LateFusion, Network, Stream
 from fcnexp.nn.weights.checkpoints import CHECKPOINT_VERSION, parent_weights
+from fcnexp.nn.weights.init import refuse_untrained_scores
 from fcnexp.run.ranks import divided, share_batches
 from fcnexp.task.optim import parameter_groups
 
@@ -202,9 +203,12 @@ def build_task(
     net, recipe = build_net(cfg, outputs_of(data))
     refuse_missing_field(data, recipe.fields)
     regime, division = cfg.regime, divided(cfg)
+    new = first_weights(cfg, net)
+    if not regime.steps:
+        refuse_untrained_scores(net, new, cfg.init.get("path"))
     groups = parameter_groups(
         net,
-        new=first_weights(cfg, net),
+        new=new,
         scores=net.score_layers(),
         lr=regime.lr,
         weight_decay=regime.weight_decay,

@@ -181,7 +181,7 @@ def test_mistake_gives_one_line(folder, mistake):
 
 
 def test_error_for_a_net_without_skips_suggests_models(folder):
-    steps = ["regime.steps=0", "logger=csv", "pictures=0", "model=fcn32s", "hydra.run.dir=coarse"]
+    steps = ["regime.steps=1", "logger=csv", "pictures=0", "model=fcn32s", "hydra.run.dir=coarse"]
     assert fcnexp("train", *TINY, *steps, folder=folder, cache=folder).returncode == 0
     done = explain(folder, "figure=fusion", "image=photo.png", LAST.replace("out", "coarse"))
     assert done.returncode == 1 and "has no skips" in done.stderr and "model=fcn8s" in done.stderr

@@ -91,11 +91,21 @@ class DeconvNet(nn.Module):
 
         Except the last: its `seg-score-voc` is `score_fr`, like the score layer of every net here.
         """
-        decoder = {"fc6-deconv": self.bottleneck[0]}
-        for level in self.levels.values():
-            convs = cast(Level, level).convs.items()
-            decoder |= {name: cast(nn.Sequential, conv)[0] for name, conv in convs}
+        decoder = {name: convolution[0] for name, convolution in self._blocks().items()}
         return self.backbone.layers() | self.head.layers() | decoder | self.score_layers()
+
+    def norms(self) -> dict[str, nn.BatchNorm2d]:
+        """Return the decoder's batch normalisations by their names in the original net."""
+        blocks = {name: cast(nn.BatchNorm2d, made[1]) for name, made in self._blocks().items()}
+        bottleneck = {"fc6-deconv-bn": blocks.pop("fc6-deconv")}
+        return bottleneck | {f"debn{name.removeprefix('deconv')}": m for name, m in blocks.items()}
+
+    def _blocks(self) -> dict[str, nn.Sequential]:
+        """Return the decoder's blocks by the original names of their convolutions."""
+        found: dict[str, nn.Module] = {"fc6-deconv": self.bottleneck}
+        for level in self.levels.values():
+            found |= cast(Level, level).convs.items()
+        return cast(dict[str, nn.Sequential], found)
 
     def score_layers(self) -> dict[str, nn.Module]:
         """Return the single score layer."""

@@ -85,6 +85,10 @@ class FcHead(nn.Module):
         score = {} if self.score_fr is None else {"score_fr": self.score_fr}
         return {"fc6": self.fc6, "fc7": self.fc7, **score}
 
+    def norms(self) -> dict[str, nn.BatchNorm2d]:
+        """Return the batch normalisations by DeconvNet's names."""
+        return {"bnfc6": self.bn6, "bnfc7": self.bn7} if hasattr(self, "bn6") else {}
+
 
 class LinearHead(nn.Module):
     """A single 1x1 convolution that scores the deepest map; on VGG16 this is PAMI's FCN-pool5.

@@ -39,6 +39,11 @@ def stages(cfg: DictConfig, folder: Path) -> list[Stage]:
             "init=staged trains nets with fewer skips first, but this model has no skips; choose "
             "one with skips, such as model=fcn8s, or init=imagenet or init=scratch"
         )
+    if not cfg.regime.steps:
+        raise ConfigError(
+            "init=staged trains, but regime.steps=0 only scores; train, for example with "
+            "regime.steps=1000, or give a trained net: init=checkpoint init.path=FILE"
+        )
     steps, depth = cfg.init.steps, len(cfg.model.skips)
     factors = _factors(cfg.init.lr, depth)
     if steps is not None and (not isinstance(steps, int) or steps < 1):

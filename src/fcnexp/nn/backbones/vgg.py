@@ -87,3 +87,7 @@ class VGG16(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Return the convolutions by original name."""
         return {name: m for name, m in self.named_children() if name.startswith("conv")}
+
+    def norms(self) -> dict[str, nn.BatchNorm2d]:
+        """Return the batch normalisations by DeconvNet's names."""
+        return {name: m for name, m in self.named_children() if isinstance(m, nn.BatchNorm2d)}

@@ -1,59 +1,35 @@
 """Reading a run's checkpoint: plain values and tensors, never code."""
 
-import errno
-import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 
-import torch
 from torch import Tensor, nn
 
 from fcnexp.errors import OtherVersionError, WeightsError
 from fcnexp.nn.weights.checkpoint_checks import check_entries, check_values
-from fcnexp.system import checkpoint_store
-from fcnexp.system.os_errors import reraise_system_error
+from fcnexp.nn.weights.state_dicts import what_it_is
+from fcnexp.nn.weights.torch_files import read_torch
 
 KERNEL = ".upsampling.kernel"  # end of the name of a learned upsampling
 DECODER = ".levels."  # in the names of a DeconvNet's decoder
-FOLDER = 0x10  # of a zip entry's attributes
 CHECKPOINT_VERSION = 3  # raise it when the entries of checkpoints besides weights change
 
 
-def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
+def read_checkpoint(path: str | Path, *, mapped: bool = False, others: bool = False) -> dict:
     """Read a run's checkpoint as plain values and tensors, without running code from it.
 
     mapped: memory-map tensors, so that unused ones such as the optimiser's take no memory; the
-    file must not change meanwhile.
+    file must not change meanwhile. others: also return what other programs stored; see `is_ours`.
     Raises WeightsError if the file is missing, damaged or not a checkpoint of fcnexp, OSError if
     it cannot be read.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint; runs write theirs to checkpoints/")
-    index = _index(path)
-    if index is None:  # torch's own message would be about mmap, or only a number
+    stored = read_torch(path, mapped=mapped, others=others)
+    if not is_ours(stored):
+        if others and isinstance(stored, dict):
+            return stored
         raise WeightsError(
-            f"{path}: damaged, or not a checkpoint; runs write theirs to checkpoints/"
+            f"{path}: a torch file, but not a checkpoint of fcnexp: {what_it_is(stored)}"
         )
-    if not checkpoint_store.is_intact(path):
-        raise WeightsError(f"{path}: damaged; use previous.ckpt in the same folder, or a copy")
-    if any(one.external_attr & FOLDER for one in index):  # torch would read uninitialised memory
-        raise WeightsError(f"{path}: damaged, a tensor in it is marked as a folder; fetch it again")
-    # torch would map compressed bytes as if they were tensors.
-    mapped = mapped and all(one.compress_type == zipfile.ZIP_STORED for one in index)
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except UnpicklingError:  # torch's own message tells how to run the code anyway
-        raise WeightsError(
-            f"{path}: damaged, or not a checkpoint: it holds more than plain values and tensors, "
-            "which could run code"
-        ) from None
-    except Exception as error:  # torch raises many types on damaged files
-        reraise_system_error(error)
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: damaged, or not a checkpoint ({first})") from None
-    if not isinstance(stored, dict) or "fcnexp" not in stored or "state_dict" not in stored:
-        raise WeightsError(f"{path}: a torch file, but not a checkpoint of fcnexp")
     if not isinstance(stored["fcnexp"], dict):
         raise WeightsError(
             f"{path}: a state dict of python -m fcnexp.export, for use in other programs; give the "
@@ -69,17 +45,9 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict:
     return stored
 
 
-def _index(path: Path) -> list[zipfile.ZipInfo] | None:
-    """Entries of a zip file; None if the file is not a zip file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.infolist()
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # a seek before the start of a damaged file
-            return None
-        raise  # the disk or the permissions are at fault, not the file
-    except Exception:  # zipfile raises many types
-        return None
+def is_ours(stored: object) -> bool:
+    """Return True if the content of a torch file is a checkpoint of fcnexp, of any version."""
+    return isinstance(stored, dict) and "fcnexp" in stored and "state_dict" in stored
 
 
 def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:

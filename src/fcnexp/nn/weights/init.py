@@ -13,8 +13,14 @@ from fcnexp.errors import WeightsError
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
+from fcnexp.nn.weights import other_programs
 from fcnexp.nn.weights.caffe import read_caffemodel
-from fcnexp.nn.weights.checkpoints import load_weights, parent_weights, read_checkpoint
+from fcnexp.nn.weights.checkpoints import (
+    is_ours,
+    load_weights,
+    parent_weights,
+    read_checkpoint,
+)
 from fcnexp.nn.weights.download import fetch
 from fcnexp.nn.weights.surgery import Transplant, load_blobs
 
@@ -99,10 +105,14 @@ def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
     """Load an earlier run's checkpoint of the same net, or of its parent with fewer skips.
 
     The parent of FCN-16s is FCN-32s, that of FCN-8s is FCN-16s; the new skip's score layer starts
-    at zero, so training begins with the parent's scores. Raises WeightsError if the checkpoint is
-    from a different net or was trained with a different input recipe.
+    at zero, so training begins with the parent's scores. Files of pytorch-fcn and torchvision are
+    read, too. Raises WeightsError if the checkpoint is from a different net or was trained with a
+    different input recipe.
     """
-    stored = read_checkpoint(path)
+    stored = read_checkpoint(path, others=True)
+    if not is_ours(stored):
+        scratch(net, recipe)
+        return other_programs.load(net, recipe, stored, path)
     if stored["fcnexp"]["recipe"] != recipe.facts():
         raise WeightsError(
             f"{path}: trained with the input recipe {stored['fcnexp']['recipe']}, but this run's "
@@ -113,6 +123,27 @@ def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
     if new:
         log.info("%s: copied all its layers; new: %s", path, ", ".join(new))
     return list(new.values())
+
+
+def refuse_untrained_scores(net: Network, new: list[Tensor], path: str | None) -> None:
+    """Raise WeightsError if score layers were not trained: they are new, or all their weights 0.
+
+    new: parameters that no file provided. path: of the file, for the message.
+    """
+    fresh = {id(tensor) for tensor in new}
+    names = [
+        name
+        for scorer in net.scorers().values()
+        for name, layer in scorer.score_layers().items()
+        if id(layer.weight) in fresh or not layer.weight.any()  # type: ignore[operator]  # a Tensor
+    ]
+    if names:
+        raise WeightsError(
+            f"regime.steps=0 only scores, but {path or 'init'} has no trained weights for "
+            f"{', '.join(dict.fromkeys(names))}: the scores would mean nothing; train, for example "
+            "with regime.steps=1000, or give a trained net: init=checkpoint init.path=FILE, or a "
+            "released one: init=caffemodel init.path=fcn8s-heavy-pascal.caffemodel"
+        )
 
 
 def staged(

@@ -1,5 +1,6 @@
 """Transplanting of weights by the original layer names. Source: the release's `surgery.py`."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,11 @@ from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.layers import widen
+from fcnexp.nn.weights import caffe_norms
+from fcnexp.nn.weights.caffe_aliases import todays_names
 from fcnexp.nn.weights.caffe_names import SUFFIX, Constant, blobs, constants, first_layers
+
+LAST_UPSAMPLING = re.compile("upscore(|32|16|8|4)")
 
 
 @dataclass
@@ -18,8 +23,9 @@ class Transplant:
     copied: layers that got weights; reshaped: copied layers whose fully connected blobs became
     convolutions; widened: first layers extended to more input channels by the mean of the three
     colour filters; spread: filters made twice as wide with zeros between their weights
-    (pool5_stride=1); checked: fixed layers whose blobs have the expected values; new: layers
-    missing in the file, with their parameters; unused: layers of the file missing in the net.
+    (pool5_stride=1); checked: fixed layers whose blobs have the expected values; renamed: the
+    file's names of layers that it names differently; new: layers missing in the file, with their
+    parameters; unused: layers of the file missing in the net.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -27,6 +33,7 @@ class Transplant:
     widened: list[str] = field(default_factory=list)
     spread: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
     new: dict[str, list[Tensor]] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
 
@@ -36,6 +43,7 @@ class Transplant:
         for what in ("reshaped", "widened", "spread", "checked"):
             if names := getattr(self, what):
                 parts.append(f"{what} {', '.join(names)}")
+        parts += [f"{old} read as {name}" for name, old in self.renamed.items()]
         parts.append(f"new {', '.join(self.new) or 'none'}")
         if self.unused:
             parts.append(f"not used {', '.join(self.unused)}")
@@ -50,20 +58,23 @@ def load_blobs(
     Fully connected blobs (fc6, fc7 of a classifier) become convolutions. A net with two streams
     takes `conv1_1color` and `conv1_1hha`, or a classifier's `conv1_1` for both. If the first layer
     has more input channels than the blob, `conv1_1` is widened to `conv1_1_bgrd`. Bilinear kernels
-    and constants on taps must equal the net's.
+    and constants on taps must equal the net's. Names of 2015 and DeconvNet's are understood.
     strict: the file must have every layer, with the net's number of classes; only a classifier's
-    file, without score layers, may leave the score layers new. If not strict, layers that are
-    missing or have another number of classes stay new.
+    file, without score layers, may leave the score layers new, and the batch normalisations if it
+    has none. Conversely, the net must have every layer of a file that is not a classifier's. If not
+    strict, layers that are missing or have another number of classes stay new.
     Raises WeightsError, before copying anything, if a layer is missing or does not fit.
     """
-    targets, fixed = blobs(net), constants(net)
+    norms = {name: caffe_norms.tensors(norm) for name, norm in caffe_norms.norms(net).items()}
+    targets, fixed = blobs(net) | norms, constants(net)
     given = {name: _arrays(name, found) for name, found in blobs_by_layer.items()}
+    given = caffe_norms.as_torch(net, given)
+    given, renamed = todays_names(net, given)
     if strict:
         _check_scales(set(fixed), set(given))
-    report, used = Transplant(), set()
+    report, used = Transplant(renamed=renamed), set()
     copies: list[tuple[Tensor, np.ndarray]] = []
     first = first_layers(net)
-    is_classifier = not any(name.startswith("score") for name in given)
     for name, tensors in targets.items():
         source = _source(name, given)
         if source is None or _has_other_classes(name, tensors[0].shape, given[source]):
@@ -77,7 +88,9 @@ def load_blobs(
             report.checked.append(name)
             used.add(name)
     report.unused = [name for name in given if name not in used and name not in targets]
-    missing = [n for n in report.new if not (is_classifier and n.startswith(("score", "upscore")))]
+    scores_pixels = any(word in n for n in given for word in ("score", "deconv", "upsample"))
+    kept = set() if scores_pixels else _may_be_new(set(report.new), set(given), set(norms))
+    missing = [name for name in report.new if name not in kept]
     if not report.copied or (strict and missing):
         listed = ", ".join(missing[:4]) + (" ..." if len(missing) > 4 else "")
         raise WeightsError(
@@ -86,10 +99,28 @@ def load_blobs(
             f"{', '.join(list(given)[:4])} ...: choose this net's file, or set init.strict=false "
             "to initialise the missing layers"
         )
+    # Dense methods other than deconvolution have no last upsampling, whose kernel is fixed.
+    surplus = [name for name in report.unused if not LAST_UPSAMPLING.fullmatch(name)]
+    if strict and scores_pixels and surplus:
+        listed = ", ".join(surplus[:4]) + (" ..." if len(surplus) > 4 else "")
+        raise WeightsError(
+            f"the file has {len(surplus)} layers that this net has not ({listed}): choose "
+            "the model, backbone and head of the file's net, or set init.strict=false to leave "
+            "these layers out"
+        )
     with torch.no_grad():
         for parameter, blob in copies:
             parameter.copy_(torch.from_numpy(blob).view(parameter.shape))
     return report
+
+
+def _may_be_new(missing: set[str], given: set[str], norms: set[str]) -> set[str]:
+    """Those of the missing layers that a classifier has not: score layers, and norms if need be."""
+    kept = {name for name in missing - norms if name.startswith(("score", "upscore"))}
+    for of_head in (True, False):
+        kin = {name for name in norms if ("fc" in name) == of_head}
+        kept |= set() if kin & given else kin
+    return kept
 
 
 def _source(name: str, blobs_by_layer: dict[str, list[np.ndarray]]) -> str | None:
@@ -200,5 +231,6 @@ def _check_constant(name: str, constant: Constant, found: list[np.ndarray]) -> N
         what = "its bilinear kernel" if len(constant.shape) == 4 else f"{constant.value} throughout"
         raise WeightsError(
             f"layer {name} is fixed in this net, but the file's blob is not {what}: the file is "
-            "from a net with learned upsampling, or with another fusion depth"
+            "from a net with learned upsampling (choose dense=deconv_learned, or dense=deconv_all "
+            "if the last one was trained, too), or with another fusion depth"
         )
