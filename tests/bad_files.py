@@ -53,7 +53,7 @@ IMAGES = {
     "float grey": (encoded(np.full((2, 3), 0.5, np.float32), "TIFF"), "more than 8 bits .*mode F"),
     "16-bit RGB": (
         png_bytes([b"\xff\xff\0\0\0\1" * 3] * 2, width=3, bits=16, kind=2),
-        RED,
+        "colour image with more than 8 bits .stored as RGB;16B.*; save it with 8 bits",
     ),
     "PNG named jpg": (plain("RGB", "red"), RED),
     "PNG without its end mark": (plain("RGB", "red")[:-12], RED),
@@ -74,7 +74,7 @@ IMAGES = {
     "broken EXIF": (plain("RGB", "black", "JPEG", exif=b"Exif\0\0MM\0*\0\0"), BLACK),
     "animated GIF": (animated("GIF"), RED),
     "animated PNG": (animated("PNG"), RED),
-    "TIFF of two pages": (animated("TIFF"), RED),
+    "TIFF of two pages": (animated("TIFF"), "TIFF of 2 pages, .*; save each page"),
     "progressive JPEG": (plain("RGB", "black", "JPEG", progressive=True), BLACK),
 }
 COLOURS = "labels must be palette or grey PNGs .* convert colours to indices first"
@@ -145,7 +145,8 @@ LISTS = {
     "BOM only": (b"\xef\xbb\xbf", "the list is empty"),
     "image": (PNG, "not a UTF-8 text file; list one image id per line"),
     "zero bytes": (b"a\0b\0", "not a UTF-8 text file"),
-    "UTF-16": ("a\nb\n".encode("utf-16"), "not a UTF-8 text file"),
+    "UTF-16": ("a\nb\n".encode("utf-16"), ["a", "b"]),
+    "UTF-16 without its mark": ("a\nb\n".encode("utf-16-le"), "not a UTF-8 text file"),
     "Latin-1": ("straße\n".encode("latin-1"), "not a UTF-8 text file"),
     "id that is the parent folder": (b"a\n..\n", r"\.\. is not a file name"),
     "listed twice": (b"a\nb\na\n", "a is listed twice; remove one"),
