@@ -6,13 +6,14 @@ check` counts everything.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from fcnexp import VOID
+from fcnexp.data.checking import absent_text, shortened
 from fcnexp.data.files import opened
 from fcnexp.data.orientation import telling_nothing, untold
 from fcnexp.data.pairs import Pairs
@@ -36,7 +37,7 @@ def look_at(pairs: Pairs, split: str, seconds: float = SECONDS) -> None:
     seen, count = _values_seen(pairs, seconds)
     names = pairs.classes.names
     missing = [name for index, name in enumerate(names) if not seen[index]]
-    if not missing:
+    if not missing or not count:
         return
     if _zeros_and_255(pairs, seen):
         raise DataError(_say_values(pairs))
@@ -50,20 +51,6 @@ def look_at(pairs: Pairs, split: str, seconds: float = SECONDS) -> None:
             count,
             len(pairs),
         )
-
-
-def absent_text(missing: Sequence[str], where: str) -> str:
-    """Warning that classes have no pixel somewhere."""
-    return (
-        f"NO PIXEL of {shortened(missing)} in {where}: check the values of the masks, or choose "
-        "lists that show every class"
-    )
-
-
-def shortened(names: Sequence[str], most: int = 6) -> str:
-    """Names in a row, the first ones of many."""
-    more = f" and {len(names) - most} more classes" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _values_seen(pairs: Pairs, seconds: float) -> tuple[np.ndarray, int]:
@@ -80,7 +67,7 @@ def _values_seen(pairs: Pairs, seconds: float) -> tuple[np.ndarray, int]:
             break
         with suppress(DataError):  # whoever reads the file as a sample reports it
             seen |= np.bincount(pairs.read_label(index).numpy().ravel(), minlength=256) > 0
-        count += 1
+            count += 1
     return seen, count
 
 

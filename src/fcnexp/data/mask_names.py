@@ -1,6 +1,5 @@
 """Which mask belongs to which image, by a pattern such as NAME_mask.png."""
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,8 +7,6 @@ from typing import NamedTuple
 
 from fcnexp.data.layouts import composed
 from fcnexp.errors import DataError
-
-log = logging.getLogger(__name__)
 
 _TRIED = 3  # images whose name is looked for in the masks' names
 _EXAMPLE = "data.masks=NAME_mask.png, with NAME for the image's name"
@@ -45,22 +42,16 @@ def read_pattern(text: str) -> Pattern:
 def masks_of(
     images: Mapping[str, Path],
     files: Sequence[Path],
-    given: str | None,
+    pattern: Pattern,
     *,
     folder: Path,
     all_used: bool,
 ) -> dict[str, Path]:
     """The mask of each image, by the image's name.
 
-    files: masks. given: pattern; None to find it. folder: of the masks, for messages. all_used:
-    refuse masks that belong to no image.
-    Raises DataError naming the first file without its other half.
+    files: masks. folder: of the masks, for messages. all_used: refuse masks that belong to no
+    image. Raises DataError naming the first file without its other half.
     """
-    pattern = SAME if given is None else read_pattern(given)
-    if given is None and not images.keys() <= {composed(path.stem) for path in files}:
-        pattern = find_pattern(images, files, folder)
-        if pattern != SAME:
-            log.info("%s: masks are named %s", folder, pattern.of("NAME"))
     found: dict[str, Path] = {}
     for path in files:
         if pattern.suffix is not None and path.suffix.lower() != pattern.suffix:
@@ -80,6 +71,17 @@ def masks_of(
     alone = [path for name, path in images.items() if pattern.of(name) not in found]
     _refuse_alone(alone, len(images), f"images have no mask in {folder}", pattern)
     return {name: found[pattern.of(name)] for name in images}
+
+
+def pattern_of(
+    images: Mapping[str, Path], files: Sequence[Path], given: str | None, folder: Path
+) -> Pattern:
+    """The pattern that is given, or else the one that the masks' names follow. Raises DataError."""
+    if given is not None:
+        return read_pattern(given)
+    if images.keys() <= {composed(path.stem) for path in files}:
+        return SAME
+    return find_pattern(images, files, folder)
 
 
 def find_pattern(images: Mapping[str, Path], files: Sequence[Path], folder: Path) -> Pattern:

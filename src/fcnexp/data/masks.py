@@ -40,9 +40,9 @@ def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
     if coloured:
         if classes.colours or not _is_grey(pixels):
             return _from_colours(pixels, path, classes)
-        stored = _opaque(pixels, path)[..., 0]
+        stored = _opaque(pixels, path, classes)[..., 0]
     elif bits == "LA":
-        stored = _opaque(pixels, path)[..., 0]
+        stored = _opaque(pixels, path, classes)[..., 0]
     else:
         stored = pixels
     if bits == "1":
@@ -60,13 +60,13 @@ def _is_grey(pixels: np.ndarray) -> bool:
     return bool((pixels[..., :1] == pixels[..., 1:3]).all())
 
 
-def _opaque(pixels: np.ndarray, path: Path) -> np.ndarray:
+def _opaque(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
     """The same pixels. Raises DataError if their last channel, alpha, is not full."""
     clear = int((pixels[..., -1] < 255).sum())
     if clear:  # the colour of transparent pixels is arbitrary
         raise DataError(
-            f"{path}: {clear} pixels are transparent; save the mask without alpha, on a background "
-            "of one class's colour or value"
+            f"{path}: {clear} pixels are transparent; save the mask without alpha, or declare them "
+            f"as a class in {classes.source}: `colours: {{{classes.names[0]}: transparent, ...}}`"
         )
     return pixels
 
@@ -85,11 +85,14 @@ def _refuse_other_values(label: np.ndarray, path: Path, classes: ClassesFile) ->
     wrong = ((label >= count) & (label != VOID)) | (label < 0)
     if wrong.any():
         values = np.unique(label[wrong])
+        declared = f"`void: {values[0]}`, or `values: {{{classes.names[0]}: ..., ...}}`"
+        if values.tolist() == [count] and label.min() == 1:
+            pairs = ", ".join(f"{name}: {i}" for i, name in enumerate(classes.names, start=1))
+            declared = f"`values: {{{pairs}}}` if the classes begin at 1"
         raise DataError(
             f"{path}: label value {', '.join(map(str, values[:5]))} in {int(wrong.sum())} pixels; "
             f"allowed are 0 to {count - 1} ({count} classes) and {VOID} for void; if the masks "
-            f"store other values, declare them in classes.yaml: `void: {values[0]}`, or `values: "
-            f"{{{classes.names[0]}: ..., ...}}`"
+            f"store other values, declare them in classes.yaml: {declared}"
         )
 
 
@@ -120,7 +123,12 @@ def _from_colours(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.nd
             f"{{{classes.names[0]}: [0, 0, 0], ...}}`, or save class indices (grey or palette PNG)"
             f"{_PANOPTIC}"
         )
-    label, unknown = indices_of_colours(_opaque(pixels, path)[..., :3], classes.colours)
+    clear = pixels[..., 3] == 0
+    if classes.clear is None or (clear | (pixels[..., 3] == 255)).sum() < clear.size:
+        _opaque(pixels, path, classes)
+    label, unknown = indices_of_colours(pixels[..., :3], classes.colours)
+    if classes.clear is not None:
+        label[clear], unknown[clear] = classes.clear, False
     if unknown.any():
         values, counts = np.unique(pixels[unknown][:, :3], axis=0, return_counts=True)
         first = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:5]

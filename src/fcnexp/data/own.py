@@ -12,7 +12,7 @@ from fcnexp.data.first_look import look_at
 from fcnexp.data.folders import list_files, split_file
 from fcnexp.data.labelmap import classes_file, read_class_file
 from fcnexp.data.layouts import Part, find_base, find_parts
-from fcnexp.data.mask_names import masks_of
+from fcnexp.data.mask_names import SAME, masks_of, pattern_of
 from fcnexp.data.own_lists import read_listed
 from fcnexp.data.pairs import Pairs
 from fcnexp.data.palette import ClassesFile
@@ -89,27 +89,26 @@ class Folder:
         parts = find_parts(base)
         images = _joined(parts)
         masks = [path for part in parts for path in part.masks]
-        at = base / _VOC_LISTS if (base / _VOC_LISTS).is_dir() else base
-        lists = [at / "train.txt", at / "val.txt"]
+        lists_in = base / _VOC_LISTS if (base / _VOC_LISTS).is_dir() else base
+        lists = [lists_in / "train.txt", lists_in / "val.txt"]
         listed = any(path.is_file() for path in lists) or self.train_split or self.val_split
         lists.append(self._class_file)
         own: dict[str, Path] = {}  # masks that a list names
         if listed:
-            lists += list_files(at, split or name)
-            ids, own = read_listed(split_file(at, split or name), images, masks)
+            lists += list_files(lists_in, split or name)
+            ids, own = read_listed(split_file(lists_in, split or name), images, masks)
         else:
             lists += [part.folder for part in parts]
             ids = self._ids_without_lists(parts, base)[name]
         chosen = {image: images[image] for image in ids}
         # Without lists every mask must have an image, which may be in the other split.
         used = chosen if listed else images
-        paired = masks_of(
-            {image: path for image, path in used.items() if image not in own},
-            masks,
-            self.masks or self._classes.masks,
-            folder=parts[0].masks_in,
-            all_used=not listed,
-        )
+        wanted = {image: path for image, path in used.items() if image not in own}
+        at = parts[0].masks_in
+        pattern = pattern_of(wanted, masks, self.masks or self._classes.masks, at)
+        paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed)
+        if pattern != SAME:
+            self._say("pattern", "%s: masks are named %s", at, pattern.of("NAME"))
         pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright)
         if name not in self._logged:
             self._logged.add(name)
@@ -120,13 +119,15 @@ class Folder:
         if len(parts) > 1:
             return {part.split: list(part.images) for part in parts if part.split is not None}
         splits = split_by_name(parts[0].images, self.val_share, base)
-        if "splits" not in self._logged:
-            counts = len(splits["train"]), len(splits["val"])
-            log.info(
-                "%s: no lists; %d images for training, %d for validation, by name", base, *counts
-            )
-        self._logged.add("splits")
+        text = "%s: no lists; %d images for training, %d for validation, by name"
+        self._say("splits", text, base, len(splits["train"]), len(splits["val"]))
         return splits
+
+    def _say(self, what: str, text: str, *values: object) -> None:
+        """Log something once."""
+        if what not in self._logged:
+            log.info(text, *values)
+        self._logged.add(what)
 
 
 def split_by_name(names: Collection[str], val_share: float, root: Path) -> dict[str, list[str]]:
