@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp import IMAGE_SUFFIXES
-from fcnexp.data.masks import MASK_SUFFIXES
+from fcnexp.data.masks import MASK_SUFFIXES, PANOPTIC
 from fcnexp.errors import DataError
 
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "photos")
@@ -100,6 +100,7 @@ def find_parts(base: Path) -> list[Part]:
     raise DataError(
         f"data.root={base}: contains no images and masks ({inside} is there); set it to the folder "
         "that contains images and masks, or images/train, images/val and the same in masks"
+        f"{PANOPTIC if 'panoptic' in inside else ''}"
     )
 
 

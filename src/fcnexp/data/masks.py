@@ -12,7 +12,7 @@ from fcnexp.errors import DataError
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # formats that keep values
 _WHOLE = ("1", "L", "P", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of whole numbers
-_PANOPTIC = (
+PANOPTIC = (
     "; COCO panoptic PNGs, whose colours are numbers of segments, are not read: convert them to "
     "class indices first (panopticapi's converter to semantic segmentation)"
 )
@@ -121,7 +121,7 @@ def _from_colours(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.nd
         raise DataError(
             f"{path}: mask of colours, but {classes.source} declares none; add `colours: "
             f"{{{classes.names[0]}: [0, 0, 0], ...}}`, or save class indices (grey or palette PNG)"
-            f"{_PANOPTIC}"
+            f"{PANOPTIC}"
         )
     clear = pixels[..., 3] == 0
     if classes.clear is None or (clear | (pixels[..., 3] == 255)).sum() < clear.size:
@@ -133,11 +133,11 @@ def _from_colours(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.nd
         values, counts = np.unique(pixels[unknown][:, :3], axis=0, return_counts=True)
         first = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:5]
         found = ", ".join(f"{colour} in {count} pixels" for count, colour in first)
-        panoptic = "panoptic" in str(path.parent).lower()
+        panoptic = "panoptic" in path.parent.name or any(path.parents[1].glob("*panoptic*.json"))
         raise DataError(
             f"{path}: {len(values)} colours that {classes.source} does not declare: {found}; add "
             "them to its colours (void is allowed too), or save the mask without anti-aliasing"
-            f"{_PANOPTIC if panoptic else ''}"
+            f"{PANOPTIC if panoptic else ''}"
         )
     return label
 
