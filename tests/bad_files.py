@@ -23,6 +23,16 @@ JPEG, PNG = encoded(NOISE, "JPEG"), encoded(NOISE, "PNG")
 RED, BLACK = ((3, 2, 3), [255, 0, 0]), ((3, 2, 3), [0, 0, 0])
 GREY = ((3, 2, 3), [90, 90, 90])
 
+
+def deep_jpeg2000() -> bytes:
+    """A colour image whose header says 16 bits per channel; Pillow writes only 8."""
+    content = bytearray(plain("RGB", "black", "JPEG2000"))
+    first = content.find(b"\xff\x4f\xff\x51") + 42
+    for channel in range(3):
+        content[first + 3 * channel] = 15
+    return bytes(content)
+
+
 IMAGES = {
     "empty": (b"", DAMAGED),
     "text": (b"a cat", DAMAGED),
@@ -55,6 +65,9 @@ IMAGES = {
         png_bytes([b"\xff\xff\0\0\0\1" * 3] * 2, width=3, bits=16, kind=2),
         "colour image with more than 8 bits .stored as RGB;16B.*; save it with 8 bits",
     ),
+    "16-bit PPM": (b"P6 1 1 999\n" + bytes(6), "more than 8 bits .values up to 999"),
+    "16-bit colour JPEG 2000": (deep_jpeg2000(), "more than 8 bits .16 bits per channel"),
+    "JPEG 2000": (plain("RGB", "black", "JPEG2000"), BLACK),
     "PNG named jpg": (plain("RGB", "red"), RED),
     "PNG without its end mark": (plain("RGB", "red")[:-12], RED),
     "PNG with trailing bytes": (plain("RGB", "red") + b"more", RED),

@@ -1,5 +1,7 @@
 """How an image file stores its pixels, as far as Pillow's header tells; nothing is decoded."""
 
+from typing import Any
+
 from PIL import Image
 
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
@@ -14,11 +16,16 @@ def stored_mode(image: Image.Image) -> str:
 
     Empty if the format has none.
     """
+    args = _decoder_arguments(image)
+    return str(args[0]) if args else ""
+
+
+def _decoder_arguments(image: Image.Image) -> tuple[Any, ...]:
+    """What Pillow's decoder of an open image is told, the stored mode first in most formats."""
     if not (tiles := getattr(image, "tile", [])):
-        return ""
+        return ()
     args = tiles[0][3]
-    first = args[0] if isinstance(args, tuple) and args else args
-    return str(first)
+    return args if isinstance(args, tuple) else (args,)
 
 
 def more_than_8_bits(image: Image.Image) -> str | None:
@@ -28,7 +35,7 @@ def more_than_8_bits(image: Image.Image) -> str | None:
     mode = stored_mode(image)
     if image.format in ("PNG", "TIFF") and ";16" in mode:
         return f"stored as {mode}"
-    if image.format == "PPM" and image.tile and isinstance(args := image.tile[0][3], tuple):
+    if image.format == "PPM" and (args := _decoder_arguments(image)):
         largest = args[-1]
         return f"values up to {largest}" if type(largest) is int and largest > 255 else None
     if image.format == "JPEG2000" and (bits := _bits_of_jpeg2000(image)) > 8:
@@ -38,11 +45,13 @@ def more_than_8_bits(image: Image.Image) -> str | None:
 
 def _bits_of_jpeg2000(image: Image.Image) -> int:
     """Bits of the first channel, from the SIZ marker; 8 if it is not found."""
-    assert image.fp is not None
-    place = image.fp.tell()
-    image.fp.seek(0)
-    head = image.fp.read(4096)
-    image.fp.seek(place)
+    file: Any = getattr(image, "fp", None)
+    if file is None:
+        return 8
+    place = file.tell()
+    file.seek(0)
+    head = file.read(4096)
+    file.seek(place)
     at = head.find(b"\xff\x4f" + _SIZ)  # SIZ follows the start of the code stream
     first = at + 2 + 40  # the marker, its length, and 36 bytes of sizes come before the channels
     return (head[first] & 0x7F) + 1 if at >= 0 and first < len(head) else 8
@@ -56,7 +65,8 @@ def pages(image: Image.Image) -> int:
     full = 0
     for page in range(count):
         image.seek(page)
-        full += not image.tag_v2.get(_SUBFILE, 0) & _SMALLER_OR_MASK  # type: ignore[attr-defined]
+        tags: dict[int, Any] = getattr(image, "tag_v2", {})
+        full += not tags.get(_SUBFILE, 0) & _SMALLER_OR_MASK
     image.seek(0)
     return full
 
