@@ -23,6 +23,16 @@ JPEG, PNG = encoded(NOISE, "JPEG"), encoded(NOISE, "PNG")
 RED, BLACK = ((3, 2, 3), [255, 0, 0]), ((3, 2, 3), [0, 0, 0])
 GREY = ((3, 2, 3), [90, 90, 90])
 
+
+def deep_jpeg2000() -> bytes:
+    """A colour image whose header says 16 bits per channel; Pillow writes only 8."""
+    content = bytearray(plain("RGB", "black", "JPEG2000"))
+    first = content.find(b"\xff\x4f\xff\x51") + 42
+    for channel in range(3):
+        content[first + 3 * channel] = 15
+    return bytes(content)
+
+
 IMAGES = {
     "empty": (b"", DAMAGED),
     "text": (b"a cat", DAMAGED),
@@ -53,8 +63,11 @@ IMAGES = {
     "float grey": (encoded(np.full((2, 3), 0.5, np.float32), "TIFF"), "more than 8 bits .*mode F"),
     "16-bit RGB": (
         png_bytes([b"\xff\xff\0\0\0\1" * 3] * 2, width=3, bits=16, kind=2),
-        RED,
+        "colour image with more than 8 bits .stored as RGB;16B.*; save it with 8 bits",
     ),
+    "16-bit PPM": (b"P6 1 1 999\n" + bytes(6), "more than 8 bits .values up to 999"),
+    "16-bit colour JPEG 2000": (deep_jpeg2000(), "more than 8 bits .16 bits per channel"),
+    "JPEG 2000": (plain("RGB", "black", "JPEG2000"), BLACK),
     "PNG named jpg": (plain("RGB", "red"), RED),
     "PNG without its end mark": (plain("RGB", "red")[:-12], RED),
     "PNG with trailing bytes": (plain("RGB", "red") + b"more", RED),
@@ -74,7 +87,7 @@ IMAGES = {
     "broken EXIF": (plain("RGB", "black", "JPEG", exif=b"Exif\0\0MM\0*\0\0"), BLACK),
     "animated GIF": (animated("GIF"), RED),
     "animated PNG": (animated("PNG"), RED),
-    "TIFF of two pages": (animated("TIFF"), RED),
+    "TIFF of two pages": (animated("TIFF"), "TIFF of 2 pages, .*; save each page"),
     "progressive JPEG": (plain("RGB", "black", "JPEG", progressive=True), BLACK),
 }
 COLOURS = "labels must be palette or grey PNGs .* convert colours to indices first"
@@ -145,7 +158,8 @@ LISTS = {
     "BOM only": (b"\xef\xbb\xbf", "the list is empty"),
     "image": (PNG, "not a UTF-8 text file; list one image id per line"),
     "zero bytes": (b"a\0b\0", "not a UTF-8 text file"),
-    "UTF-16": ("a\nb\n".encode("utf-16"), "not a UTF-8 text file"),
+    "UTF-16": ("a\nb\n".encode("utf-16"), ["a", "b"]),
+    "UTF-16 without its mark": ("a\nb\n".encode("utf-16-le"), "not a UTF-8 text file"),
     "Latin-1": ("straße\n".encode("latin-1"), "not a UTF-8 text file"),
     "id that is the parent folder": (b"a\n..\n", r"\.\. is not a file name"),
     "listed twice": (b"a\nb\na\n", "a is listed twice; remove one"),

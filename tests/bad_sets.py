@@ -37,11 +37,11 @@ from fcnexp.data.files import (
     check_label,
     read_depth,
     read_hha,
-    read_ids,
     read_label_mat,
     read_label_png,
     read_rgb,
 )
+from fcnexp.data.lists import read_ids
 from fcnexp.data.nyud import nyud_segmentation, read_nyud_label
 from fcnexp.data.own import Folder
 from fcnexp.data.splits import Voc
@@ -148,9 +148,9 @@ TREES = {
         written("train.txt", b"a\na.jpg"),
         r"train\.txt: a is listed twice",
     ),
-    "own list with folder": (
-        written("train.txt", b"images/a"),
-        r"train\.txt: images/a: no such im",
+    "own list with another folder": (
+        written("train.txt", b"photos/a"),
+        r"train\.txt: photos/a: no such im",
     ),
     "own classes gone": (deleted("classes.yaml"), r"classes\.yaml: no such file; write `classes:"),
     "own classes binary": (written("classes.yaml", PNG), r"classes\.yaml: not YAML .*; write `cl"),
@@ -165,7 +165,7 @@ TREES = {
     "own mask empty": (written("masks/a.png", b""), DAMAGED),
     "own mask JPEG": (written("masks/a.png", plain("RGB", 0, "JPEG")), "JPEG compression mixes"),
     "own mask of undeclared colours": (
-        written("masks/a.png", plain("RGB", 0)),
+        written("masks/a.png", plain("RGB", "red")),
         r"a\.png: mask of colours, but classes\.yaml declares none; add `colours: {c0:",
     ),
     "own mask of an unknown colour": (

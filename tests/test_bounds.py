@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fcnexp import VOID
 from fcnexp.bounds import PROTOCOLS, shrink_and_enlarge
-from fcnexp.data.files import read_ids
+from fcnexp.data.lists import read_ids
 from fcnexp.data.voc import seg11valid
 from fcnexp.papers.published import UPPER_BOUNDS
 from fcnexp.task.scores import SegmentationScores

@@ -35,6 +35,9 @@ def test_check_counts_images_and_labels(tmp_path):
     assert train["void_share"] == pytest.approx(2 / 12)
     assert train["classes"]["person"] == {"pixels": 2, "share": 0.2, "images": 2}
     assert Image.open(tmp_path / "out/sheet.png").size[0] > 6 and "person" in done.stdout
+    absent = train["classes_without_pixels"]
+    assert len(absent) == 17 and not {"background", "person"} & set(absent)
+    assert "NO PIXEL of bicycle, bird, boat, bottle, bus, car and 11 more classes in" in done.stdout
 
 
 def test_check_finds_every_broken_file_and_exits_with_1(tmp_path):

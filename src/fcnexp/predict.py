@@ -12,6 +12,7 @@ from fcnexp.predicting.images import (
     SHARES,
     field_folders,
     find_images,
+    left_out,
     read_fields,
     refuse_overwriting,
 )
@@ -39,6 +40,8 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     Image.MAX_IMAGE_PIXELS = None  # Pillow refuses 180 million pixels; here `memory` is the limit
     output = Path(cfg.output).expanduser() if cfg.output else folder
     images = find_images(cfg.input)
+    if others := left_out(cfg.input):
+        print(others)
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
     refuse_overwriting(images, output, [ending for ending, wanted in endings.items() if wanted])

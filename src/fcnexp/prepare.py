@@ -148,7 +148,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
     Raises DataError at the end if anything is broken, so that the exit code is 1.
     """
     from fcnexp import build
-    from fcnexp.data.checking import Report, check_all, repeated
+    from fcnexp.data.checking import Report, absent_text, check_all, repeated
     from fcnexp.reporting import tables
 
     made: DataSet = build.part(cfg, "data")
@@ -170,6 +170,9 @@ def check(cfg: DictConfig, folder: Path) -> None:
         broken += report.troubles
         reports.append(report)
     tables.print_check(reports, made.class_names)
+    for report in reports:
+        if absent := report.absent(made.class_names):
+            print(absent_text(absent, f"any label of {report.split}"))
     folder.mkdir(parents=True, exist_ok=True)
     write_check(folder, made, reports, broken)
     if splits and not all(report.troubles for report in reports):

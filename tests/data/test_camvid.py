@@ -130,7 +130,7 @@ def test_classes_yaml_may_give_the_masks_values(tmp_path, lines, stored, label):
         ("values: {x: 0}", r"values do not match classes \(y\); give the masks' value of each"),
         ("values: [0, 1, 2]", r"values do not match classes \(x, y\)"),
         ("values: [3, 3]", "value 3 is given to x and y; give each class its own"),
-        ("values: [0, 256]", "value of y is 256; give a whole number from 0 to 255"),
+        ("values: [0, 65536]", "value of y is 65536; give a whole number from 0 to 65535"),
         ("values: [0, true]", "value of y is True; give a whole number"),
         ("void: 1", "void is 1, the value of a class too; change one of them"),
         ("void: none", "void is 'none'; give a whole number"),

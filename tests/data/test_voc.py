@@ -8,7 +8,8 @@ from fake_data import LABEL, sbd_tree, voc_tree
 from PIL import Image
 
 from fcnexp import VOID
-from fcnexp.data.files import read_ids, read_label_png, read_rgb
+from fcnexp.data.files import read_label_png, read_rgb
+from fcnexp.data.lists import read_ids
 from fcnexp.data.palette import save_indexed, voc_palette
 from fcnexp.data.splits import Voc, VocSbd
 from fcnexp.data.voc import CLASS_NAMES, sbd_segmentation, voc_segmentation

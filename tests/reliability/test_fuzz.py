@@ -22,7 +22,8 @@ from PIL import Image
 from sbd_files import like_sbd, made_up
 from test_predict import SMALL, write_checkpoint
 
-from fcnexp.data.files import read_ids, read_label_mat, read_label_png, read_rgb
+from fcnexp.data.files import read_label_mat, read_label_png, read_rgb
+from fcnexp.data.lists import read_ids
 from fcnexp.data.nyud import read_nyud_label
 from fcnexp.errors import DataError
 from fcnexp.nn.weights.caffe import read_caffemodel

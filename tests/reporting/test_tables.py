@@ -33,6 +33,16 @@ def test_result_shows_class_names_literally(capsys):
     assert {*NAMES} < set(cells(capsys.readouterr().out))
 
 
+def test_classes_without_ground_truth_are_named_beside_the_score(capsys):
+    scores, accuracy = dict.fromkeys(tables.NAMES, 1.0), {"cat": 1.0, "dog": None}
+    result = {"scores": scores, "class_iou": accuracy, "class_acc": accuracy}
+    same = {"conventions": {"release": scores | {"counted_as": {}}}}
+    tables.print_result(result | same)
+    assert "NO PIXEL of dog in the ground truth: the scores only" in capsys.readouterr().out
+    tables.print_result(result | same | {"class_acc": {"cat": 1.0, "dog": 0.0}})
+    assert "NO PIXEL" not in capsys.readouterr().out
+
+
 def test_balance_shows_class_names_literally(capsys):
     tables.print_balance(NAMES, [0.5, 0.5], [1, 1])
     assert cells(capsys.readouterr().out)[-2:] == [*NAMES]

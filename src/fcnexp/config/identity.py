@@ -26,6 +26,7 @@ SAME = {"fp16": "16-mixed", "16": "16-mixed"}
 ROOTS = ("root", "sbd_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # custom data, identified by its root alone
+LATER_OF_DATA = ("masks", "upright")  # newer keys of data=folder; null means as before them
 DIGITS = 10  # hexadecimal: among a million jobs, two share a digest with probability below 0.5
 
 
@@ -43,6 +44,10 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
             elif isinstance(data.get(root), str):
                 with suppress(OSError, ValueError):  # no current folder; a NUL in the path
                     data[root] = os.path.realpath(os.path.expanduser(data[root]))
+        if data.get("_target_") == OWN_FOLDER:
+            for key in LATER_OF_DATA:
+                if data.get(key) is None:
+                    data.pop(key, None)
     if isinstance(trainer := kept.get("trainer"), dict):
         kept["trainer"] = {k: v for k, v in trainer.items() if k not in LATER or v is not False}
         if (precision := trainer.get("precision")) is not None:

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from fcnexp import IMAGE_SUFFIXES, VOID
 from fcnexp.data.archives import CAMVID
-from fcnexp.data.files import read_lines, refuse_repeated
 from fcnexp.data.folders import find_layout, list_files, split_file
-from fcnexp.data.own import Pairs, by_name
+from fcnexp.data.layouts import by_name
+from fcnexp.data.lists import read_lines, refuse_repeated
+from fcnexp.data.pairs import Pairs
 from fcnexp.data.palette import ClassesFile
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError

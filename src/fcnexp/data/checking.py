@@ -1,7 +1,7 @@
 """Statistics of a data set, counted file by file, and its problems."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +53,10 @@ class Report:
         """Fraction of pixels that are void; 0 if there are no pixels."""
         return float(self.pixels[VOID] / max(1, self.pixels.sum()))
 
+    def absent(self, class_names: tuple[str, ...]) -> list[str]:
+        """Classes without a pixel in the labels that could be read; none if none could."""
+        return [name for i, name in enumerate(class_names) if self.sizes and not self.pixels[i]]
+
     def facts(self, class_names: tuple[str, ...]) -> dict[str, object]:
         """The report as plain values."""
         labelled = max(1, int(self.pixels.sum() - self.pixels[VOID]))
@@ -72,6 +76,7 @@ class Report:
             "void_share": self.void_share,
             "values": {i: int(n) for i, n in enumerate(self.pixels) if n},
             "classes": classes,
+            "classes_without_pixels": self.absent(class_names),
         }
 
 
@@ -102,3 +107,17 @@ def check_all(samples: Samples, workers: int) -> Iterator[Checked]:
 def repeated(ids: Iterable[str]) -> list[str]:
     """Ids that occur more than once, sorted."""
     return sorted(name for name, count in Counter(ids).items() if count > 1)
+
+
+def absent_text(missing: Sequence[str], where: str) -> str:
+    """Warning that classes have no pixel somewhere."""
+    return (
+        f"NO PIXEL of {shortened(missing)} in {where}: check the values of the masks, or choose "
+        "lists that show every class"
+    )
+
+
+def shortened(names: Sequence[str], most: int = 6) -> str:
+    """Names in a row, the first ones of many."""
+    more = f" and {len(names) - most} more classes" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

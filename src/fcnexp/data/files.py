@@ -1,21 +1,22 @@
-"""Readers of images, label maps and id lists; every error names the file."""
+"""Readers of images and label maps; every error names the file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from fcnexp import VOID
 from fcnexp.data.mat import UnlikeSbdError, field_of_struct, refuse_unsound
+from fcnexp.data.orientation import orient
+from fcnexp.data.stored import DEEP, inexact, more_than_8_bits, pages
 from fcnexp.errors import DataError
 from fcnexp.system.os_errors import reraise_system_error
 
-_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of more than 8 bits
 _STRIP = 256  # rows
 _SMALL = 2**21  # pixels
 
@@ -26,6 +27,8 @@ def opened(path: Path, what: str = "image") -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what}") from None
     except Exception as error:  # Pillow raises many types, by format
@@ -33,29 +36,43 @@ def opened(path: Path, what: str = "image") -> Iterator[Image.Image]:
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
 
 
-def read_rgb(path: Path, *, upright: bool = False) -> Tensor:
+def read_rgb(path: Path, *, upright: bool | Callable[[Image.Image], bool] = False) -> Tensor:
     """Image as uint8 (3, H, W), RGB, [0, 255].
 
-    upright: apply the EXIF orientation. Data sets do not: their labels were drawn without it.
+    upright: apply the EXIF orientation; a function decides it for an open image. Published data
+    sets do not: their labels were drawn without it.
     Grey, palette and CMYK become RGB, transparency is dropped, an animation gives its first frame.
-    Raises DataError if the file is missing, damaged, truncated or 16-bit grey.
+    Raises DataError if the file is missing, damaged, truncated, of several pages, or has more than
+    8 bits per channel.
     """
     with opened(path) as image:
-        mode = image.mode
-        if upright:
-            ImageOps.exif_transpose(image, in_place=True)
-        pixels = _rgb_pixels(image)
-    if mode in _DEEP:  # Pillow clips values above 255 to white
-        raise DataError(
-            f"{path}: grey image with more than 8 bits (mode {mode}), whose black and white values "
-            "are unknown; save it with 8 bits"
-        )
+        refuse_unclear(image, path)
+        turn = upright(image) if callable(upright) else upright
+        pixels = _rgb_pixels(orient(image, upright=turn))
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
+def refuse_unclear(image: Image.Image, path: Path) -> None:
+    """Raise DataError if an open image has several pages, or more than 8 bits per channel."""
+    if (deep := more_than_8_bits(image)) is not None:
+        # Pillow clips grey above 255 to white, and cuts colours to their high byte.
+        kind = "grey" if image.mode in DEEP else "colour"
+        raise DataError(
+            f"{path}: {kind} image with more than 8 bits ({deep}), whose black and white values "
+            "are unknown; save it with 8 bits"
+        )
+    if (count := pages(image)) > 1:
+        raise DataError(
+            f"{path}: TIFF of {count} pages, and any of them may be meant; save each page to use "
+            "as a file of its own"
+        )
+
+
 def _rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Pixels, uint8 (H, W, 3); large images strip by strip, as Pillow would hold three copies."""
-    image.load()  # otherwise each crop may load the image again
+    """Pixels of a decoded image, uint8 (H, W, 3).
+
+    Large images are converted strip by strip, as Pillow would hold three copies.
+    """
     if image.mode == "RGB" and image.width * image.height <= _SMALL:
         return np.array(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
@@ -180,72 +197,14 @@ def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
     return torch.from_numpy(label)
 
 
-def read_ids(path: Path) -> list[str]:
-    """Ids of a split file, one per line (a second column is ignored, as in VOC's class lists).
-
-    Raises DataError if the list is missing, empty, not text, repeats an id, or names a folder.
-    """
-    ids = [line.split()[0] for line in read_lines(path)]
-    for name in ids:
-        if "/" in name or "\\" in name:  # would hide that two lists share an image
-            raise DataError(
-                f"{path}: {name} has a folder; list image ids, file names without folder and "
-                "extension"
-            )
-        if name in (".", ".."):
-            raise DataError(f"{path}: {name} is not a file name; list one image id per line")
-    refuse_repeated(ids, path)
-    return ids
-
-
-def read_lines(path: Path) -> list[str]:
-    """Stripped lines of a list, without blank lines and byte order mark.
-
-    Raises DataError if the file is missing, empty or not text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    except OSError as error:
-        reraise_system_error(error)
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if "\0" in text:
-        raise DataError(f"{path}: not a UTF-8 text file; list one image id per line")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise DataError(f"{path}: the list is empty; list one image id per line")
-    return lines
-
-
-def refuse_repeated(ids: list[str], path: Path) -> None:
-    """Raise DataError if a list names an image twice."""
-    if len(set(ids)) < len(ids):
-        twice = next(name for i, name in enumerate(ids) if name in ids[:i])
-        raise DataError(f"{path}: {twice} is listed twice; remove one of the lines")
-
-
 def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np.ndarray]:
     """Pillow's mode of an image and its unconverted pixels.
 
     exact: refuse files whose stored values Pillow does not return unchanged.
     """
     with opened(path, what) as image:
-        trouble = _inexact(image) if exact else None
+        trouble = inexact(image) if exact else None
         mode, pixels = image.mode, np.array(image)
     if trouble is not None:
         raise DataError(f"{path}: {trouble}; save the {what} as an 8-bit PNG")
     return mode, pixels
-
-
-def _inexact(image: Image.Image) -> str | None:
-    """Reason why Pillow does not return the stored values of an open image; None if it does."""
-    if image.format in ("JPEG", "MPO", "WEBP", "JPEG2000"):
-        return f"{image.format} compression mixes neighbouring values"
-    tiles = getattr(image, "tile", [])
-    stored = tiles[0][3] if tiles else None  # Pillow's name for the stored pixels
-    if image.mode == "L" and stored in ("L;2", "L;4"):
-        # Pillow returns 85 or 17 for 1. The intended value is unknown, since PNG optimisers store
-        # 8-bit 17 as 4-bit 1.
-        return f"{stored[2:]}-bit grey is stretched to 0-255 by readers"
-    return None

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from fcnexp.data.files import read_depth, read_hha, read_ids, read_rgb, reading_mat
+from fcnexp.data.files import read_depth, read_hha, read_rgb, reading_mat
 from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
+from fcnexp.data.lists import read_ids
 from fcnexp.data.mat import refuse_unsound
 from fcnexp.errors import DataError
 

@@ -1,43 +1,44 @@
-"""Custom data: a folder of images, a folder of masks, and a file that names the classes."""
+"""Custom data: images, masks, and a file that names the classes, as people and tools keep them."""
 
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from fcnexp import IMAGE_SUFFIXES
-from fcnexp.data.files import (
-    check_sizes,
-    read_lines,
-    read_rgb,
-    read_size,
-    refuse_repeated,
-)
-from fcnexp.data.folders import find_layout, list_files, split_file
-from fcnexp.data.masks import read_mask
-from fcnexp.data.palette import ClassesFile, read_classes
-from fcnexp.data.sample import Sample, Samples
+from fcnexp.data.first_look import look_at
+from fcnexp.data.folders import list_files, split_file
+from fcnexp.data.labelmap import classes_file, read_class_file
+from fcnexp.data.layouts import Part, find_base, find_parts
+from fcnexp.data.mask_names import SAME, masks_of, pattern_of
+from fcnexp.data.own_lists import read_listed
+from fcnexp.data.pairs import Pairs
+from fcnexp.data.palette import ClassesFile
+from fcnexp.data.sample import Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
 
 log = logging.getLogger(__name__)
+
+_VOC_LISTS = "ImageSets/Segmentation"
 
 
 @dataclass
 class Folder:
     """Your own data: `images`, `masks` with a NAME.png for each, `classes.yaml` (`ClassesFile`).
 
-    train_split, val_split: name of a list in the folder, without `.txt`, or a path; each line is an
-        image's name, with or without extension. None: `train.txt` and `val.txt`; if neither exists,
-        all images are split by a hash of their names.
+    `layouts` lists the other folders that are read, `labelmap` the other files of class names.
+
+    train_split, val_split: name of a list in the folder, without `.txt`, or a path, see
+        `read_listed`. None: `train.txt` and `val.txt`; if neither exists, the folders `train` and
+        `val`; without these, all images are split by a hash of their names.
     val_share: fraction of images then used for validation, in (0, 1). Adding images never moves
         others to another split.
+    masks: file name of a mask, such as NAME_mask.png; None: that of classes.yaml, or found.
+    upright: whether masks were drawn on photographs turned as their EXIF notes say, if their sizes
+        cannot tell; None: refuse these photographs.
     Raises ValueError if val_share is out of range.
     """
 
@@ -45,14 +46,18 @@ class Folder:
     train_split: str | None
     val_split: str | None
     val_share: float
+    masks: str | None = None
+    upright: bool | None = None
+    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     provides = ("rgb",)
-    _logged = False
 
     def __post_init__(self) -> None:
         """Check val_share."""
         if not 0 < self.val_share < 1:
             raise ValueError(f"val_share={self.val_share}: must be between 0 and 1, such as 0.2")
+        if self.upright not in (None, True, False):
+            raise ValueError(f"upright={self.upright}: must be true, false or null")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -71,112 +76,58 @@ class Folder:
         return self._samples("val", self.val_split)
 
     @cached_property
-    def _classes(self) -> ClassesFile:
-        return read_classes(Path(self.root).expanduser() / "classes.yaml")
+    def _class_file(self) -> Path:
+        own = classes_file(Path(self.root).expanduser())
+        return own if own.is_file() else classes_file(find_base(Path(self.root)))
 
-    def _split_by_name(self, images: dict[str, Path], root: Path) -> dict[str, list[str]]:
-        splits = split_by_name(images, self.val_share, root)
-        if not self._logged:
-            counts = len(splits["train"]), len(splits["val"])
-            log.info(
-                "%s: no lists; %d images for training, %d for validation, by name", root, *counts
-            )
-        self._logged = True
+    @cached_property
+    def _classes(self) -> ClassesFile:
+        return read_class_file(self._class_file)
+
+    def _samples(self, name: str, split: str | None) -> Pairs:
+        base = find_base(Path(self.root))
+        parts = find_parts(base)
+        images = _joined(parts)
+        masks = [path for part in parts for path in part.masks]
+        lists_in = base / _VOC_LISTS if (base / _VOC_LISTS).is_dir() else base
+        lists = [lists_in / "train.txt", lists_in / "val.txt"]
+        listed = any(path.is_file() for path in lists) or self.train_split or self.val_split
+        lists.append(self._class_file)
+        own: dict[str, Path] = {}  # masks that a list names
+        if listed:
+            lists += list_files(lists_in, split or name)
+            ids, own = read_listed(split_file(lists_in, split or name), images, masks)
+        else:
+            lists += [part.folder for part in parts]
+            ids = self._ids_without_lists(parts, base)[name]
+        chosen = {image: images[image] for image in ids}
+        # Without lists every mask must have an image, which may be in the other split.
+        used = chosen if listed else images
+        wanted = {image: path for image, path in used.items() if image not in own}
+        at = parts[0].masks_in
+        pattern = pattern_of(wanted, masks, self.masks or self._classes.masks, at)
+        paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed)
+        if pattern != SAME:
+            self._say("pattern", "%s: masks are named %s", at, pattern.of("NAME"))
+        pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright)
+        if name not in self._logged:
+            self._logged.add(name)
+            look_at(pairs, name)
+        return pairs
+
+    def _ids_without_lists(self, parts: list[Part], base: Path) -> dict[str, list[str]]:
+        if len(parts) > 1:
+            return {part.split: list(part.images) for part in parts if part.split is not None}
+        splits = split_by_name(parts[0].images, self.val_share, base)
+        text = "%s: no lists; %d images for training, %d for validation, by name"
+        self._say("splits", text, base, len(splits["train"]), len(splits["val"]))
         return splits
 
-    def _samples(self, name: str, split: str | None) -> "Pairs":
-        root = find_layout(Path(self.root), ("images", "masks"), "data.root")
-        images, masks = by_name(root / "images", IMAGE_SUFFIXES), by_name(root / "masks", (".png",))
-        lists = [root / "train.txt", root / "val.txt"]
-        listed = any(path.is_file() for path in lists)
-        lists.append(Path(self.root).expanduser() / "classes.yaml")
-        if listed or self.train_split or self.val_split:
-            lists += list_files(root, split or name)
-            ids = listed_names(split_file(root, split or name), images)
-        else:
-            lists.append(root / "images")
-            ids = self._split_by_name(images, root)[name]
-            _refuse_unpaired(masks, images, "masks have no image", root / "images")
-        chosen = {image: images[image] for image in ids}
-        _refuse_unpaired(chosen, masks, "images have no mask", root / "masks")
-        return Pairs(chosen, masks, self._classes, lists)
-
-
-class Pairs(Samples):
-    """Images of any format and their masks, joined by the name without extension.
-
-    images, masks: files by name; images sets the selection and the order.
-    """
-
-    def __init__(
-        self,
-        images: dict[str, Path],
-        masks: dict[str, Path],
-        classes: ClassesFile,
-        lists: Sequence[Path] = (),
-    ) -> None:
-        self.ids, self.images, self.masks, self.classes = list(images), images, masks, classes
-        self.lists = lists
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
-        """Read one image and its mask. Raises DataError naming the invalid file."""
-        name = self.ids[index]
-        image, mask = self.images[name], self.masks[name]
-        rgb, label = read_rgb(image), self.read_label(index)
-        check_sizes({image: rgb.shape[-2:], mask: label.shape})
-        return Sample(name, {"rgb": rgb}, label)
-
-    def paths(self, index: int) -> list[Path]:
-        """Image and mask of one sample."""
-        name = self.ids[index]
-        return [self.images[name], self.masks[name]]
-
-    def read_label(self, index: int) -> Tensor:
-        """Read one mask without its image. Raises DataError naming the invalid file."""
-        path = self.masks[self.ids[index]]
-        return torch.from_numpy(read_mask(path, self.classes))
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of one image, from its header."""
-        return read_size(self.images[self.ids[index]])
-
-
-def by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """Sorted files with one of these suffixes, in any case, by name without suffix.
-
-    Raises DataError if there are none, or two with the same name.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DataError(
-                f"{path}: {found[path.stem].name} has the same name except for the extension; "
-                "rename one of them and its mask"
-            )
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: contains no {', '.join(suffixes)}; put the {folder.name} there")
-    return found
-
-
-def listed_names(path: Path, images: dict[str, Path]) -> list[str]:
-    """Names in a list, without extension; a line is one name, which may contain spaces.
-
-    Raises DataError if a name has no image or is listed twice.
-    """
-    by_file = {image.name: name for name, image in images.items()}
-    lines = read_lines(path)
-    unknown = [line for line in lines if line not in images and line not in by_file]
-    if unknown:
-        raise DataError(
-            f"{path}: {unknown[0]}: no such image ({len(unknown)} of {len(lines)} lines name none);"
-            f" list file names in images, such as {next(iter(by_file))}, without folder"
-        )
-    ids = [line if line in images else by_file[line] for line in lines]
-    refuse_repeated(ids, path)
-    return ids
+    def _say(self, what: str, text: str, *values: object) -> None:
+        """Log something once."""
+        if what not in self._logged:
+            log.info(text, *values)
+        self._logged.add(what)
 
 
 def split_by_name(names: Collection[str], val_share: float, root: Path) -> dict[str, list[str]]:
@@ -198,10 +149,16 @@ def split_by_name(names: Collection[str], val_share: float, root: Path) -> dict[
     return splits
 
 
-def _refuse_unpaired(names: dict[str, Path], others: dict[str, Path], what: str, at: Path) -> None:
-    alone = [path for name, path in names.items() if name not in others]
-    if alone:
-        raise DataError(
-            f"{alone[0]}: {len(alone)} of {len(names)} {what} in {at}, this one first; the mask of "
-            "images/NAME.jpg (or .png ...) is masks/NAME.png: rename, add or remove files"
-        )
+def _joined(parts: list[Part]) -> dict[str, Path]:
+    """Images of all parts by name. Raises DataError if two have the same."""
+    found: dict[str, Path] = {}
+    for part in parts:
+        if both := sorted(found.keys() & part.images.keys()):
+            path = part.images[both[0]]
+            raise DataError(
+                f"{path}: {found[both[0]]} has the same name, and so have {len(both) - 1} others; "
+                f"rename the images of {part.split} and their masks, such as "
+                f"{part.split}_{path.name}"
+            )
+        found |= part.images
+    return found

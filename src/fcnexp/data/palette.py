@@ -13,7 +13,8 @@ from fcnexp import VOID
 from fcnexp.errors import DataError
 from fcnexp.system.os_errors import reraise_system_error
 
-_KEYS = ("classes", "colours", "values", "void")
+_KEYS = ("classes", "colours", "values", "void", "masks")
+_LARGEST = 65535  # value of 16-bit masks
 _WRITE = "write `classes: [background, road]`, in the order of the masks' indices"
 
 
@@ -59,42 +60,56 @@ class ClassesFile(NamedTuple):
     """Content of classes.yaml.
 
     names: by index. colours: RGB by index or VOID, may be empty. values: index or VOID by value in
-    the masks; empty if masks store indices, with 255 for void.
+    the masks; empty if masks store indices, with 255 for void. masks: file name of a mask, with
+    NAME for the image's; None if not given. source: the file, for messages. clear: index or VOID of
+    transparent pixels; None if they are not allowed.
     """
 
     names: tuple[str, ...]
     colours: dict[int, tuple[int, int, int]]
     values: Mapping[int, int] = MappingProxyType({})
+    masks: str | None = None
+    source: str = "classes.yaml"
+    clear: int | None = None
 
 
 def read_classes(path: Path) -> ClassesFile:
     """Read a file with the key `classes` and, if needed, `colours`, `values` and `void`.
 
     classes: a list of names. colours: RGB by name, optionally of `void` too, or a list of RGB in
-    the order of the classes. values: the masks' value of each class, by name or as a list in the
-    order of the classes. void: a value or a list of values; null for none.
+    the order of the classes; `transparent` for one of them. values: the masks' value of each class,
+    by name or as a list in the order of the classes. void: a value or a list of values; null for
+    none. masks: file name of a mask, such as NAME_mask.png.
     Raises DataError saying what to write.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        content = yaml.safe_load(path.read_bytes())  # it knows UTF-16 by its mark
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_WRITE}") from None
     except OSError as error:
         reraise_system_error(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         why = " ".join(str(error).split())
         raise DataError(f"{path}: not YAML ({why}); {_WRITE}") from None
     if not isinstance(content, dict) or "classes" not in content:
         raise DataError(f"{path}: has no key classes; {_WRITE}")
     if others := [str(key) for key in content if key not in _KEYS]:
         raise DataError(f"{path}: {others[0]}: no such key; choose one of {', '.join(_KEYS)}")
+    return classes_of(content, path)
+
+
+def classes_of(content: dict[str, Any], path: Path) -> ClassesFile:
+    """Check the content of classes.yaml, or the same from another file. Raises DataError."""
     names = _names(content["classes"], path)
-    colours = _colours(content.get("colours"), names, path)
+    colours, clear = _colours(content.get("colours"), names, path)
+    masks = content.get("masks")
+    if masks is not None and not isinstance(masks, str):
+        raise DataError(f"{path}: masks is {masks!r}; give a file name, such as NAME_mask.png")
     if not content.keys() & {"values", "void"}:
-        return ClassesFile(names, colours)
-    values = _values(content.get("values"), names, path)
-    return ClassesFile(names, colours, _with_void(content, values, path))
+        return ClassesFile(names, colours, masks=masks, source=path.name, clear=clear)
+    values = _with_void(content, _values(content.get("values"), names, path), path)
+    return ClassesFile(names, colours, values, masks, path.name, clear)
 
 
 def _names(given: Any, path: Path) -> tuple[str, ...]:
@@ -115,9 +130,12 @@ def _names(given: Any, path: Path) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _colours(given: Any, names: tuple[str, ...], path: Path) -> dict[int, tuple[int, int, int]]:
+def _colours(
+    given: Any, names: tuple[str, ...], path: Path
+) -> tuple[dict[int, tuple[int, int, int]], int | None]:
+    """Colours by index, and the index of the class that is transparent instead, if any."""
     if given is None:
-        return {}
+        return {}, None
     if isinstance(given, list):
         given = dict(zip(names, given, strict=False)) if len(given) == len(names) else None
     if not isinstance(given, dict) or set(given) - {"void"} != set(names):
@@ -129,14 +147,18 @@ def _colours(given: Any, names: tuple[str, ...], path: Path) -> dict[int, tuple[
         )
     index = dict(zip(names, range(len(names)), strict=True)) | {"void": VOID}
     colours: dict[int, tuple[int, int, int]] = {}
+    clear = None
     for name, rgb in given.items():
+        if rgb == "transparent" and clear is None:
+            clear = index[name]
+            continue
         integers = isinstance(rgb, list) and all(type(value) is int for value in rgb)
         if not integers or len(rgb) != 3 or min(rgb) < 0 or max(rgb) > 255:
             raise DataError(f"{path}: colour of {name} is {rgb!r}; give [red, green, blue], 0-255")
         if tuple(rgb) in colours.values():
             raise DataError(f"{path}: colour of {name}, {rgb}, is used twice; choose another one")
         colours[index[name]] = (rgb[0], rgb[1], rgb[2])
-    return colours
+    return colours, clear
 
 
 def _values(given: Any, names: tuple[str, ...], path: Path) -> dict[int, int]:
@@ -180,6 +202,6 @@ def _with_void(content: dict[str, Any], index_of: dict[int, int], path: Path) ->
 
 
 def _value(given: Any, what: str, path: Path) -> int:
-    if type(given) is not int or not 0 <= given <= 255:
-        raise DataError(f"{path}: {what} is {given!r}; give a whole number from 0 to 255")
+    if type(given) is not int or not 0 <= given <= _LARGEST:
+        raise DataError(f"{path}: {what} is {given!r}; give a whole number from 0 to {_LARGEST}")
     return given

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from fcnexp.data.files import read_ids, read_label_mat, read_label_png, read_rgb
+from fcnexp.data.files import read_label_mat, read_label_png, read_rgb
 from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
+from fcnexp.data.lists import read_ids
 
 LISTS = "ImageSets/Segmentation"
 CLASS_NAMES = (

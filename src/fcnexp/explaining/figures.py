@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from fcnexp.data.files import check_label, read_label_png, read_lines
+from fcnexp.data.files import check_label, read_label_png
+from fcnexp.data.lists import read_lines
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.explaining import drawings
 from fcnexp.nn.inspection.class_map import LEAST, class_map, load_classifier, whole_image

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection, Mapping
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 SHARES = "shares.json"
+_SILENT = (".ds_store", "thumbs.db", "desktop.ini", "__macosx")  # systems put them everywhere
+_UNREAD = (  # images, but not for Pillow alone
+    *(".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".pdf"),
+    *(".psd", ".exr", ".hdr", ".nii", ".dcm", ".npy"),
+)
+_NAMED = 3  # files left out, of one reason
 
 
 def find_images(source: str) -> list[Path]:
@@ -28,17 +34,66 @@ def find_images(source: str) -> list[Path]:
     if place.is_file():
         found = [place]
     elif place.is_dir():
-        found = [path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        found = [path for path in place.iterdir() if _why_not(path) is None]
     else:
-        names = glob(str(place), recursive=True)
+        names = glob(_literal_first(place), recursive=True)
         found = [Path(name) for name in names if Path(name).is_file()]
     if not found:
         raise ConfigError(
             f"input={source}: no images found; give a file, a folder, a quoted pattern such as "
             f"'photos/*.jpg', or - to read a list from standard input (suffixes read from a "
             f"folder: {' '.join(IMAGE_SUFFIXES)})"
+            f"{'; ' if place.is_dir() else ''}{left_out(source)}"
         )
     return sorted(found)
+
+
+def left_out(source: str) -> str:
+    """Say which files of an input folder are left out, and why; empty if none are, or no folder."""
+    place = Path(source).expanduser()
+    if source == STDIN or not place.is_dir():
+        return ""
+    names: dict[str, list[str]] = {}
+    for path in sorted(place.iterdir()):
+        if path.name.lower() not in _SILENT and (why := _why_not(path)) is not None:
+            names.setdefault(why, []).append(path.name)
+    reasons = [
+        f"{', '.join(files[:_NAMED])}{f' and {len(files) - _NAMED} more' * (len(files) > _NAMED)}"
+        f" ({why})"
+        for why, files in names.items()
+    ]
+    return f"left out: {'; '.join(reasons)}" if reasons else ""
+
+
+def _why_not(path: Path) -> str | None:
+    """Reason why a file of a folder is not labelled; None if it is."""
+    suffix = path.suffix.lower()
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_dir():
+        return "a folder; to label its images too, give a pattern such as 'photos/**/*.jpg'"
+    if suffix in _UNREAD:
+        return f"{suffix} is not read; save it as JPEG or PNG"
+    if suffix not in IMAGE_SUFFIXES:
+        return "not an image by its name"
+    return None if _pillow_reads(suffix) else f"Pillow here does not read {suffix}; save it as JPEG"
+
+
+def _pillow_reads(suffix: str) -> bool:
+    from PIL import Image
+
+    return suffix in Image.registered_extensions()  # of the formats that Pillow was built with
+
+
+def _literal_first(pattern: Path) -> str:
+    """The pattern for `glob`, with folders that exist by this very name taken as they are.
+
+    `photos [2024]` is a name, although brackets mean a choice of letters.
+    """
+    at, parts = Path(pattern.anchor), list(pattern.relative_to(pattern.anchor).parts)
+    while parts and (at / parts[0]).exists():
+        at /= parts.pop(0)
+    return str(Path(escape(str(at))).joinpath(*parts))
 
 
 def _listed() -> list[Path]:

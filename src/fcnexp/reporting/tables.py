@@ -40,6 +40,13 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
         ends = [ends_text(intervals["class_iou"][name])] if intervals else []
         classes.add_row(name, percent(iu), percent(result["class_acc"][name]), *ends)
     _show(classes, scores)
+    if absent := [name for name, accuracy in result["class_acc"].items() if accuracy is None]:
+        from fcnexp.data.checking import shortened  # imports torch
+
+        print(
+            f"NO PIXEL of {shortened(absent)} in the ground truth: the scores only show how well "
+            "the other classes are labelled"
+        )
     print_conventions(result["conventions"])
 
 

@@ -117,7 +117,7 @@ def _content(path: str | Path) -> Any:
         if path.is_dir():
             lines = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES))
         elif path.name == "classes.yaml":
-            return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+            return yaml.safe_load(path.read_bytes())
         else:
             text = path.read_text(encoding="utf-8-sig", errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,86 @@
+"""Lists of custom data: names, file names, paths, or pairs of image and mask."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fcnexp.data.layouts import composed
+from fcnexp.data.lists import read_lines, refuse_repeated
+from fcnexp.errors import DataError
+
+_COLUMNS = ("\t", ",", ";")
+_HEADER = {"image", "images", "img", "file", "filename", "name", "mask", "masks", "label"}
+
+
+class _Known:
+    """Files by name, with and without extension."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.by_name: dict[str, Path] = {}
+        for path in files:
+            self.by_name.setdefault(composed(path.stem), path)
+        self.by_file = {composed(path.name): path for path in self.by_name.values()}
+
+    def find(self, text: str) -> Path | None:
+        """The file that a name or path stands for; the last folder of a path must be its own."""
+        text = composed(text.strip().strip("\"'"))
+        found = self.by_name.get(text) or self.by_file.get(text)
+        if found is not None:
+            return found
+        folder, slash, name = text.replace("\\", "/").rpartition("/")
+        found = self.by_name.get(name) or self.by_file.get(name)
+        if not slash or found is None:
+            return None
+        last = folder.rpartition("/")[2]
+        return found if last in (composed(found.parent.name), ".", "") else None
+
+
+def read_listed(
+    path: Path, images: Mapping[str, Path], masks: Sequence[Path]
+) -> tuple[list[str], dict[str, Path]]:
+    """Names of the listed images, in order, and the masks that a second column gives, by name.
+
+    A line is a name, which may contain spaces, a file name, a path that ends in the image's folder
+    and file, or two of these, of image and mask. Raises DataError if a line names no image, or one
+    is listed twice.
+    """
+    lines = read_lines(path, "list one image per line")
+    known, known_masks = _Known(images.values()), _Known(masks)
+    ids: list[str] = []
+    given: dict[str, Path] = {}
+    unknown: list[str] = []
+    for line in lines:
+        if (image := known.find(line)) is not None:
+            ids.append(composed(image.stem))
+        elif (pair := _pair(line, known, known_masks)) is not None:
+            name = composed(pair[0].stem)
+            ids.append(name)
+            given[name] = pair[1]
+        elif line is not lines[0] or not set(re.split(r"[\s,;_]+", line.lower())) <= _HEADER:
+            unknown.append(line)
+    if unknown or not ids:
+        example = next(iter(images.values())).name
+        raise DataError(
+            f"{path}: {(unknown or lines)[0]}: no such image ({len(unknown or lines)} of "
+            f"{len(lines)} lines name none); list file names in images, such as {example}, or "
+            "images and masks in two columns"
+        )
+    refuse_repeated(ids, path)
+    return ids, given
+
+
+def _pair(line: str, images: _Known, masks: _Known) -> tuple[Path, Path] | None:
+    for left, right in _columns(line):
+        image, mask = images.find(left), masks.find(right)
+        if image is not None and mask is not None:
+            return image, mask
+    return None
+
+
+def _columns(line: str) -> Iterator[tuple[str, str]]:
+    for sign in _COLUMNS:
+        if line.count(sign) == 1:
+            left, _, right = line.partition(sign)
+            yield left, right
+    for space in re.finditer(r" +", line):  # names may contain spaces, too
+        yield line[: space.start()], line[space.end() :]
