@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcnexp.nn.fast.switches import plain
 from fcnexp.nn import layers
+from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.layers import LocalResponseNorm
 from fcnexp.nn.pooling import MaxPool
 

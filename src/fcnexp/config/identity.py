@@ -23,7 +23,7 @@ FREE = (
 LATER = ("tf32", "deterministic", "compile")  # newer keys of trainer; false means as before them
 # Names of one precision. `bf16` and `32` count as typed, so that finished jobs stay finished.
 SAME = {"fp16": "16-mixed", "16": "16-mixed"}
-ROOTS = ("root", "sbd_root")  # of data
+ROOTS = ("root", "sbd_root", "context_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # custom data, identified by its root alone
 DIGITS = 10  # hexadecimal: among a million jobs, two share a digest with probability below 0.5
