@@ -15,6 +15,9 @@ from fcnexp.data.palette import save_indexed
 ROWS, COLUMNS = np.indices((20, 24))  # of the NYUD images
 LABEL = np.array([[0, 1, 20], [VOID, 15, 0]], np.uint8)
 
+# PASCAL-Context's values: table, unknown, unlabelled; aeroplane, the last of all, wood
+LABEL_MAP = np.array([[397, 431, 0], [2, 459, 458]], np.uint16)
+
 
 def voc_tree(root: Path, train: tuple[str, ...] = ("a",), val: tuple[str, ...] = ("b",)) -> Path:
     """Write a folder in VOC's layout with a 3x2 image and label for each id."""
@@ -37,6 +40,17 @@ def sbd_tree(root: Path, ids: tuple[str, ...] = ("c", "d")) -> Path:
         scipy.io.savemat(root / "cls" / f"{name}.mat", {"GTcls": {"Segmentation": segmentation}})
     (root / "train.txt").write_text("\n".join(ids) + "\n")
     return root
+
+
+def context_tree(root: Path, train: tuple[str, ...] = ("b", "a"), val: tuple[str] = ("c",)) -> None:
+    """Write VOC 2010 with its lists in `voc`, and PASCAL-Context's labels in `context`."""
+    for folder in ("voc/JPEGImages", "voc/ImageSets/Main", "context/trainval"):
+        (root / folder).mkdir(parents=True)
+    for name in (*train, *val):
+        Image.new("RGB", (3, 2), (200, 0, 0)).save(root / "voc/JPEGImages" / f"{name}.jpg")
+        (root / "context/trainval" / f"{name}.mat").write_bytes(mat(LabelMap=LABEL_MAP))
+    for split, ids in (("train", train), ("val", val)):
+        (root / f"voc/ImageSets/Main/{split}.txt").write_text("\n".join(ids))
 
 
 def nyud_tree(

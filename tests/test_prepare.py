@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import fcnexp
-from fake_data import nyud_tree, sbd_tree, voc_tree
+from fake_data import context_tree, nyud_tree, sbd_tree, voc_tree
 from PIL import Image
 
+from fcnexp.data.archives import VOC2010
 from fcnexp.data.hha import encode_hha
 from fcnexp.data.palette import save_indexed
 from fcnexp.prepare import ONE_THREAD, _environment, in_processes
@@ -107,6 +108,25 @@ def test_archives_of_voc_and_sbd_are_unpacked_into_readable_sets(tmp_path):
     assert done.returncode == 0, done.stderr
     assert prepare(tmp_path, "check", *places).returncode == 0
     assert json.loads((tmp_path / "out/check.json").read_text())["train"]["images"] == 2
+
+
+def test_archives_of_pascal_context_are_unpacked_into_a_readable_set(tmp_path):
+    context_tree(tmp_path / "made")
+    digests = []
+    for name, source, base in (("v.tar", "voc", VOC2010.base), ("c.tar", "context", ".")):
+        with tarfile.open(tmp_path / name, "w") as tar:
+            tar.add(tmp_path / "made" / source, base)
+        digests.append(hashlib.md5((tmp_path / name).read_bytes()).hexdigest())
+    places = ["data=pascalcontext", "data.root=voc", "data.context_root=context"]
+    given = [*places, "archive=v.tar", "context_archive=c.tar", f"digest={digests[0]}"]
+    done = prepare(tmp_path, *given)
+    assert done.returncode == 1 and f"c.tar: its MD5 is {digests[1]}" in done.stderr
+    done = prepare(tmp_path, *given, f"context_digest={digests[1]}")
+    assert done.returncode == 0, done.stderr
+    assert prepare(tmp_path, "check", *places).returncode == 0
+    found = json.loads((tmp_path / "out/check.json").read_text())["train"]
+    assert found["images"] == 2 and found["values"] == {"0": 6, "1": 2, "11": 2, "59": 2}
+    assert found["classes"]["diningtable"]["pixels"] == 2
 
 
 def test_hha_of_a_folder_is_written_once(tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fcnexp.config.checks import check
 from fcnexp.config.compose import compose_run
 from fcnexp.config.values import to_plain
+from fcnexp.data.classes import Classes
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
@@ -260,10 +261,15 @@ def refuse_unrelated_stages(configs: Sequence[DictConfig]) -> None:
 
 
 def dry_run(cfg: DictConfig) -> None:
-    """Build every part, and run shapes through the net on the meta device. Raises ConfigError."""
+    """Build every part, and run shapes through the net on the meta device.
+
+    No file is opened. Raises ConfigError, and DataError if the data set has no images.
+    """
     from fcnexp.run.trainers import machine
 
     data = build_data(cfg).data
+    if isinstance(data, Classes):
+        data.val(())  # raises: it has no images
     refuse_missing_field(data, part(cfg, "modality").fields)
     classes = len(data.class_names)
     by_rule = isinstance(cfg.regime.loss.get("balance"), str)

@@ -43,7 +43,7 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
 def get(cfg: DictConfig, folder: Path) -> None:
     """Download, convert or generate a data set into its root."""
     kind = str(cfg.data._target_).rpartition(".")[2]
-    if kind in ("Voc", "VocSbd", "CamVid"):
+    if kind in ("Voc", "VocSbd", "CamVid", "PascalContext"):
         get_archives(cfg, kind)
     elif kind == "Nyud":
         get_nyud(cfg)
@@ -56,13 +56,15 @@ def get(cfg: DictConfig, folder: Path) -> None:
 
 
 def get_archives(cfg: DictConfig, kind: str) -> None:
-    """Download and unpack VOC 2012, with SBD on request, or CamVid."""
-    from fcnexp.data.archives import CAMVID, SBD, VOC2012, prepare_archive
+    """Download and unpack CamVid, or VOC 2012 or 2010 with what `kind` adds to it."""
+    from fcnexp.data.archives import CAMVID, CONTEXT, SBD, VOC2010, VOC2012, prepare_archive
 
-    first = CAMVID if kind == "CamVid" else VOC2012
+    first = {"CamVid": CAMVID, "PascalContext": VOC2010}.get(kind, VOC2012)
     wanted = [(first, cfg.data.root, cfg.archive, cfg.digest)]
-    if kind == "VocSbd":
-        wanted.append((SBD, cfg.data.sbd_root, cfg.sbd_archive, cfg.sbd_digest))
+    for second, archive, name in (("VocSbd", SBD, "sbd"), ("PascalContext", CONTEXT, "context")):
+        if kind == second:
+            copy, digest = cfg[f"{name}_archive"], cfg[f"{name}_digest"]
+            wanted.append((archive, cfg.data[f"{name}_root"], copy, digest))
     for archive, root, given, digest in wanted:
         place = Path(root).expanduser()
         count = prepare_archive(archive, place, given and Path(given), digest, print)

@@ -11,6 +11,7 @@ from rgbd_scenes import CAMERA, NOTHING, far_from_edges, rays, room, tilted
 from fcnexp.data.hha import (
     NYUD_CROP,
     NYUD_INTRINSICS,
+    _say_undetermined,
     angles,
     crop_intrinsics,
     encode_hha,
@@ -133,6 +134,33 @@ def test_gravity_equals_slow_loops():
 
 def test_gravity_without_normals_is_straight_down():
     assert gravity(np.full((3, 4, 5), np.nan)).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("degrees", [50, 60, 75, 90])
+@pytest.mark.parametrize("roll", [0, 20, 90])
+def test_gravity_stays_upright_if_a_lone_plane_does_not_determine_it(degrees, roll):
+    """A plane tilted by more than 45 degrees counts as a wall, orthogonal to a circle of downs."""
+    tilt, roll = np.deg2rad([degrees, roll])
+    plane = np.array([np.sin(tilt) * np.sin(roll), np.cos(tilt), np.sin(tilt) * np.cos(roll)])
+    assert gravity(np.tile(plane[:, None, None], (1, 4, 5))).tolist() == [0, 1, 0]
+
+
+def test_gravity_is_a_lone_floors_normal_up_to_45_degrees():
+    floor = np.array([0, np.cos(np.deg2rad(40)), np.sin(np.deg2rad(40))])
+    np.testing.assert_allclose(gravity(np.tile(floor[:, None, None], (1, 4, 5))), floor, atol=1e-12)
+
+
+def test_hha_of_a_lone_wall_is_that_of_a_level_camera_and_says_so_once(caplog):
+    _say_undetermined.cache_clear()
+    found = [encode_hha(np.full((48, 64), 2.0), None, CAMERA) for _ in range(2)][1]
+    rows = np.arange(48) + 1
+    up = -200 * (rows - CAMERA[1, 2]) / CAMERA[1, 1]  # cm
+    lowest = up.min()
+    expected = np.minimum(up - (lowest if lowest <= -90 else -130), 255)
+    np.testing.assert_array_equal(found[..., 1], np.floor(expected + 0.5)[:, None] * np.ones(64))
+    assert (found[..., 2] == 128).all() and len(np.unique(found[..., 1])) > 10
+    (record,) = caplog.records
+    assert "does not determine gravity" in record.message and record.levelname == "WARNING"
 
 
 def test_gravity_comes_from_the_coarse_windows():

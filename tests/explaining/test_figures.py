@@ -11,6 +11,7 @@ from PIL import Image
 
 from fcnexp.data.palette import save_indexed
 from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
+from fcnexp.nn.inspection.fc_classifiers import alexnet
 
 LAST = "checkpoint=out/checkpoints/last.ckpt"
 
@@ -78,6 +79,30 @@ def test_class_maps_name_the_most_probable_classes(folder):
     assert whole.startswith("entire image: thing 7 0.89, ") and whole.count("thing") == 5
     assert maps.startswith("map of 1 x 3 cells, 32 pixels apart: thing 7, up to 0.89; thing ")
     assert maps.count("up to") == 2 and coloured(folder / "maps.png") > 1000
+
+
+def test_class_maps_of_alexnet_have_a_cell_for_each_window(folder):
+    """A 500x375 photograph: 6 x 10 windows of 6x6 cells of pool5's 11 x 15."""
+    torch.manual_seed(0)
+    net = alexnet(channels=8)
+    net.fc8.bias.data[3] = 9.0  # class 3 wins on any image
+    layers = {
+        name: [layer.weight.detach().flatten(1).numpy(), layer.bias.detach().numpy()]
+        if name.startswith("fc")
+        else [p.detach().numpy() for p in (layer.weight, layer.bias)]
+        for name, layer in net.layers().items()
+    }
+    write_caffemodel(folder / "alexnet.caffemodel", layers)
+    noise = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "large.png")
+    weights = ["figure.weights=alexnet.caffemodel", "figure.labels=names.txt"]
+    asked = ["figure=class_maps", "image=large.png", *weights]
+    done = explain(folder, *asked, "figure.shorter_side=null", "output=alexnet.png")
+    assert done.returncode == 0, done.stderr
+    assert "map of 6 x 10 cells, 32 pixels apart: thing 3, up to 0." in done.stdout
+    assert coloured(folder / "alexnet.png") > 1000
+    done = explain(folder, *asked, "figure.shorter_side=224")
+    assert "figure.shorter_side=224: must be 227 or more" in done.stderr
 
 
 def test_fusion_reports_each_stage(folder):

@@ -5,15 +5,17 @@ from itertools import groupby
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.signal import convolve2d, correlate2d
 
-from fcnexp.explaining.layer_drawings import (
+from fcnexp.explaining.layer_drawings import draw_layer
+from fcnexp.explaining.layer_page import (
     INPUT,
     MARKED,
     MARKED_PALE,
     OUTPUT,
     PADDING,
     WHITE,
-    draw_layer,
+    Page,
 )
 from fcnexp.nn.inspection.arithmetic import Layer
 
@@ -102,3 +104,51 @@ def test_layers_too_large_to_draw_are_refused(layer, message, tmp_path):
         draw_layer(layer, tmp_path / "layer.png")
     assert str(error.value) == message
     assert not (tmp_path / "layer.png").exists()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(Layer("conv", 5, 3), Layer("conv", 5, 3, 1, 1), Layer("conv", 8, 2, 2)),
+        *(Layer("conv", 2, 4, 1, 3), Layer("conv", 4, 1), Layer("conv", 4, 2, 3, 1)),
+    ],
+)
+def test_numbers_on_the_page_are_a_nets_and_a_textbooks_convolution(layer, tmp_path, monkeypatch):
+    maps: dict[str, np.ndarray] = {}
+    texts: list[str] = []
+    square, text = Page.square, Page.text
+
+    def noted(page, at, side, fills, title, numbers=""):
+        maps[title] = np.array(numbers)
+        square(page, at, side, fills, title, numbers)
+
+    monkeypatch.setattr(Page, "square", noted)
+    monkeypatch.setattr(Page, "text", lambda *a, **k: (texts.append(a[3]), text(*a, **k))[1])
+    draw_layer(layer, tmp_path / "layer.png")
+    padded = maps["input, padded" if layer.pad else "input"]
+    kernel, turned = maps["kernel, as it is"], maps["turned by 180 degrees"]
+    assert (turned == kernel[::-1, ::-1]).all() and len(kernel) == layer.kernel
+    every = np.s_[:: layer.stride, :: layer.stride]
+    net = correlate2d(padded, kernel, "valid")[every]
+    textbook = convolve2d(padded, kernel, "valid")[every]
+    assert (maps["output of a net"] == net).all() and net.shape == (layer.out, layer.out)
+    assert (maps["output of a textbook's convolution"] == textbook).all()
+    assert (net == textbook).all() == (layer.kernel == 1)  # the numbers show the difference
+    middle = (layer.out - 1) // 2
+    sums = [line for line in texts if "*" in line and "+ 2 *" not in line and "stride" not in line]
+    assert [int(line.rpartition("= ")[2]) for line in sums] == [
+        *(net[middle, middle], textbook[middle, middle])
+    ]
+    if layer.kernel <= 3:
+        terms = [[t.split("*") for t in line.partition(" =")[0].split(" + ")] for line in sums]
+        assert [sum(int(a) * int(b) for a, b in each) for each in terms] == [
+            *(net[middle, middle], textbook[middle, middle])
+        ]
+
+
+def test_numbers_of_a_large_layer_are_those_of_a_small_one(tmp_path, monkeypatch):
+    texts: list[str] = []
+    text = Page.text
+    monkeypatch.setattr(Page, "text", lambda *a, **k: (texts.append(a[3]), text(*a, **k))[1])
+    draw_layer(Layer("conv", 16, 7), tmp_path / "layer.png")
+    assert any(line.startswith("Numbers, for 5 cells and kernel 3: ") for line in texts)

@@ -65,6 +65,14 @@ def test_scores_on_different_data_are_not_compared(tmp_path, data, reason):
     assert note.startswith(reason)
 
 
+def test_scores_of_another_task_of_the_same_images_are_not_compared(tmp_path):
+    data = {"_target_": "fcnexp.data.pascalcontext.PascalContext", "val_split": "val"}
+    for classes, reason in ((59, ""), (33, "the paper's task has 59 classes, ours 33")):
+        asked = {"data": data | {"classes": classes}, "table": "pami_context"}
+        (row,) = rows_of(tmp_path / str(classes), ("FCN-8s", 40), **asked)
+        assert why_not_comparable(row, "miou") == reason
+
+
 def test_mean_iu_over_different_classes_is_not_compared(tmp_path):
     (row,) = rows_of(tmp_path, ("FCN-8s", 90), without="background")
     reason = "mean IU: the paper's is over all classes, ours is without background"

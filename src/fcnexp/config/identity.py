@@ -23,7 +23,7 @@ FREE = (
 LATER = ("tf32", "deterministic", "compile")  # newer keys of trainer; false means as before them
 # Names of one precision. `bf16` and `32` count as typed, so that finished jobs stay finished.
 SAME = {"fp16": "16-mixed", "16": "16-mixed"}
-ROOTS = ("root", "sbd_root")  # of data
+ROOTS = ("root", "sbd_root", "context_root")  # of data
 GENERATED = ("fcnexp.data.splits.Shapes", "fcnexp.data.splits.Rooms")  # the same in any folder
 OWN_FOLDER = "fcnexp.data.own.Folder"  # custom data, identified by its root alone
 LATER_OF_DATA = ("masks", "upright")  # newer keys of data=folder; null means as before them

@@ -112,8 +112,10 @@ class PrepareConfig:
     task: str = MISSING
     archive: str | None = MISSING
     sbd_archive: str | None = MISSING
+    context_archive: str | None = MISSING
     digest: str | None = MISSING
     sbd_digest: str | None = MISSING
+    context_digest: str | None = MISSING
     mat: str | None = MISSING
     depth: str | None = MISSING
     raw_depth: str | None = MISSING

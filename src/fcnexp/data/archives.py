@@ -18,7 +18,7 @@ from fcnexp.system.os_errors import reraise_system_error
 class Archive(NamedTuple):
     """A published tar file. wanted: folders and files to unpack, relative to `base`.
 
-    md5: None if none is published.
+    md5: None if none is published. base: empty if the file has no folder around them.
     """
 
     file: str
@@ -36,6 +36,13 @@ VOC2012 = Archive(
     "VOCdevkit/VOC2012",
     ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"),
 )
+VOC2010 = Archive(
+    "VOCtrainval_03-May-2010.tar",
+    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar",
+    "da459979d0c395079b5c75ee67908abb",
+    "VOCdevkit/VOC2010",
+    ("JPEGImages", "ImageSets/Main/train.txt", "ImageSets/Main/val.txt"),
+)
 SBD = Archive(
     "benchmark.tgz",
     "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
@@ -43,6 +50,14 @@ SBD = Archive(
     "82b4d87ceb2ed10f6038a1cba92111cb",
     "benchmark_RELEASE/dataset",
     ("img", "cls", "train.txt", "val.txt"),
+)
+# Digest: ahundt's tf-image-segmentation, which verifies it after downloading.
+CONTEXT = Archive(
+    "trainval.tar.gz",
+    "https://cs.stanford.edu/~roozbeh/pascal-context/trainval.tar.gz",
+    "df034edb2c12aa7d33b42b20bb1796e3",
+    "",
+    ("trainval", "labels.txt"),
 )
 # The address of one commit; GitHub does not promise that its archives keep their bytes.
 CAMVID = Archive(
@@ -140,7 +155,8 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
         with tarfile.open(path) as tar:
             members = list(_wanted(tar, archive, path))
             if not members:
-                raise DataError(f"archive={path}: contains no {archive.base}; use {archive.file}")
+                missing = archive.base or archive.wanted[0]
+                raise DataError(f"archive={path}: contains no {missing}; use {archive.file}")
             _refuse_misplaced(members, root, path)
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
@@ -156,7 +172,7 @@ def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarf
         if place.is_absolute() or ".." in place.parts:
             raise DataError(f"archive={path}: {member.name} leaves its folder; do not trust it")
         inside = str(place).removeprefix(f"{archive.base}/")
-        wanted = inside != str(place) and any(
+        wanted = (not archive.base or inside != str(place)) and any(
             inside == name or inside.startswith(f"{name}/") for name in archive.wanted
         )
         if not wanted or member.isdir():

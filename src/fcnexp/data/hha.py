@@ -4,11 +4,16 @@ Source: Gupta et al., ECCV 2014, and their MATLAB release (s-gupta/rcnn-depth), 
 in HHA_SPEC.md; the reference nets were trained on its images. Internal lengths are centimetres.
 """
 
+import logging
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fcnexp.data.normals import Array, plane_normals
 from fcnexp.errors import DataError
+
+log = logging.getLogger(__name__)
 
 # RGB camera of NYUDv2, 640x480 frame, to which depth is registered. Source: NYUDv2 toolbox.
 NYUD_INTRINSICS = np.array(
@@ -23,6 +28,7 @@ NYUD_CROP = (45, 40)  # first row and column of the 425x560 images, which exclud
 
 _GRAVITY_STAGES = (45, 15)  # largest angle, degrees, from gravity (floor) or from level (wall)
 _GRAVITY_STEPS = 5  # per stage
+_SAME = 1e-9  # relative difference below which two eigenvalues count as equal
 _LEVEL = 0.1  # degrees of tilt below which the camera counts as upright
 _LOWEST_FLOOR = -90.0  # cm; if nothing is below it, the floor is out of view
 _USUAL_FLOOR = -130.0  # and assumed here, under a hand-held camera
@@ -63,7 +69,8 @@ def encode_hha(
 def gravity(normals: Array) -> Array:
     """Unit vector (3,) that points down: parallel to floor normals, orthogonal to wall normals.
 
-    normals (3, H, W), NaN is ignored; (0, 1, 0) if all are NaN. Source: HHA_SPEC.md sec. 4.
+    normals (3, H, W), NaN is ignored. Undetermined, it stays as it is, (0, 1, 0) at first:
+    a lone wall leaves a circle of directions. Source: HHA_SPEC.md sec. 4.
     """
     normals = normals.reshape(3, -1)
     if np.isnan(normals[0]).any():
@@ -72,6 +79,7 @@ def gravity(normals: Array) -> Array:
     # Walls count +1, floors and ceilings -1. Only the few normals that change sides are summed.
     scatter, signs = normals @ normals.T, np.ones(normals.shape[1], dtype=np.int8)
     if not scatter.any():
+        _say_undetermined()
         return down
     for degrees in np.repeat(np.deg2rad(_GRAVITY_STAGES), _GRAVITY_STEPS):
         before = signs
@@ -82,9 +90,21 @@ def gravity(normals: Array) -> Array:
         changed = np.flatnonzero(signs != before)
         moved = np.take(normals, changed, axis=1)
         scatter += moved * (signs[changed] - before[changed]) @ moved.T
-        least = np.linalg.eigh(scatter).eigenvectors[:, 0]
-        down = least * np.sign(least @ down)
+        values, vectors = np.linalg.eigh(scatter)
+        side = np.sign(vectors[:, 0] @ down)
+        if side == 0 or values[1] - values[0] <= _SAME * np.abs(values).max():
+            _say_undetermined()  # a multiple of `side` or any vector of a plane would be arbitrary
+        else:
+            down = vectors[:, 0] * side
     return down
+
+
+@cache  # once in a process
+def _say_undetermined() -> None:
+    log.warning(
+        "a depth image does not determine gravity, as with a single wall or steep floor; its HHA "
+        "assumes that the camera was held upright (reported once)"
+    )
 
 
 def heights(z: Array, intrinsics: Array, down: Array) -> Array:

@@ -61,11 +61,11 @@ class ReceptiveFields:
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """Maps of an ImageNet GoogLeNet's most probable classes of the entire image.
+    """Maps of an ImageNet classifier's most probable classes of the entire image.
 
-    weights: its `.caffemodel`. labels: file with a synset id and class names on each line; None for
-    torchvision's names. classes: number of maps. shorter_side: pixels to which the image is scaled;
-    None for the original size.
+    weights: the `.caffemodel` of GoogLeNet, AlexNet or VGG16. labels: file with a synset id and
+    class names on each line; None for torchvision's names. classes: number of maps. shorter_side:
+    pixels to which the image is scaled; None for the original size.
     """
 
     weights: str
@@ -79,19 +79,11 @@ class ClassMaps:
         """Write the figure; return lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
         if not 1 <= self.classes <= 5:
             raise ConfigError(f"figure.classes={self.classes}: number of maps, must be 1 to 5")
-        if self.shorter_side is not None and self.shorter_side < LEAST:
-            raise ConfigError(
-                f"figure.shorter_side={self.shorter_side}: must be {LEAST} or more, the size of "
-                "the classifier's input in pixels"
-            )
         names = class_names(self.labels)
+        self._refuse_small(rgb, LEAST)
         photo = rgb if self.shorter_side is None else scaled(rgb, self.shorter_side)
-        if min(photo.shape[1:]) < LEAST:
-            raise ConfigError(
-                f"the image has {photo.shape[1]}x{photo.shape[2]} pixels, but the classifier needs "
-                f"{LEAST}x{LEAST}; try figure.shorter_side=384"
-            )
         net = load_classifier(Path(self.weights).expanduser())
+        self._refuse_small(rgb, net.side)
         found = class_map(net, photo)
         whole = whole_image(net, scaled(rgb, TRAINED_SIDE)).topk(5)
         shown = [(names[i], p) for p, i in zip(*(v.tolist() for v in whole), strict=True)]
@@ -108,6 +100,19 @@ class ClassMaps:
             "entire image: " + ", ".join(f"{name} {p:.2f}" for name, p in shown),
             f"map of {cells}: {'; '.join(titles)}",
         ]
+
+    def _refuse_small(self, rgb: Tensor, least: int) -> None:
+        """Raise ConfigError if the image is smaller than the classifier's input, `least` pixels."""
+        if self.shorter_side is not None and self.shorter_side < least:
+            raise ConfigError(
+                f"figure.shorter_side={self.shorter_side}: must be {least} or more, the size of "
+                "the classifier's input in pixels"
+            )
+        if self.shorter_side is None and min(rgb.shape[1:]) < least:
+            raise ConfigError(
+                f"the image has {rgb.shape[1]}x{rgb.shape[2]} pixels, but the classifier needs "
+                f"{least}x{least}; try figure.shorter_side=384"
+            )
 
 
 @dataclass(frozen=True)

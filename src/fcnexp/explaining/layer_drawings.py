@@ -5,33 +5,37 @@ fine cells, and neighbouring windows start `stride` cells apart. A convolution g
 coarse, a transposed convolution and unpooling from coarse to fine.
 """
 
-from collections.abc import Sequence
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFont
 
+from fcnexp.explaining.correlation import draw_correlation
+from fcnexp.explaining.layer_page import (
+    INK,
+    INPUT,
+    LINE,
+    MARGIN,
+    MARKED,
+    MARKED_LINE,
+    MARKED_PALE,
+    OUTPUT,
+    PADDING,
+    TITLE,
+    WHITE,
+    WINDOW,
+    Colour,
+    Page,
+    Point,
+    uniform,
+)
 from fcnexp.nn.inspection.arithmetic import Layer
 
 MOST_CELLS = 16  # of the input
 MOST_PLACES = 600  # cells of the fine row including its padding
-CANVAS = (2000, 1500)  # pixels, holds MOST_PLACES cells of width FINEST; white margins are cropped
 FINEST, WIDEST, HIGH = 3, 44, 36  # pixels: smallest and largest width of a cell, and its height
 NUMBERED = 18  # pixels: smallest width of cells that show their numbers
-MARGIN, LABEL, TITLE = 28, 96, 16  # pixels: page margin, space for a row's label, size of titles
-SMOOTH = 2  # the page is drawn this many times larger and then averaged: Pillow does not antialias
-
-# Okabe and Ito's colours, which colour-blind readers tell apart, and tints of them.
-MARKED, MARKED_PALE, WINDOW = (230, 159, 0), (252, 236, 204), (86, 180, 233)
-INPUT, OUTPUT = (214, 232, 245), (226, 226, 226)
-MARKED_LINE, LINE = (213, 94, 0), (172, 172, 172)
-PADDING, WHITE, INK = (244, 244, 244), (255, 255, 255), (40, 40, 40)
-
-Colour = tuple[int, int, int]
-Point = tuple[float, float]  # pixels from the left and from the top
-_font = cache(ImageFont.load_default)  # by size
+LABEL = 96  # pixels: space for a row's label
 
 
 def draw_layer(layer: Layer, path: Path) -> None:
@@ -46,7 +50,7 @@ def draw_layer(layer: Layer, path: Path) -> None:
             f"a row of {places} cells is too long to draw: at most {MOST_PLACES} fit; "
             "try fewer cells, or a smaller kernel, stride or pad"
         )
-    page = _Page()
+    page = Page()
     name = {"conv": "Convolution", "transposed": "Transposed convolution"}.get(layer.kind)
     numbers = f"kernel {layer.kernel}, stride {layer.stride}, pad {layer.pad}"
     page.text(MARGIN, 30, f"{name or 'Max unpooling'}: {numbers}", size=22)
@@ -55,67 +59,11 @@ def draw_layer(layer: Layer, path: Path) -> None:
         _draw_unpooling(page, layer, top=130)
     else:
         _draw_rows(page, layer, top=120)
-        _draw_squares(page, layer, top=400)
+        bottom = _draw_squares(page, layer, top=400)
+        if layer.kind == "conv":
+            draw_correlation(page, layer, top=bottom + 70)
     path.parent.mkdir(parents=True, exist_ok=True)
     page.write(path)
-
-
-class _Page:
-    """White page for drawing, in pixels from its top left corner."""
-
-    def __init__(self) -> None:
-        self.image = Image.new("RGB", (CANVAS[0] * SMOOTH, CANVAS[1] * SMOOTH), WHITE)
-        self.draw = ImageDraw.Draw(self.image)
-
-    def cell(self, x: float, y: float, w: float, h: float, fill: Colour) -> None:
-        """Draw a cell with its top left corner at (x, y); small cells get a pale edge or none."""
-        edge = LINE if fill == PADDING or min(w, h) < 13 else INK
-        box = tuple(round(v * SMOOTH) for v in (x, y, x + w, y + h))
-        self.draw.rectangle(box, fill, edge if min(w, h) >= 6 else None, SMOOTH)
-
-    def line(self, points: Sequence[float], colour: Colour, width: float = 1) -> None:
-        """Draw straight lines through the points x, y, x, y, ..."""
-        self.draw.line([v * SMOOTH for v in points], colour, round(width * SMOOTH))
-
-    def frame(self, x: float, y: float, size: float, colour: Colour) -> None:
-        """Draw a square frame with its top left corner at (x, y)."""
-        self.line((x, y, x + size, y, x + size, y + size, x, y + size, x, y - 1), colour, 2)
-
-    def arrow(self, *points: float) -> None:
-        """Draw a line through the points x, y, x, y, ... that ends in a head pointing right."""
-        x, y = points[-2:]
-        self.line((*points[:-2], x - 5, y), INK, 1.5)
-        head = [(x, y), (x - 10, y - 5), (x - 10, y + 5)]
-        self.draw.polygon([(a * SMOOTH, b * SMOOTH) for a, b in head], INK)
-
-    def text(self, x: float, y: float, text: str, size: int = 14, anchor: str = "lm") -> None:
-        """Write text with the middle of its left end at (x, y)."""
-        self.draw.text((x * SMOOTH, y * SMOOTH), text, INK, _font(size * SMOOTH), anchor)
-
-    def number(self, x: float, y: float, text: str, room: float) -> None:
-        """Write text centred at (x, y) in the largest size that fits; nothing if none does."""
-        fitting = [s for s in (14, 12, 10, 8) if _font(s).getlength(text) <= room - 3]
-        if fitting:
-            self.text(x, y, text, fitting[0], "mm")
-
-    def square(
-        self, at: Point, side: float, fills: np.ndarray, title: str, numbers: object = ""
-    ) -> None:
-        """Draw a titled map of square cells; fills: uint8 (n, n, 3); numbers: (n, n) or one."""
-        self.text(at[0], at[1] - TITLE, title, TITLE)
-        texts = np.broadcast_to(np.array(numbers).astype(str), fills.shape[:2])
-        for r, c in np.ndindex(fills.shape[:2]):
-            x, y = at[0] + c * side, at[1] + r * side
-            self.cell(x, y, side, side, tuple(fills[r, c].tolist()))
-            if side > 10:
-                self.number(x + side / 2, y + side / 2, str(texts[r, c]), side)
-
-    def write(self, path: Path) -> None:
-        """Write the page as a PNG, cropped to its content."""
-        small = self.image.reduce(SMOOTH)
-        drawn = ImageChops.difference(small, Image.new("RGB", small.size, WHITE)).getbbox()
-        assert drawn is not None
-        small.crop((0, 0, drawn[2] + MARGIN, drawn[3] + MARGIN)).save(path)
 
 
 def _fine_cells(layer: Layer) -> int:
@@ -128,7 +76,7 @@ def _marked_output(layer: Layer) -> int:
     return max(range(len(fed)), key=lambda o: (fed[o], -abs(o - (len(fed) - 1) / 2)))
 
 
-def _draw_rows(page: _Page, layer: Layer, top: float) -> None:
+def _draw_rows(page: Page, layer: Layer, top: float) -> None:
     """Draw input cells above output cells, at their positions, and lines between them."""
     conv, fine, pad = layer.kind == "conv", _fine_cells(layer), layer.pad
     unit = min(WIDEST, max(FINEST, 1240 / (fine + 2 * pad)))
@@ -162,7 +110,7 @@ def _draw_rows(page: _Page, layer: Layer, top: float) -> None:
 
 
 def _draw_row(
-    page: _Page, label: str, xs: list[float], box: tuple[float, float], fills: list[Colour]
+    page: Page, label: str, xs: list[float], box: tuple[float, float], fills: list[Colour]
 ) -> None:
     """Draw numbered cells centred at xs; box: a cell's width and the row's top."""
     width, top = box
@@ -180,7 +128,7 @@ def _draw_row(
                 end = xs[i] + 10 * len(str(i))
 
 
-def _draw_counts(page: _Page, layer: Layer, xs: list[float], y: float) -> None:
+def _draw_counts(page: Page, layer: Layer, xs: list[float], y: float) -> None:
     """Write each output cell's number of input cells, in long rows once for equal neighbours."""
     page.text(MARGIN, y, "fed by", TITLE)
     step = xs[1] - xs[0] if len(xs) > 1 else WIDEST
@@ -193,8 +141,8 @@ def _draw_counts(page: _Page, layer: Layer, xs: list[float], y: float) -> None:
         page.number((places[0] + places[-1]) / 2, y, str(count[0]), step * len(places))
 
 
-def _draw_squares(page: _Page, layer: Layer, top: float) -> None:
-    """Draw the layer in two dimensions: input, arrow, output, and a key to the colours."""
+def _draw_squares(page: Page, layer: Layer, top: float) -> float:
+    """Draw the layer in two dimensions: input, arrow, output, key; return where it ends."""
     maps = _square_maps(layer)
     sides = [min(26.0, max(1.0, 300 / len(cells))) for cells in maps]
     sizes = [len(cells) * side for cells, side in zip(maps, sides, strict=True)]
@@ -212,15 +160,16 @@ def _draw_squares(page: _Page, layer: Layer, top: float) -> None:
     start = MARGIN + max(sizes[0], 110)
     page.arrow(start + 10, middle, start + 55, middle)
     _draw_key(page, layer, (x, top), maps)
+    return top + max(sizes)
 
 
 def _square_maps(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Colours of the input and output maps, uint8 (n, n, 3); the fine map includes its padding."""
     conv, pad, marked = layer.kind == "conv", layer.pad, _marked_output(layer)
     fed, unfed = layer.sources[marked], np.array([not cells for cells in layer.sources])
-    maps = [_map(layer.cells, INPUT), _map(len(layer.sources), OUTPUT)]
+    maps = [uniform(layer.cells, INPUT), uniform(len(layer.sources), OUTPUT)]
     maps[1][unfed | unfed[:, None]] = WHITE
-    padded = _map(_fine_cells(layer) + 2 * pad, PADDING)
+    padded = uniform(_fine_cells(layer) + 2 * pad, PADDING)
     padded[pad : len(padded) - pad, pad : len(padded) - pad] = maps[0 if conv else 1]
     over = np.zeros(len(padded))  # number of marked coarse cells' windows on each fine cell
     for cell in [marked] if conv else fed:
@@ -235,7 +184,7 @@ def _square_maps(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     return maps[0], maps[1]
 
 
-def _draw_key(page: _Page, layer: Layer, at: Point, maps: tuple[np.ndarray, np.ndarray]) -> None:
+def _draw_key(page: Page, layer: Layer, at: Point, maps: tuple[np.ndarray, np.ndarray]) -> None:
     """Write the meaning of each colour in the maps, one per line."""
     conv, window = layer.kind == "conv", f"{layer.kernel} x {layer.kernel} window"
     seen = {tuple(fill) for cells in maps for fill in cells.reshape(-1, 3).tolist()}
@@ -251,7 +200,7 @@ def _draw_key(page: _Page, layer: Layer, at: Point, maps: tuple[np.ndarray, np.n
         page.text(at[0] + 26, at[1] + 24 * row + 8, text)
 
 
-def _draw_unpooling(page: _Page, layer: Layer, top: float) -> None:
+def _draw_unpooling(page: Page, layer: Layer, top: float) -> None:
     """Draw a map pooled and unpooled, above a transposed convolution of the pooled numbers."""
     kernel, stride = layer.kernel, layer.stride
     shown = max(1, min(layer.cells, (8 - kernel) // stride + 1))  # at most 8 x 8 cells if possible
@@ -263,7 +212,7 @@ def _draw_unpooling(page: _Page, layer: Layer, top: float) -> None:
     size, wide = n * side, shown * cell
     x_coarse = MARGIN + max(size, 170) + 80
     x_fine, low = x_coarse + max(wide, 150) + 80, top + size + 80
-    coarse = _map(shown, INPUT)
+    coarse = uniform(shown, INPUT)
     coarse[-1, -1] = MARKED
     page.square((x_coarse, top), cell, coarse, f"max pooled, {shown} x {shown}{part}")
     for r, c in np.ndindex(shown, shown):  # the last window is highlighted
@@ -275,7 +224,7 @@ def _draw_unpooling(page: _Page, layer: Layer, top: float) -> None:
         x, y = x_coarse + (c + 0.5) * cell, top + (r + 0.5) * cell
         page.number(x, y - 9, str(best), cell)
         page.number(x, y + 12, f"at {row}, {column}", cell)
-    sparse, dense = _map(n, OUTPUT), _map(n, OUTPUT)  # cells between windows are grey
+    sparse, dense = uniform(n, OUTPUT), uniform(n, OUTPUT)  # cells between windows are grey
     sparse[spread > 0], dense[spread > 0] = WHITE, INPUT
     sparse[window], dense[window] = MARKED_PALE, MARKED
     sparse[unpooled > 0] = INPUT
@@ -290,8 +239,3 @@ def _draw_unpooling(page: _Page, layer: Layer, top: float) -> None:
     page.arrow(x_coarse + wide + 15, middle, x_fine - 15, middle)
     x, y = x_coarse + wide / 2, low + size / 2
     page.arrow(x, top + wide + 12, x, y, x_fine - 15, y)
-
-
-def _map(n: int, fill: Colour) -> np.ndarray:
-    """Map of n x n cells in one colour, uint8 (n, n, 3)."""
-    return np.full((n, n, 3), fill, np.uint8)

@@ -45,8 +45,9 @@ class Published(NamedTuple):
     table: key in published.yaml, None for a custom row. scores: percent, by our names, as far as
     they were printed; empty for a row that the paper lacks, such as FCN-4s. status: `verified` in
     a copy of the source (`read_in`), or `recalled` from memory, with a `confidence`. data, split:
-    data sets (class names of `_target_`) and split on which ours is comparable. without: class
-    left out of the mean IU. time: per image, as printed. also: other names of the row.
+    data sets (class names of `_target_`) and split on which ours is comparable. classes: of the
+    source's task, if the data set has several. without: class left out of the mean IU. time: per
+    image, as printed. also: other names of the row.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Published(NamedTuple):
     read_in: str = ""
     data: tuple[str, ...] = ()
     split: str | None = None
+    classes: int | None = None
     without: str | None = None
     time: str = ""
     also: tuple[str, ...] = ()
@@ -105,7 +107,8 @@ def comparable(row: Published, config: Mapping[str, Any]) -> bool:
         return True
     data = config.get("data") or {}
     kind = str(data.get("_target_", "")).rpartition(".")[2]
-    return kind in row.data and row.split in (None, data.get("val_split"))
+    same_task = row.classes in (None, data.get("classes"))
+    return kind in row.data and row.split in (None, data.get("val_split")) and same_task
 
 
 def _plain(name: str) -> str:

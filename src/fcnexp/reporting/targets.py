@@ -75,7 +75,10 @@ def why_not_comparable(row: Row, key: str) -> str:
     config = row.runs[0].config
     if comparable(row.paper, config):
         return ""
-    reader = str((config.get("data") or {}).get("_target_", "")).rpartition(".")[2]
+    data = config.get("data") or {}
+    reader = str(data.get("_target_", "")).rpartition(".")[2]
+    if row.paper.classes and data.get("classes") not in (None, row.paper.classes):
+        return f"the paper's task has {row.paper.classes} classes, ours {data['classes']}"
     what = "generated scenes" if reader in GENERATED else "different images from the paper's"
     return f"{what}: compare the order of rows, not the scores"
 

@@ -1,5 +1,6 @@
 """Arithmetic of one layer along one axis, compared with torch."""
 
+import re
 from itertools import product
 
 import pytest
@@ -166,3 +167,21 @@ def test_same_refuses_even_kernels_and_unknown_modes():
         padding_of("half", 3)
     with pytest.raises(ValueError, match="kernel=0 must be at least 1"):
         padding_of("full", 0)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 5, 64])
+def test_example_of_turning_equals_torchs_convolution(kernel):
+    plain, turned = derivation(Layer("conv", 2 * kernel, kernel))[3:5]
+    numbers = [[int(n) for n in part.split()] for part in re.findall(r"(?<=[a-z] )[\d ]+\b", plain)]
+    signal, weights, output = [n for n in numbers if len(n) > 1]
+    assert len(weights) == min(kernel, 5) and sum(signal) == 1 and output == weights[::-1]
+    one, two = (torch.tensor([[float(n) for n in values]]) for values in (signal, weights))
+    assert F.conv1d(one[None], two[None]).flatten().tolist() == output
+    stated = [int(n) for n in turned.partition("output ")[2].partition(";")[0].split()]
+    assert F.conv1d(one[None], two[None].flip(-1)).flatten().tolist() == stated
+    impulse = torch.ones(1, 1, 1)
+    assert F.conv_transpose1d(impulse, two[None]).flatten().tolist() == stated
+
+
+def test_turning_a_kernel_of_one_cell_changes_nothing():
+    assert "for kernel 1 that is no difference" in derivation(Layer("conv", 3, 1))[3]

@@ -1,6 +1,7 @@
 """GoogLeNet from the BVLC zoo: with response normalisation, without batch normalisation."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import PublishedWeights, Tap
@@ -141,10 +142,20 @@ class GoogLeNetClassifier(nn.Module):
     blobs would give meaningless scores.
     """
 
+    mean = (104.0, 117.0, 123.0)  # BGR. Source: the BVLC zoo's deploy.prototxt and readme
+    side = 224  # of its input, pixels
+
     def __init__(self) -> None:
         super().__init__()
         self.trunk = GoogLeNet(in_channels=3, pad=3)
         self.classifier = nn.Linear(1024, 1000)
+        self.grid = self.trunk.taps[32].grid.conv(7)
+
+    def score_map(self, image: Tensor) -> Tensor:
+        """Return scores (N, 1000, h, w): the mean over each 7x7 window, then a 1x1 convolution."""
+        weight, bias = self.classifier.weight, self.classifier.bias
+        means = F.avg_pool2d(self.trunk(image)[32], 7, 1)  # 7 cells: those of a 224-pixel image
+        return F.conv2d(means, weight[:, :, None, None], bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return class scores (N, 1000) of images (N, 3, H, W)."""

@@ -8,6 +8,7 @@ from itertools import groupby
 
 KINDS = ("conv", "transposed", "unpooling")
 PADDINGS = ("valid", "same", "full")
+MOST_WEIGHTS = 5  # of an example that fits on a line
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,30 @@ def _counts(layer: Layer) -> str:
 def _on_conv(layer: Layer) -> list[str]:
     over = (layer.cells + 2 * layer.pad - layer.kernel) % layer.stride
     rest = f"unused cells of the padded input after the last window: {over}"
-    return [*([rest] if over else []), "", *padding_table(layer.cells, layer.kernel, layer.stride)]
+    return [
+        *([rest] if over else []),
+        *_on_turning(layer.kernel),
+        "",
+        *padding_table(layer.cells, layer.kernel, layer.stride),
+    ]
+
+
+def _on_turning(kernel: int) -> list[str]:
+    """What turning the kernel changes, shown on a single 1 among zeros, at stride 1."""
+    if kernel == 1:
+        return ["a net does not turn its kernel by 180 degrees; for kernel 1 that is no difference"]
+    weights = list(range(1, min(kernel, MOST_WEIGHTS) + 1))
+    signal = [int(i == len(weights) - 1) for i in range(2 * len(weights) - 1)]
+    starts = range(len(weights))
+    output = [sum(w * signal[o + k] for k, w in enumerate(weights)) for o in starts]
+    turned = [sum(w * signal[o + k] for k, w in enumerate(reversed(weights))) for o in starts]
+    texts = [" ".join(map(str, numbers)) for numbers in (signal, weights, output, turned)]
+    return [
+        "a net does not turn its kernel by 180 degrees (it correlates): "
+        f"input {texts[0]}, weights {texts[1]}, output {texts[2]}",
+        f"with the kernel turned, as in the convolution of textbooks: output {texts[3]}; a "
+        "transposed convolution writes the weights in this order too",
+    ]
 
 
 def _on_transposed(layer: Layer) -> list[str]:

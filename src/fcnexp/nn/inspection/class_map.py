@@ -3,10 +3,11 @@
 Source: fig. 2 (CVPR 2015): applied to a larger image, a classifier's last layers give a map.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch.nn.functional as F
+import numpy as np
 from torch import Tensor
 
 from fcnexp.errors import WeightsError
@@ -14,13 +15,13 @@ from fcnexp.nn.backbones.googlenet import GoogLeNetClassifier
 from fcnexp.nn.dense.interpolation import Interpolation
 from fcnexp.nn.geometry import Grid
 from fcnexp.nn.inputs import Colour
+from fcnexp.nn.inspection.fc_classifiers import FcClassifier, alexnet, vgg16
 from fcnexp.nn.weights.caffe import read_caffemodel
 from fcnexp.nn.weights.surgery import load_blobs
 
-# Input of the BVLC zoo's training. Source: its deploy.prototxt and readme.
-RECIPE = Colour(order="bgr", mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
-WINDOW = 7  # cells of the last map that the classifier averages: 224 pixels
-LEAST = 224  # pixels: minimum of either side
+Classifier = GoogLeNetClassifier | FcClassifier
+LEAST = 224  # pixels: minimum of either side, for the classifier with the smallest input
+FILES = "bvlc_googlenet, bvlc_reference_caffenet (AlexNet) or VGG_ILSVRC_16_layers"
 
 
 class ClassMap(NamedTuple):
@@ -42,37 +43,54 @@ class ClassMap(NamedTuple):
         return top, left, bottom, right
 
 
-def load_classifier(path: Path) -> GoogLeNetClassifier:
-    """Load the ImageNet classifier from a `.caffemodel`, in eval mode.
+def load_classifier(path: Path) -> Classifier:
+    """Load an ImageNet classifier from a `.caffemodel`, in eval mode; its layers say which.
 
-    Raises WeightsError, naming the file, if it is missing or lacks a layer.
+    Raises WeightsError, naming the file, if it is missing, another net's, or lacks a layer.
     """
     blobs = read_caffemodel(path)
-    net = GoogLeNetClassifier()
     try:
+        net = _unloaded(blobs)
         report = load_blobs(net, blobs)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     if report.new:
         raise WeightsError(
-            f"{path}: has no layer {', '.join(report.new)}; give an ImageNet classifier such as "
-            "bvlc_googlenet.caffemodel"
+            f"{path}: has no layer {', '.join(report.new)}; give an ImageNet classifier: {FILES}"
         )
     return net.eval()
 
 
-def class_map(net: GoogLeNetClassifier, rgb: Tensor) -> ClassMap:
-    """Map of class probabilities of an RGB image, uint8 (3, H, W), each side at least LEAST.
+def class_map(net: Classifier, rgb: Tensor) -> ClassMap:
+    """Map of class probabilities of an RGB image, uint8 (3, H, W), each side at least `net.side`.
 
-    The classifier's operation on the 7x7 cells of a 224x224 image is applied around every cell:
-    mean over the window, then the last layer as a 1x1 convolution.
+    What the classifier does with the deepest map of an image of its own size is done around every
+    cell.
     """
-    maps = net.trunk(RECIPE.apply(rgb[None]))[32]
-    weight, bias = net.classifier.weight, net.classifier.bias
-    scores = F.conv2d(F.avg_pool2d(maps, WINDOW, 1), weight[:, :, None, None], bias)
-    return ClassMap(scores.softmax(1)[0], net.trunk.taps[32].grid.conv(WINDOW))
+    return ClassMap(net.score_map(_input(net, rgb)).softmax(1)[0], net.grid)
 
 
-def whole_image(net: GoogLeNetClassifier, rgb: Tensor) -> Tensor:
+def whole_image(net: Classifier, rgb: Tensor) -> Tensor:
     """Class probabilities (1000,) of an entire image, uint8 (3, H, W), by the mean of all cells."""
-    return net(RECIPE.apply(rgb[None])).softmax(1)[0]
+    return net(_input(net, rgb)).softmax(1)[0]
+
+
+def _input(net: Classifier, rgb: Tensor) -> Tensor:
+    return Colour(order="bgr", mean=net.mean, std=(1.0, 1.0, 1.0)).apply(rgb[None])
+
+
+def _unloaded(blobs: Mapping[str, list[np.ndarray]]) -> Classifier:
+    """The classifier whose file has these blobs, with fc6 as wide. Raises WeightsError."""
+    if "conv1/7x7_s2" in blobs:
+        return GoogLeNetClassifier()
+    fc6 = blobs.get("fc6", [])
+    weight, bias = (fc6[0].size, fc6[1].size) if len(fc6) == 2 else (0, 0)
+    for first, inputs, classifier in (
+        ("conv1_1", 512 * 7 * 7, vgg16),
+        ("conv1", 256 * 6 * 6, alexnet),
+    ):
+        if first in blobs and weight == bias * inputs > 0:
+            return classifier(bias)
+    raise WeightsError(
+        f"its layers, {', '.join(list(blobs)[:4])} ..., are no known classifier's; give {FILES}"
+    )
