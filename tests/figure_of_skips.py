@@ -47,8 +47,8 @@ def main(report: str, sweep: str) -> None:
     left.set(title="mean IU, 11 classes (%)")
     for name in CLASSES:
         right.plot(at, [100 * class_iou(sweep, row, name) for row in rows], "o-", label=name)
-    right.set(title="IU of small and thin classes (%)", ylim=(0, None))
-    right.legend()
+    right.set(title="IU of small and thin classes (%)", ylim=(0, 65))
+    right.legend(loc="upper left", ncols=2)
     for axes in (left, right):
         axes.set_xticks(at, [ROWS[row] for row in rows])
         axes.set_xlabel("FCN")

@@ -18,7 +18,9 @@ from fcnexp.nn.weights.caffe_names import SUFFIX
 def norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
     """Return a net's batch normalisations that have an original name, by that name."""
     found: dict[str, nn.BatchNorm2d] = {}
-    for field, scorer in net.scorers().items() if isinstance(net, Network) else ():
+    if not isinstance(net, Network):
+        return found
+    for field, scorer in net.scorers().items():
         suffix = SUFFIX.get(field, field) if len(net.streams) > 1 else ""
         for part in (scorer.backbone, scorer.head, scorer):
             own: dict[str, nn.BatchNorm2d] = getattr(part, "norms", dict)()
