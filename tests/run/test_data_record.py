@@ -200,9 +200,9 @@ def test_data_repaired_before_the_first_checkpoint_is_recorded_again(own, tmp_pa
 
 
 def test_damaged_record_is_named(own, tmp_path):
-    assert train(tmp_path, "regime.steps=0").returncode == 0
+    assert train(tmp_path, "regime.steps=1", "regime.score_every=1").returncode == 0
     (tmp_path / "out/data.json").write_text("{")
-    done = train(tmp_path, "regime.steps=0")
+    done = train(tmp_path, "regime.steps=1", "regime.score_every=1")
     assert done.returncode == 1 and "data.json: damaged; remove it if the data is" in done.stderr
 
 

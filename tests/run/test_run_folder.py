@@ -112,12 +112,12 @@ def test_folder_in_use_is_refused_and_unchanged(tmp_path):
 
 @pytest.mark.parametrize("resume", ["true", "false", "auto", "maybe"])
 def test_resume_decides_if_a_folder_may_hold_a_run(resume, tmp_path):
-    fresh = train(tmp_path, "regime.steps=0", f"resume={resume}")
+    fresh = train(tmp_path, "regime.steps=1", "regime.score_every=1", f"resume={resume}")
     errors = {"true": "out holds no run", "maybe": "allowed are auto, true, false"}
     assert errors.get(resume, "") in fresh.stderr and fresh.returncode == (resume in errors)
     assert (tmp_path / "out").exists() == (resume not in errors)
     if resume not in errors:
-        again = train(tmp_path, "regime.steps=0", f"resume={resume}")
+        again = train(tmp_path, "regime.steps=1", "regime.score_every=1", f"resume={resume}")
         assert again.returncode == (resume == "false")
         assert ("done before" in again.stdout) == (resume == "auto")
 
