@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from peoples_files import BINARY, CASES, NAMES, Case, scene, write
+from peoples_files import BINARY, CASES, Case
+from peoples_folders import NAMES, scene, write
 from PIL import Image
 
 from fcnexp.config.identity import digest
