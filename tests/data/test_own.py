@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,12 @@ def test_image_and_mask_are_read_with_their_classes(tmp_path):
     assert sample.fields["rgb"][0].min() > 190 and sample.fields["rgb"][1:].max() < 10
     assert data.class_names == tuple(f"c{i}" for i in range(21))
     assert data.train(("rgb",)).size(0) == (2, 3)
+
+
+def test_samples_can_be_sent_to_the_processes_that_read(tmp_path):
+    samples = folder(own_tree(tmp_path)).train(("rgb",))
+    sent = pickle.loads(pickle.dumps(samples))
+    assert sent.ids == samples.ids and torch.equal(sent[0].label, samples[0].label)
 
 
 def test_images_may_have_any_format_and_names_spaces_and_dots(tmp_path):

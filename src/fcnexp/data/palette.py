@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +66,7 @@ class ClassesFile(NamedTuple):
 
     names: tuple[str, ...]
     colours: dict[int, tuple[int, int, int]]
-    values: Mapping[int, int] = MappingProxyType({})
+    values: Mapping[int, int] = {}  # no proxy: it is pickled for the processes that read
     masks: str | None = None
     source: str = "classes.yaml"
     clear: int | None = None
