@@ -25,12 +25,18 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import check_targets, check_trainer, without_fast_paths
+    from fcnexp.config.checks import (
+        check_devices,
+        check_targets,
+        check_trainer,
+        without_fast_paths,
+    )
     from fcnexp.config.schema import EvaluateConfig
     from fcnexp.config.values import to_plain, typed
     from fcnexp.run import ranks, run_folder
     from fcnexp.system import this_process
 
+    check_devices(cfg)
     cfg = typed(cfg, EvaluateConfig)
     check_sizes(cfg.object_sizes)
     if cfg.run is not None:
@@ -69,7 +75,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     stored = read_checkpoint(cfg.checkpoint)
     task = restore.task_of(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
-    build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
+    restore.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     build.refuse_missing_field(chosen, task.recipe.fields)
     fields = tuple(task.recipe.fields)
     data = SegmentationData.for_scoring(chosen, fields, cfg.workers, score_batch=cfg.score_batch)

@@ -4,7 +4,6 @@ Or one layer, with a drawing: `python -m fcnexp.explain layer=transposed layer.k
 Or draw a figure on an image: `python -m fcnexp.explain figure=receptive_field image=PHOTO`.
 """
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,14 +151,8 @@ def refuse_other_fields(fields: Iterable[str], source: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp.cli import entry, messages
+    from fcnexp.cli import entry
 
-    for argument in sys.argv[1:]:
-        if argument.startswith("--figure"):
-            name = argument.removeprefix("--figure").lstrip("=") or "|".join(FIGURES)
-            messages.fail(
-                ConfigError(f"{argument}: leave out the dashes: figure={name} image=PHOTO")
-            )
     entry.run(explain, "explain")
 
 

@@ -252,11 +252,10 @@ def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
 
 
 def main() -> None:
-    """Entry point; the task may be the first word, as in `check` and `hha`."""
+    """Entry point; the task may be a word of its own, as in `check` and `hha`."""
     from fcnexp.cli import entry
 
-    if len(sys.argv) > 1 and sys.argv[1] in TASKS:
-        sys.argv[1] = f"task={sys.argv[1]}"
+    sys.argv[1:] = [f"task={word}" if word in TASKS else word for word in sys.argv[1:]]
     entry.run(prepare, "prepare")
 
 
