@@ -115,7 +115,16 @@ def write_record(
     facts: dict[str, object],
 ) -> float | None:
     """Draw, write and print what was scored; returns the mean IU. shown: images to draw."""
-    from fcnexp.reporting import image_facts, object_sizes, pictures, result, tables, trimap
+    from fcnexp.reporting import (
+        image_facts,
+        last_words,
+        object_sizes,
+        pictures,
+        result,
+        tables,
+        trimap,
+    )
+    from fcnexp.system.places import short
 
     task.eval()
     per_image, sizes = task.per_image, tuple(cfg.object_sizes)
@@ -131,10 +140,10 @@ def write_record(
     tables.print_result(record)
     if task.bands is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
-        print(f"plot {folder / 'trimap.png'}")
+        print(f"plot      {short(folder / 'trimap.png')}")
     print_images(per_image, sizes, cfg.pictures)
-    print(f"plot {folder / 'objects.png'}")
-    print(f"pictures {drawn}, the worst images in {drawn / 'worst'}\nrecord {folder}")
+    print(f"plot      {short(folder / 'objects.png')}")
+    print("\n".join([*last_words.places(folder), f"worst     {short(drawn / 'worst')}"]))
     return record["scores"]["miou"]
 
 
@@ -183,13 +192,14 @@ def rescore(cfg: DictConfig) -> float:
         raise ConfigError(
             "trimap: a confusion matrix holds no positions; give checkpoint=FILE instead of run"
         )
-    confusion = read_confusion([Path(cfg.run)])
+    run = Path(cfg.run).expanduser()
+    confusion = read_confusion([run])
     if confusion is None:
         raise DataError(
             f"run={cfg.run}: no readable {CONFUSION} there; give a folder that train or evaluate "
             "wrote, such as outputs/train/DATE"
         )
-    per_image = read_per_image(Path(cfg.run))
+    per_image = read_per_image(run)
     matrix = torch.tensor(confusion.counts)
     scores = result.plain_scores(matrix, tuple(confusion.names), per_image)
     tables.print_result(scores)

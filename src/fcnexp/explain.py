@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.errors import ConfigError
+from fcnexp.system.places import short
 
 FIGURES = ("receptive_field", "class_maps", "fusion")
 
@@ -78,7 +79,7 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
     except ValueError as error:
         raise ConfigError(f"layer: {error}") from None
     print("\n".join(derivation(layer)))
-    print(f"picture {path}")
+    print(f"picture {short(path)}")
 
 
 def explain_figure(cfg: DictConfig, folder: Path) -> None:
@@ -113,7 +114,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     else:
         net, inputs, measured = net_on(cfg, rgb, task)
         lines = figure.draw(path, rgb, net, inputs, measured=measured)
-    print("\n".join([*lines, f"picture {path}"]))
+    print("\n".join([*lines, f"picture {short(path)}"]))
 
 
 def net_on(

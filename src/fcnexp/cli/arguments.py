@@ -41,28 +41,23 @@ def _split(arguments: list[str], config_name: str) -> tuple[list[str], list[str]
     while rest:
         word = rest.pop(0)
         if word == "--":
-            overrides += rest
-            break
+            return flags, overrides + rest
         if not word.startswith("-") or word == "-":
             overrides.append(word)
             continue
         flag, given, value = word.partition("=")
         action = _action(flag)
         if action is None:
-            following = rest[0] if rest and "=" not in rest[0] and rest[0][:1] != "-" else None
-            given_value = value if given else following
-            raise ConfigError(without_dashes(flag, given_value, Given(arguments, config_name)))
+            text = value if given else next((w for w in rest[:1] if "=" not in w), None)
+            raise ConfigError(without_dashes(flag, text, Given(arguments, config_name)))
         flags.append(word)
-        takes = action.nargs is None or (
-            action.nargs == "?" and rest[:1] and rest[0] in _of(action)
-        )
-        if takes and not given:
+        if not given and _takes(action, rest):
             if not rest:
                 raise ConfigError(f"{flag}: needs a value, such as {flag} {_example(action)}")
             value = rest.pop(0)
             flags.append(value)
-        if value and _of(action) and value not in _of(action):
-            raise ConfigError(f"{flag} {value}: allowed are {', '.join(_of(action))}")
+        if value and action.choices and value not in action.choices:
+            raise ConfigError(f"{flag} {value}: allowed are {', '.join(_allowed(action))}")
     return flags, overrides
 
 
@@ -71,13 +66,20 @@ def _action(flag: str) -> argparse.Action | None:
     known = get_args_parser()._option_string_actions
     if flag in known or not flag.startswith("--"):
         return known.get(flag)
-    found = {id(action): action for name, action in known.items() if name.startswith(flag)}
-    return next(iter(found.values())) if len(found) == 1 else None
+    found = [action for name, action in known.items() if name.startswith(flag)]
+    return found[0] if len(found) == 1 else None
 
 
-def _of(action: argparse.Action) -> list[str]:
+def _takes(action: argparse.Action, following: Sequence[str]) -> bool:
+    """Return True if the next word is, or must be, the value of a flag."""
+    return action.nargs is None or (
+        action.nargs == "?" and bool(following) and following[0] in _allowed(action)
+    )
+
+
+def _allowed(action: argparse.Action) -> list[str]:
     return [str(choice) for choice in action.choices or ()]
 
 
 def _example(action: argparse.Action) -> str:
-    return next(iter(_of(action)), str(action.dest).removeprefix("config_").upper())
+    return next(iter(_allowed(action)), action.dest.removeprefix("config_").upper())

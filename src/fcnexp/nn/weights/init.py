@@ -16,7 +16,6 @@ from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
 from fcnexp.nn.weights import other_programs
 from fcnexp.nn.weights.caffe import read_caffemodel
-from fcnexp.nn.weights.class_rows import by_name, same_places
 from fcnexp.nn.weights.checkpoints import (
     is_ours,
     load_weights,
@@ -25,6 +24,7 @@ from fcnexp.nn.weights.checkpoints import (
     weights_of,
     with_weights,
 )
+from fcnexp.nn.weights.class_rows import by_name, same_places
 from fcnexp.nn.weights.download import fetch
 from fcnexp.nn.weights.surgery import Transplant, load_blobs
 
