@@ -171,11 +171,11 @@ MISTAKES = {
     ),
     "dashes": (
         ["--figure=fusion"],
-        "--figure=fusion: leave out the dashes: figure=fusion image=PHOTO",
+        "--figure: leave out the dashes: figure=fusion",
     ),
     "dashes and a space": (
         ["--figure", "fusion"],
-        "leave out the dashes: figure=receptive_field|class_maps",
+        "--figure: leave out the dashes: figure=fusion",
     ),
     "both": (["figure=fusion", "layer=conv"], "layer and figure cannot be combined"),
     "no folder": (

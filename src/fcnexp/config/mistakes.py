@@ -3,11 +3,13 @@
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp.config.compose import compose_run, conf_dir
 from fcnexp.config.quoting import KEY, pasted, quoted, read
@@ -64,8 +66,10 @@ class Given(NamedTuple):
 
     def value(self, key: str) -> Any:
         """Return the value that the config has without the mistake; None if it has none."""
-        node = OmegaConf.create(self.config())
-        return OmegaConf.to_container(OmegaConf.create({"": OmegaConf.select(node, key)}))[""]  # type: ignore[call-overload,index]
+        with suppress(OmegaConfBaseException):
+            found = OmegaConf.select(OmegaConf.create(self.config()), key)
+            return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+        return None
 
 
 def explain(error: Exception, given: Given) -> str:

@@ -1,6 +1,5 @@
 """Paths as messages show them: short, from the current folder, where that is possible."""
 
-import os
 from pathlib import Path
 
 

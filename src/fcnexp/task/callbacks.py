@@ -117,17 +117,17 @@ class Bar(TQDMProgressBar):
         """Return the loss and the last mean IU in percent; dashes before there are any."""
         loss, miou = (trainer.callback_metrics.get(name) for name in ("train/loss", "val/miou"))
         return {
-            "loss": "-.---" if loss is None else five(float(loss)),
-            "mean IU": "--.-" if miou is None else f"{100 * float(miou):04.1f}",
+            "loss": "-.---" if loss is None else fixed(float(loss), 5),
+            "mean IU": "--.-" if miou is None else fixed(100 * float(miou), 4),
         }
 
 
-def five(value: float) -> str:
-    """Return a number of 0 or more in five characters: `0.123`, `12.35`, `1234.`, `1e+05`."""
-    for decimals in (3, 2, 1, 0):
+def fixed(value: float, width: int) -> str:
+    """Return a number of 0 or more in 4 or 5 characters: `0.123`, `12.35`, `1234.`, `1e+05`."""
+    for decimals in range(width - 2, -1, -1):
         text = f"{value:.{decimals}f}"
-        if len(text) <= 5:
-            return text if len(text) == 5 else f"{text}."
+        if len(text) <= width:
+            return text if len(text) == width else f"{text}."
     return f"{value:.0e}"
 
 
