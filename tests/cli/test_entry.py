@@ -18,6 +18,12 @@ from PIL import Image
 
 from fcnexp import __version__
 from fcnexp.data.palette import save_indexed
+from fcnexp.reporting import last_words
+
+
+def activated() -> str:
+    """PATH of a shell in which this Python's environment is active."""
+    return os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,7 @@ def run(tmp_path_factory) -> Path:
     done = subprocess.run(  # once for real, in a process of its own
         [sys.executable, "-m", "fcnexp.train", *TINY, "hydra.run.dir=out"],
         cwd=folder,
-        env=os.environ | {"FCNEXP_CACHE": str(folder / "cache")},
+        env=os.environ | {"FCNEXP_CACHE": str(folder / "cache"), "PATH": activated()},
         capture_output=True,
         text=True,
     )
@@ -92,6 +98,12 @@ def test_paths_start_where_the_command_was_given(run):
     assert done.returncode == 0, done.stderr
     assert fcnexp("train", *words, folder=run, cache=run / "cache").returncode == 0
     assert (run / "moved/result.json").is_file()
+
+
+@pytest.mark.parametrize(("path", "name"), [("here", "python"), ("/nowhere", sys.executable)])
+def test_commands_to_paste_start_the_same_python(path, name, monkeypatch):
+    monkeypatch.setenv("PATH", activated() if path == "here" else path)
+    assert last_words.python() == name
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "prepare", "report"])

@@ -6,6 +6,8 @@ import pytest
 import torch
 from commands import TINY, Done, fcnexp
 
+from fcnexp.reporting.curves import MEAN_IU, read_metric
+
 # Constant rates, and passes that are a part of a step.
 RUN = [*TINY, "regime=accum", "regime.accumulate=2", "regime.lr=1e-3", "logger=csv", "trainer=cpu"]
 
@@ -38,6 +40,14 @@ def test_more_steps_end_at_the_same_bits(every, tmp_path):
     assert results[0]["scores"] == results[1]["scores"] and results[0]["steps"] == 7
     assert (tmp_path / "short/result_after_4.json").read_text() == first
     assert "done before" in train(tmp_path, "short", 7, scored).stdout
+
+
+def test_curves_count_the_steps_that_were_done(tmp_path):
+    """Also in a part that was resumed."""
+    assert train(tmp_path, "out", 4, "regime.score_every=2").returncode == 0
+    assert train(tmp_path, "out", 7, "regime.score_every=2").returncode == 0
+    assert [step for step, _ in read_metric(tmp_path / "out", MEAN_IU)] == [2, 4, 6, 7]
+    assert [step for step, _ in read_metric(tmp_path / "out", "lr/weight")] == [4, 7]
 
 
 STEPWISE = [

@@ -1,6 +1,8 @@
 """Last words of a training: where its record is, and what to type next."""
 
 import shlex
+import shutil
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -24,4 +26,11 @@ def next_commands(folder: Path, fields: Collection[str]) -> list[str]:
     checkpoint = short(folder / "checkpoints" / LAST)
     label = ["fcnexp.predict", f"checkpoint={checkpoint}", *others, f"input={image}"]
     report = ["fcnexp.report", short(folder)]
-    return [shlex.join(["python", "-m", *words]) for words in (label, report)]
+    return [shlex.join([python(), "-m", *words]) for words in (label, report)]
+
+
+def python() -> str:
+    """Return the name of this Python: `python` if a shell finds it by that, otherwise its path."""
+    found = shutil.which("python")
+    same = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "python" if same else short(sys.executable)
