@@ -22,7 +22,7 @@ setup: .venv/installed
 	@echo "installing into .venv ($(if $(TORCH),torch=$(TORCH),several gigabytes), once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(LOCKED) | $(BIN)/uv pip install --quiet --python $(BIN)/python $(BACKEND) -r - $(if $(BACKEND),|| { echo "error: TORCH=$(TORCH): not installed; without access to PyTorch's own index, see docs/QUESTIONS.md"; exit 1; })
+	@$(LOCKED) | $(BIN)/uv pip install --quiet --python $(BIN)/python $(BACKEND) -r - $(if $(BACKEND),|| { echo "error: TORCH=$(TORCH) is not installed; docs/QUESTIONS.md says how without PyTorch's own index"; exit 1; })
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
