@@ -63,8 +63,8 @@ SENTENCES = {
     "list left open": (
         ["data.side=[48,64"],
         "data.side=[48,64: cannot be read as it is; data.side is a list, such as {}",
-        [96, 160],
-        "'data.side=[96,160]'",
+        [112, 144],
+        "'data.side=[112,144]'",
     ),
     "number left open": (
         ["regime.lr=[1"],
@@ -215,7 +215,7 @@ def test_a_mistake_is_answered_in_one_sentence(mistake, tmp_path):
     done = fcnexp("train", *typed, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
     assert done.stderr == f"error: {sentence}\n"
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("mistake", [name for name, case in SENTENCES.items() if case[2:]])
@@ -243,7 +243,7 @@ OTHERS = {
     ),
     "predict --nonsense=3": "nonsense: no such key; --cfg job prints them all",
     "predict memory=1GB,2GB": ("memory=1GB,2GB: several values; memory takes one"),
-    "evaluate trainer.devices=[0] checkpoint=x": (
+    "evaluate trainer.devices=[0] run=x": (
         "trainer.devices=[0]: must be a number of devices, 1 or more; to choose GPUs, write "
         "CUDA_VISIBLE_DEVICES=0 before the command, with trainer.devices=1"
     ),

@@ -113,7 +113,10 @@ def test_the_bar_keeps_its_width(total):
     """Whatever its numbers are, it begins and ends at the same columns."""
     metrics = [{}, {"train/loss": 2.1}, {"train/loss": 31234.4, "val/miou": 0.056}]
     lines = [drawn(0, total, metrics[0], 0), drawn(1, total, metrics[1], 0.2)]
-    lines += [drawn(total // 3, total, metrics[2], 40), drawn(total, total, metrics[2], 7200)]
+    lines += [
+        drawn(total // 3, total, metrics[2], total / 9),
+        drawn(total, total, metrics[2], 7200),
+    ]
     assert {len(line) for line in lines} == {80}
     ends = {tuple(i for i, sign in enumerate(line) if sign == "|") for line in lines}
     assert len(ends) == 1

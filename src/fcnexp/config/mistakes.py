@@ -172,8 +172,9 @@ def without_dashes(flag: str, value: str | None, given: Given) -> str:
     """Message for a flag that Hydra lacks, which is how other programs write a key."""
     key, config = flag.lstrip("-").replace("-", "_"), given.config()
     group = conf_dir() / key
-    if OmegaConf.select(OmegaConf.create(config), key) is None and key not in config:
-        inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
+    known = list(key_paths(config))
+    if key not in known:
+        inside = [path for path in known if path.endswith(f".{key}")]
         if not inside and not group.is_dir():
             return no_such_key(key, config)
         key = inside[0] if inside else key

@@ -168,7 +168,7 @@ class SegmentationData(L.LightningDataModule):
         assert self.train is not None
         batches = -(-len(self.train) // self.batch_size)
         raise RuntimeError(
-            f"training batches are endless, so max_epochs={trainer.max_epochs} would never end: "
+            f"training batches are endless, so that an epoch never ends: "
             f"give the Trainer max_steps=N, or limit_train_batches={batches}, which makes an "
             f"epoch of these {len(self.train)} images in batches of {self.batch_size}"
         )

@@ -68,9 +68,9 @@ def test_new_scores_learn_at_the_rate_of_new_layers(tmp_path):
     task = build.build_task(cfg, data)
     scores = {id(p) for layer in task.net.score_layers() for p in layer.parameters()}
     before = {name: value.detach().clone() for name, value in task.net.named_parameters()}
-    image = torch.rand(1, 3, 64, 64) * 100
+    image = torch.rand(2, 3, 64, 64) * 100
     torch.nn.functional.cross_entropy(
-        task.net({"rgb": image}), torch.randint(3, (1, 64, 64))
+        task.net({"rgb": image}), torch.randint(3, (2, 64, 64))
     ).backward()
     torch.optim.SGD(task.groups, lr=1).step()
     moved = 0
@@ -149,7 +149,7 @@ def test_the_command_trains_on_other_classes(tmp_path):
     write_checkpoint(tmp_path / "net.ckpt", *SMALL, "data=voc")
     chosen(tmp_path, THREE)
     words = ["data=folder", "data.root=own", "init=checkpoint", "init.path=net.ckpt", *SMALL]
-    words += ["regime.steps=1", "regime.batch_size=1", "logger=csv", "workers=0", "pictures=0"]
+    words += ["regime.steps=1", "regime.batch_size=2", "logger=csv", "workers=0", "pictures=0"]
     done = fcnexp("train", *words, "hydra.run.dir=out", folder=tmp_path, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     said = "net.ckpt: trained on 21 classes, not on these 3; scores copied by name: background, cat"
