@@ -75,6 +75,8 @@ def test_new_scores_learn_at_the_rate_of_new_layers(tmp_path):
     torch.optim.SGD(task.groups, lr=1).step()
     moved = 0
     for name, value in task.net.named_parameters():
+        if value.ndim < 4 and id(value) not in scores:
+            continue  # of batch normalisation
         rate = 0.01 * (2 if name.endswith("bias") else 1) * (7 if id(value) in scores else 1)
         torch.testing.assert_close(value, before[name] - rate * value.grad)
         moved += int(id(value) in scores and bool(value.grad.any()))
