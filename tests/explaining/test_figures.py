@@ -66,7 +66,7 @@ def test_receptive_fields_of_a_checkpoint_are_also_measured(folder):
     assert done.returncode == 0, done.stderr
     first, *_, last = done.stdout.splitlines()
     assert "receptive field of" in first and "% of its gradient in" in first
-    path = Path(last.removeprefix("picture "))
+    path = folder / last.removeprefix("picture ")
     assert path.name == "receptive_field.png" and coloured(path) > 1000
 
 
