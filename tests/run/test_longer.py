@@ -94,6 +94,13 @@ def test_other_runs_say_how_to_go_on(arguments, why, tmp_path):
     assert (tmp_path / "my run/result.json").read_text() == before
 
 
+def test_a_net_that_was_only_scored_has_nothing_to_go_on_with(tmp_path):
+    assert train(tmp_path, "out", 1).returncode == 0
+    start = ["init=checkpoint", "init.path=out/checkpoints/last.ckpt"]
+    assert train(tmp_path, "scored", 0, *start).returncode == 0
+    assert "since it was only scored; to train" in train(tmp_path, "scored", 4, *start).stderr
+
+
 def test_fewer_steps_and_jobs_of_sweeps_are_refused(tmp_path):
     assert train(tmp_path, "out", 4).returncode == 0
     assert "was started with regime.steps=4, not 2" in train(tmp_path, "out", 2).stderr
@@ -102,5 +109,5 @@ def test_fewer_steps_and_jobs_of_sweeps_are_refused(tmp_path):
     assert "it is a job of a sweep" in train(tmp_path, "out", 6).stderr
     (tmp_path / "out/job.json").unlink()
     (tmp_path / "out/checkpoints/last.ckpt").unlink()
-    assert "its checkpoints are gone" in train(tmp_path, "out", 6).stderr
+    assert "since its checkpoints are gone; choose another folder" in train(tmp_path, "out", 6).stderr
     assert (tmp_path / "out/result.json").exists()  # nor has the dry run touched it

@@ -23,23 +23,28 @@ def refuse_unless_the_same(folder: Path, cfg: DictConfig, was: int) -> None:
     It can if its learning rates up to there are the same: a training depends on nothing else that
     the number of steps determines.
     """
+    path = folder / "checkpoints" / LAST
+    if (folder / RESULT).exists() and not path.exists():
+        raise ConfigError(
+            f"hydra.run.dir={short(folder)}: a run of {was} steps, which cannot go on to "
+            f"{cfg.regime.steps}, since its checkpoints are gone; choose another folder"
+        )
     schedule = str(cfg.regime.schedule.get("_target_", ""))
     why = ""
-    if (folder / JOB).exists():
+    if was == 0:
+        why = "it was only scored"
+    elif (folder / JOB).exists():
         why = "it is a job of a sweep, known by its number of steps"
     elif is_staged(cfg):
         why = "init=staged has trained the coarser nets for as many steps"
     elif schedule not in ENDLESS:
         name = schedule.rpartition(".")[2]
         why = f"the learning rates of regime.schedule={name} depend on the number of steps"
-    elif (folder / RESULT).exists() and not (folder / "checkpoints" / LAST).exists():
-        why = "its checkpoints are gone"
     if why:
-        path = short(folder / "checkpoints" / LAST)
         raise ConfigError(
             f"hydra.run.dir={short(folder)}: a run of {was} steps, which cannot go on to "
             f"{cfg.regime.steps}, since {why}; to train its weights further, choose another folder "
-            f"and add init=checkpoint {shlex.quote(f'init.path={path}')}"
+            f"and add init=checkpoint {shlex.quote(f'init.path={short(path)}')}"
         )
 
 
