@@ -109,5 +109,5 @@ def test_fewer_steps_and_jobs_of_sweeps_are_refused(tmp_path):
     assert "it is a job of a sweep" in train(tmp_path, "out", 6).stderr
     (tmp_path / "out/job.json").unlink()
     (tmp_path / "out/checkpoints/last.ckpt").unlink()
-    assert "since its checkpoints are gone; choose another folder" in train(tmp_path, "out", 6).stderr
+    assert "since its checkpoints are gone; choose" in train(tmp_path, "out", 6).stderr
     assert (tmp_path / "out/result.json").exists()  # nor has the dry run touched it
