@@ -3,10 +3,15 @@
 # make test-reliability                               interruptions, invalid input, system errors
 # make docs-numbers [ARGS="make_train bounds"]        measure again the figures that docs/measured.yaml lists
 # Each first installs the packages pinned in requirements.lock into .venv, unless .venv is up to date.
+# make setup TORCH=cpu                                 torch without CUDA: gigabytes less; docs/QUESTIONS.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+TORCH ?=
+# The lock pins CUDA's packages for torch's usual build; another build brings its own, or none.
+LOCKED = $(if $(TORCH),grep -vE '^(cuda|nvidia|triton)' requirements.lock,cat requirements.lock)
+BACKEND = $(if $(filter-out registry,$(TORCH)),--torch-backend=$(TORCH))
 
 .PHONY: setup train test test-reliability docs-numbers lock clean
 
@@ -14,10 +19,10 @@ setup: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12 ..."; exit 1; }
-	@echo "installing into .venv (several gigabytes, once)"
+	@echo "installing into .venv ($(if $(TORCH),torch=$(TORCH),several gigabytes), once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(LOCKED) | $(BIN)/uv pip install --quiet --python $(BIN)/python $(BACKEND) -r - $(if $(BACKEND),|| { echo "error: TORCH=$(TORCH) is not installed; docs/QUESTIONS.md says how without PyTorch's own index"; exit 1; })
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 

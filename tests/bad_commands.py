@@ -49,7 +49,7 @@ CONFIGS = {
     "environment that is secret": (["logger.wandb.entity=${oc.env:WANDB_API_KEY}"], "entity"),
     "secret by its name": (["+logger.wandb.api_key=0123456789abcdef"], "logger.wandb.api_key"),
     "code for a value": (["seed=__import__('os').getpid()"], "seed"),
-    "quotes that are open": (["data.root='x"], "data.root"),
+    "quotes that are open": (["logger.wandb.project='x"], "logger.wandb.project"),
     "no value": (["regime.lr="], "regime.lr"),
     "no key": (["=3"], "=3"),
     "two groups at once": (["model=fcn8s,fcn16s"], "model"),

@@ -61,10 +61,10 @@ def write_lines(path: Path, *lines) -> None:
 
 def write_metrics(folder: Path, mious, name="metrics.csv", first=0) -> None:
     """Write metrics.csv as Lightning does: a loss and a mean IU every ten steps."""
-    lines = [("epoch", "step", "train/loss", "val/miou")]
+    lines = [("step", "train/loss", "val/miou")]
     for number, miou in enumerate(mious, start=1):
-        step = first + 10 * number - 1
-        lines += [(0, step, 2 / number, ""), (0, step, "", miou)]
+        step = first + 10 * number
+        lines += [(step, 2 / number, ""), (step, "", miou)]
     write_lines(folder / name, *lines)
 
 

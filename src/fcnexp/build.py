@@ -1,17 +1,21 @@
 """Build the objects that a config names. Connections between config groups are made here."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.errors import HydraException
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from fcnexp.config.checks import check
 from fcnexp.config.compose import compose_run
+from fcnexp.config.mistakes import Given, explain
 from fcnexp.config.values import to_plain
 from fcnexp.data.classes import Classes
 from fcnexp.data.splits import DataSet
@@ -35,15 +39,6 @@ log = logging.getLogger(__name__)
 NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # stored in checkpoints
 
 
-def refuse_other_classes(known: Sequence[str], asked: Sequence[str], path: str) -> None:
-    """Raise ConfigError if a checkpoint's classes are not the data set's."""
-    if list(known) != list(asked):
-        raise ConfigError(
-            f"{path}: trained on {len(known)} classes ({', '.join(known[:4])} ...), the data set "
-            f"has {len(asked)} ({', '.join(asked[:4])} ...); choose data with the same classes"
-        )
-
-
 def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
     """Raise ConfigError if the data set lacks a field that the modality takes as input."""
     missing = [name for name in fields if name not in data.provides]
@@ -59,10 +54,12 @@ def network(overrides: list[str]) -> Network:
 
     Its forward takes inputs in network space by field, e.g. {"rgb": (N, 3, H, W) BGR minus mean},
     "depth" (N, 1, H, W) log depth minus mean, "hha" (N, 3, H, W) minus mean, and returns scores
-    (N, K, H, W). No data set is opened.
-    Raises ConfigError, WeightsError, or Hydra's errors.
+    (N, K, H, W). No data set is opened. Raises ConfigError and WeightsError.
     """
-    cfg = check(compose_run(overrides))
+    try:
+        cfg = check(compose_run(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, Given(overrides, typed=False))) from None
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(cfg.seed)
         net, _ = build_net(cfg, outputs_of(part(cfg, "data")))
@@ -152,9 +149,12 @@ def edges_of(cfg: DictConfig, backbone: Backbone) -> str:
     return edges
 
 
-def first_weights(cfg: DictConfig, net: Network) -> list[Tensor]:
+def first_weights(cfg: DictConfig, net: Network, data: DataSet | None = None) -> list[Tensor]:
     """Initialise the net as `init` says; return the tensors that stay new. Raises WeightsError."""
-    return part(cfg, "init", net, part(cfg, "modality"))
+    target, named = cfg.init.get("_target_"), {}
+    if target and "class_names" in inspect.signature(get_object(target)).parameters:
+        named["class_names"] = list((data or part(cfg, "data")).class_names)
+    return part(cfg, "init", net, part(cfg, "modality"), **named)
 
 
 def build_data(cfg: DictConfig) -> "SegmentationData":
@@ -204,7 +204,7 @@ def build_task(
     net, recipe = build_net(cfg, outputs_of(data))
     refuse_missing_field(data, recipe.fields)
     regime, division = cfg.regime, divided(cfg)
-    new = first_weights(cfg, net)
+    new = first_weights(cfg, net, data)
     if not regime.steps:
         refuse_untrained_scores(net, new, cfg.init.get("path"))
     groups = parameter_groups(

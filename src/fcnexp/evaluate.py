@@ -25,12 +25,18 @@ def evaluate(cfg: DictConfig, folder: Path) -> float | None:
 
     Raises UserError on a user's mistake.
     """
-    from fcnexp.config.checks import check_targets, check_trainer, without_fast_paths
+    from fcnexp.config.checks import (
+        check_devices,
+        check_targets,
+        check_trainer,
+        without_fast_paths,
+    )
     from fcnexp.config.schema import EvaluateConfig
     from fcnexp.config.values import to_plain, typed
     from fcnexp.run import ranks, run_folder
     from fcnexp.system import this_process
 
+    check_devices(cfg)
     cfg = typed(cfg, EvaluateConfig)
     check_sizes(cfg.object_sizes)
     if cfg.run is not None:
@@ -69,7 +75,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     stored = read_checkpoint(cfg.checkpoint)
     task = restore.task_of(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
-    build.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
+    restore.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
     build.refuse_missing_field(chosen, task.recipe.fields)
     fields = tuple(task.recipe.fields)
     data = SegmentationData.for_scoring(chosen, fields, cfg.workers, score_batch=cfg.score_batch)
@@ -109,7 +115,16 @@ def write_record(
     facts: dict[str, object],
 ) -> float | None:
     """Draw, write and print what was scored; returns the mean IU. shown: images to draw."""
-    from fcnexp.reporting import image_facts, object_sizes, pictures, result, tables, trimap
+    from fcnexp.reporting import (
+        image_facts,
+        last_words,
+        object_sizes,
+        pictures,
+        result,
+        tables,
+        trimap,
+    )
+    from fcnexp.system.places import short
 
     task.eval()
     per_image, sizes = task.per_image, tuple(cfg.object_sizes)
@@ -125,10 +140,10 @@ def write_record(
     tables.print_result(record)
     if task.bands is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
-        print(f"plot {folder / 'trimap.png'}")
+        print(f"plot      {short(folder / 'trimap.png')}")
     print_images(per_image, sizes, cfg.pictures)
-    print(f"plot {folder / 'objects.png'}")
-    print(f"pictures {drawn}, the worst images in {drawn / 'worst'}\nrecord {folder}")
+    print(f"plot      {short(folder / 'objects.png')}")
+    print("\n".join([*last_words.places(folder), f"worst     {short(drawn / 'worst')}"]))
     return record["scores"]["miou"]
 
 
@@ -177,13 +192,14 @@ def rescore(cfg: DictConfig) -> float:
         raise ConfigError(
             "trimap: a confusion matrix holds no positions; give checkpoint=FILE instead of run"
         )
-    confusion = read_confusion([Path(cfg.run)])
+    run = Path(cfg.run).expanduser()
+    confusion = read_confusion([run])
     if confusion is None:
         raise DataError(
             f"run={cfg.run}: no readable {CONFUSION} there; give a folder that train or evaluate "
             "wrote, such as outputs/train/DATE"
         )
-    per_image = read_per_image(Path(cfg.run))
+    per_image = read_per_image(run)
     matrix = torch.tensor(confusion.counts)
     scores = result.plain_scores(matrix, tuple(confusion.names), per_image)
     tables.print_result(scores)

@@ -4,7 +4,6 @@ Or one layer, with a drawing: `python -m fcnexp.explain layer=transposed layer.k
 Or draw a figure on an image: `python -m fcnexp.explain figure=receptive_field image=PHOTO`.
 """
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.errors import ConfigError
+from fcnexp.system.places import short
 
 FIGURES = ("receptive_field", "class_maps", "fusion")
 
@@ -79,7 +79,7 @@ def explain_layer(cfg: DictConfig, folder: Path) -> None:
     except ValueError as error:
         raise ConfigError(f"layer: {error}") from None
     print("\n".join(derivation(layer)))
-    print(f"picture {path}")
+    print(f"picture {short(path)}")
 
 
 def explain_figure(cfg: DictConfig, folder: Path) -> None:
@@ -114,7 +114,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     else:
         net, inputs, measured = net_on(cfg, rgb, task)
         lines = figure.draw(path, rgb, net, inputs, measured=measured)
-    print("\n".join([*lines, f"picture {path}"]))
+    print("\n".join([*lines, f"picture {short(path)}"]))
 
 
 def net_on(
@@ -152,14 +152,8 @@ def refuse_other_fields(fields: Iterable[str], source: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    from fcnexp.cli import entry, messages
+    from fcnexp.cli import entry
 
-    for argument in sys.argv[1:]:
-        if argument.startswith("--figure"):
-            name = argument.removeprefix("--figure").lstrip("=") or "|".join(FIGURES)
-            messages.fail(
-                ConfigError(f"{argument}: leave out the dashes: figure={name} image=PHOTO")
-            )
     entry.run(explain, "explain")
 
 

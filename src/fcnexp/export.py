@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, ExportError
 from fcnexp.system.atomic import digest, make_folder
+from fcnexp.system.places import short
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
@@ -32,7 +33,10 @@ def export(cfg: DictConfig, folder: Path) -> None:
             f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}), "
             "whose labels do not fit in one map; try labels=false"
         )
-    source = {"name": Path(cfg.checkpoint).name, "sha256": digest(Path(cfg.checkpoint))}
+    source = {
+        "name": Path(cfg.checkpoint).name,
+        "sha256": digest(Path(cfg.checkpoint).expanduser()),
+    }
     facts = formats.facts_of(net, recipe, stored["fcnexp"], source)
     if cfg.format == "state_dict":
         formats.write_state_dict(path, net, facts)
@@ -40,7 +44,7 @@ def export(cfg: DictConfig, folder: Path) -> None:
     else:
         write = formats.write_onnx if cfg.format == "onnx" else formats.write_program
         report = write(path, AsStored(net, recipe, labels=cfg.labels), facts)
-    print(f"{path}: {report}")
+    print(f"{short(path)}: {report}")
     for name, kind in facts["takes"].items():
         print(f"  takes {name}: {kind}")
     labels = "; labels: uint8 (N, H, W)" if cfg.labels else ""

@@ -17,6 +17,7 @@ from fcnexp.predicting.images import (
     refuse_overwriting,
 )
 from fcnexp.system.atomic import atomic_file, digest, make_folder, write_atomically
+from fcnexp.system.places import short
 
 if TYPE_CHECKING:
     from fcnexp.predicting.windows import Labeller
@@ -69,12 +70,12 @@ def _label_all(cfg: DictConfig, images: list[Path], output: Path, memory: int | 
             print(f"{path.name}: {largest_fractions(facts[path.stem]['shares'])}")
     if facts:
         kind = "checkpoint" if cfg.onnx is None else "onnx"
-        known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]))}
+        known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]).expanduser())}
         classes = list(labeller.class_names)
         text = json.dumps(known | {"classes": classes, "pictures": facts}, indent=1)
         write_atomically(output / SHARES, text)
     names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
-    print(f"{len(facts)} labelled in {output}; pixel values: {names}")
+    print(f"{len(facts)} labelled in {short(output)}; pixel values: {names}")
     if failed:
         raise DataError("; ".join(str(error) for error in failed))
 

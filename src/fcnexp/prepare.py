@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, DataError
+from fcnexp.system.places import short
 
 if TYPE_CHECKING:
     from fcnexp.data.checking import Report
@@ -179,7 +180,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
     write_check(folder, made, reports, broken)
     if splits and not all(report.troubles for report in reports):
         draw_sheet(folder / "sheet.png", splits, reports, cfg.pictures, made.class_names)
-    print(f"record {folder}")
+    print(f"record {short(folder)}")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
         raise DataError(f"{len(broken)} broken: {shown}")
@@ -252,11 +253,10 @@ def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
 
 
 def main() -> None:
-    """Entry point; the task may be the first word, as in `check` and `hha`."""
+    """Entry point; the task may be a word of its own, as in `check` and `hha`."""
     from fcnexp.cli import entry
 
-    if len(sys.argv) > 1 and sys.argv[1] in TASKS:
-        sys.argv[1] = f"task={sys.argv[1]}"
+    sys.argv[1:] = [f"task={word}" if word in TASKS else word for word in sys.argv[1:]]
     entry.run(prepare, "prepare")
 
 

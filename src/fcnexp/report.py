@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fcnexp import __version__
 from fcnexp.errors import ConfigError
 from fcnexp.reporting.writing import report
 from fcnexp.scoring.objects import SIZES
@@ -64,8 +65,8 @@ def main() -> None:
     """Entry point."""
     from fcnexp.cli import messages
 
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
+    if {"-h", "--help", "--version"} & set(sys.argv[1:]):
+        print(f"fcnexp {__version__}" if "--version" in sys.argv[1:] else __doc__)
         return
     try:
         folders, options = read_arguments(sys.argv[1:])

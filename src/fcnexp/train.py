@@ -1,5 +1,6 @@
 """Train a net and score it: `python -m fcnexp.train model=fcn8s backbone=googlenet`."""
 
+import logging
 import shlex
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fcnexp.run.staging import Stage
     from fcnexp.task.module import SegmentationTask
 
+log = logging.getLogger(__name__)
+
 
 def train(cfg: DictConfig, folder: Path) -> float | None:
     """Train and score what a config describes, stage by stage; return the mean IU.
@@ -27,8 +30,9 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     from fcnexp.config.compose import what_was_typed
     from fcnexp.config.values import to_plain
     from fcnexp.reporting.run_header import print_start
-    from fcnexp.run import ranks, run_folder, staging
+    from fcnexp.run import longer, ranks, run_folder, staging
     from fcnexp.system import this_process
+    from fcnexp.system.places import short
     from fcnexp.tracking.run import refuse_unusable
 
     cfg = check_values(cfg)
@@ -45,12 +49,14 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     if cfg.dry_run:
         build.dry_run(cfg)
         return None
+    if this_process.rank() == 0:
+        longer.begin(folder, cfg, run_folder.stored_config(folder))
     if len(stages) > 1:
         open_staged_run(cfg, folder)
     with without_fast_paths(cfg):
         for number, stage in enumerate(stages, start=1):
             if len(stages) > 1:
-                print(f"stage {number} of {len(stages)}: {stage.name}, in {stage.folder}")
+                print(f"stage {number} of {len(stages)}: {stage.name}, in {short(stage.folder)}")
             record = finished_before(stage) or train_stage(stage)
     return record["scores"]["miou"]
 
@@ -109,11 +115,12 @@ def finished_before(stage: "Stage") -> dict[str, Any] | None:
     from fcnexp.config.values import to_plain
     from fcnexp.reporting.records import percent
     from fcnexp.run import data_record, run_folder
+    from fcnexp.system.places import short
 
     record = run_folder.finished(stage.folder) if stage.cfg.resume else None
     data_record.refuse_changed([stage.folder], data_record.roots_of(to_plain(stage.cfg)))
     if record is not None:
-        print(f"{stage.folder}: done before, mean IU {percent(record['scores']['miou'])} %")
+        print(f"{short(stage.folder)}: done before, mean IU {percent(record['scores']['miou'])} %")
     return record
 
 
@@ -153,6 +160,7 @@ def resume_point(stage: "Stage", data: "SegmentationData") -> "Stopped | None":
     """Where an earlier run of this stage stopped; the data then continues with its next draw."""
     from fcnexp.run import run_folder
     from fcnexp.system import this_process
+    from fcnexp.system.places import short
 
     cfg, folder = stage.cfg, stage.folder
     stopped = run_folder.last_checkpoint(folder) if cfg.resume else None
@@ -160,7 +168,7 @@ def resume_point(stage: "Stage", data: "SegmentationData") -> "Stopped | None":
         data.first_draw = stopped.step * cfg.regime.accumulate * cfg.regime.batch_size
         if this_process.rank() == 0:
             run_folder.set_aside_metrics(folder, stopped.step)
-        print(f"continues after step {stopped.step}, from {stopped.path}")
+        print(f"continues after step {stopped.step}, from {short(stopped.path)}")
     return stopped
 
 
@@ -206,7 +214,8 @@ def write_record(
     The first process of a run does this; the others return the scores alone.
     """
     from fcnexp.config.compose import what_was_typed
-    from fcnexp.reporting import image_facts, pictures, result, tables
+    from fcnexp.reporting import image_facts, last_words, pictures, result, tables
+    from fcnexp.reporting.records import percent
     from fcnexp.run import trainers
     from fcnexp.sweep import launches
     from fcnexp.system import this_process
@@ -238,7 +247,10 @@ def write_record(
     record = result.write_result(folder, task.matrix, task.class_names, facts, task.per_image)
     logs.log_result(record, task.matrix, trainer.global_step)
     tables.print_result(record, cfg.paper)
-    print(f"trained {seconds:.0f} s; pictures {folder / 'pictures'}; record {folder}")
+    log.info("trained %.0f s, mean IU %s %%", seconds, percent(record["scores"]["miou"]))
+    print("\n".join(last_words.places(folder)))
+    if launches.current() is None:
+        print("\n".join(last_words.next_commands(folder, task.recipe.fields)))
     return record
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,14 @@ from commands import TINY, fcnexp
 from fake_data import voc_tree
 from PIL import Image
 
+from fcnexp import __version__
 from fcnexp.data.palette import save_indexed
+from fcnexp.reporting import last_words
+
+
+def activated() -> str:
+    """PATH of a shell in which this Python's environment is active."""
+    return os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +33,7 @@ def run(tmp_path_factory) -> Path:
     done = subprocess.run(  # once for real, in a process of its own
         [sys.executable, "-m", "fcnexp.train", *TINY, "hydra.run.dir=out"],
         cwd=folder,
-        env=os.environ | {"FCNEXP_CACHE": str(folder / "cache")},
+        env=os.environ | {"FCNEXP_CACHE": str(folder / "cache"), "PATH": activated()},
         capture_output=True,
         text=True,
     )
@@ -54,10 +63,53 @@ def test_run_folder_holds_the_whole_record(run):
     assert len(list((out / "pictures").glob("*.png"))) == 3  # two and the sheet
 
 
-def test_terminal_shows_scores_classes_and_places(run):
+def test_terminal_shows_scores_classes_and_what_to_type_next(run):
     text = (run / "stdout.txt").read_text()
-    for shown in ("mean IU", "checked_tile", "pictures", str(run / "out")):
-        assert shown in text
+    assert "mean IU" in text and "checked_tile" in text and str(run) not in text
+    *_, pictures, record, predict, report = text.splitlines()
+    assert (pictures, record) == ("pictures  out/pictures", "record    out")
+    for command in (predict, report):
+        python, _, module, *words = shlex.split(command)
+        assert python == "python" and module.startswith("fcnexp.")
+        done = fcnexp(module.removeprefix("fcnexp."), *words, folder=run, cache=run / "cache")
+        assert done.returncode == 0, done.stderr
+    assert predict.startswith(
+        "python -m fcnexp.predict checkpoint=out/checkpoints/last.ckpt input=out/pictures/panels/"
+    )
+    assert report == "python -m fcnexp.report out"
+
+
+def test_the_log_has_what_the_documents_say(run):
+    log = (run / "out/train.log").read_text()
+    assert "step 4 of 5: loss " in log and re.search(r"trained \d+ s, mean IU \d+\.\d %", log)
+
+
+def test_paths_start_where_the_command_was_given(run):
+    """Also those of defaults, and if Hydra changes the folder."""
+    (run / "image.png").write_bytes((run / "out/pictures/sheet.png").read_bytes())
+    words = ["checkpoint=out/checkpoints/last.ckpt", "input=image.png", "output=there"]
+    words += ["hydra.job.chdir=true", "hydra.run.dir=elsewhere"]
+    done = fcnexp("predict", *words, folder=run, cache=run / "cache")
+    assert done.returncode == 0, done.stderr
+    assert (run / "there/image.png").is_file() and "labelled in there" in done.stdout
+    start = ["init=checkpoint", "init.path=out/checkpoints/last.ckpt", "regime.steps=1"]
+    words = [*TINY, *start, "hydra.job.chdir=true", "hydra.run.dir=moved", "logger=csv"]
+    done = fcnexp("train", *words, "-m", "seed=1", folder=run, cache=run / "cache")
+    assert done.returncode == 0, done.stderr
+    assert fcnexp("train", *words, folder=run, cache=run / "cache").returncode == 0
+    assert (run / "moved/result.json").is_file()
+
+
+@pytest.mark.parametrize(("path", "name"), [("here", "python"), ("/nowhere", sys.executable)])
+def test_commands_to_paste_start_the_same_python(path, name, monkeypatch):
+    monkeypatch.setenv("PATH", activated() if path == "here" else path)
+    assert last_words.python() == name
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "prepare", "report"])
+def test_the_version_is_ours(command, tmp_path):
+    done = fcnexp(command, "--version", folder=tmp_path, cache=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"fcnexp {__version__}\n")
 
 
 def test_evaluate_repeats_the_runs_scores(run):
@@ -152,7 +204,7 @@ MISTAKES = {
     "unknown group": (["modle=fcn8s"], "modle: no such key (did you mean model?)"),
     "misspelt key": (["regime.lrr=1"], "regime.lrr: no such key (did you mean regime.lr?)"),
     "wrong type": (["regime.steps=x"], "regime.steps: Value 'x'"),
-    "unreadable": (["regime.lr=[1"], "regime.lr=[1: cannot be read as KEY=VALUE"),
+    "unreadable": (["regime.lr=[1"], "regime.lr=[1: cannot be read as it is; regime.lr is a numb"),
     "key of a dict": (["regime.optimizer={a:1}"], "regime.optimizer.a: no such key"),
     "missing folder": (["data=voc", "data.root=nowhere"], "data.root=nowhere: no such folder"),
     "misspelt experiment": (["experiment=fcn"], "experiment=fcn: no such option"),

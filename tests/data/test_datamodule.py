@@ -2,6 +2,7 @@ import itertools
 import logging
 from pathlib import Path
 
+import lightning as L
 import pytest
 from fake_data import nyud_tree
 from PIL import Image
@@ -103,3 +104,52 @@ def test_draws_are_the_same_after_resuming(tmp_path):
 def test_unknown_sampling_lists_the_choices(tmp_path):
     with pytest.raises(ValueError, match="sampling=random: choose one of shuffle, with_replacem"):
         segmentation_data(tmp_path, sampling="random")
+
+
+def test_what_was_not_set_up_says_so(tmp_path):
+    data = segmentation_data(nyud_tree(tmp_path))
+    with pytest.raises(
+        RuntimeError, match=r'call setup\("fit"\) before train_dataloader\(\), as a'
+    ):
+        data.train_dataloader()
+    with pytest.raises(RuntimeError, match=r'call setup\("validate"\) before val_dataloader\(\)'):
+        data.val_dataloader()
+    scoring = SegmentationData.for_scoring(data.data, ("rgb",), 0)
+    with pytest.raises(RuntimeError, match="for_scoring has no training batches"):
+        scoring.train_dataloader()
+
+
+def test_endless_batches_have_no_length(tmp_path):
+    data = segmentation_data(nyud_tree(tmp_path))
+    data.setup("fit")
+    with pytest.raises(
+        TypeError, match=r"draws are endless and have no length; Trainer\(max_steps"
+    ):
+        len(data.train_dataloader())
+    assert len(data.val_dataloader()) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"max_epochs": 1},
+            "an epoch never ends: .* or limit_train_batches=2",
+        ),
+        ({}, "an epoch never ends"),
+        ({"max_epochs": 1, "limit_train_batches": 2}, None),
+        ({"max_steps": 3}, None),
+        ({"max_epochs": -1}, None),  # endless, by one's own wish
+        ({"max_time": "00:00:00:01"}, None),
+        ({"fast_dev_run": True}, None),
+    ],
+)
+def test_ones_own_trainer_must_end(settings, message, tmp_path):
+    data = segmentation_data(four_images(tmp_path))
+    data.setup("fit")
+    data.trainer = L.Trainer(**settings, accelerator="cpu", logger=False)
+    if message is None:
+        data.train_dataloader()
+        return
+    with pytest.raises(RuntimeError, match=message):
+        data.train_dataloader()

@@ -66,7 +66,7 @@ def test_receptive_fields_of_a_checkpoint_are_also_measured(folder):
     assert done.returncode == 0, done.stderr
     first, *_, last = done.stdout.splitlines()
     assert "receptive field of" in first and "% of its gradient in" in first
-    path = Path(last.removeprefix("picture "))
+    path = folder / last.removeprefix("picture ")
     assert path.name == "receptive_field.png" and coloured(path) > 1000
 
 
@@ -171,11 +171,11 @@ MISTAKES = {
     ),
     "dashes": (
         ["--figure=fusion"],
-        "--figure=fusion: leave out the dashes: figure=fusion image=PHOTO",
+        "--figure: leave out the dashes: figure=fusion",
     ),
     "dashes and a space": (
         ["--figure", "fusion"],
-        "leave out the dashes: figure=receptive_field|class_maps",
+        "--figure: leave out the dashes: figure=fusion",
     ),
     "both": (["figure=fusion", "layer=conv"], "layer and figure cannot be combined"),
     "no folder": (

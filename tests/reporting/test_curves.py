@@ -15,8 +15,8 @@ def test_parts_of_a_resumed_run_are_joined_at_the_step_it_resumed_from(tmp_path)
     write_metrics(tmp_path, [0.7], first=20, name="metrics_until_30_2.csv")
     write_metrics(tmp_path, [0.4], first=30)
     points = curves.read_metric(tmp_path, curves.MEAN_IU)
-    assert points == [(9, 0.1), (19, 0.2), (29, 0.7), (39, 0.4)]
-    assert [step for step, _ in curves.read_metric(tmp_path, curves.LOSS)] == [9, 19, 29, 39]
+    assert points == [(10, 0.1), (20, 0.2), (30, 0.7), (40, 0.4)]
+    assert [step for step, _ in curves.read_metric(tmp_path, curves.LOSS)] == [10, 20, 30, 40]
 
 
 def test_mean_is_over_steps_that_all_seeds_have(tmp_path):
@@ -26,7 +26,7 @@ def test_mean_is_over_steps_that_all_seeds_have(tmp_path):
     folders = [tmp_path / "0", tmp_path / "1", tmp_path / "no such run"]
     seeds, mean = curves.curves(folders, curves.MEAN_IU)
     assert [len(line) for line in seeds] == [3, 2]
-    assert [s for s, _ in mean] == [9, 19] and [v for _, v in mean] == pytest.approx([0.2, 0.3])
+    assert [s for s, _ in mean] == [10, 20] and [v for _, v in mean] == pytest.approx([0.2, 0.3])
 
 
 def test_points_without_a_finite_number_are_dropped(tmp_path):

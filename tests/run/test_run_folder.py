@@ -127,7 +127,7 @@ def test_best_validation_is_recorded_and_its_weights_are_kept(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = [line.split(",") for line in (tmp_path / "out/metrics.csv").read_text().splitlines()]
     step, miou = rows[0].index("step"), rows[0].index("val/miou")
-    scored = [(float(row[miou]), int(row[step]) + 1) for row in rows[1:] if row[miou]]
+    scored = [(float(row[miou]), int(row[step])) for row in rows[1:] if row[miou]]
     best = max(score for score, _ in scored)
     first = min(step for score, step in scored if score == best)
     assert run_folder.finished(tmp_path / "out")["best"] == {

@@ -1,12 +1,16 @@
 """Lines that a training prints."""
 
+import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from fcnexp.cli.console import Console
 from fcnexp.task import callbacks
-from fcnexp.task.callbacks import ScoreLines
+from fcnexp.task.callbacks import Bar, ScoreLines
 
 
 @pytest.fixture
@@ -79,3 +83,54 @@ def test_a_progress_bar_needs_no_lines(clock, caplog):
 )
 def test_durations(seconds, text):
     assert callbacks._duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.1234, "0.123"), (12.346, "12.35"), (999.96, "1000."), (12345.6, "12346")),
+        *((1.4e5, "1e+05"), (5.6, "5.60"), (56.78, "56.8"), (100, "100.")),
+    ],
+)
+def test_a_number_of_the_bar_always_takes_as_many_characters(value, text):
+    assert callbacks.fixed(value, len(text)) == text
+
+
+def drawn(step: int, total: int, metrics: dict, seconds: float) -> str:
+    """Return a line of the bar after some steps of a training, 80 columns wide."""
+    bar = Bar()
+    postfix = ", ".join(
+        f"{name}={value}"
+        for name, value in bar.get_metrics(SimpleNamespace(callback_metrics=metrics), None).items()
+    )
+    return Tqdm.format_meter(
+        *(step, total, seconds), ncols=80, bar_format=Bar.TRAINING, postfix=postfix
+    )
+
+
+@pytest.mark.parametrize("total", [400, 194600])
+def test_the_bar_keeps_its_width(total):
+    """Whatever its numbers are, it begins and ends at the same columns."""
+    metrics = [{}, {"train/loss": 2.1}, {"train/loss": 31234.4, "val/miou": 0.056}]
+    lines = [drawn(0, total, metrics[0], 0), drawn(1, total, metrics[1], 0.2)]
+    lines += [
+        drawn(total // 3, total, metrics[2], total / 9),
+        drawn(total, total, metrics[2], 7200),
+    ]
+    assert {len(line) for line in lines} == {80}
+    ends = {tuple(i for i, sign in enumerate(line) if sign == "|") for line in lines}
+    assert len(ends) == 1
+    ((first, last),) = ends
+    assert last - first > 12
+    assert lines[2].endswith("it/s, loss=31234, mean IU=5.60")
+
+
+def test_messages_appear_above_the_bar_and_in_the_log_file(capfd):
+    """The bar on the terminal is cleared before a message and drawn again below it."""
+    console = Console(sys.stdout)
+    with Tqdm(total=3, file=sys.stderr, bar_format="{n_fmt} of {total_fmt}") as bar:
+        bar.update()
+        console.emit(logging.makeLogRecord({"msg": "step 1"}))
+    out, err = capfd.readouterr()
+    assert out == "step 1\n"
+    assert err.count("1 of 3") == 2  # drawn, cleared, drawn again

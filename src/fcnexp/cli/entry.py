@@ -6,7 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import chdir, nullcontext, suppress
 from pathlib import Path
 
 import hydra
@@ -16,6 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from fcnexp import __version__
+from fcnexp.cli.arguments import may_sweep, prepared
+from fcnexp.cli.file_names import as_they_are
 from fcnexp.cli.messages import MISTAKES, fail, fail_or_raise
 from fcnexp.config.compose import conf_dir, offer_resolvers
 from fcnexp.config.secrets import refuse_secrets, withhold_secrets
@@ -24,6 +27,7 @@ from fcnexp.errors import ConfigError
 from fcnexp.run.locks import LOCK, is_held
 from fcnexp.system import this_process
 
+FLAGS = ("Only one of --run", "The --resolve flag")  # Hydra's errors about its own flags
 # Optuna's errors when a study has no completed trial: in memory, and in a file.
 NO_TRIALS = ("No trials are completed yet.", "Record does not exist.")
 
@@ -34,14 +38,18 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     A user's mistake ends the process with one message and exit code 1; in a multirun it fails that
     job only. Anything else is a bug and shows its traceback.
     """
+    if "--version" in sys.argv[1:]:
+        print(f"fcnexp {__version__}")
+        return
     refuse_wrong_sweep(sys.argv[1:], config_name)
+    offer_resolvers()
     try:
         refuse_secrets(sys.argv[1:])
+        sys.argv[1:] = prepared(sys.argv[1:], config_name)
         if config_name in ("train", "evaluate"):  # may have several processes
             this_process.rank()  # before Lightning is imported, which reads the environment
     except ConfigError as error:
         fail(error)
-    offer_resolvers()
     withhold_secrets()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
@@ -50,7 +58,9 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir).resolve()
         try:
-            return task(cfg, folder)
+            # With hydra.job.chdir=true Hydra has left the folder where relative paths start.
+            with chdir(settings.runtime.cwd) if settings.job.chdir else nullcontext():
+                return task(cfg, folder)
         except Exception as error:
             if settings.mode == RunMode.MULTIRUN:
                 raise
@@ -70,8 +80,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     except Exception as error:
         if str(error) in NO_TRIALS:
             error = ConfigError("hydra/sweeper: no trial of the study has finished; none is best")
+        elif isinstance(error, ValueError) and str(error).startswith(FLAGS):
+            error = ConfigError(str(error))
         elif isinstance(error, ValueError) and "Config group override must be" in str(error):
-            empty = [a for a in sys.argv[1:] if a[:1] == "=" or a.partition("=")[2] in ("", "null")]
+            empty = [a for a in sys.argv[1:] if a.partition("=")[2] in ("", "null")]
             error = ConfigError(
                 f"{' '.join(empty)}: a group cannot be null; leave it out, or name an option"
             )
@@ -101,8 +113,9 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
     """
     node: dict = {}
     try:
+        named = [a for a in arguments if a.lstrip("+").startswith("checkpoint=")]
         parsed = OverridesParser.create().parse_overrides(
-            [a for a in arguments if a.lstrip("+").startswith("checkpoint=")]
+            as_they_are(named, sweeps=may_sweep(arguments))
         )
         if parsed and not parsed[-1].is_sweep_override():
             from fcnexp.nn.weights.checkpoints import read_checkpoint

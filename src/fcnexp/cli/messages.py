@@ -1,23 +1,17 @@
 """Error messages for the user: one line instead of a traceback."""
 
-import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from fcnexp.config.compose import compose_run, conf_dir
-from fcnexp.config.values import did_you_mean, key_paths, plain_message
+from fcnexp.config.mistakes import Given, explain
 from fcnexp.errors import UserError
 from fcnexp.system import os_errors
 
-# Options that plugins provide, and the extra of pyproject.toml that installs each.
-EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
-EXTRAS |= {"optuna": "optuna"}
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
 
@@ -70,52 +64,7 @@ def _how_to_resume(folder: Path | None) -> str:
 
 def mistake(error: Exception, config_name: str = "train") -> str:
     """Message for a user's mistake."""
-    message = str(error) if isinstance(error, UserError) else explain(error, config_name)
+    given = Given(sys.argv[1:], config_name)
+    message = str(error) if isinstance(error, UserError) else explain(error, given)
     # An error raised in a data loader's process carries that process's traceback in its text.
     return message.rsplit(f"{type(error).__module__}.{type(error).__name__}: ", 1)[-1].strip()
-
-
-def explain(error: Exception, config_name: str) -> str:
-    """Shorten Hydra's message about an override, and add the nearest existing name."""
-    text = str(error)
-    if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override}: cannot be read as KEY=VALUE ({text.splitlines()[0]}); quote a "
-            "value with special characters twice, as in 'data.root=\"~/VOC\"'"
-        )
-    if found := re.search(r"Could not override '([^']+)'", text):
-        key = found[1]
-        key = getattr(error.__cause__, "full_key", None) or key  # a key inside a dict
-        return no_such_key(key, _config_of_choices(config_name))
-    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
-        if extra := EXTRAS.get(found[2]):
-            return f"{found[1]}={found[2]}: not installed; pip install -e '.[{extra}]'"
-        homes = (conf_dir(), conf_dir().parent)  # the parent holds `sweeps`
-        options = sorted(p.stem for home in homes for p in (home / found[1]).glob("*.yaml"))
-        near = did_you_mean(found[2], options)
-        return f"{found[1]}={found[2]}: no such option{near}; choose one of {', '.join(options)}"
-    return plain_message(error)
-
-
-def no_such_key(key: str, config: dict) -> str:
-    """Message for a key that the config lacks: the nearest key, and the keys of its node."""
-    parent = key.rpartition(".")[0]
-    node = OmegaConf.select(OmegaConf.create(config), parent) if parent else None
-    own = [str(name) for name in node or () if not str(name).startswith("_")]
-    has = f"; {parent} has {', '.join(own)}" if own else ""
-    inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
-    near = f" (did you mean {inside[0]}?)" if inside else did_you_mean(key, key_paths(config))
-    return f"{key}: no such key{near}{has}; --cfg job prints them all"
-
-
-def _config_of_choices(config_name: str) -> dict:
-    """Config composed from the options on the command line, without the values given there."""
-    chosen = [a for a in sys.argv[1:] if re.fullmatch(r"\w+=\w+", a)]
-    for overrides in (chosen, []):  # the mistake may be one of the choices
-        try:
-            config = OmegaConf.to_container(compose_run(overrides, config_name), resolve=False)
-        except HydraException:
-            continue
-        assert isinstance(config, dict)
-        return config
-    return {}

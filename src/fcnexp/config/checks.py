@@ -1,12 +1,13 @@
 """Checks of a config that name the wrong key before data or a GPU is touched."""
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fcnexp.config.schema import RunConfig
 from fcnexp.config.values import did_you_mean, to_plain, typed
@@ -65,6 +66,7 @@ def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
 
     Raises ConfigError naming the key, its value, and what is allowed.
     """
+    check_devices(cfg)
     cfg = typed(cfg, schema)
     to_plain(cfg)  # every required key has a value
     counts = {f"regime.{key}": 1 for key in ("score_every", "batch_size", "accumulate")}
@@ -101,6 +103,20 @@ def check_words(cfg: DictConfig) -> None:
         node = OmegaConf.select(cfg, name)
         if key in node and str(node.get("_target_", "")).endswith(f".{part}"):
             refuse_unknown(f"{name}.{key}", node[key], allowed)
+
+
+def check_devices(cfg: DictConfig) -> None:
+    """Raise ConfigError if `trainer.devices` chooses devices, as in Lightning, or all of them."""
+    given = OmegaConf.select(cfg, "trainer.devices", default=1)
+    words = str(given).replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", words):
+        return
+    chosen = re.findall(r"\d+", words) if isinstance(given, ListConfig | str) else []
+    these = ",".join(chosen or "01")
+    raise ConfigError(
+        f"trainer.devices={words}: must be a number of devices, 1 or more; to choose GPUs, write "
+        f"CUDA_VISIBLE_DEVICES={these} before the command, with trainer.devices={len(chosen) or 2}"
+    )
 
 
 def check_trainer(choice: Any) -> None:

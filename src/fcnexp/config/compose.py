@@ -1,6 +1,6 @@
 """Composing a config from conf/, and the resolvers that conf/ uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,19 @@ def conf_dir() -> Path:
     return packed if packed.is_dir() else PACKAGE.parents[1] / "conf"
 
 
-def compose_run(overrides: list[str], config_name: str = "train") -> DictConfig:
-    """Compose the config that these overrides give on the command line. Raises Hydra's errors."""
+def compose_run(
+    overrides: list[str], config_name: str = "train", folders: Sequence[Path] = ()
+) -> DictConfig:
+    """Compose the config that these overrides give on the command line. Raises Hydra's errors.
+
+    folders: of further options, as of `--config-dir`.
+    """
     GlobalHydra.instance().clear()
     offer_resolvers()
+    places = ",".join(f'"file://{path.resolve()}"' for path in [conf_dir().parent, *folders])
+    searched = [f"hydra.searchpath=[{places}]"] if folders else []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose(config_name, overrides=overrides, return_hydra_config=True)
+        cfg = compose(config_name, overrides=[*overrides, *searched], return_hydra_config=True)
     with open_dict(cfg), read_write(cfg):
         if cfg.get("paper") is not None:
             OmegaConf.resolve(cfg.paper)  # it may refer to a choice, which is stored in `hydra`

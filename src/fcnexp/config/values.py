@@ -1,6 +1,7 @@
 """Config values: typed by the schema, as plain containers, and OmegaConf's errors in one line."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcnexp.errors import ConfigError
+
+# Keys of other programs, and what to use here.
+STEPS = "regime.steps counts optimiser steps, of regime.batch_size * regime.accumulate images each"
+SCORING = "regime.score_every is the number of steps between scorings"
+CHOSEN = "trainer.devices is a number of devices, which CUDA_VISIBLE_DEVICES chooses"
+ELSEWHERE = {
+    **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "max_steps", "max_iters"), STEPS),
+    "limit_train_batches": "regime.steps=2 trains two steps",
+    "limit_val_batches": "the validation set is always scored whole; a trial takes fewer images, "
+    "such as data.num_val=8 of data=shapes, or a shorter list as data.val_split",
+    "fast_dev_run": "regime.steps=2 tries training and scoring, dry_run=true only builds the net",
+    "accumulate_grad_batches": "regime.accumulate is the number of passes per step",
+    "gradient_clip_val": "regime.clip is the largest norm of the gradients",
+    **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch"), SCORING),
+    **dict.fromkeys(("gpus", "gpu", "device_ids", "cuda"), CHOSEN),
+    "num_workers": "workers is the number of data-loading processes",
+    **dict.fromkeys(("default_root_dir", "output_dir", "work_dir"), "hydra.run.dir is the folder"),
+    **dict.fromkeys(("learning_rate", "base_lr"), "regime.lr is the learning rate"),
+}
 
 
 def typed(cfg: DictConfig, schema: type) -> DictConfig:
@@ -19,15 +39,28 @@ def typed(cfg: DictConfig, schema: type) -> DictConfig:
     for key, value in cfg.items_ex(resolve=False):
         key = str(key)
         if key not in known:
-            raise ConfigError(f"{key}: no such key{did_you_mean(key, known)}")
+            raise ConfigError(no_such_key(key, {name: None for name in known}))
         if value is None and "None" not in str(known[key].type):
             raise ConfigError(f"{key}=null: required, so it cannot be null")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
     except OmegaConfBaseException as error:
+        if re.match(r"Key '[^']+' not in '\w+'", str(error)):  # of a class of the schema
+            raise ConfigError(_not_in_the_schema(str(error.full_key), cfg)) from None
         raise ConfigError(plain_message(error)) from None
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _not_in_the_schema(key: str, cfg: DictConfig) -> str:
+    """Message for a key that was added to a node whose keys are fixed."""
+    config: Any = OmegaConf.to_container(cfg, resolve=False)
+    *nodes, last = key.split(".")
+    node = config
+    for name in nodes:
+        node = node[name]
+    del node[last]
+    return no_such_key(key, config)
 
 
 def to_plain(cfg: DictConfig) -> Any:
@@ -39,6 +72,19 @@ def to_plain(cfg: DictConfig) -> Any:
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(plain_message(error)) from None
+
+
+def no_such_key(key: str, config: dict[str, Any]) -> str:
+    """Message for a key that the config lacks: the nearest key, and the keys of its node."""
+    parent, _, last = key.rpartition(".")
+    if last in ELSEWHERE:
+        return f"{key}: no such key; {ELSEWHERE[last]}"
+    node = OmegaConf.select(OmegaConf.create(config), parent) if parent else None
+    own = [str(name) for name in node or () if not str(name).startswith("_")]
+    has = f"; {parent} has {', '.join(own)}" if own else ""
+    inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
+    near = f" (did you mean {inside[0]}?)" if inside else did_you_mean(key, key_paths(config))
+    return f"{key}: no such key{near}{has}; --cfg job prints them all"
 
 
 def did_you_mean(word: str, known: Any) -> str:

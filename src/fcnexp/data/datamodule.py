@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch.utils.data import DataLoader, Dataset
 
 from fcnexp.data.collate import Batch, collate_and_share
@@ -120,8 +121,15 @@ class SegmentationData(L.LightningDataModule):
         self.val = self.data.val(self.fields)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Endless batches of `batch_size` draws."""
-        assert self.augment is not None and self.train is not None
+        """Endless batches of `batch_size` draws.
+
+        Raises RuntimeError before `setup("fit")`, and if the Trainer would never end.
+        """
+        if self.augment is None:
+            raise RuntimeError("SegmentationData.for_scoring has no training batches")
+        if self.train is None:
+            raise RuntimeError('call setup("fit") before train_dataloader(), as a Trainer does')
+        self._refuse_endless_training()
         samples = AugmentedDraws(self.train, self.augment, self.seed)
         rank, processes = self._place()
         draws = _SAMPLERS[self.sampling](len(self.train), self.seed, self.first_draw)
@@ -129,7 +137,12 @@ class SegmentationData(L.LightningDataModule):
         return self._loader(samples, batch_size=self.batch_size, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every validation image once, by one of the processes."""
+        """Every validation image once, by one of the processes.
+
+        Raises RuntimeError before `setup`.
+        """
+        if not hasattr(self, "val"):
+            raise RuntimeError('call setup("validate") before val_dataloader(), as a Trainer does')
         rank, processes = self._place()
         samples = self.val if processes == 1 else OwnShare(self.val, rank, processes)
         return self._loader(samples, batch_size=self.score_batch)
@@ -143,6 +156,22 @@ class SegmentationData(L.LightningDataModule):
         """
         fields = {name: x.to(device, non_blocking=True) for name, x in batch.fields.items()}
         return batch._replace(fields=fields, label=batch.label.to(device, non_blocking=True))
+
+    def _refuse_endless_training(self) -> None:
+        """Raise RuntimeError if the Trainer counts epochs: the draws never complete one."""
+        trainer = self.trainer
+        if trainer is None or trainer.max_steps != -1 or trainer.max_epochs == -1:
+            return
+        timed = any(isinstance(each, Timer) for each in trainer.callbacks)  # type: ignore[attr-defined]  # set late
+        if timed or isinstance(trainer.limit_train_batches, int):
+            return
+        assert self.train is not None
+        batches = -(-len(self.train) // self.batch_size)
+        raise RuntimeError(
+            f"training batches are endless, so that an epoch never ends: "
+            f"give the Trainer max_steps=N, or limit_train_batches={batches}, which makes an "
+            f"epoch of these {len(self.train)} images in batches of {self.batch_size}"
+        )
 
     def _loader(self, samples: Any, **settings: Any) -> DataLoader[Batch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

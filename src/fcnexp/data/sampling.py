@@ -68,3 +68,7 @@ class Dealt(Sampler[Draw]):
         for i, draw in enumerate(self.draws):
             if i // self.block % self.processes == self.rank:
                 yield draw
+
+    def __len__(self) -> int:
+        """Raise TypeError, by which Lightning, too, knows that the draws are endless."""
+        raise TypeError("training draws are endless and have no length; Trainer(max_steps=N) ends")

@@ -223,16 +223,22 @@ def explain_unwritable(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def refuse_overlap(train: Sequence[str], val: Sequence[str], what: str, named: int = 0) -> None:
+def refuse_overlap(
+    train: Sequence[str], val: Sequence[str], what: str, named: int | None = None
+) -> None:
     """Raise DataError unless exactly `named` images are in both lists.
 
     The score of a training image is meaningless; to allow it anyway, say to reproduce a published
-    mistake, the user has to state the number of shared images.
+    mistake, the user has to state the number of shared images. named: None if the data set has no
+    key to state it; no image may be shared then.
     """
     shared = sorted(set(train) & set(val))
-    if len(shared) != named:
-        first = f", {shared[0]} first" if shared else ""
-        raise DataError(
-            f"{what} share {len(shared)} images{first}; training images must not be scored: choose "
-            f"disjoint lists, or set data.shared={len(shared)} to allow it"
-        )
+    if len(shared) == (named or 0):
+        return
+    first = f", {shared[0]} first" if shared else ""
+    cure = "remove them from one of the two lists"
+    if named is not None:
+        cure = f"choose disjoint lists, or set data.shared={len(shared)} to allow it"
+    raise DataError(
+        f"{what} share {len(shared)} images{first}; training images must not be scored: {cure}"
+    )

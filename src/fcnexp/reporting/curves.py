@@ -57,7 +57,7 @@ def read_metric(folder: Path, name: str) -> Points:
             continue
         for line in _lines(path):
             point = _number(line.get("step")), _number(line.get(name))
-            if point[0] is not None and point[1] is not None and point[0] < until:
+            if point[0] is not None and point[1] is not None and point[0] <= until:
                 points[int(point[0])] = point[1]
     return [(step, points[step]) for step in sorted(points)]
 

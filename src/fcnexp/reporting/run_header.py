@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.tree import Tree
 
+from fcnexp.system.places import short
+
 # Most important first; other groups follow in their original order.
 FIRST = ("experiment", "data", "model", "backbone", "head", "dense", "modality", "init", "regime")
 
@@ -27,7 +29,7 @@ def print_start(
         options += [f"{key}={value_of(config, key)}" for key in keys]
         print(" ".join(options), flush=True)
         return
-    tree = Tree(str(folder))
+    tree = Tree(short(folder))
     for name, option in groups.items():
         branch = tree.add(f"{name:<10} {option}{remark(config, name)}")
         for key in (key for key in keys if key.startswith(f"{name}.")):

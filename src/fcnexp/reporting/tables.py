@@ -51,7 +51,7 @@ def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) ->
 
 
 def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
-    """Print the scores of the same predictions in other conventions; one line if they all agree.
+    """Print the scores of the same predictions in other conventions, if they do not all agree.
 
     Means over images, which never agree, follow in a table of their own.
     """
@@ -68,7 +68,7 @@ def print_conventions(conventions: dict[str, dict[str, Any]]) -> None:
 
 
 def print_matrix_conventions(conventions: dict[str, dict[str, Any]]) -> None:
-    """Print the scores of one confusion matrix in several conventions."""
+    """Print the scores of one confusion matrix in several conventions, unless they agree."""
     shown = {
         name: [percent(scores[key]) for key in ("miou", "pixel_acc", "mean_acc")]
         for name, scores in conventions.items()
@@ -76,7 +76,6 @@ def print_matrix_conventions(conventions: dict[str, dict[str, Any]]) -> None:
     means = {scores["miou"] for scores in conventions.values()}
     accuracies = {scores["mean_acc"] for scores in conventions.values()} - {None}
     if len(means) == 1 and len(accuracies) == 1:
-        print(f"mean IU is the same in these conventions: {', '.join(shown)}")
         return
     title = "The same predictions in other conventions (%)"
     table = _table(title, "convention", "mean IU", "pixel acc.", "mean acc.")

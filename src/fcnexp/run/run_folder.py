@@ -16,7 +16,7 @@ from fcnexp.config.identity import OWN_FOLDER, ROOTS, counted
 from fcnexp.config.values import to_plain
 from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
-from fcnexp.run import data_record, locks
+from fcnexp.run import data_record, locks, longer
 from fcnexp.system import this_process
 from fcnexp.system.checkpoint_store import LAST, PREVIOUS
 from fcnexp.system.os_errors import reraise_system_error
@@ -84,6 +84,9 @@ def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
         return  # no run has started here, or only an earlier stage
     for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
         if name == "init.path":  # the previous stage's checkpoint, in a folder of this run
+            continue
+        if name == "regime.steps" and isinstance(was, int) and was < now:
+            longer.refuse_unless_the_same(folder, cfg, was)
             continue
         why = ""
         if name in (f"data.{root}" for root in ROOTS):

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fcnexp import __version__
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.sweep import launches, ledger, summary, untrusted
 
@@ -89,8 +90,8 @@ def main() -> None:
     """Entry point."""
     from fcnexp.cli import messages
 
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
+    if {"-h", "--help", "--version"} & set(sys.argv[1:]):
+        print(f"fcnexp {__version__}" if "--version" in sys.argv[1:] else __doc__)
         return
     try:
         name, folder = read_arguments(sys.argv[1:])

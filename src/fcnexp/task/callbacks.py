@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from fcnexp.system.this_process import rank
 from fcnexp.task.cost import Cost
@@ -59,11 +60,7 @@ class ScoreLines(Callback):
             f"mean IU {100 * trainer.callback_metrics['val/miou']:.1f} %, "
             f"{time.monotonic() - self.start:.0f} s"
         )
-        bar = trainer.progress_bar_callback
-        if bar is not None:
-            bar.print(line)  # above the bar
-        else:
-            log.info(line)
+        log.info(line)
 
 
 def _position(trainer: L.Trainer) -> str:
@@ -83,14 +80,32 @@ def _duration(seconds: float) -> str:
 
 
 class Bar(TQDMProgressBar):
-    """One progress bar for the whole training, and one for each scoring."""
+    """One progress bar for the whole training, and one for each scoring, of constant width.
 
-    validation_description = "scoring"
+    All its fields have fixed widths, so that the bar fills what is left of the line: 16 of 80
+    columns. Drawn on stderr, so that redirected output stays readable.
+    """
+
+    TRAINING = "{n_fmt:>6}/{total_fmt}|{bar}|{remaining:>8} left, {rate_noinv_fmt:>10}{postfix}"
+    SCORING = "scoring {n_fmt:>6}/{total_fmt}|{bar}|{remaining:>8} left"
+
+    def init_train_tqdm(self) -> Tqdm:
+        """Return the bar of the training."""
+        return self._bar(self.TRAINING, smoothing=0)
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """Return the bar of one scoring, below that of the training if there is one."""
+        within = self.trainer.state.fn != "validate"
+        return self._bar(self.SCORING, position=int(within), leave=not within)
+
+    def _bar(self, fields: str, **settings: Any) -> Tqdm:
+        off = self.is_disabled
+        return Tqdm(bar_format=fields, disable=off, dynamic_ncols=True, file=sys.stderr, **settings)
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Label the bar `training`: the sampler is endless, so there are no epochs to count."""
+        """Start the bar; the sampler is endless, so there is one epoch."""
         super().on_train_epoch_start(trainer, *_)
-        self.train_progress_bar.set_description("training")
+        self.train_progress_bar.set_postfix(self.get_metrics(trainer, trainer.lightning_module))
 
     def on_exception(self, *_: Any) -> None:
         """Close the bars, so that the error message starts on a new line."""
@@ -99,10 +114,21 @@ class Bar(TQDMProgressBar):
                 bar.close()
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Return the loss and the last mean IU."""
-        shown = {"loss": trainer.callback_metrics.get("train/loss")}
-        shown["mean IU"] = trainer.callback_metrics.get("val/miou")
-        return {name: f"{float(value):.3f}" for name, value in shown.items() if value is not None}
+        """Return the loss and the last mean IU in percent; dashes before there are any."""
+        loss, miou = (trainer.callback_metrics.get(name) for name in ("train/loss", "val/miou"))
+        return {
+            "loss": "-.---" if loss is None else fixed(float(loss), 5),
+            "mean IU": "--.-" if miou is None else fixed(100 * float(miou), 4),
+        }
+
+
+def fixed(value: float, width: int) -> str:
+    """Return a number of 0 or more in 4 or 5 characters: `0.123`, `12.35`, `1234.`, `1e+05`."""
+    for decimals in range(width - 2, -1, -1):
+        text = f"{value:.{decimals}f}"
+        if len(text) <= width:
+            return text if len(text) == width else f"{text}."
+    return f"{value:.0e}"
 
 
 def on_terminal() -> bool:

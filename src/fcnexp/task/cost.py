@@ -80,12 +80,7 @@ class Cost(Callback):
 def log_now(trainer: L.Trainer, values: dict[str, Any]) -> None:
     """Log plain values; `LightningModule.log` would round them to float32."""
     for logger in trainer.loggers:
-        logger.log_metrics(values, step=logged_step(trainer))
-
-
-def logged_step(trainer: L.Trainer) -> int:
-    """Return Lightning's current logging step: finished steps, without the one in progress."""
-    return trainer.fit_loop.epoch_loop._batches_that_stepped  # as in Lightning's own monitors
+        logger.log_metrics(values, step=trainer.global_step)
 
 
 def peak_memory(device: torch.device) -> int:

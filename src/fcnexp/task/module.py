@@ -132,6 +132,14 @@ class SegmentationTask(L.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
         return loss
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Name the step of the values logged at its end."""
+        self.log_dict(self._step())
+
+    def _step(self) -> dict[str, float]:
+        """Return the number of steps done, under the name that Lightning's loggers look for."""
+        return {"step": float(self.global_step)}  # their own number is one less during training
+
     def on_train_start(self) -> None:
         """Let the monitor of the loss know the scaler of a training in float16."""
         self.finite.scaler = self._scaler()
@@ -179,7 +187,7 @@ class SegmentationTask(L.LightningModule):
             self.per_image, worst = self.recorder.gathered(self.class_names)
             self.kept |= worst
         scores = scores_of(self.matrix)
-        self.log_dict({f"val/{name}": value for name, value in scores.items()})
+        self.log_dict({f"val/{name}": value for name, value in scores.items()} | self._step())
         self.scored_step = self.global_step
         self.scores.reset()
 
@@ -272,12 +280,18 @@ class SegmentationTask(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resume at the first pass of the next step, as a half accumulated gradient is not stored.
 
-        The count of passes that Lightning stores may be in the middle of a step.
+        The count of passes that Lightning stores may be in the middle of a step. The only epoch is
+        not over, even if the run stored its last step: it may have been given more.
         """
         done = checkpoint["global_step"] * self.passes_per_step
-        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        loop = checkpoint["loops"]["fit_loop"]
+        progress, epoch = loop["epoch_loop.batch_progress"], loop["epoch_progress"]
         for count in (progress["total"], progress["current"]):
             count.update({name: done for name in count})
+        progress["is_last_batch"] = False
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] = checkpoint["global_step"]
+        for count in (epoch["total"], epoch["current"]):
+            count.update({name: int(name in ("ready", "started")) for name in count})
 
 
 def best_class(scores: Tensor, axis: int) -> Tensor:

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -47,7 +46,6 @@ class StopAfterStep(Callback):
 
     def __init__(self) -> None:
         self.requested = 0  # number of the signal
-        self.report: Callable[[str], None] = log.info
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Install the handlers, after Lightning's own."""
@@ -78,8 +76,6 @@ class StopAfterStep(Callback):
         """Install signal handlers; Lightning restores the previous ones when it ends."""
         if threading.current_thread() is not threading.main_thread():
             return  # Python allows handlers in the main thread only
-        if trainer.progress_bar_callback is not None:
-            self.report = trainer.progress_bar_callback.print  # above the bar
         signals = [signal.SIGTERM, signal.SIGINT]
         if SLURM_JOB in os.environ and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
             signals.append(signal.SIGUSR1)
@@ -101,4 +97,4 @@ class StopAfterStep(Callback):
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         self.requested = number
         with suppress(RuntimeError):  # raised if the signal interrupts another write
-            self.report(f"{signal.Signals(number).name}: finishing this step, then saving")
+            log.info("%s: finishing this step, then saving", signal.Signals(number).name)

@@ -10,7 +10,6 @@ from PIL import Image
 
 from fcnexp import VOID
 from fcnexp.reporting.pictures import as_picture
-from fcnexp.task.cost import logged_step
 
 KEY = "val/predictions"
 RIGHT, WRONG = 0, 1  # values of the error mask
@@ -69,7 +68,7 @@ class Panels(Callback):
         """Pass the collected panels on."""
         names: Any = pl_module.class_names
         if self.panels:
-            self.show(of_one_size(self.panels), names, logged_step(trainer))
+            self.show(of_one_size(self.panels), names, trainer.global_step)
         self.panels = []
 
 

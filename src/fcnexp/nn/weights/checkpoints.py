@@ -50,9 +50,23 @@ def is_ours(stored: object) -> bool:
     return isinstance(stored, dict) and "fcnexp" in stored and "state_dict" in stored
 
 
+def weights_of(stored: dict) -> dict[str, Tensor]:
+    """Return the net's weights in a checkpoint, by their names in the net's state dict."""
+    return {
+        name.removeprefix("net."): tensor
+        for name, tensor in stored["state_dict"].items()
+        if name.startswith("net.")
+    }
+
+
+def with_weights(stored: dict, weights: dict[str, Tensor]) -> dict:
+    """Return a checkpoint with other weights of the net."""
+    return stored | {"state_dict": {f"net.{name}": value for name, value in weights.items()}}
+
+
 def load_weights(net: nn.Module, stored: dict, path: str | Path) -> None:
     """Fill a net from a checkpoint. Raises WeightsError if a tensor does not fit."""
-    _load(net, _weights_of(stored), path)
+    _load(net, weights_of(stored), path)
 
 
 def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, Tensor]:
@@ -64,7 +78,7 @@ def parent_weights(net: nn.Module, stored: dict, path: str | Path) -> dict[str, 
     Returns the parameters missing in the checkpoint, by name; they keep their values.
     Raises WeightsError if anything else is missing or does not fit.
     """
-    weights, own = _weights_of(stored), net.state_dict()
+    weights, own = weights_of(stored), net.state_dict()
     if any(DECODER in name for name in own) and not any(DECODER in name for name in weights):
         weights = {name: value for name, value in weights.items() if _is_encoder(name)}
         missing = {name for name in own if not _is_encoder(name)}
@@ -91,17 +105,9 @@ def _is_encoder(name: str) -> bool:
     return ".backbone." in name or (".head." in name and ".score_fr." not in name)
 
 
-def _weights_of(stored: dict) -> dict[str, Tensor]:
-    return {
-        name.removeprefix("net."): tensor
-        for name, tensor in stored["state_dict"].items()
-        if name.startswith("net.")
-    }
-
-
 def refuse_other_net(net: nn.Module, stored: dict, path: str | Path) -> None:
     """Raise WeightsError if names or shapes differ; the net may be on the meta device."""
-    _check_names_and_shapes(net, _weights_of(stored), path)
+    _check_names_and_shapes(net, weights_of(stored), path)
 
 
 def _load(net: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:

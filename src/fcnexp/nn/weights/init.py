@@ -5,6 +5,7 @@ regime may train faster (`regime.new_lr`). An empty list means that none are tre
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -20,7 +21,10 @@ from fcnexp.nn.weights.checkpoints import (
     load_weights,
     parent_weights,
     read_checkpoint,
+    weights_of,
+    with_weights,
 )
+from fcnexp.nn.weights.class_rows import by_name, same_places
 from fcnexp.nn.weights.download import fetch
 from fcnexp.nn.weights.surgery import Transplant, load_blobs
 
@@ -101,12 +105,16 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
     return new
 
 
-def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
+def checkpoint(
+    net: Network, recipe: InputRecipe, *, path: str, class_names: Sequence[str] | None = None
+) -> list[Tensor]:
     """Load an earlier run's checkpoint of the same net, or of its parent with fewer skips.
 
     The parent of FCN-16s is FCN-32s, that of FCN-8s is FCN-16s; the new skip's score layer starts
-    at zero, so training begins with the parent's scores. Files of pytorch-fcn and torchvision are
-    read, too. Raises WeightsError if the checkpoint is from a different net or was trained with a
+    at zero, so training begins with the parent's scores. Of a net with other classes everything but
+    the scores is copied, and those of the classes with a namesake, see `class_rows`. class_names:
+    of this net; None if they are the checkpoint's. Files of pytorch-fcn and torchvision are read,
+    too. Raises WeightsError if the checkpoint is from a different net or was trained with a
     different input recipe.
     """
     stored = read_checkpoint(path, others=True)
@@ -119,9 +127,19 @@ def checkpoint(net: Network, recipe: InputRecipe, *, path: str) -> list[Tensor]:
             f"modality is {recipe.facts()}; choose the checkpoint's modality"
         )
     scratch(net, recipe)
+    known, fresh = stored["fcnexp"]["class_names"], set[str]()
+    if class_names is not None and not same_places(known, class_names):
+        found = by_name(net, weights_of(stored), known, class_names)
+        log.info(
+            "%s: trained on %d classes, not on these %d; scores copied by name: %s; new: %s",
+            *(path, len(known), len(class_names)),
+            *(", ".join(names) or "none" for names in (found.shared, found.added)),
+        )
+        stored, fresh = with_weights(stored, found.weights), found.new
     new = parent_weights(net, stored, path)
+    new |= {name: value for name, value in net.named_parameters() if name in fresh}
     if new:
-        log.info("%s: copied all its layers; new: %s", path, ", ".join(new))
+        log.info("%s: copied all other layers; new: %s", path, ", ".join(new))
     return list(new.values())
 
 
