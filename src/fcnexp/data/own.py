@@ -109,7 +109,7 @@ class Folder:
         paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed)
         if pattern != SAME:
             self._say("pattern", "%s: masks are named %s", at, pattern.of("NAME"))
-        pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright)
+        pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright, own=True)
         if name not in self._logged:
             self._logged.add(name)
             look_at(pairs, name)

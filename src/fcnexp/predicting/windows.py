@@ -12,6 +12,7 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from fcnexp import label_type
 from fcnexp.errors import ConfigError
 from fcnexp.nn.dense.tiling import Piece, Tiling, on_meta, tiling_of
 from fcnexp.nn.fast.switches import plain
@@ -100,14 +101,15 @@ def label_picture(
     memory: int | None,
     scores: tuple[Path, tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
-    """Return the best class of each pixel, uint8 (H, W).
+    """Return the best class of each pixel, (H, W): uint8, or int16 with more than 255 classes.
 
     fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU those of
     torch; None: a fraction of what is free. scores: .npy file to write the float32 scores to, and
     their shape (K, H, W). Raises ConfigError if no window fits.
     """
     height, width = next(iter(fields.values())).shape[-2:]
-    label = np.empty((height, width), np.uint8)
+    kind = label_type(len(labeller.class_names))
+    label = np.empty((height, width), kind)
     rows, columns = windows(labeller, (height, width), memory)
     if scores is not None:
         open_memmap(scores[0], "w+", np.float32, scores[1])
@@ -119,7 +121,7 @@ def label_picture(
                 found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
-            label[place] = kept.max(0).indices.to("cpu", torch.uint8).numpy()
+            label[place] = kept.max(0).indices.to("cpu", getattr(torch, kind)).numpy()
             if scores is not None:
                 # Reopened each time, as mapped pages count as memory of this process.
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()

@@ -1,0 +1,92 @@
+"""Pictures that occur twice, or nearly: the same pixels, or a difference hash and a small copy.
+
+A net that was trained on a picture is not tested by it, under whatever name the picture returns.
+The hash (N. Krawetz, "Kind of like that", 2013) takes 10 lines of NumPy; the package `imagehash`
+has it too, but would add PyWavelets, and compares hashes one pair at a time.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+HASH_SIDE = 8  # comparisons in each direction
+SMALL_SIDE = 16  # pixels of the small copy
+MOST_BITS = 8  # of 64: re-saving as JPEG, resizing and brightening change at most 5
+LEAST_CORRELATION = 0.98  # of the small copies, which tells alike hashes of unlike pictures
+FLAT = 2.0  # standard deviation below which a picture shows nothing to compare
+_BLOCK = 1024  # pictures compared with all others at a time
+
+
+class Look(NamedTuple):
+    """What a picture is compared by.
+
+    digest: of its size and pixels. bits: difference hash, -1 or 1, int8 (64,). small: standardised
+    small copy of unit length, float16 (768,); None if the picture is flat.
+    """
+
+    digest: bytes
+    bits: np.ndarray
+    small: np.ndarray | None
+
+
+def look_of(picture: np.ndarray) -> Look:
+    """Return the look of a picture, uint8 (H, W, 3)."""
+    pixels = np.ascontiguousarray(picture)
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(pixels.data)
+    image = Image.fromarray(pixels)
+    box = Image.Resampling.BOX
+    side = (HASH_SIDE + 1, HASH_SIDE)
+    grey = np.asarray(image.resize(side, box).convert("L"), np.int16)
+    bits = np.where(grey[:, 1:] > grey[:, :-1], 1, -1).astype(np.int8).ravel()
+    small = np.asarray(image.resize((SMALL_SIDE, SMALL_SIDE), box), np.float32).ravel()
+    centred = small - small.mean()
+    flat = small.std() < FLAT
+    unit = None if flat else (centred / np.linalg.norm(centred)).astype(np.float16)
+    return Look(digest.digest(), bits, unit)
+
+
+def same(looks: Sequence[Look]) -> list[list[int]]:
+    """Groups of places whose pictures have the same pixels, in order."""
+    places: dict[bytes, list[int]] = {}
+    for place, look in enumerate(looks):
+        places.setdefault(look.digest, []).append(place)
+    return [group for group in places.values() if len(group) > 1]
+
+
+def alike(looks: Sequence[Look]) -> list[list[int]]:
+    """Groups of places whose pictures are nearly the same, of which at least two differ.
+
+    A picture belongs to a group if it is nearly the same as any other one in it.
+    """
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = list(_pairs(looks))
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    edges = coo_array((np.ones(len(pairs), bool), (rows, columns)), shape=(len(looks),) * 2)
+    _, group_of = connected_components(edges, directed=False)
+    groups: dict[int, list[int]] = {}
+    for place in sorted({place for pair in pairs for place in pair}):
+        groups.setdefault(int(group_of[place]), []).append(place)
+    return [group for group in groups.values() if len({looks[i].digest for i in group}) > 1]
+
+
+def _pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
+    """Pairs of places whose hashes and small copies are alike, the first place first."""
+    places = np.array([i for i, look in enumerate(looks) if look.small is not None], int)
+    if not len(places):
+        return
+    bits = np.stack([looks[i].bits for i in places]).astype(np.float32)
+    least = bits.shape[1] - 2 * MOST_BITS
+    for start in range(0, len(places), _BLOCK):
+        agreeing = bits[start : start + _BLOCK] @ bits[start:].T  # 64 minus twice the differences
+        for first, second in zip(*np.nonzero(np.triu(agreeing >= least, 1)), strict=True):
+            pair = int(places[start + first]), int(places[start + second])
+            one, other = (looks[i].small for i in pair)
+            assert one is not None and other is not None
+            if np.dot(one.astype(np.float32), other.astype(np.float32)) >= LEAST_CORRELATION:
+                yield pair
