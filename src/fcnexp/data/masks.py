@@ -87,15 +87,29 @@ def _refuse_other_values(label: np.ndarray, path: Path, classes: ClassesFile) ->
     wrong = ((label >= count) & (label != void)) | (label < 0)
     if wrong.any():
         values = np.unique(label[wrong])
-        declared = f"`void: {values[0]}`, or `values: {{{classes.names[0]}: ..., ...}}`"
-        if values.tolist() == [count] and label.min() == 1:
-            pairs = ", ".join(f"{name}: {i}" for i, name in enumerate(classes.names, start=1))
-            declared = f"`values: {{{pairs}}}` if the classes begin at 1"
+        declared = _proposed(np.unique(label).tolist(), classes.names, void)
         raise DataError(
             f"{path}: label value {', '.join(map(str, values[:5]))} in {int(wrong.sum())} pixels; "
             f"allowed are 0 to {count - 1} ({count} classes) and {void} for void; if the masks "
             f"store other values, declare them in classes.yaml: {declared}"
         )
+
+
+def _proposed(stored: list[int], names: tuple[str, ...], void: int) -> str:
+    """What to write in classes.yaml for a mask of these values."""
+    without = [value for value in stored if value != void]
+    if without == list(range(len(names) + 1)):
+        given, rest = without[1:], " and `void: 0` if the classes begin at 1 and 0 is unlabelled"
+        rest += f", or `void: {without[-1]}` if that is"
+    elif len(without) == len(names):
+        given, rest = without, " if these are the classes, in order"
+    elif len(stored) == len(names):
+        given, rest = stored, " and `void: null` if these are the classes, in order"
+    else:
+        other = next(value for value in stored if value >= len(names) or value < 0)
+        return f"`void: {other}`, or `values: {{{names[0]}: ..., ...}}`"
+    pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, given, strict=True))
+    return f"`values: {{{pairs}}}`{rest}"
 
 
 def _from_values(stored: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:

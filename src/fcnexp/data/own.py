@@ -108,7 +108,7 @@ class Folder:
         pattern = pattern_of(wanted, masks, self.masks or self._classes.masks, at)
         paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed)
         if pattern != SAME:
-            self._say("pattern", "%s: masks are named %s", at, pattern.of("NAME"))
+            self._say("pattern", "%s: masks of %s are named %s", at, pattern.image, pattern)
         pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright, own=True)
         if name not in self._logged:
             self._logged.add(name)
