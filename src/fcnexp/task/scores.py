@@ -49,7 +49,9 @@ def count_pairs(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
     # Void gets the last row, dropped below: cheaper than selecting the other pixels.
     last = max(VOID, classes)
     if last > VOID:
-        label = label.short().masked_fill(label == void_of(label), last)
+        void = label == void_of(label)
+        _refuse_outside("label", label.masked_fill(void, 0), classes - 1)
+        label = label.int().masked_fill(void, last)
     _refuse_outside("label", label, last)
     _refuse_outside("prediction", prediction, classes - 1)
     # The smallest type that holds a cell's number, since memory traffic takes the time.
@@ -57,7 +59,7 @@ def count_pairs(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
     cells = torch.add(prediction.flatten().to(cell), label.flatten().to(cell), alpha=classes)
     counts = torch.bincount(cells, minlength=(last + 1) * classes).view(-1, classes)
     if counts[classes:last].any():
-        raise ValueError(f"label outside 0..{classes - 1} and {VOID}")
+        raise ValueError(f"label outside 0..{classes - 1} and void")
     return counts[:classes]
 
 
