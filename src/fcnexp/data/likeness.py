@@ -65,28 +65,32 @@ def alike(looks: Sequence[Look]) -> list[list[int]]:
     from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 
-    pairs = list(_pairs(looks))
-    rows, columns = np.array(pairs, int).reshape(-1, 2).T
-    edges = coo_array((np.ones(len(pairs), bool), (rows, columns)), shape=(len(looks),) * 2)
-    _, group_of = connected_components(edges, directed=False)
+    places = np.arange(len(looks))
+    first_of = places  # first place of each one's group
+    for pairs in _pairs(looks):
+        rows, columns = np.concatenate([pairs, [places, first_of]], axis=1)
+        edges = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(looks),) * 2)
+        _, group = connected_components(edges, directed=False)
+        first_of = np.unique(group, return_index=True)[1][group]
     groups: dict[int, list[int]] = {}
-    for place in sorted({place for pair in pairs for place in pair}):
-        groups.setdefault(int(group_of[place]), []).append(place)
+    for place in np.flatnonzero(np.bincount(first_of)[first_of] > 1).tolist() if looks else []:
+        groups.setdefault(int(first_of[place]), []).append(place)
     return [group for group in groups.values() if len({looks[i].digest for i in group}) > 1]
 
 
-def _pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
-    """Pairs of places whose hashes and small copies are alike, the first place first."""
+def _pairs(looks: Sequence[Look]) -> Iterator[np.ndarray]:
+    """Pairs of places whose hashes and small copies are alike, int64 (2, n), block by block."""
     places = np.array([i for i, look in enumerate(looks) if look.small is not None], int)
     if not len(places):
         return
     bits = np.stack([looks[i].bits for i in places]).astype(np.float32)
+    small = np.stack([looks[i].small for i in places])
     least = bits.shape[1] - 2 * MOST_BITS
     for start in range(0, len(places), _BLOCK):
-        agreeing = bits[start : start + _BLOCK] @ bits[start:].T  # 64 minus twice the differences
-        for first, second in zip(*np.nonzero(np.triu(agreeing >= least, 1)), strict=True):
-            pair = int(places[start + first]), int(places[start + second])
-            one, other = (looks[i].small for i in pair)
-            assert one is not None and other is not None
-            if np.dot(one.astype(np.float32), other.astype(np.float32)) >= LEAST_CORRELATION:
-                yield pair
+        # 64 minus twice the number of different bits; each pair is looked at once.
+        agreeing = np.triu(bits[start : start + _BLOCK] @ bits[start:].T >= least, 1)
+        rows, columns = np.flatnonzero(agreeing.any(1)), np.flatnonzero(agreeing.any(0))
+        copies = [small[start + each].astype(np.float32) for each in (rows, columns)]
+        found = agreeing[np.ix_(rows, columns)] & (copies[0] @ copies[1].T >= LEAST_CORRELATION)
+        first, second = np.nonzero(found)
+        yield places[start + np.stack([rows[first], columns[second]])]
