@@ -229,3 +229,9 @@ def test_split_by_name_is_logged_once(tmp_path, caplog):
         data.train(("rgb",))
         data.val(("rgb",))
     assert len([text for text in caplog.messages if "no lists" in text]) == 1
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"pets\.zip: a file; unpack it; set it to the folder"):
+        folder(tmp_path / "pets.zip").train(())

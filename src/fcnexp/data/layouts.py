@@ -40,6 +40,7 @@ _SAID = (  # what the names of masks end or begin with, if they lie beside their
     *("mask", "masks", "gt", "label", "labels", "seg", "segmentation", "annotation"),
     *("groundtruth", "matte"),
 )
+_DEEPEST = 4
 _SKIPPED = ("__macosx",)
 _NOT_READ = {  # files in the place of masks or images, by suffix, and what to do
     (".jpg", ".jpeg", ".webp"): "is no format for masks: JPEG changes the values of masks, and so "
@@ -57,7 +58,6 @@ class Part(NamedTuple):
     split: str | None
     images: dict[str, Path]
     masks: list[Path]
-    folder: Path
     masks_in: Path
 
 
@@ -126,13 +126,17 @@ def _part(split: str | None, images: Path, masks: Path) -> Part:
     if not masks.is_dir():
         raise DataError(f"{masks}: no such folder; put the masks of {images} there")
     found = by_name(images, IMAGE_SUFFIXES)
-    return Part(split, found, _some(masks, MASK_SUFFIXES), images, masks)
+    return Part(split, found, _some(masks, MASK_SUFFIXES), masks)
 
 
-def _below(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Visible files in all visible folders below one, sorted."""
+def _below(folder: Path, suffixes: Collection[str], depth: int = _DEEPEST) -> list[Path]:
+    """Visible files in the visible folders below one, sorted; depth: levels, as links may loop."""
+    if not depth:
+        return []
     places = _folders(folder).values()
-    return sorted(p for at in places for p in [*_files(at, suffixes), *_below(at, suffixes)])
+    return sorted(
+        p for at in places for p in [*_files(at, suffixes), *_below(at, suffixes, depth - 1)]
+    )
 
 
 def _flat(split: str | None, folder: Path) -> Part:
@@ -148,7 +152,7 @@ def _flat(split: str | None, folder: Path) -> Part:
             f"{folder}: {len(files)} images, and no name says which are masks; put images in "
             "images and masks in masks, or name the mask of NAME.jpg NAME_mask.png"
         )
-    return Part(split, _by_name(others), masks, folder, folder)
+    return Part(split, _by_name(others), masks, folder)
 
 
 def _says_mask(name: str) -> bool:

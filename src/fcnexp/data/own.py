@@ -98,7 +98,7 @@ class Folder:
             lists += list_files(lists_in, split or name)
             ids, own = read_listed(split_file(lists_in, split or name), images, masks)
         else:
-            lists += [part.folder for part in parts]
+            lists += sorted({path.parent for path in images.values()})
             ids = self._ids_without_lists(parts, base)[name]
         chosen = {image: images[image] for image in ids}
         # Without lists every mask must have an image, which may be in the other split.
