@@ -235,3 +235,5 @@ def test_an_archive_is_to_be_unpacked(tmp_path):
     (tmp_path / "pets.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"pets\.zip: a file; unpack it; set it to the folder"):
         folder(tmp_path / "pets.zip").train(())
+    with pytest.raises(DataError, match="a file; unpack it"):
+        _ = folder(tmp_path / "pets.zip").class_names

@@ -77,7 +77,10 @@ class Folder:
 
     @cached_property
     def _class_file(self) -> Path:
-        own = classes_file(Path(self.root).expanduser())
+        root = Path(self.root).expanduser()
+        if root.is_file():
+            find_parts(root)  # says that it must be a folder
+        own = classes_file(root)
         return own if own.is_file() else classes_file(find_base(Path(self.root)))
 
     @cached_property
