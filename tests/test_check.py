@@ -26,7 +26,7 @@ def test_nothing_is_said_of_a_good_set(tmp_path):
     assert done.returncode == 0, done.stderr
     for word in ("LEAK", "REPEATED", "EXIF", "ALIGNMENT", "NO PIXEL", "not declared"):
         assert word not in done.stdout
-    assert found["alignment"]["val"] == {"masks": 20, "finding": None}
+    assert found["alignment"]["val"] == {"masks": 20, "finding": None, "single": {}}
     assert found["repeated_pictures"] == {"same": [], "alike": []}
 
 
@@ -70,7 +70,16 @@ def test_mirrored_masks_are_suspicious(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "masks of val fit the edges in their photographs better if mirrored left" in done.stdout
     assert "20 of 20" in found["alignment"]["val"]["finding"]
-    assert found["alignment"]["train"] == {"masks": 0, "finding": None}  # four are too few
+    assert set(found["alignment"]["val"]["single"].values()) == {"mirrored left to right"}
+
+
+def test_a_single_mirrored_mask_is_suspicious(tmp_path):
+    write(tmp_path / "set", names=NAMES)
+    save(scene(9)[1][:, ::-1], tmp_path / "set/masks/s9.png")
+    done, found = check(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert found["alignment"]["val"]["single"] == {"s9": "mirrored left to right"}
+    assert "1 of 20 masks of val fit" in done.stdout and "s9 (mirrored left" in done.stdout
 
 
 def test_stored_values_are_listed_with_their_meaning(tmp_path):

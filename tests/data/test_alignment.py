@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcnexp.data.alignment import CHANGES, LEAST_MASKS, fits_of, suspicious
+from fcnexp.data.alignment import CHANGES, LEAST_MASKS, change_of_one, fits_of, suspicious
 
 SIZE = (90, 120)
 
@@ -46,8 +46,17 @@ def test_a_change_of_all_masks_is_named(name):
 
 
 def test_masks_that_fit_are_not_suspicious():
-    assert suspicious(fits(lambda m: m)) is None
+    right = fits(lambda m: m)
+    assert suspicious(right) is None and not any(map(change_of_one, right))
     assert suspicious(fits(lambda m: m, size=(100, 100))) is None
+
+
+def test_single_masks_are_named_with_their_change():
+    assert [change_of_one(each) for each in fits(lambda m: m[::-1], 5)] == [
+        "mirrored top to bottom"
+    ] * 5
+    wide = fits(lambda m: m[:, ::-1], 3, size=(60, 160))  # no right angle keeps its shape
+    assert [change_of_one(each) for each in wide] == ["mirrored left to right"] * 3
 
 
 def test_a_few_wrong_masks_and_too_few_masks_are_not_judged():
@@ -60,7 +69,7 @@ def test_a_few_wrong_masks_and_too_few_masks_are_not_judged():
 def test_masks_that_say_nothing_about_edges_are_not_suspicious():
     rng = np.random.default_rng(0)
     noise = [fits_of(rng.integers(0, 256, (*SIZE, 3), np.uint8), scene(i)[1]) for i in range(40)]
-    assert suspicious(noise) is None
+    assert suspicious(noise) is None and not any(map(change_of_one, noise))
     assert fits_of(np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.uint8)) is None
 
 

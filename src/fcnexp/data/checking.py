@@ -42,10 +42,10 @@ class Checked(NamedTuple):
 
 
 class Example(NamedTuple):
-    """An image that shows a class. order: the better, the lower. index: in its split."""
+    """An image that shows a class. order: the better, the lower. place: in its split."""
 
     order: tuple[bool, int]
-    index: int
+    place: int
     shows: tuple[int, ...]  # class indices
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 HASH_SIDE = 8  # comparisons in each direction
 SMALL_SIDE = 16  # pixels of the small copy
 MOST_BITS = 8  # of 64: re-saving as JPEG, resizing and brightening change at most 5
-LEAST_CORRELATION = 0.98  # of the small copies, which tells alike hashes of unlike pictures
+LEAST_CORRELATION = 0.975  # of the small copies, which tells alike hashes of unlike pictures
+NOISE = 3  # grey levels of 255 that compression may add to even areas
 FLAT = 2.0  # standard deviation below which a picture shows nothing to compare
 _BLOCK = 1024  # pictures compared with all others at a time
 
@@ -41,7 +42,7 @@ def look_of(picture: np.ndarray) -> Look:
     box = Image.Resampling.BOX
     side = (HASH_SIDE + 1, HASH_SIDE)
     grey = np.asarray(image.resize(side, box).convert("L"), np.int16)
-    bits = np.where(grey[:, 1:] > grey[:, :-1], 1, -1).astype(np.int8).ravel()
+    bits = np.where(grey[:, 1:] > grey[:, :-1] + NOISE, 1, -1).astype(np.int8).ravel()
     small = np.asarray(image.resize((SMALL_SIDE, SMALL_SIDE), box), np.float32).ravel()
     centred = small - small.mean()
     flat = small.std() < FLAT

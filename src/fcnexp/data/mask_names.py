@@ -61,17 +61,21 @@ def masks_of(
     *,
     folder: Path,
     all_used: bool,
+    told: bool,
 ) -> dict[str, Path]:
     """The mask of each image, by the image's name.
 
     files: masks. folder: of the masks, for messages. all_used: refuse masks that belong to no
-    image. Raises DataError naming the first file without its other half.
+    image. told: whether the user gave the pattern; masks of other patterns may lie beside then.
+    Raises DataError naming the first file without its other half.
     """
     found: dict[str, Path] = {}
     for path in files:
+        name = composed(path.stem)
         if pattern.suffix is not None and path.suffix.lower() != pattern.suffix:
             continue
-        name = composed(path.stem)
+        if told and not (name.startswith(pattern.before) and name.endswith(pattern.after)):
+            continue
         if name in found:
             raise DataError(
                 f"{path}: {found[name].name} has the same name except for the extension; rename "

@@ -45,8 +45,9 @@ def meaning(value: Value, classes: ClassesFile) -> str:
     """Name of the class that a stored value stands for, `void`, or `not declared`."""
     names = dict(enumerate(classes.names)) | {classes.void: "void"}
     if isinstance(value, tuple) and len(value) == 4:
-        clear = value[3] == 0 and classes.clear is not None
-        return names[classes.clear] if clear else "not declared"
+        if value[3] > 0 or classes.clear is None:
+            return "not declared"
+        return names[classes.clear]
     if classes.colours:
         rgb = (value,) * 3 if isinstance(value, int) else value
         by_colour = {colour: index for index, colour in classes.colours.items()}

@@ -108,8 +108,10 @@ class Folder:
         used = chosen if listed else images
         wanted = {image: path for image, path in used.items() if image not in own}
         at = parts[0].masks_in
-        pattern = pattern_of(wanted, masks, self.masks or self._classes.masks, at)
-        paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed)
+        given = self.masks or self._classes.masks
+        pattern = pattern_of(wanted, masks, given, at)
+        told = given is not None
+        paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed, told=told)
         if pattern != SAME:
             self._say("pattern", "%s: masks of %s are named %s", at, pattern.image, pattern)
         pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright, own=True)

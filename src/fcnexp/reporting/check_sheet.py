@@ -1,5 +1,6 @@
 """Contact sheet of a data set: photographs beside their masks, some for every class."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,12 +34,12 @@ Chosen = list[tuple[str, int]]  # split and index
 def choose(reports: Sequence[Report], most: int) -> Chosen:
     """Images to show: OF_EACH for every class, rare classes first, at most `most`."""
     chosen: dict[tuple[str, int], tuple[int, ...]] = {}
-    pixels = sum(report.pixels for report in reports)
-    classes = [int(c) for c in np.argsort(pixels, kind="stable") if pixels[c]]
+    pixels = sum((Counter(dict(enumerate(report.pixels))) for report in reports), Counter())
+    classes = [c for c, _ in reversed(pixels.most_common())]
     for wanted in range(1, OF_EACH + 1):
         for c in classes:
             places = [
-                (example.order, report.split, example.index, example.shows)
+                (example.order, report.split, example.place, example.shows)
                 for report in reports
                 for example in report.examples.get(c, [])
             ]
@@ -95,12 +96,20 @@ def _pair(picture: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarra
     void = small == void_of(small)
     stripes = np.add.outer(np.arange(h), np.arange(w)) % 6 < 2
     mixed[void & stripes] = WHITE
-    outline = np.zeros(small.shape, bool)
-    outline[:-1] |= small[1:] != small[:-1]
-    outline[:, :-1] |= small[:, 1:] != small[:, :-1]
-    clear = (void | (small == 0))[..., None]
-    mixed[outline] = np.where(clear, WHITE, colour(small))[outline]
+    outline = np.zeros(small.shape, bool)  # pixels with a neighbour of another class
+    for axis in (0, 1):
+        changes = np.diff(small, axis=axis) != 0
+        outline |= _padded(changes, axis, 0) | _padded(changes, axis, 1)
+    outline &= (small != 0) & ~void
+    mixed[outline] = colour(small)[outline]
     return rgb, mixed
+
+
+def _padded(changes: np.ndarray, axis: int, end: int) -> np.ndarray:
+    """The array with a line of False before (end 0) or after (1) an axis."""
+    room = [(0, 0), (0, 0)]
+    room[axis] = (0, 1) if end else (1, 0)
+    return np.pad(changes, room)
 
 
 def _page(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fcnexp.data.alignment import LEAST_MASKS, suspicious
+from fcnexp.data.alignment import change_of_one, suspicious
 from fcnexp.data.checking import Report, absent_text, shortened
 from fcnexp.data.likeness import alike, same
 from fcnexp.data.mask_values import meaning, written
@@ -100,19 +100,24 @@ def _times(groups: Groups) -> str:
 
 
 def _alignment(report: Report) -> dict[str, Any]:
-    """Masks that were judged, and what is suspicious, for those with and without EXIF notes."""
-    noted = [fit for name, fit in report.fits.items() if name in report.notes]
-    plain = [fit for name, fit in report.fits.items() if name not in report.notes]
-    for fits, which in ((plain, ""), (noted, " of photographs with an EXIF note")):
-        if (found := suspicious(fits)) is not None:
-            change, count = found
-            advice = "; see data.upright" if which else ""
-            return {
-                "masks": len(report.fits),
-                "finding": (
-                    f"ALIGNMENT: {count} of {len(fits)} masks of {report.split}{which} fit the "
-                    f"edges in their photographs better if {change}; look at sheet.png{advice}"
-                ),
-            }
-    judged = len(report.fits) if max(len(plain), len(noted)) >= LEAST_MASKS else 0
-    return {"masks": judged, "finding": None}
+    """Masks that were judged, what is suspicious of many, and single ones with their change."""
+    single = {name: change for name, fit in report.fits.items() if (change := change_of_one(fit))}
+    found: dict[str, Any] = {"masks": len(report.fits), "finding": None, "single": single}
+    for noted in (False, True):  # photographs with an EXIF note may have other masks
+        fits = [fit for name, fit in report.fits.items() if (name in report.notes) == noted]
+        if (change := suspicious(fits)) is not None:
+            which = " of photographs with an EXIF note" if noted else ""
+            found["finding"] = (
+                f"ALIGNMENT: {change[1]} of {len(fits)} masks of {report.split}{which} fit the "
+                f"edges in their photographs better if {change[0]}; look at sheet.png"
+                f"{', and see data.upright' if noted else ''}"
+            )
+            return found
+    if single:
+        each = [f"{name} ({change})" for name, change in single.items()]
+        found["finding"] = (
+            f"ALIGNMENT: {len(single)} of {len(report.fits)} masks of {report.split} fit the edges "
+            f"in their photographs much better if changed: {shortened(each, SHOWN, 'more')}; look "
+            "at them"
+        )
+    return found
