@@ -1,10 +1,10 @@
 """Whether masks fit their photographs: objects' outlines lie on edges of the photograph.
 
-Outlines may lie on faint edges, and strong edges inside of objects. But if most masks of a set would
-lie on stronger edges after the same change, such as a mirroring, or one mask on much stronger ones,
-then whoever drew or saved them changed them. Measured on VOC and CamVid: no false alarm in 634
-single masks, nor in 1800 draws of 10 to 40 masks; every mirroring, turn and shift of 20 masks was
-found, and half or more of the single mirrored or turned masks, but few single shifted ones.
+Outlines may lie on faint edges, and strong edges inside of objects. But if most masks of a set
+would lie on stronger edges after the same change, such as a mirroring, or one mask on much stronger
+ones, then whoever drew or saved them changed them. Measured on VOC and CamVid: no false alarm in
+634 single masks, nor in 1800 draws of 10 to 40 masks; every mirroring, turn and shift of 20 masks
+was found, and half or more of the single mirrored or turned masks, but few single shifted ones.
 """
 
 from collections.abc import Sequence
