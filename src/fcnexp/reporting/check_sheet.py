@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fcnexp import void_of
-from fcnexp.data.checking import Report
+from fcnexp.data.checking import EXAMPLES, Report
 from fcnexp.data.sample import Samples
 from fcnexp.errors import DataError
 from fcnexp.reporting.pictures import (
@@ -26,17 +26,16 @@ from fcnexp.system.atomic import atomic_file
 SIDE = 260  # pixels: longer side of a picture
 COLUMNS = 3  # photographs in a row
 TEXT = 12  # pixels high
-OF_EACH = 2  # images that show a class, if there are so many
 
 Chosen = list[tuple[str, int]]  # split and index
 
 
 def choose(reports: Sequence[Report], most: int) -> Chosen:
-    """Images to show: OF_EACH for every class, rare classes first, at most `most`."""
+    """Images to show, at most `most`: one for every class, rare classes first, then a second ..."""
     chosen: dict[tuple[str, int], tuple[int, ...]] = {}
     pixels = sum((Counter(dict(enumerate(report.pixels))) for report in reports), Counter())
     classes = [c for c, _ in reversed(pixels.most_common())]
-    for wanted in range(1, OF_EACH + 1):
+    for wanted in range(1, len(reports) * EXAMPLES + 1):
         for c in classes:
             places = [
                 (example.order, report.split, example.place, example.shows)
