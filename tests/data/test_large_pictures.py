@@ -1,11 +1,15 @@
 """Own pictures may have any size; those of published data sets keep to Pillow's limit."""
 
+from struct import pack
+from zlib import crc32
+
 import numpy as np
 import pytest
 from fake_data import png_bytes, voc_tree
 from peoples_folders import scene, write
 from PIL import Image
 
+from fcnexp.data import files
 from fcnexp.data.camvid import camvid_segmentation
 from fcnexp.data.files import opened, read_rgb, read_size
 from fcnexp.data.own import Folder
@@ -56,6 +60,24 @@ def test_published_images_keep_to_the_limit(tmp_path, limit_of_200):
             Image.new("L", (32, 24)).save(tmp_path / f"camvid/{folder}/{half}1.png")
     with pytest.raises(DataError, match=r"train1\.png: says that it has"):
         _ = camvid_segmentation(tmp_path / "camvid", "train")[0]
+
+
+def test_what_does_not_fit_in_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    claims = png_bytes([b""], width=10**5, bits=8, kind=2)
+    claims = claims.replace(pack(">II", 10**5, 1), pack(">II", 10**5, 10**5))
+    for name in ("images/s2.jpg", "masks/s2.png"):
+        write(tmp_path)
+        (tmp_path / name).write_bytes(with_sums(claims))
+        monkeypatch.setattr(files, "free", lambda: 16 * 10**9)
+        samples = Folder(str(tmp_path), None, None, 0.5).train(("rgb",))
+        words = "s2.*100000x100000 pixels need 80 GB to be read, but 16 GB are free; cut it"
+        with pytest.raises(DataError, match=words):
+            samples[2]
+
+
+def with_sums(png: bytes) -> bytes:
+    """The PNG with the checksum of its changed header."""
+    return png[:29] + pack(">I", crc32(png[12:29])) + png[33:]
 
 
 def test_the_limit_is_back_after_an_error(tmp_path, limit_of_200):

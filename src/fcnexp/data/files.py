@@ -16,10 +16,13 @@ from fcnexp.data.mat import UnlikeSbdError, field_of_struct, refuse_unsound
 from fcnexp.data.orientation import orient
 from fcnexp.data.stored import DEEP, inexact, more_than_8_bits, pages
 from fcnexp.errors import DataError
+from fcnexp.system.free_memory import free
 from fcnexp.system.os_errors import reraise_system_error
 
 _STRIP = 256  # rows
 _SMALL = 2**21  # pixels
+_LARGE = 10**8  # pixels, from which on it pays to ask how much memory is free
+_READING = 8  # most bytes per pixel that reading an image takes
 
 
 @contextmanager
@@ -78,9 +81,21 @@ def read_rgb(
     """
     with opened(path, own=own) as image:
         refuse_unclear(image, path)
+        refuse_beyond_memory(image, path)
         turn = upright(image) if callable(upright) else upright
         pixels = _rgb_pixels(orient(image, upright=turn))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def refuse_beyond_memory(image: Image.Image, path: Path) -> None:
+    """Raise DataError if an open image, as large as its header claims, cannot fit in memory."""
+    needed = _READING * image.width * image.height
+    if image.width * image.height > _LARGE and needed > (left := free()):
+        raise DataError(
+            f"{path}: {image.width}x{image.height} pixels need {needed / 1e9:.3g} GB to be read, "
+            f"but {left / 1e9:.3g} GB are free; cut it into smaller images, or if its size is "
+            "wrong, save it again"
+        )
 
 
 def refuse_unclear(image: Image.Image, path: Path) -> None:

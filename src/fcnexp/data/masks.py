@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fcnexp import VOID
-from fcnexp.data.files import opened
+from fcnexp.data.files import opened, refuse_beyond_memory
 from fcnexp.data.palette import ClassesFile, indices_of_colours
 from fcnexp.data.stored import inexact
 from fcnexp.errors import DataError
@@ -26,6 +26,7 @@ def read_mask(path: Path, classes: ClassesFile, *, own: bool = False) -> np.ndar
     are declared. Raises DataError with pixel counts if colours or values are not declared.
     """
     with opened(path, "mask", own=own) as image:
+        refuse_beyond_memory(image, path)
         if (trouble := inexact(image)) is not None:
             raise DataError(f"{path}: {trouble}; save the mask as an 8-bit PNG")
         # A GIF's palette holds only the colours in use, so its indices mean nothing by themselves.

@@ -19,7 +19,8 @@ from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.inspection.memory_estimate import peak_bytes
 from fcnexp.nn.streams import Network
-from fcnexp.predicting.memory import free, megabytes, resident
+from fcnexp.predicting.memory import megabytes, resident
+from fcnexp.system.free_memory import free
 
 SHARE = 0.6  # fraction of the free memory used without a limit, as other programs need some
 SLACK = 100 * 10**6  # bytes that the allocator keeps after they are freed (at most, measured)
