@@ -105,11 +105,11 @@ def _alignment(report: Report) -> dict[str, Any]:
     found: dict[str, Any] = {"masks": len(report.fits), "finding": None, "single": single}
     for noted in (False, True):  # photographs with an EXIF note may have other masks
         fits = [fit for name, fit in report.fits.items() if (name in report.notes) == noted]
-        if (change := suspicious(fits)) is not None:
+        if (habit := suspicious(fits)) is not None:
             which = " of photographs with an EXIF note" if noted else ""
             found["finding"] = (
-                f"ALIGNMENT: {change[1]} of {len(fits)} masks of {report.split}{which} fit the "
-                f"edges in their photographs better if {change[0]}; look at sheet.png"
+                f"ALIGNMENT: {habit[1]} of {len(fits)} masks of {report.split}{which} fit the "
+                f"edges in their photographs better if {habit[0]}; look at sheet.png"
                 f"{', and see data.upright' if noted else ''}"
             )
             return found
