@@ -194,7 +194,7 @@ def test_a_memory_limit_switches_off_fast_paths_that_store_weights_twice():
     seen = []
 
     class Seeing:
-        device, tiling = torch.device("cpu"), None
+        device, tiling, class_names = torch.device("cpu"), None, ("a", "b")
 
         def bytes_of(self, height: int, width: int) -> int:
             return 0

@@ -96,14 +96,14 @@ def score_bounds(
 def shrink_and_enlarge(label: "Tensor", factor: int, protocol: str) -> "Tensor":
     """Label map after shrinking and enlarging it again, int64 (H, W).
 
-    label: uint8 (H, W). VOID counts as background (0), as a network has no such output. The class
+    label: (H, W). Void counts as background (0), as a network has no such output. The class
     with the largest fraction wins; of equal ones, the lowest index.
     """
     import torch
 
-    from fcnexp import VOID
+    from fcnexp import void_of
 
-    label = torch.where(label == VOID, 0, label)
+    label = torch.where(label == void_of(label), 0, label)
     classes = label.unique()
     fractions = (label == classes[:, None, None]).float()
     (shrink_h, enlarge_h), (shrink_w, enlarge_w) = (

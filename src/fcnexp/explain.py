@@ -93,7 +93,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     figure = build.part(cfg, "figure")
     if cfg.image is None:
         raise ConfigError("image: required for a figure, but not given; add image=PHOTO")
-    rgb = read_rgb(Path(cfg.image).expanduser(), upright=True)
+    rgb = read_rgb(Path(cfg.image).expanduser(), upright=True, own=True)
     path = Path(cfg.output).expanduser() if cfg.output else folder / f"{figure.name}.png"
     if path.suffix != ".png":
         raise ConfigError(f"output={cfg.output}: the name of the file must end in .png")

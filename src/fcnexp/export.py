@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from fcnexp import label_type
 from fcnexp.errors import ConfigError, ExportError
 from fcnexp.system.atomic import digest, make_folder
 from fcnexp.system.places import short
@@ -47,8 +48,9 @@ def export(cfg: DictConfig, folder: Path) -> None:
     print(f"{short(path)}: {report}")
     for name, kind in facts["takes"].items():
         print(f"  takes {name}: {kind}")
-    labels = "; labels: uint8 (N, H, W)" if cfg.labels else ""
-    print(f"  gives scores: float32 (N, {sum(net.outputs.values())}, H, W){labels}")
+    classes = sum(net.outputs.values())
+    labels = f"; labels: {label_type(classes)} (N, H, W)" if cfg.labels else ""
+    print(f"  gives scores: float32 (N, {classes}, H, W){labels}")
 
 
 def output_path(cfg: DictConfig, folder: Path) -> Path:

@@ -22,13 +22,12 @@ from fcnexp.system.places import short
 if TYPE_CHECKING:
     from fcnexp.predicting.windows import Labeller
 
-FEW = 10  # images up to which each gets a line of output
+FEW = 10  # images up to which each gets a line of output; classes named of many
+MANY = 100  # classes
 
 
 def predict(cfg: DictConfig, folder: Path) -> None:
     """Write a palette PNG per image, and the optional results. Raises UserError."""
-    from PIL import Image
-
     from fcnexp.config.checks import without_fast_paths
     from fcnexp.config.schema import PredictConfig
     from fcnexp.config.values import typed
@@ -38,7 +37,6 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     memory = None if cfg.memory is None else bytes_of_text(cfg.memory)
     if memory is not None:
         return_freed()
-    Image.MAX_IMAGE_PIXELS = None  # Pillow refuses 180 million pixels; here `memory` is the limit
     output = Path(cfg.output).expanduser() if cfg.output else folder
     images = find_images(cfg.input)
     if others := left_out(cfg.input):
@@ -74,7 +72,8 @@ def _label_all(cfg: DictConfig, images: list[Path], output: Path, memory: int | 
         classes = list(labeller.class_names)
         text = json.dumps(known | {"classes": classes, "pictures": facts}, indent=1)
         write_atomically(output / SHARES, text)
-    names = ", ".join(f"{i} {name}" for i, name in enumerate(labeller.class_names))
+    values = [f"{i} {name}" for i, name in enumerate(labeller.class_names)]
+    names = ", ".join(values if len(values) <= MANY else [*values[:FEW], "...", values[-1]])
     print(f"{len(facts)} labelled in {short(output)}; pixel values: {names}")
     if failed:
         raise DataError("; ".join(str(error) for error in failed))
@@ -132,7 +131,7 @@ def label_one(
     from fcnexp.predicting.windows import label_picture, refuse_too_little
     from fcnexp.reporting.overlays import full_overlay, side_by_side
 
-    refuse_too_little(labeller, path, read_size(path), memory)
+    refuse_too_little(labeller, path, read_size(path, own=True), memory)
     fields = read_fields(path, folders)
     rgb = fields["rgb"].permute(1, 2, 0).numpy()
     taken = {name: fields[name] for name in labeller.fields}

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from fcnexp.errors import ConfigError, DataError
+from fcnexp.system.atomic import atomic_file, write_atomically
 from fcnexp.system.places import short
 
 if TYPE_CHECKING:
     from fcnexp.data.checking import Report
+    from fcnexp.data.sample import Samples
     from fcnexp.data.splits import DataSet
 
 # Linear algebra libraries read these when loaded. With one thread per core in every process,
@@ -76,7 +78,6 @@ def get_nyud(cfg: DictConfig) -> None:
     """Convert the official NYUDv2 file to the papers' layout; resume a stopped conversion."""
     from fcnexp.data.nyud_facts import FIRST_ID, split_of
     from fcnexp.data.nyud_official import OfficialFile, is_converted
-    from fcnexp.system.atomic import write_atomically
 
     if cfg.mat is None:
         raise ConfigError("mat: required for data=nyud, but not given; add mat=FILE")
@@ -132,7 +133,6 @@ def encode_one(
 
     from fcnexp.data.files import read_depth
     from fcnexp.data.hha import encode_hha
-    from fcnexp.system.atomic import atomic_file
 
     depth = read_depth(path)[0].numpy()
     seen = depth if raw is None else read_depth(raw / path.name)[0].numpy()
@@ -146,80 +146,62 @@ def encode_one(
 
 
 def check(cfg: DictConfig, folder: Path) -> None:
-    """Read everything, print a table, write check.json and a contact sheet.
+    """Read everything, print tables and findings, write check.json and a contact sheet.
 
     Raises DataError at the end if anything is broken, so that the exit code is 1.
     """
     from fcnexp import build
-    from fcnexp.data.checking import Report, absent_text, check_all, repeated
     from fcnexp.reporting import tables
+    from fcnexp.reporting.check_sheet import draw_check_sheet
+    from fcnexp.reporting.findings import findings, mask_values
 
     made: DataSet = build.part(cfg, "data")
+    class_names = made.class_names
     fields = tuple(made.provides if cfg.fields is None else cfg.fields)
     build.refuse_missing_field(made, fields)
-    reports, splits, broken = [], {}, []
-    for split in ("train", "val"):
-        report = Report(split)
-        try:
-            samples = getattr(made, split)(fields)
-        except DataError as error:
-            broken.append(f"{split}: {error}")
-            continue
-        splits[split] = samples
-        checked = check_all(samples, cfg.workers)
-        for one in tracked(checked, len(samples), f"reading {split}"):
-            report.add(one)
-        report.troubles += [f"{name}: listed twice" for name in repeated(samples.ids)]
-        broken += report.troubles
-        reports.append(report)
-    tables.print_check(reports, made.class_names)
+    reports, splits, broken = read_splits(made, fields, cfg.workers)
+    tables.print_check(reports, class_names)
+    lines, found = findings(reports, class_names)
+    facts: dict[str, Any] = {report.split: report.facts(class_names) for report in reports}
     for report in reports:
-        if absent := report.absent(made.class_names):
-            print(absent_text(absent, f"any label of {report.split}"))
+        if (classes := getattr(splits[report.split], "classes", None)) is not None:
+            values = facts[report.split]["mask_values"] = mask_values(report, classes)
+            tables.print_mask_values(report.split, values)
+    for line in lines:
+        print(line)
     folder.mkdir(parents=True, exist_ok=True)
-    write_check(folder, made, reports, broken)
-    if splits and not all(report.troubles for report in reports):
-        draw_sheet(folder / "sheet.png", splits, reports, cfg.pictures, made.class_names)
+    write_atomically(
+        folder / "check.json", json.dumps(facts | found | {"broken": broken}, indent=2) + "\n"
+    )
+    draw_check_sheet(folder / "sheet.png", splits, reports, cfg.pictures, class_names)
     print(f"record {short(folder)}")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
         raise DataError(f"{len(broken)} broken: {shown}")
 
 
-def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:
-    """Write check.json."""
-    from fcnexp.system.atomic import write_atomically
+def read_splits(
+    made: "DataSet", fields: tuple[str, ...], workers: int
+) -> tuple[list["Report"], dict[str, "Samples"], list[str]]:
+    """Report and samples of each split that can be opened, and what is broken in both."""
+    from fcnexp.data.checking import Report, check_all, repeated
 
-    facts: dict[str, Any] = {r.split: r.facts(made.class_names) for r in reports}
-    facts |= {"broken": broken}
-    write_atomically(folder / "check.json", json.dumps(facts, indent=2) + "\n")
-
-
-def draw_sheet(
-    path: Path,
-    splits: dict[str, Any],
-    reports: list["Report"],
-    count: int,
-    class_names: Sequence[str],
-) -> None:
-    """Write a contact sheet: some images of each split with their labels."""
-    from fcnexp.reporting import pictures
-    from fcnexp.system.atomic import atomic_file
-
-    rows = []
-    for report in reports:
-        samples = splits[report.split]
-        chosen = range(0, len(samples), max(1, 2 * len(samples) // max(1, count)))
-        for index in list(chosen)[: max(1, count // 2)]:
-            try:
-                sample = samples[index]
-            except DataError:
-                continue
-            pair = (pictures.as_picture(sample.fields), pictures.colour(sample.label.numpy()))
-            rows.append([pictures.thumbnail(picture) for picture in pair])
-    if rows:
-        with atomic_file(path) as part:
-            pictures.sheet(rows, ("image", "label"), class_names).save(part)
+    reports, splits, broken = [], {}, []
+    for split in ("train", "val"):
+        report = Report(split, len(made.class_names))
+        try:
+            samples = getattr(made, split)(fields)
+        except DataError as error:
+            broken.append(f"{split}: {error}")
+            continue
+        splits[split] = samples
+        checked = check_all(samples, workers, len(made.class_names))
+        for one in tracked(checked, len(samples), f"reading {split}"):
+            report.add(one)
+        report.troubles += [f"{name}: listed twice" for name in repeated(samples.ids)]
+        broken += report.troubles
+        reports.append(report)
+    return reports, splits, broken
 
 
 def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:

@@ -211,8 +211,8 @@ def test_colours_may_be_a_list_or_by_name_in_any_order(tmp_path):
         ("classes: [a, b, a]", "class a is listed twice"),
         ("classes: [a, void]", "void is not a class; remove it"),
         (
-            f"classes: [{', '.join(f'c{i}' for i in range(256))}]",
-            "256 classes; at most 255 are allowed",
+            f"classes: [{', '.join(f'c{i}' for i in range(10_001))}]",
+            "10001 classes; at most 10000 are allowed",
         ),
         ("classes: [a]\ncolors: {}", "colors: no such key; choose one of classes, colours"),
         ("classes: [a, b]\ncolours: {a: [0, 0, 0]}", r"do not match classes \(b\); give one"),
@@ -236,3 +236,11 @@ def test_split_by_name_is_logged_once(tmp_path, caplog):
         data.train(("rgb",))
         data.val(("rgb",))
     assert len([text for text in caplog.messages if "no lists" in text]) == 1
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"pets\.zip: a file; unpack it; set it to the folder"):
+        folder(tmp_path / "pets.zip").train(())
+    with pytest.raises(DataError, match="a file; unpack it"):
+        _ = folder(tmp_path / "pets.zip").class_names

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from peoples_files import BINARY, CASES, Case
 from peoples_folders import NAMES, scene, write
+from peoples_tools import TOOLS
 from PIL import Image
 
 from fcnexp.config.identity import digest
@@ -31,9 +32,12 @@ def assert_as_drawn(samples, case: Case) -> None:
         assert red[objects].mean() > 200 and red[label == 0].mean() < 110
 
 
-@pytest.mark.parametrize("name", CASES)
+ALL = CASES | TOOLS
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_is_read_as_drawn_or_refused_with_what_to_write(tmp_path, name):
-    case = CASES[name]
+    case = ALL[name]
     case.write(tmp_path)
     data = folder(tmp_path, **case.options)
     if case.refused is None:

@@ -13,9 +13,9 @@ from fcnexp.data.voc import sbd_segmentation, voc_segmentation
 pytestmark = pytest.mark.real_data
 
 
-def checked(samples) -> Report:
-    report = Report("")
-    for one in check_all(samples, workers=2):
+def checked(samples, classes=21) -> Report:
+    report = Report("", classes)
+    for one in check_all(samples, 2, classes):
         report.add(one)
     return report
 

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcnexp import VOID
-from fcnexp.data.sample import Samples
+from fcnexp.data.sample import Samples, value_counts
 
 RULES = ("inverse", "median")
 
@@ -33,9 +32,9 @@ def count_classes(samples: Samples, num_classes: int, void_as: int | None) -> Cl
     """
     pixels, around = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     for index in range(len(samples)):
-        counts = np.bincount(samples.read_label(index).numpy().ravel(), minlength=VOID + 1)
+        counts = value_counts(samples.read_label(index).numpy(), num_classes)
         if void_as is not None:
-            counts[void_as] += counts[VOID]
+            counts[void_as] += counts[-1]
         counts = counts[:num_classes]
         pixels += counts
         around[counts > 0] += counts.sum()

@@ -3,63 +3,117 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 
 from fcnexp import VOID
-from fcnexp.data.sample import Samples
+from fcnexp.data.alignment import fits_of
+from fcnexp.data.likeness import Look, look_of
+from fcnexp.data.mask_values import Value, stored_values
+from fcnexp.data.pairs import Pairs
+from fcnexp.data.sample import Sample, Samples, value_counts
 from fcnexp.errors import DataError
+
+EXAMPLES = 3  # images kept of each class, for the contact sheet
+SMALL = 0.002  # fraction of an image below which a class is hardly visible on a sheet
 
 
 class Checked(NamedTuple):
-    """One image. counts: pixels by label value, int64 (256,). trouble: its problem, if any."""
+    """One image. counts: pixels by class index, void last. trouble: its problem, if any.
+
+    look, fits: of its colour picture, see `likeness` and `alignment`; None if it has none. note:
+    its EXIF orientation, 1 if it has none, and whether the picture is read turned. stored: pixels
+    by value or colour in the mask's file; both of custom data only.
+    """
 
     name: str
     size: tuple[int, int]
     counts: np.ndarray
     trouble: str | None
+    look: Look | None = None
+    fits: np.ndarray | None = None
+    note: tuple[int, bool] = (1, False)
+    stored: dict[Value, int] = {}
+
+
+class Example(NamedTuple):
+    """An image that shows a class. order: the better, the lower. place: in its split."""
+
+    order: tuple[bool, int]
+    place: int
+    shows: tuple[int, ...]  # class indices
 
 
 @dataclass
 class Report:
     """Statistics of one split.
 
-    sizes: images by (height, width). pixels: by label value, 0 to 255. images_with: number of
-    images that contain each value. troubles: messages that name files.
+    sizes: images by (height, width). pixels: by class index, void last. images_with: number of
+    images that contain each value. troubles: messages that name files. looks: of the pictures, by
+    name. fits: of the masks, by name. notes: EXIF orientation, and whether it is applied, by name.
+    stored, masks_with: pixels, and number of masks, by stored value. examples: images that show a
+    class, the best first, by class index.
     """
 
     split: str
+    num_classes: int
     images: int = 0
     sizes: Counter = field(default_factory=Counter)
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
-    images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    pixels: np.ndarray = field(init=False)
+    images_with: np.ndarray = field(init=False)
     troubles: list[str] = field(default_factory=list)
+    looks: dict[str, Look] = field(default_factory=dict)
+    fits: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    stored: Counter = field(default_factory=Counter)
+    masks_with: Counter = field(default_factory=Counter)
+    examples: dict[int, list[Example]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Set all counts to 0."""
+        values = max(VOID, self.num_classes) + 1
+        self.pixels, self.images_with = np.zeros(values, np.int64), np.zeros(values, np.int64)
 
     def add(self, one: Checked) -> None:
         """Count one image."""
-        self.images += 1
+        index, self.images = self.images, self.images + 1
+        self.stored.update(one.stored)
+        self.masks_with.update(one.stored.keys())
+        if one.note[0] != 1:
+            self.notes[one.name] = one.note
         if one.trouble is not None:
             self.troubles.append(one.trouble)
             return
         self.sizes[one.size] += 1
         self.pixels += one.counts
         self.images_with += one.counts > 0
+        if one.look is not None:
+            self.looks[one.name] = one.look
+        if one.fits is not None:
+            self.fits[one.name] = one.fits
+        shows = tuple(np.flatnonzero(one.counts[: self.num_classes]).tolist())
+        for c in shows:
+            small = bool(one.counts[c] < SMALL * one.counts.sum())
+            example = Example((small, crc32(one.name.encode())), index, shows)
+            self.examples[c] = sorted([*self.examples.get(c, []), example])[:EXAMPLES]
 
     @property
     def void_share(self) -> float:
         """Fraction of pixels that are void; 0 if there are no pixels."""
-        return float(self.pixels[VOID] / max(1, self.pixels.sum()))
+        return float(self.pixels[-1] / max(1, self.pixels.sum()))
 
-    def absent(self, class_names: tuple[str, ...]) -> list[str]:
+    def absent(self, class_names: Sequence[str]) -> list[str]:
         """Classes without a pixel in the labels that could be read; none if none could."""
         return [name for i, name in enumerate(class_names) if self.sizes and not self.pixels[i]]
 
-    def facts(self, class_names: tuple[str, ...]) -> dict[str, object]:
+    def facts(self, class_names: Sequence[str]) -> dict[str, object]:
         """The report as plain values."""
-        labelled = max(1, int(self.pixels.sum() - self.pixels[VOID]))
+        labelled = max(1, int(self.pixels[:-1].sum()))
         classes = {
             name: {
                 "pixels": int(self.pixels[i]),
@@ -68,35 +122,53 @@ class Report:
             }
             for i, name in enumerate(class_names)
         }
+        void = len(self.pixels) - 1
         return {
             "images": self.images,
             "unreadable": len(self.troubles),
             "troubles": self.troubles,
             "sizes": {f"{h}x{w}": n for (h, w), n in self.sizes.most_common()},
             "void_share": self.void_share,
-            "values": {i: int(n) for i, n in enumerate(self.pixels) if n},
+            "values": {
+                (i if i < void or void == VOID else "void"): int(n)
+                for i, n in enumerate(self.pixels)
+                if n
+            },
             "classes": classes,
             "classes_without_pixels": self.absent(class_names),
         }
 
 
-def check_one(samples: Samples, index: int) -> Checked:
-    """Read one image and its label, and count the label's values."""
+def check_one(samples: Samples, index: int, num_classes: int) -> Checked:
+    """Read one image and its label, and describe both."""
     name = samples.ids[index]
+    stored: dict[Value, int] = {}
+    if isinstance(samples, Pairs):
+        with suppress(DataError):  # reported below
+            stored = stored_values(samples.masks[name], samples.classes, own=samples.own)
     try:
         sample = samples[index]
     except DataError as error:
-        return Checked(name, (0, 0), np.zeros(256, np.int64), str(error))
+        return Checked(name, (0, 0), np.zeros(0, np.int64), str(error), stored=stored)
     assert sample.label is not None
     label = sample.label.numpy()
-    counts = np.bincount(label.ravel(), minlength=256)
-    trouble = None if (label != VOID).any() else f"{name}: every pixel of its label is void"
-    return Checked(name, (label.shape[0], label.shape[1]), counts, trouble)
+    counts = value_counts(label, num_classes)
+    size = (label.shape[0], label.shape[1])
+    note = samples.note(index, size) if isinstance(samples, Pairs) else (1, False)
+    trouble = None if counts[:-1].any() else f"{name}: every pixel of its label is void"
+    return Checked(name, size, counts, trouble, *_picture_facts(sample), note, stored)
 
 
-def check_all(samples: Samples, workers: int) -> Iterator[Checked]:
+def _picture_facts(sample: Sample) -> tuple[Look | None, np.ndarray | None]:
+    if "rgb" not in sample.fields or sample.label is None:
+        return None, None
+    picture = sample.fields["rgb"].permute(1, 2, 0).numpy()
+    return look_of(picture), fits_of(picture, sample.label.numpy())
+
+
+def check_all(samples: Samples, workers: int, num_classes: int) -> Iterator[Checked]:
     """Check every image of a split, in order; workers: processes that read, 0 for this one."""
-    one = partial(check_one, samples)
+    one = partial(check_one, samples, num_classes=num_classes)
     if workers == 0:
         yield from map(one, range(len(samples)))
         return
@@ -117,7 +189,7 @@ def absent_text(missing: Sequence[str], where: str) -> str:
     )
 
 
-def shortened(names: Sequence[str], most: int = 6) -> str:
+def shortened(names: Sequence[str], most: int = 6, what: str = "more classes") -> str:
     """Names in a row, the first ones of many."""
-    more = f" and {len(names) - most} more classes" if len(names) > most else ""
+    more = f" and {len(names) - most} {what}" if len(names) > most else ""
     return ", ".join(names[:most]) + more

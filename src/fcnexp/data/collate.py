@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fcnexp import VOID
+from fcnexp import void_of
 from fcnexp.data.sample import Sample
 
 
@@ -15,7 +15,7 @@ class Batch(NamedTuple):
 
     fields: by name, (N, 3, H, W) uint8 `rgb` and `hha`, (N, 1, H, W) int32 `depth` in mm; padding
         is 0 and becomes the mean when the input recipe is applied.
-    label: uint8 (N, H, W).
+    label: (N, H, W), of the samples' type; see `void_of`.
     sizes: int64 (N, 2), height and width of each image. names: their ids.
     """
 
@@ -42,7 +42,9 @@ def collate(samples: list[Sample]) -> Batch:
     """Return one padded batch of samples; a sample without label becomes all void."""
     shapes = [next(iter(sample.fields.values())).shape[-2:] for sample in samples]
     height, width = (max(side) for side in zip(*shapes, strict=True))
-    label = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)
+    known = [sample.label for sample in samples if sample.label is not None]
+    label = torch.empty(len(samples), height, width, dtype=known[0].dtype if known else torch.uint8)
+    label.fill_(void_of(label))
     fields = {
         name: field.new_zeros(len(samples), field.shape[0], height, width)
         for name, field in samples[0].fields.items()

@@ -1,7 +1,8 @@
 """Readers of images and label maps; every error names the file."""
 
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 
@@ -15,20 +16,30 @@ from fcnexp.data.mat import UnlikeSbdError, field_of_struct, refuse_unsound
 from fcnexp.data.orientation import orient
 from fcnexp.data.stored import DEEP, inexact, more_than_8_bits, pages
 from fcnexp.errors import DataError
+from fcnexp.system.free_memory import free
 from fcnexp.system.os_errors import reraise_system_error
 
 _STRIP = 256  # rows
 _SMALL = 2**21  # pixels
+_LARGE = 10**8  # pixels, from which on it pays to ask how much memory is free
+_READING = 8  # most bytes per pixel that reading an image takes
 
 
 @contextmanager
-def opened(path: Path, what: str = "image") -> Iterator[Image.Image]:
-    """Open an image; turn errors inside the block into DataError, except system errors."""
+def opened(path: Path, what: str = "image", *, own: bool = False) -> Iterator[Image.Image]:
+    """Open an image; turn errors inside the block into DataError, except system errors.
+
+    own: whether it is the user's own file, which may have any size. Files of published data sets,
+    which come from archives, must keep to Pillow's limit, as a small file can claim to be an image
+    that takes all memory.
+    """
     try:
-        with Image.open(path) as image:
+        with _any_size() if own else nullcontext(), Image.open(path) as image:
             yield image
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        raise DataError(_too_large(path, str(error))) from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what}") from None
     except Exception as error:  # Pillow raises many types, by format
@@ -36,20 +47,55 @@ def opened(path: Path, what: str = "image") -> Iterator[Image.Image]:
         raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
 
 
-def read_rgb(path: Path, *, upright: bool | Callable[[Image.Image], bool] = False) -> Tensor:
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Switch off Pillow's limit on the size of an image, in this process."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _too_large(path: Path, error: str) -> str:
+    """Message for an image above Pillow's limit, whose error names both numbers of pixels."""
+    pixels, most = (f"{int(number) / 1e6:.4g}" for number in re.findall(r"[0-9]+", error)[:2])
+    return (
+        f"{path}: says that it has {pixels} megapixels; images of published data sets may have "
+        f"{most}, as larger ones are likely damaged or malicious: fetch it again, or if you trust "
+        "it, read these files as your own, with data=folder data.root=FOLDER"
+    )
+
+
+def read_rgb(
+    path: Path, *, upright: bool | Callable[[Image.Image], bool] = False, own: bool = False
+) -> Tensor:
     """Image as uint8 (3, H, W), RGB, [0, 255].
 
     upright: apply the EXIF orientation; a function decides it for an open image. Published data
     sets do not: their labels were drawn without it.
+    own: see `opened`.
     Grey, palette and CMYK become RGB, transparency is dropped, an animation gives its first frame.
     Raises DataError if the file is missing, damaged, truncated, of several pages, or has more than
     8 bits per channel.
     """
-    with opened(path) as image:
+    with opened(path, own=own) as image:
         refuse_unclear(image, path)
+        refuse_beyond_memory(image, path)
         turn = upright(image) if callable(upright) else upright
         pixels = _rgb_pixels(orient(image, upright=turn))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def refuse_beyond_memory(image: Image.Image, path: Path) -> None:
+    """Raise DataError if an open image, as large as its header claims, cannot fit in memory."""
+    needed = _READING * image.width * image.height
+    if image.width * image.height > _LARGE and needed > (left := free()):
+        raise DataError(
+            f"{path}: {image.width}x{image.height} pixels need {needed / 1e9:.3g} GB to be read, "
+            f"but {left / 1e9:.3g} GB are free; cut it into smaller images, or if its size is "
+            "wrong, save it again"
+        )
 
 
 def refuse_unclear(image: Image.Image, path: Path) -> None:
@@ -82,12 +128,13 @@ def _rgb_pixels(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def read_hha(path: Path) -> Tensor:
+def read_hha(path: Path, *, own: bool = False) -> Tensor:
     """HHA as uint8 (3, H, W), [0, 255]: disparity, height and angle, in the file's order.
 
-    Raises DataError if the file is missing, damaged or does not have three 8-bit channels.
+    own: see `opened`. Raises DataError if the file is missing, damaged or does not have three 8-bit
+    channels.
     """
-    mode, pixels = _read_stored(path, "HHA image")
+    mode, pixels = _read_stored(path, "HHA image", own=own)
     if mode != "RGB":
         raise DataError(
             f"{path}: HHA image of mode {mode}; save HHA as an RGB PNG of disparity, height and "
@@ -96,12 +143,12 @@ def read_hha(path: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def read_depth(path: Path) -> Tensor:
+def read_depth(path: Path, *, own: bool = False) -> Tensor:
     """Depth as int32 (1, H, W), millimetres, 0 where missing.
 
-    Raises DataError if the file is missing, damaged or not 16-bit grey.
+    own: see `opened`. Raises DataError if the file is missing, damaged or not 16-bit grey.
     """
-    mode, depth = _read_stored(path, "depth image")
+    mode, depth = _read_stored(path, "depth image", own=own)
     if mode not in ("I", "I;16", "I;16B"):  # Pillow's names for 16-bit grey, by version
         raise DataError(
             f"{path}: depth image of mode {mode}; save depth as a 16-bit grey PNG of millimetres, "
@@ -110,9 +157,9 @@ def read_depth(path: Path) -> Tensor:
     return torch.from_numpy(depth.astype(np.int32))[None]
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image, from its header. Raises DataError."""
-    with opened(path) as image:
+def read_size(path: Path, *, own: bool = False) -> tuple[int, int]:
+    """Height and width of an image, from its header; own: see `opened`. Raises DataError."""
+    with opened(path, own=own) as image:
         return image.height, image.width
 
 
@@ -184,7 +231,7 @@ def check_sizes(sizes: dict[Path, tuple[int, ...]]) -> None:
 
 
 def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
-    """Label as a tensor, uint8 (H, W). Raises DataError on values other than classes and void."""
+    """Label as a tensor, (H, W). Raises DataError on values other than classes and void."""
     if label.max(initial=0) < num_classes:
         return torch.from_numpy(label)
     wrong = (label >= num_classes) & (label != VOID)
@@ -197,12 +244,14 @@ def check_label(label: np.ndarray, path: Path, num_classes: int) -> Tensor:
     return torch.from_numpy(label)
 
 
-def _read_stored(path: Path, what: str, *, exact: bool = False) -> tuple[str, np.ndarray]:
+def _read_stored(
+    path: Path, what: str, *, exact: bool = False, own: bool = False
+) -> tuple[str, np.ndarray]:
     """Pillow's mode of an image and its unconverted pixels.
 
-    exact: refuse files whose stored values Pillow does not return unchanged.
+    exact: refuse files whose stored values Pillow does not return unchanged. own: see `opened`.
     """
-    with opened(path, what) as image:
+    with opened(path, what, own=own) as image:
         trouble = inexact(image) if exact else None
         mode, pixels = image.mode, np.array(image)
     if trouble is not None:

@@ -17,6 +17,7 @@ from fcnexp.data.checking import absent_text, shortened
 from fcnexp.data.files import opened
 from fcnexp.data.orientation import telling_nothing, untold
 from fcnexp.data.pairs import Pairs
+from fcnexp.data.sample import value_counts
 from fcnexp.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def look_at(pairs: Pairs, split: str, seconds: float = SECONDS) -> None:
     """
     if pairs.upright is None:
         for index in _sampled(len(pairs), seconds):
-            _refuse_untold(pairs.images[pairs.ids[index]])
+            _refuse_untold(pairs.images[pairs.ids[index]], own=pairs.own)
     seen, count = _values_seen(pairs, seconds)
     names = pairs.classes.names
     missing = [name for index, name in enumerate(names) if not seen[index]]
@@ -54,26 +55,27 @@ def look_at(pairs: Pairs, split: str, seconds: float = SECONDS) -> None:
 
 
 def _values_seen(pairs: Pairs, seconds: float) -> tuple[np.ndarray, int]:
-    """Whether each class or VOID is in the masks, bool (256,), and how many masks were read.
+    """Whether each class or void is in the masks, bool, and how many masks were read.
 
     Reads until every class is found or time is up; all masks while 0 and 255 are all that two
     undeclared classes show.
     """
-    seen, count = np.zeros(256, bool), 0
     start, classes = time.monotonic(), len(pairs.classes.names)
+    seen, count = np.zeros(max(VOID, classes) + 1, bool), 0
     for index in _order(len(pairs)):
         late = time.monotonic() - start > seconds and count >= _LEAST
         if seen[:classes].all() or (late and not _zeros_and_255(pairs, seen)):
             break
         with suppress(DataError):  # whoever reads the file as a sample reports it
-            seen |= np.bincount(pairs.read_label(index).numpy().ravel(), minlength=256) > 0
+            seen |= value_counts(pairs.read_label(index).numpy(), classes) > 0
             count += 1
     return seen, count
 
 
-def _refuse_untold(path: Path) -> None:
+def _refuse_untold(path: Path, *, own: bool) -> None:
     orientation = 1
-    with suppress(DataError), opened(path) as image:  # damaged files are reported when read
+    # Damaged files are reported when they are read.
+    with suppress(DataError), opened(path, own=own) as image:
         orientation = telling_nothing(image)
     if orientation != 1:
         raise DataError(untold(path, orientation))

@@ -4,14 +4,19 @@
 |------------------------------------------------|-----------------------------------------|
 | images, masks                                  | this project, and most people           |
 | images/train, images/val, masks/train ...      | people who split by folder              |
+| img_dir/train, ann_dir/train ...               | MMSegmentation                          |
 | train/images, train/masks, val/images ...      | the same, the other way round           |
 | train, train_masks                             | Kaggle (Carvana)                        |
 | one folder, NAME.jpg beside NAME_mask.png      | Kaggle                                  |
 | JPEGImages, SegmentationClass                  | CVAT, labelme2voc                       |
+
+Images and masks in folders of their own may lie in further folders below these, as Cityscapes'
+cities do.
 """
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +25,14 @@ from fcnexp import IMAGE_SUFFIXES
 from fcnexp.data.masks import MASK_SUFFIXES, PANOPTIC
 from fcnexp.errors import DataError
 
-_IMAGES = ("images", "image", "imgs", "img", "jpegimages", "photos")
+_IMAGES = (
+    *("images", "image", "imgs", "img", "jpegimages", "photos", "img_dir", "image_dir"),
+    *("leftimg8bit", "inputs", "input"),
+)
 _MASKS = (  # labelme2voc's first version had SegmentationClass for other files
     *("masks", "mask", "labels", "label", "annotations", "segmentationclasspng"),
-    *("segmentationclass", "ground_truth", "groundtruth", "gt"),
+    *("segmentationclass", "ground_truth", "groundtruth", "gt", "ann_dir", "mask_dir", "label_dir"),
+    *("gtfine", "targets", "target", "segmentations", "segmentation"),
 )
 _BESIDE = ("_masks", "_mask", "_labels", "_annotations", "annot")
 _HALVES = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
@@ -31,7 +40,16 @@ _SAID = (  # what the names of masks end or begin with, if they lie beside their
     *("mask", "masks", "gt", "label", "labels", "seg", "segmentation", "annotation"),
     *("groundtruth", "matte"),
 )
+_DEEPEST = 4
 _SKIPPED = ("__macosx",)
+_NOT_READ = {  # files in the place of masks or images, by suffix, and what to do
+    (".jpg", ".jpeg", ".webp"): "is no format for masks: JPEG changes the values of masks, and so "
+    "may WebP: save them as PNG",
+    (".json", ".xml", ".txt"): "holds polygons or boxes: export masks as PNG from the tool that "
+    "wrote it, or draw them, as labelme2voc does",
+    (".heic", ".heif"): "Pillow does not read: save them as JPEG",
+    (".npy", ".npz", ".mat"): "is not read: save each mask as a PNG of class numbers",
+}
 
 
 class Part(NamedTuple):
@@ -40,7 +58,6 @@ class Part(NamedTuple):
     split: str | None
     images: dict[str, Path]
     masks: list[Path]
-    folder: Path
     masks_in: Path
 
 
@@ -78,8 +95,9 @@ def find_parts(base: Path) -> list[Part]:
     Raises DataError saying which folders are expected.
     """
     if not base.is_dir():
+        packed = "a file; unpack it" if base.is_file() else "no such folder"
         raise DataError(
-            f"data.root={base}: no such folder; set it to the folder that contains images and "
+            f"data.root={base}: {packed}; set it to the folder that contains images and "
             "masks, or try scale=small or data=shapes, which need no download"
         )
     if (two := _image_and_mask_folders(base)) is not None:
@@ -108,7 +126,17 @@ def _part(split: str | None, images: Path, masks: Path) -> Part:
     if not masks.is_dir():
         raise DataError(f"{masks}: no such folder; put the masks of {images} there")
     found = by_name(images, IMAGE_SUFFIXES)
-    return Part(split, found, _some(masks, MASK_SUFFIXES), images, masks)
+    return Part(split, found, _some(masks, MASK_SUFFIXES), masks)
+
+
+def _below(folder: Path, suffixes: Collection[str], depth: int = _DEEPEST) -> list[Path]:
+    """Visible files in the visible folders below one, sorted; depth: levels, as links may loop."""
+    if not depth:
+        return []
+    places = _folders(folder).values()
+    return sorted(
+        p for at in places for p in [*_files(at, suffixes), *_below(at, suffixes, depth - 1)]
+    )
 
 
 def _flat(split: str | None, folder: Path) -> Part:
@@ -124,7 +152,7 @@ def _flat(split: str | None, folder: Path) -> Part:
             f"{folder}: {len(files)} images, and no name says which are masks; put images in "
             "images and masks in masks, or name the mask of NAME.jpg NAME_mask.png"
         )
-    return Part(split, _by_name(others), masks, folder, folder)
+    return Part(split, _by_name(others), masks, folder)
 
 
 def _says_mask(name: str) -> bool:
@@ -181,14 +209,24 @@ def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def _some(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """The same as `_files`. Raises DataError if there are none."""
-    found = _files(folder, suffixes)
+    """Files as `_files` finds them, or else `_below`. Raises DataError if there are none."""
+    found = _files(folder, suffixes) or _below(folder, suffixes)
     if not found:
-        jpeg = "; JPEG changes the values of masks" if _files(folder, (".jpg", ".jpeg")) else ""
         raise DataError(
-            f"{folder}: contains no {', '.join(suffixes)}; put the {folder.name} there{jpeg}"
+            f"{folder}: contains no {', '.join(suffixes)}; put the {folder.name} "
+            f"there{others_in(folder, suffixes)}"
         )
     return found
+
+
+def others_in(folder: Path, suffixes: Collection[str]) -> str:
+    """What a folder has in place of files with these suffixes, and what to do, for a message."""
+    inside = Counter(path.suffix.lower() for path in folder.rglob("*.*") if path.is_file())
+    for suffix, count in inside.most_common():
+        why = next((text for ends, text in _NOT_READ.items() if suffix in ends), None)
+        if suffix not in suffixes and why is not None:
+            return f"; it has {count} {suffix}, which {why}"
+    return ""
 
 
 def _by_name(files: list[Path]) -> dict[str, Path]:

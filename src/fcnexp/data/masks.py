@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fcnexp import VOID
-from fcnexp.data.files import opened
+from fcnexp.data.files import opened, refuse_beyond_memory
 from fcnexp.data.palette import ClassesFile, indices_of_colours
 from fcnexp.data.stored import inexact
 from fcnexp.errors import DataError
@@ -18,13 +18,15 @@ PANOPTIC = (
 )
 
 
-def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
-    """Mask as class indices and VOID, uint8 (H, W), from stored values or declared colours.
+def read_mask(path: Path, classes: ClassesFile, *, own: bool = False) -> np.ndarray:
+    """Mask as class indices and void (H, W), from stored values or declared colours.
 
+    uint8, or int16 if there are more than 255 classes; see `void_of`. own: see `opened`.
     Grey of 1, 8 and 16 bits and palettes are read as numbers, grey saved as RGB too unless colours
     are declared. Raises DataError with pixel counts if colours or values are not declared.
     """
-    with opened(path, "mask") as image:
+    with opened(path, "mask", own=own) as image:
+        refuse_beyond_memory(image, path)
         if (trouble := inexact(image)) is not None:
             raise DataError(f"{path}: {trouble}; save the mask as an 8-bit PNG")
         # A GIF's palette holds only the colours in use, so its indices mean nothing by themselves.
@@ -46,13 +48,13 @@ def read_mask(path: Path, classes: ClassesFile) -> np.ndarray:
     else:
         stored = pixels
     if bits == "1":
-        stored = _of_one_bit(stored, classes)
+        stored = of_one_bit(stored, classes)
     if classes.values:
         return _from_values(stored, path, classes)
     if stored.dtype == np.uint8:
         _refuse_other_order(stored, palette, path, classes)
     _refuse_other_values(stored, path, classes)
-    return stored.astype(np.uint8, copy=False)
+    return stored.astype(classes.kind, copy=False)  # 65535 becomes WIDE_VOID
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
@@ -71,7 +73,7 @@ def _opaque(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
     return pixels
 
 
-def _of_one_bit(white: np.ndarray, classes: ClassesFile) -> np.ndarray:
+def of_one_bit(white: np.ndarray, classes: ClassesFile) -> np.ndarray:
     """Values of a mask of black and white: 0 and 1, or 255 for white if that is declared."""
     value = VOID if classes.values and 1 not in classes.values else 1
     return white.astype(np.uint8) * np.uint8(value)
@@ -82,24 +84,40 @@ def _refuse_other_values(label: np.ndarray, path: Path, classes: ClassesFile) ->
     count = len(classes.names)
     if label.max(initial=0) < count and label.min(initial=0) >= 0:
         return
-    wrong = ((label >= count) & (label != VOID)) | (label < 0)
+    void = classes.stored_void
+    wrong = ((label >= count) & (label != void)) | (label < 0)
     if wrong.any():
         values = np.unique(label[wrong])
-        declared = f"`void: {values[0]}`, or `values: {{{classes.names[0]}: ..., ...}}`"
-        if values.tolist() == [count] and label.min() == 1:
-            pairs = ", ".join(f"{name}: {i}" for i, name in enumerate(classes.names, start=1))
-            declared = f"`values: {{{pairs}}}` if the classes begin at 1"
+        declared = _proposed(np.unique(label).tolist(), classes.names, void)
         raise DataError(
             f"{path}: label value {', '.join(map(str, values[:5]))} in {int(wrong.sum())} pixels; "
-            f"allowed are 0 to {count - 1} ({count} classes) and {VOID} for void; if the masks "
+            f"allowed are 0 to {count - 1} ({count} classes) and {void} for void; if the masks "
             f"store other values, declare them in classes.yaml: {declared}"
         )
 
 
+def _proposed(stored: list[int], names: tuple[str, ...], void: int) -> str:
+    """What to write in classes.yaml for a mask of these values."""
+    without = [value for value in stored if value != void]
+    if without == list(range(len(names) + 1)):
+        given, rest = without[1:], " and `void: 0` if the classes begin at 1 and 0 is unlabelled"
+        rest += f", or `void: {without[-1]}` if that is"
+    elif len(without) == len(names):
+        given, rest = without, " if these are the classes, in order"
+    elif len(stored) == len(names):
+        given, rest = stored, " and `void: null` if these are the classes, in order"
+    else:
+        other = next(value for value in stored if value >= len(names) or value < 0)
+        return f"`void: {other}`, or `values: {{{names[0]}: ..., ...}}`"
+    pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, given, strict=True))
+    return f"`values: {{{pairs}}}`{rest}"
+
+
 def _from_values(stored: np.ndarray, path: Path, classes: ClassesFile) -> np.ndarray:
-    """Class indices of stored values, uint8 (H, W)."""
+    """Class indices of stored values (H, W)."""
     size = 256 if stored.dtype == np.uint8 else 1 + max(*classes.values, 255)
-    index_of, known = np.full(size + 1, VOID, np.uint8), np.zeros(size + 1, bool)
+    index_of = np.full(size + 1, classes.void, classes.kind)
+    known = np.zeros(size + 1, bool)
     for value, index in classes.values.items():
         index_of[min(value, size)], known[min(value, size)] = index, value < size
     place = stored
@@ -127,6 +145,7 @@ def _from_colours(pixels: np.ndarray, path: Path, classes: ClassesFile) -> np.nd
     if classes.clear is None or (clear | (pixels[..., 3] == 255)).sum() < clear.size:
         _opaque(pixels, path, classes)
     label, unknown = indices_of_colours(pixels[..., :3], classes.colours)
+    label = label.astype(classes.kind, copy=False)
     if classes.clear is not None:
         label[clear], unknown[clear] = classes.clear, False
     if unknown.any():

@@ -77,7 +77,10 @@ class Folder:
 
     @cached_property
     def _class_file(self) -> Path:
-        own = classes_file(Path(self.root).expanduser())
+        root = Path(self.root).expanduser()
+        if root.is_file():
+            find_parts(root)  # says that it must be a folder
+        own = classes_file(root)
         return own if own.is_file() else classes_file(find_base(Path(self.root)))
 
     @cached_property
@@ -98,18 +101,20 @@ class Folder:
             lists += list_files(lists_in, split or name)
             ids, own = read_listed(split_file(lists_in, split or name), images, masks)
         else:
-            lists += [part.folder for part in parts]
+            lists += sorted({path.parent for path in images.values()})
             ids = self._ids_without_lists(parts, base)[name]
         chosen = {image: images[image] for image in ids}
         # Without lists every mask must have an image, which may be in the other split.
         used = chosen if listed else images
         wanted = {image: path for image, path in used.items() if image not in own}
         at = parts[0].masks_in
-        pattern = pattern_of(wanted, masks, self.masks or self._classes.masks, at)
-        paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed)
+        given = self.masks or self._classes.masks
+        pattern = pattern_of(wanted, masks, given, at)
+        told = given is not None
+        paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed, told=told)
         if pattern != SAME:
-            self._say("pattern", "%s: masks are named %s", at, pattern.of("NAME"))
-        pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright)
+            self._say("pattern", "%s: masks of %s are named %s", at, pattern.image, pattern)
+        pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright, own=True)
         if name not in self._logged:
             self._logged.add(name)
             look_at(pairs, name)

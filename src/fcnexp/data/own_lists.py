@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fcnexp.data.layouts import composed
+from fcnexp import IMAGE_SUFFIXES
+from fcnexp.data.layouts import composed, others_in
 from fcnexp.data.lists import read_lines, refuse_repeated
 from fcnexp.errors import DataError
 
@@ -59,11 +60,12 @@ def read_listed(
         elif line is not lines[0] or not set(re.split(r"[\s,;_]+", line.lower())) <= _HEADER:
             unknown.append(line)
     if unknown or not ids:
-        example = next(iter(images.values())).name
+        example = next(iter(images.values()))
+        others = others_in(example.parent, IMAGE_SUFFIXES)
         raise DataError(
             f"{path}: {(unknown or lines)[0]}: no such image ({len(unknown or lines)} of "
-            f"{len(lines)} lines name none); list file names in images, such as {example}, or "
-            "images and masks in two columns"
+            f"{len(lines)} lines name none); list file names in images, such as {example.name}, or "
+            f"images and masks in two columns{others}"
         )
     refuse_repeated(ids, path)
     return ids, given

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from fcnexp import VOID
+from fcnexp import MOST_CLASSES, VOID, WIDE_VOID, label_type, void_of
 from fcnexp.errors import DataError
 from fcnexp.system.os_errors import reraise_system_error
 
@@ -33,7 +33,13 @@ def voc_palette(num_colours: int = 256) -> np.ndarray:
 
 
 def save_indexed(path: Path, label: np.ndarray) -> None:
-    """Write a label map, uint8 (H, W), as a palette PNG whose pixel values are class indices."""
+    """Write a label map (H, W) as a PNG whose pixel values are class indices.
+
+    uint8 gives a palette PNG with VOC's colours; int16 16-bit grey, with 65535 for void.
+    """
+    if void_of(label) == WIDE_VOID:
+        Image.fromarray(label.astype(np.uint16)).save(path)
+        return
     image = Image.fromarray(label)
     image.putpalette(voc_palette().tobytes())  # a single-channel image becomes a palette image
     image.save(path)
@@ -42,26 +48,29 @@ def save_indexed(path: Path, label: np.ndarray) -> None:
 def indices_of_colours(
     pixels: np.ndarray, colours: dict[int, tuple[int, int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class index of each pixel by colour, uint8 (H, W), and bool (H, W), True for other colours.
+    """Class index of each pixel by colour, (H, W), and bool (H, W), True for other colours.
 
-    pixels: uint8 (H, W, 3). colours: RGB by class index or VOID, at least one, all different.
+    pixels: uint8 (H, W, 3). colours: RGB by class index or void, at least one, all different.
+    Indices are uint8, or int16 if one is above 255 or WIDE_VOID.
     """
     red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
     codes = (red << 16) + (green << 8) + blue
     by_code = sorted((r << 16) + (g << 8) + b for r, g, b in colours.values())
     index_of = {(r << 16) + (g << 8) + b: index for index, (r, g, b) in colours.items()}
     place = np.searchsorted(by_code, codes).clip(max=len(by_code) - 1)
-    label = np.array([index_of[code] for code in by_code], np.uint8)[place]
+    indices = [index_of[code] for code in by_code]
+    narrow = min(indices) >= 0 and max(indices) <= VOID
+    label = np.array(indices, np.uint8 if narrow else np.int16)[place]
     return label, np.array(by_code)[place] != codes
 
 
 class ClassesFile(NamedTuple):
     """Content of classes.yaml.
 
-    names: by index. colours: RGB by index or VOID, may be empty. values: index or VOID by value in
-    the masks; empty if masks store indices, with 255 for void. masks: file name of a mask, with
-    NAME for the image's; None if not given. source: the file, for messages. clear: index or VOID of
-    transparent pixels; None if they are not allowed.
+    names: by index. colours: RGB by index or void, may be empty. values: index or void by value in
+    the masks; empty if masks store indices, with `stored_void` for void. masks: file name of a
+    mask, with NAME for the image's; None if not given. source: the file, for messages. clear: index
+    or void of transparent pixels; None if they are not allowed.
     """
 
     names: tuple[str, ...]
@@ -70,6 +79,25 @@ class ClassesFile(NamedTuple):
     masks: str | None = None
     source: str = "classes.yaml"
     clear: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """Integer type of the label maps, `uint8` or `int16`."""
+        return label_type(len(self.names))
+
+    @property
+    def void(self) -> int:
+        """Value of void in label maps."""
+        return _void(self.names)
+
+    @property
+    def stored_void(self) -> int:
+        """Value of void in masks of indices: the largest of 8 bits, or of 16 if it is a class."""
+        return VOID if self.kind == "uint8" else _LARGEST
+
+
+def _void(names: tuple[str, ...]) -> int:
+    return VOID if label_type(len(names)) == "uint8" else WIDE_VOID
 
 
 def read_classes(path: Path) -> ClassesFile:
@@ -107,25 +135,27 @@ def classes_of(content: dict[str, Any], path: Path) -> ClassesFile:
         raise DataError(f"{path}: masks is {masks!r}; give a file name, such as NAME_mask.png")
     if not content.keys() & {"values", "void"}:
         return ClassesFile(names, colours, masks=masks, source=path.name, clear=clear)
-    values = _with_void(content, _values(content.get("values"), names, path), path)
+    values = _with_void(content, _values(content.get("values"), names, path), names, path)
     return ClassesFile(names, colours, values, masks, path.name, clear)
 
 
 def _names(given: Any, path: Path) -> tuple[str, ...]:
     if not isinstance(given, list) or not given:
         raise DataError(f"{path}: classes is {given!r}, not a list of names; {_WRITE}")
-    if len(given) > VOID:
-        raise DataError(f"{path}: {len(given)} classes; at most {VOID} are allowed, as 255 is void")
+    if len(given) > MOST_CLASSES:
+        raise DataError(f"{path}: {len(given)} classes; at most {MOST_CLASSES} are allowed")
+    seen: set[str] = set()
     for name in given:
         if not isinstance(name, str) or not name.strip():  # YAML reads no, off and 3 as values
             raise DataError(f"{path}: class {name!r} is not a name; write it in quotes")
-        if given.count(name) > 1:
+        if name in seen:
             raise DataError(f"{path}: class {name} is listed twice; give each another name")
         if name == "void":
             raise DataError(
                 f"{path}: void is not a class; remove it: index 255, or the colour of `void` under "
                 "colours, is neither trained on nor scored"
             )
+        seen.add(name)
     return tuple(given)
 
 
@@ -144,7 +174,7 @@ def _colours(
             f"{path}: colours do not match classes ({wrong}); give one [red, green, blue] for each "
             "class, and for void if masks show it"
         )
-    index = dict(zip(names, range(len(names)), strict=True)) | {"void": VOID}
+    index = dict(zip(names, range(len(names)), strict=True)) | {"void": _void(names)}
     colours: dict[int, tuple[int, int, int]] = {}
     clear = None
     for name, rgb in given.items():
@@ -185,10 +215,13 @@ def _values(given: Any, names: tuple[str, ...], path: Path) -> dict[int, int]:
     return index_of
 
 
-def _with_void(content: dict[str, Any], index_of: dict[int, int], path: Path) -> dict[int, int]:
-    """Add the values that are void: those given, or 255 if no class has it."""
+def _with_void(
+    content: dict[str, Any], index_of: dict[int, int], names: tuple[str, ...], path: Path
+) -> dict[int, int]:
+    """Add the values that are void: those given, or `stored_void` if no class has it."""
+    void_index = _void(names)
     if "void" not in content:
-        return {VOID: VOID} | index_of
+        return {ClassesFile(names, {}).stored_void: void_index} | index_of
     given = content["void"]
     void = given if isinstance(given, list) else [] if given is None else [given]
     for value in void:
@@ -197,7 +230,7 @@ def _with_void(content: dict[str, Any], index_of: dict[int, int], path: Path) ->
                 f"{path}: void is {value}, the value of a class too; change one of them, or give "
                 "the classes' values under `values`"
             )
-    return index_of | dict.fromkeys(void, VOID)
+    return index_of | dict.fromkeys(void, void_index)
 
 
 def _value(given: Any, what: str, path: Path) -> int:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
+
+from fcnexp import VOID, WIDE_VOID, void_of
 
 
 @dataclass
@@ -17,7 +20,8 @@ class Sample:
         rgb: uint8 (3, H, W), [0, 255], RGB order.
         hha: uint8 (3, H, W), [0, 255], disparity, height and angle as stored.
         depth: int32 (1, H, W), millimetres, 0 where missing.
-    label: uint8 (H, W), class indices and VOID; None without ground truth.
+    label: uint8 (H, W), class indices and VOID; int16 with WIDE_VOID if there are more than 255
+        classes; None without ground truth.
     """
 
     name: str
@@ -46,7 +50,7 @@ class Samples(Sequence[Sample]):
         return []
 
     def read_label(self, index: int) -> Tensor:
-        """Label of one sample, uint8 (H, W), without its image if possible. Raises DataError."""
+        """Label of one sample, (H, W), without its image if possible. Raises DataError."""
         label = self[index].label
         assert label is not None
         return label
@@ -54,3 +58,14 @@ class Samples(Sequence[Sample]):
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one sample, from an image header. Raises DataError."""
+
+
+def value_counts(label: np.ndarray, num_classes: int) -> np.ndarray:
+    """Pixels by class index, with those of void last: int64, 256 or with more classes K + 1 values.
+
+    label: (H, W), class indices and void, as in `Sample`.
+    """
+    if void_of(label) == VOID:
+        return np.bincount(label.ravel(), minlength=VOID + 1)
+    counts = np.bincount(label.ravel().astype(np.intp) - WIDE_VOID, minlength=num_classes + 1)
+    return np.roll(counts, WIDE_VOID)

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fcnexp import VOID
+from fcnexp import void_of
 from fcnexp.data.sample import Sample
 
 Maps = dict[str, Tensor]  # an image's fields by name, and its label as _LABEL
@@ -144,7 +144,8 @@ def _shift(largest: int, maps: Maps) -> Maps:
         nearest = source.clamp(0, side - 1)
         shifted = {name: tensor.index_select(axis, nearest) for name, tensor in shifted.items()}
         outside = (source != nearest).nonzero()[:, 0]
-        shifted[_LABEL] = shifted[_LABEL].index_fill(axis, outside, VOID)
+        label = shifted[_LABEL]
+        shifted[_LABEL] = label.index_fill(axis, outside, void_of(label))
     return shifted
 
 

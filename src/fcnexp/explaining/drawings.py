@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcnexp import VOID
-from fcnexp.reporting.pictures import colour
+from fcnexp.reporting.pictures import captions_of, colour
 from fcnexp.system.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def draw_stages(
 ) -> None:
     """Draw the labels predicted after each fusion, and below them the pixels that it changed.
 
-    rgb: uint8 (H, W, 3). truth: uint8 (H, W). stages: title and labels, uint8 (H, W), of each.
+    rgb: uint8 (H, W, 3). truth: (H, W). stages: title and labels, (H, W), of each.
     """
     first = [("image", rgb)] + ([] if truth is None else [("ground truth", colour(truth))])
     columns = len(first) + len(stages)
@@ -205,7 +204,7 @@ def _add_legend(
     found = np.unique(
         np.concatenate([x.ravel() for x in [*labels, *([] if truth is None else [truth])]])
     )
-    names = dict(enumerate(class_names)) | {VOID: "void"}
+    names = captions_of(class_names)
     patches = [
         Patch(facecolor=colour(np.array([i]))[0] / 255, edgecolor="#808080", label=names[int(i)])
         for i in found

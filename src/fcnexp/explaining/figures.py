@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from fcnexp import VOID, label_type
 from fcnexp.data.files import check_label, read_label_png
 from fcnexp.data.lists import read_lines
+from fcnexp.data.masks import read_mask
+from fcnexp.data.palette import ClassesFile
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.explaining import drawings
 from fcnexp.nn.inspection.class_map import LEAST, class_map, load_classifier, whole_image
@@ -134,7 +137,8 @@ class FusionStages:
                 f"figure=fusion: {error}; give the checkpoint of a net with skips, such as "
                 "model=fcn16s or model=fcn8s"
             ) from None
-        labels = [stage.scores.argmax(1)[0].to(torch.uint8) for stage in found]
+        kind = getattr(torch, label_type(len(task.class_names)))
+        labels = [stage.scores.argmax(1)[0].to(kind) for stage in found]
         names = [f"{stage.name}, stride {stage.step}" for stage in found]
         drawings.draw_stages(
             path,
@@ -149,7 +153,10 @@ class FusionStages:
         if self.truth is None:
             return None
         path = Path(self.truth).expanduser()
-        label = read_label_png(path)
+        if num_classes <= VOID:
+            label = read_label_png(path)
+        else:  # in 16 bits
+            label = read_mask(path, ClassesFile(tuple(map(str, range(num_classes))), {}))
         if label.shape != rgb.shape[1:]:
             raise DataError(
                 f"figure.truth={path}: has {label.shape[0]}x{label.shape[1]} pixels, but the image "

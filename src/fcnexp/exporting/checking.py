@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fcnexp.errors import ExportError
-from fcnexp.exporting.stored import AsStored, made_up
+from fcnexp.exporting.stored import AsStored, labels_of, made_up
 from fcnexp.system.os_errors import reraise_system_error
 
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
@@ -46,7 +46,7 @@ def compare(net: AsStored, run: Run, least: int, name: str) -> str:
                 f"the largest, more than {TOLERANCE:g}"
             )
         for labels in found[1:]:
-            if not torch.equal(labels, others.argmax(1).to(torch.uint8)):
+            if not torch.equal(labels, labels_of(others)):
                 raise ExportError(f"{name}: not written; at {size} labels are not the argmax")
         worst = max(worst, off)
     return (

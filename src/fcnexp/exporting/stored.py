@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fcnexp import label_type
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.pooling import MaxPool
 from fcnexp.nn.streams import Network
@@ -23,13 +24,18 @@ class AsStored(nn.Module):
         self.net, self.recipe, self.labels = net, recipe, labels
 
     def forward(self, *fields: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return scores, float32 (N, K, H, W), and if `labels` the labels, uint8 (N, H, W).
+        """Return scores, float32 (N, K, H, W), and if `labels` the labels, (N, H, W).
 
         fields: as stored, see `KINDS`, in the recipe's order.
         """
         recipes = zip(self.recipe.fields.items(), fields, strict=True)
         scores = self.net({name: recipe.apply(stored) for (name, recipe), stored in recipes})
-        return (scores, scores.argmax(1).to(torch.uint8)) if self.labels else scores
+        return (scores, labels_of(scores)) if self.labels else scores
+
+
+def labels_of(scores: Tensor) -> Tensor:
+    """Best class of scores (N, K, H, W): uint8 (N, H, W), or int16 with more than 255 classes."""
+    return scores.argmax(1).to(getattr(torch, label_type(scores.shape[1])))
 
 
 def least_side(net: AsStored) -> int:

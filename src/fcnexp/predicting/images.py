@@ -161,13 +161,13 @@ def read_fields(path: Path, folders: Mapping[str, Path]) -> dict[str, "Tensor"]:
     from fcnexp.data.files import check_sizes, read_depth, read_hha, read_rgb
 
     readers = {"depth": read_depth, "hha": read_hha}
-    fields, sizes = {"rgb": read_rgb(path, upright=True)}, {}
+    fields, sizes = {"rgb": read_rgb(path, upright=True, own=True)}, {}
     sizes[path] = tuple(fields["rgb"].shape[-2:])
     for name, folder in folders.items():
         other = folder / f"{path.stem}.png"
         if not other.is_file():
             raise DataError(f"{other}: not found; {path} needs its {name} under this name")
-        fields[name] = readers[name](other)
+        fields[name] = readers[name](other, own=True)
         sizes[other] = tuple(fields[name].shape[-2:])
     check_sizes(sizes)
     return fields

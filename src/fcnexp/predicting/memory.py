@@ -1,9 +1,8 @@
-"""Memory that a process holds, and that it may still take."""
+"""Memory that a process holds, and sizes of memory as text."""
 
 import ctypes
 import math
 import re
-from pathlib import Path
 
 from fcnexp.errors import ConfigError
 
@@ -12,11 +11,6 @@ UNITS = {
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
 }
 M_MMAP_THRESHOLD, BLOCK = -3, 2**20  # glibc's malloc.h; bytes
-CGROUP = Path("/sys/fs/cgroup")
-_GROUP_LIMITS = (  # of a container or a Slurm job: limit and usage, cgroup v2 and v1
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
 
 
 def bytes_of_text(text: str) -> int:
@@ -42,19 +36,6 @@ def resident() -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
-
-
-def free() -> int:
-    """Return the bytes that this process can still get from the machine and its container."""
-    import psutil
-
-    left = psutil.virtual_memory().available
-    for limit, used in _GROUP_LIMITS:
-        try:
-            left = min(left, int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text()))
-        except (OSError, ValueError):  # no such group, or `max`, which means no limit
-            continue
-    return max(0, left)
 
 
 def return_freed() -> None:

@@ -12,13 +12,15 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from fcnexp import label_type
 from fcnexp.errors import ConfigError
 from fcnexp.nn.dense.tiling import Piece, Tiling, on_meta, tiling_of
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.inspection.memory_estimate import peak_bytes
 from fcnexp.nn.streams import Network
-from fcnexp.predicting.memory import free, megabytes, resident
+from fcnexp.predicting.memory import megabytes, resident
+from fcnexp.system.free_memory import free
 
 SHARE = 0.6  # fraction of the free memory used without a limit, as other programs need some
 SLACK = 100 * 10**6  # bytes that the allocator keeps after they are freed (at most, measured)
@@ -100,14 +102,15 @@ def label_picture(
     memory: int | None,
     scores: tuple[Path, tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
-    """Return the best class of each pixel, uint8 (H, W).
+    """Return the best class of each pixel, (H, W): uint8, or int16 with more than 255 classes.
 
     fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU those of
     torch; None: a fraction of what is free. scores: .npy file to write the float32 scores to, and
     their shape (K, H, W). Raises ConfigError if no window fits.
     """
     height, width = next(iter(fields.values())).shape[-2:]
-    label = np.empty((height, width), np.uint8)
+    kind = label_type(len(labeller.class_names))
+    label = np.empty((height, width), kind)
     rows, columns = windows(labeller, (height, width), memory)
     if scores is not None:
         open_memmap(scores[0], "w+", np.float32, scores[1])
@@ -119,7 +122,7 @@ def label_picture(
                 found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
-            label[place] = kept.max(0).indices.to("cpu", torch.uint8).numpy()
+            label[place] = kept.max(0).indices.to("cpu", getattr(torch, kind)).numpy()
             if scores is not None:
                 # Reopened each time, as mapped pages count as memory of this process.
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()

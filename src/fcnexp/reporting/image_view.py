@@ -25,6 +25,7 @@ from fcnexp.reporting.grid import (
 
 MAX_BYTES = 3_000_000  # of the pictures in this list; base64 adds a third
 RED, WHITE = (220, 38, 38), (255, 255, 255)
+WHITE_RGBA = (*WHITE, 255)
 
 Scores = Sequence[Sequence[float | None] | None]
 
@@ -96,7 +97,10 @@ def _errors(prediction: Path, truth: Path) -> str:
     """Data URI of a picture that is red where the prediction is wrong, and white where void."""
     with Image.open(prediction) as guess, Image.open(truth) as label:
         guessed, labelled = np.asarray(guess), np.asarray(label)
-    shown = np.where(labelled == VOID, 2, guessed != labelled).astype(np.uint8)
+    void, wrong = labelled == VOID, guessed != labelled
+    if labelled.ndim == 3:  # colours, of more than 255 classes
+        void, wrong = (labelled == WHITE_RGBA).all(-1), wrong.any(-1)
+    shown = np.where(void, 2, wrong).astype(np.uint8)
     picture = Image.fromarray(shown)
     picture.putpalette([0, 0, 0, *RED, *WHITE])
     stored = io.BytesIO()

@@ -14,7 +14,7 @@ PANEL = 900  # longest side of a panel, pixels: three fit on a screen
 def full_overlay(rgb: np.ndarray, label: np.ndarray) -> Image.Image:
     """Image blended with its class colours, at full size; see `pictures.overlay`.
 
-    rgb: uint8 (H, W, 3). label: uint8 (H, W).
+    rgb: uint8 (H, W, 3). label: (H, W).
     """
     height, width = label.shape
     page = Image.new("RGB", (width, height))
@@ -29,14 +29,14 @@ def side_by_side(
 ) -> Image.Image:
     """Image, overlay and labels side by side, scaled down, with a legend.
 
-    rgb: uint8 (H, W, 3). label: uint8 (H, W). fractions: of the image area by class index, in
+    rgb: uint8 (H, W, 3). label: (H, W). fractions: of the image area by class index, in
     [0, 1], in legend order. names: of the classes.
     """
     small, classes = _scaled(rgb, label)
     height, width = classes.shape
     text = max(13, width // 45)
     entries = {i: f"{names[i]} {100 * fraction:.1f} %" for i, fraction in fractions.items()}
-    key = legend(entries, 3 * width + 4 * GAP, text)
+    key = legend(entries, 3 * width + 4 * GAP, text, classes=len(names))
     page = Image.new("RGB", (key.width, height + 3 * GAP + key.height), WHITE)
     for i, panel in enumerate((small, overlay(small, classes), colour(classes))):
         page.paste(Image.fromarray(panel), (GAP + i * (width + GAP), GAP))

@@ -170,7 +170,7 @@ def class_scores(rows: Sequence[Row]) -> dict[str, list[float | None]]:
 def legends(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
     """Class names with their colours, one legend per distinct list of classes."""
     lists = _once(tuple(row.runs[0].result.get("class_iou", {})) for row in rows)
-    palette = voc_palette()
+    palette = voc_palette(max((256, *map(len, lists))))
     return [
         [(name, "#" + bytes(palette[i].tolist()).hex()) for i, name in enumerate(names)]
         for names in lists

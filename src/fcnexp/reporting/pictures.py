@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fcnexp import VOID
+from fcnexp import VOID, WIDE_VOID, void_of
 from fcnexp.data.palette import voc_palette
 from fcnexp.data.sample import Sample, Samples
 from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH, WORST
@@ -20,20 +20,22 @@ PANEL_SIDE = 500  # pixels, as VOC images
 GAP = 6  # pixels between the pictures of a sheet
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
+FEW = 60  # classes that a sheet's legend shows whether they occur or not
 
 
 def colour(label: np.ndarray) -> np.ndarray:
-    """Label map uint8 (H, W) in VOC's colours, uint8 (H, W, 3); void is white."""
-    return _label_colours()[label]
+    """Label map (H, W) in VOC's colours, uint8 (H, W, 3); void is white."""
+    wide = void_of(label) == WIDE_VOID
+    return label_colours(int(label.max(initial=0)) + 1 if wide else VOID)[label]
 
 
 def overlay(rgb: np.ndarray, label: np.ndarray, strength: float = 0.6) -> np.ndarray:
     """Image blended with its class colours, uint8 (H, W, 3); background and void stay clear.
 
-    rgb: uint8 (H, W, 3). label: uint8 (H, W). strength: opacity of the colours, in [0, 1].
+    rgb: uint8 (H, W, 3). label: (H, W). strength: opacity of the colours, in [0, 1].
     """
     mixed = (1 - strength) * rgb + strength * colour(label)
-    shown = ((label != 0) & (label != VOID))[..., None]
+    shown = ((label != 0) & (label != void_of(label)))[..., None]
     return np.where(shown, mixed, rgb).round().astype(np.uint8)
 
 
@@ -42,10 +44,13 @@ def sheet(
     titles: tuple[str, ...],
     class_names: Sequence[str],
     captions: Sequence[str] = (),
+    *,
+    labels: Sequence[np.ndarray] = (),
 ) -> Image.Image:
     """Contact sheet of pictures in a table, with column titles and a legend of classes below.
 
     rows: uint8 (H, W, 3) each; pictures in a row have the same size. captions: one above each row.
+    labels: the label maps shown; of more than FEW classes, the legend has only those in them.
     """
     widths = [max(row[i].shape[1] for row in rows) for i in range(len(titles))]
     heights = [row[0].shape[0] for row in rows]
@@ -53,7 +58,11 @@ def sheet(
     top = text + GAP
     font = ImageFont.load_default(size=text)
     width = sum(widths) + GAP * (len(widths) + 1)
-    key = legend({**dict(enumerate(class_names)), VOID: "void"}, width, text)
+    entries = captions_of(class_names)
+    if len(class_names) > FEW:
+        present = set().union(*(np.unique(label).tolist() for label in labels))
+        entries = {value: name for value, name in entries.items() if value in present}
+    key = legend(entries, width, text, classes=len(class_names))
     extra = text + GAP if captions else 0  # height of a caption
     height = top + sum(heights) + (GAP + extra) * len(rows) + GAP
     page = Image.new("RGB", (key.width, height + key.height), WHITE)
@@ -73,11 +82,17 @@ def sheet(
     return page
 
 
-def legend(entries: Mapping[int, str], width: int, text: int) -> Image.Image:
+def captions_of(class_names: Sequence[str]) -> dict[int, str]:
+    """Names by value in label maps, with void."""
+    void = VOID if len(class_names) <= VOID else WIDE_VOID
+    return {**dict(enumerate(class_names)), void: "void"}
+
+
+def legend(entries: Mapping[int, str], width: int, text: int, *, classes: int = 1) -> Image.Image:
     """Strip with a colour swatch and a caption per class, on as many lines as needed.
 
     entries: caption by class index. width: of the strip, pixels; grows if one entry is wider.
-    text: letter height, pixels.
+    text: letter height, pixels. classes: their number, shown or not.
     """
     line = text + text // 2
     font = ImageFont.load_default(size=text)
@@ -85,7 +100,7 @@ def legend(entries: Mapping[int, str], width: int, text: int) -> Image.Image:
     places, rows = _flow(widths, width)
     strip = Image.new("RGB", (max(width, GAP + int(max(widths, default=0))), rows * line), WHITE)
     draw = ImageDraw.Draw(strip)
-    palette = _label_colours()
+    palette = label_colours(classes)
     for (index, caption), (x, row) in zip(entries.items(), places, strict=True):
         y = row * line
         red, green, blue = palette[index].tolist()
@@ -110,7 +125,7 @@ def draw_predictions(
 ) -> None:
     """Write pictures of the predictions of some samples.
 
-    prediction_of: maps an image's name, fields, and label to a prediction, uint8 (H, W). The label
+    prediction_of: maps an image's name, fields, and label to a prediction, (H, W). The label
         is there for masking experiments, which hide part of the image from the net.
     indices: of the samples to draw. captions: of each of them on the sheet.
     """
@@ -169,20 +184,22 @@ def write_panels(
 
     Sheet columns: image, ground truth, prediction, errors. Void is white. Errors show the predicted
     colour on the darkened image. samples: name, rgb uint8 (H, W, 3), ground truth and prediction
-    uint8 (H, W).
+    (H, W).
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for name, rgb, truth, prediction in samples:
-        wrong = (prediction != truth) & (truth != VOID)
+        void = truth == void_of(truth)
+        wrong = (prediction != truth) & ~void
         errors = np.where(wrong[..., None], colour(prediction), (rgb * 0.4).astype(np.uint8))
-        errors[truth == VOID] = WHITE
+        errors[void] = WHITE
         rows.append([rgb, colour(truth), colour(prediction), errors])
         with atomic_file(folder / f"{name}.png") as part:
             Image.fromarray(overlay(rgb, prediction)).save(part)
         write_panel(folder / PANELS.name / name, rgb, truth, prediction)
     titles = ("image", "ground truth", "prediction", "errors")
-    page = sheet(rows, titles, class_names, captions)
+    labels = [label for _, _, *both in samples for label in both]
+    page = sheet(rows, titles, class_names, captions, labels=labels)
     with atomic_file(folder / "sheet.png") as part:
         page.save(part)
 
@@ -191,7 +208,8 @@ def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np
     """Write one panel of the report: image.jpg, truth.png, prediction.png.
 
     All have the same size, at most PANEL_SIDE wide and high. Both PNGs hold class indices with the
-    palette of `colour`; index 0, the background, is transparent.
+    palette of `colour`; index 0, the background, is transparent. Of more than 255 classes they hold
+    the colours themselves.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shrink = min(1.0, PANEL_SIDE / max(truth.shape))
@@ -199,16 +217,21 @@ def write_panel(folder: Path, rgb: np.ndarray, truth: np.ndarray, prediction: np
     with atomic_file(folder / IMAGE) as part:
         Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS).save(part, quality=85)
     for name, label in ((TRUTH, truth), (PREDICTION, prediction)):
-        indexed = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
-        indexed.putpalette(colour(np.arange(256, dtype=np.uint8)).tobytes())
         with atomic_file(folder / name) as part:
+            if void_of(label) == WIDE_VOID:
+                opaque = np.where(label == 0, 0, 255)[..., None]
+                picture = Image.fromarray(np.append(colour(label), opaque, -1).astype(np.uint8))
+                picture.resize(size, Image.Resampling.NEAREST).save(part, optimize=True)
+                continue
+            indexed = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
+            indexed.putpalette(label_colours().tobytes())
             indexed.save(part, transparency=0, optimize=True)
 
 
-def _label_colours() -> np.ndarray:
-    """Colour of each class index, uint8 (256, 3): VOC's, with void in white."""
-    palette = voc_palette()
-    palette[VOID] = WHITE
+def label_colours(classes: int = VOID) -> np.ndarray:
+    """Colour of each class index, uint8 (n, 3): VOC's, with void, which is the last, in white."""
+    palette = voc_palette(max(VOID, classes) + 1)
+    palette[WIDE_VOID] = WHITE
     return palette
 
 

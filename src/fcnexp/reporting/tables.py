@@ -18,6 +18,7 @@ NAMES = {
     "fw_iou": "f.w. IU",
 }
 OTHERS = [name for key, name in NAMES.items() if key != "miou"]
+MOST_VALUES = 30  # of masks, in a table
 NUMERIC = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a comparison
 
 
@@ -115,7 +116,13 @@ def print_balance(
 
 
 def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
-    """Print statistics of each split of a data set; see `data.checking.Report`."""
+    """Print statistics of each split of a data set; see `data.checking.Report`.
+
+    Splits of which nothing could be read are left out.
+    """
+    reports = [report for report in reports if report.images]
+    if not reports:
+        return
     splits = _table("Splits", "", "images", "broken", "smallest", "largest", "void (%)")
     for report in reports:
         sizes = sorted(report.sizes, key=lambda size: size[0] * size[1])
@@ -130,6 +137,20 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
         classes.add_row(name, *(cell for pair in cells for cell in pair))
     _show(splits, classes)
+
+
+def print_mask_values(split: str, values: Sequence[dict[str, Any]]) -> None:
+    """Print the values that the masks of a split store; see `findings.mask_values`."""
+    if not values:
+        return
+    table = _table(f"Values in the masks of {split}", "value", "pixels (%)", "masks")
+    table.add_column("means")
+    for each in values[:MOST_VALUES]:
+        share = f"{100 * each['share']:.2f}"
+        table.add_row(each["value"], share, str(each["masks"]), each["means"])
+    _show(table)
+    if len(values) > MOST_VALUES:
+        print(f"and {len(values) - MOST_VALUES} more values, see check.json")
 
 
 def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
@@ -181,6 +202,8 @@ def _show(*tables: Table) -> None:
     """Print tables; without borders if the output is not a terminal."""
     console = Console(highlight=False, markup=False)
     for table in tables:
+        # Rich breaks a title into lines as wide as the table, letter by letter if need be.
+        table.min_width = min(len(str(table.title)), console.width)
         if not console.is_terminal:
             table.box = None
         console.print(table)

@@ -116,7 +116,7 @@ def _content(path: str | Path) -> Any:
     try:
         if path.is_dir():
             lines = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES))
-        elif path.name == "classes.yaml":
+        elif path.name in ("classes.yaml", "classes.yml"):
             return yaml.safe_load(path.read_bytes())
         else:
             text = path.read_text(encoding="utf-8-sig", errors="replace")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcnexp import VOID
+from fcnexp import VOID, void_of
 
 REDUCTIONS = ("mean", "sum", "image_means")
 
@@ -51,17 +51,18 @@ class PixelLoss(nn.Module):
         self.processes = 1  # that share each batch; their gradients are averaged
 
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
-        """Return the loss (scalar) of scores (N, K, H, W) and label uint8 (N, H, W).
+        """Return the loss (scalar) of scores (N, K, H, W) and label (N, H, W), see `void_of`.
 
         A batch in which no pixel counts has loss 0, with zero gradients.
         """
         scores = scores if scores.dtype == torch.float64 else scores.float()
+        void = void_of(label)
         if self.void_as is not None:
-            label = label.masked_fill(label == VOID, self.void_as)
+            label = label.masked_fill(label == void, self.void_as)
         if self.training and self.keep < 1:
-            label = label.masked_fill(~self._kept(label), VOID)
+            label = label.masked_fill(~self._kept(label), void)
         weights = None if self.weights is None else self.weights.to(scores.dtype)
-        each = F.cross_entropy(scores, label.long(), weights, ignore_index=VOID, reduction="none")
+        each = F.cross_entropy(scores, label.long(), weights, ignore_index=void, reduction="none")
         if self.reduction == "sum":
             return each.sum() / scores.shape[0]
         over = (1, 2) if self.reduction == "image_means" else (0, 1, 2)
@@ -88,5 +89,6 @@ class PixelLoss(nn.Module):
 def _mass(label: Tensor, weights: Tensor | None, over: tuple[int, ...]) -> Tensor:
     """Sum of the class weights of all pixels except void, over some axes."""
     if weights is None:
-        return torch.count_nonzero(label != VOID, dim=over)
-    return F.pad(weights, (0, VOID + 1 - len(weights)))[label.long()].sum(over)  # void weighs 0
+        return torch.count_nonzero(label != void_of(label), dim=over)
+    padded = F.pad(weights, (0, max(VOID, len(weights)) + 1 - len(weights)))
+    return padded[label.long()].sum(over)  # void, 255 or -1, is the last: it weighs 0

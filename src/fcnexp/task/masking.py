@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fcnexp import VOID
+from fcnexp import void_of
 
 SIDES = ("foreground", "background", "shape")  # what can be masked
 BACKGROUND = 0
@@ -20,12 +20,13 @@ def mask(
 ) -> dict[str, Tensor]:
     """Return network input with one side of the image masked, set to 0, the mean colour.
 
-    inputs: network input (N, C, H, W) by field. label: uint8 (N, H, W). side: what is masked:
-    `foreground`, all classes except 0; `background`, class 0; or `shape`, both, with `filling()`,
-    inputs of the same shapes, in the foreground. The paper does not say what its row "Shape" is
-    filled with. Void is always 0: it runs along object edges and would outline the masked side.
+    inputs: network input (N, C, H, W) by field. label: (N, H, W), see `void_of`. side: what is
+    masked: `foreground`, all classes except 0; `background`, class 0; or `shape`, both, with
+    `filling()`, inputs of the same shapes, in the foreground. The paper does not say what its row
+    "Shape" is filled with. Void is always 0: it runs along object edges and would outline the
+    masked side.
     """
-    objects = (label != BACKGROUND) & (label != VOID)
+    objects = (label != BACKGROUND) & (label != void_of(label))
     if side == "shape":
         inputs, seen = filling(), objects
     else:

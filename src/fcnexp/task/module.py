@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fcnexp import label_type
 from fcnexp.errors import ConfigError
 from fcnexp.scoring.per_image import PerImage
 from fcnexp.task.losses import PixelLoss
@@ -156,7 +157,7 @@ class SegmentationTask(L.LightningModule):
         self.recorder, self.per_image = None if goes_on else Recorder(self.worst), None
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
-        """Count one batch; returns its predictions, uint8 (N, H, W)."""
+        """Count one batch; returns its predictions, (N, H, W)."""
         side = self.masking["test"]
         start = self.stopwatch.begin(self.device)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
@@ -214,16 +215,16 @@ class SegmentationTask(L.LightningModule):
             torch.manual_seed(state)
 
     def prediction_of(self, name: str, fields: dict[str, Tensor], label: Tensor | None) -> Tensor:
-        """Return the prediction of one image, uint8 (H, W), from the last scoring if kept there."""
+        """Return the prediction of one image, (H, W), from the last scoring if kept there."""
         return self.kept[name] if name in self.kept else self.label_image(fields, label)[0]
 
     @torch.inference_mode()
     def label_image(
         self, fields: dict[str, Tensor], label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return prediction, uint8 (H, W), and scores, float32 (K, H, W), of one image.
+        """Return prediction (H, W), see `best_class`, and scores, float32 (K, H, W), of one image.
 
-        fields: as stored, each (C, H, W), by name. label: uint8 (H, W), for masking as in `test`;
+        fields: as stored, each (C, H, W), by name. label: (H, W), for masking as in `test`;
         None: no masking. Call in eval mode.
         """
         batch = {name: fields[name][None].to(self.device) for name in self.recipe.fields}
@@ -295,6 +296,9 @@ class SegmentationTask(L.LightningModule):
 
 
 def best_class(scores: Tensor, axis: int) -> Tensor:
-    """Index of the highest score along the axis of the classes, uint8; the first of equal ones."""
+    """Index of the highest score along the axis of the classes; the first of equal ones.
+
+    uint8, or with more than 255 classes int16.
+    """
     # `argmax` returns the same, but takes ten times as long on contiguous (K, H, W) scores.
-    return scores.max(axis).indices.to(torch.uint8)
+    return scores.max(axis).indices.to(getattr(torch, label_type(scores.shape[axis])))

@@ -41,7 +41,7 @@ class Recorder:
     ) -> None:
         """Record one image, unless its name is empty; see `data.datamodule.OwnShare`.
 
-        counts: its confusion matrix, int64 (K, K). label, prediction: uint8 (H, W). bands: matrix
+        counts: its confusion matrix, int64 (K, K). label, prediction: (H, W). bands: matrix
         by width, of the pixels near a boundary.
         """
         if not name:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from fcnexp import VOID
+from fcnexp import VOID, void_of
 from fcnexp.task.four_scores import scores_of
 
 
@@ -27,7 +27,7 @@ class SegmentationScores(Metric):
         self.latest: list[Tensor] = []  # matrix of each image in the last batch
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Count one batch: class indices (N, H, W), any integer type; label with VOID.
+        """Count one batch: class indices (N, H, W), any integer type; label with void.
 
         Raises ValueError if a value is not a class.
         """
@@ -46,15 +46,20 @@ def count_pairs(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
 
     Raises ValueError if a value is not a class.
     """
-    _refuse_outside("label", label, VOID)
+    # Void gets the last row, dropped below: cheaper than selecting the other pixels.
+    last = max(VOID, classes)
+    if last > VOID:
+        void = label == void_of(label)
+        _refuse_outside("label", label.masked_fill(void, 0), classes - 1)
+        label = label.int().masked_fill(void, last)
+    _refuse_outside("label", label, last)
     _refuse_outside("prediction", prediction, classes - 1)
-    # Void gets a row, dropped below: cheaper than selecting the other pixels.
     # The smallest type that holds a cell's number, since memory traffic takes the time.
-    cell = torch.int16 if (VOID + 1) * classes <= 2**15 else torch.int32
+    cell = torch.int16 if (last + 1) * classes <= 2**15 else torch.int32
     cells = torch.add(prediction.flatten().to(cell), label.flatten().to(cell), alpha=classes)
-    counts = torch.bincount(cells, minlength=(VOID + 1) * classes).view(-1, classes)
-    if counts[classes:VOID].any():
-        raise ValueError(f"label outside 0..{classes - 1} and {VOID}")
+    counts = torch.bincount(cells, minlength=(last + 1) * classes).view(-1, classes)
+    if counts[classes:last].any():
+        raise ValueError(f"label outside 0..{classes - 1} and void")
     return counts[:classes]
 
 

@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torchmetrics import Metric
 
-from fcnexp import VOID
+from fcnexp import void_of
 
 
 class TrimapScores(Metric):
@@ -35,12 +35,12 @@ class TrimapScores(Metric):
         self.latest: list[dict[int, Tensor]] = []  # of each image in the last batch, by width
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Count one batch: class indices (N, H, W), any integer type; label with VOID."""
+        """Count one batch: class indices (N, H, W), any integer type; label with void."""
         classes, self.latest = self.num_classes, []
         for truth, guess in zip(label.cpu().numpy(), prediction.cpu().numpy(), strict=True):
             # Index of the narrowest band that contains each pixel.
             band = np.searchsorted(self.widths, boundary_distance(truth))
-            near = (band < len(self.widths)) & (truth != VOID)
+            near = (band < len(self.widths)) & (truth != void_of(truth))
             cells = (band[near] * classes + truth[near]) * classes + guess[near]
             counts = np.bincount(cells, minlength=self.matrices.numel())
             rings = torch.from_numpy(counts).view(self.matrices.shape)

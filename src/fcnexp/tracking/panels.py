@@ -8,15 +8,15 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from fcnexp import VOID
-from fcnexp.reporting.pictures import as_picture
+from fcnexp import VOID, void_of
+from fcnexp.reporting.pictures import as_picture, captions_of, colour
 
 KEY = "val/predictions"
 RIGHT, WRONG = 0, 1  # values of the error mask
 
 
 class Panel(NamedTuple):
-    """One image. rgb: uint8 (H, W, 3); truth (the label), prediction: uint8 (H, W)."""
+    """One image. rgb: uint8 (H, W, 3); truth (the label), prediction: (H, W)."""
 
     name: str
     rgb: np.ndarray
@@ -60,7 +60,7 @@ class Panels(Callback):
         if batch_idx in self.chosen:
             fields = {name: field[0].cpu() for name, field in batch.fields.items()}
             truth = batch.label[0].cpu().numpy()
-            prediction = outputs[0].cpu().numpy().astype(np.uint8)
+            prediction = outputs[0].cpu().numpy()
             panel = Panel(batch.names[0], as_picture(fields), truth, prediction)
             self.panels.append(shrunk(panel, self.side))
 
@@ -82,7 +82,8 @@ def shrunk(panel: Panel, side: int) -> Panel:
     rgb = Image.fromarray(panel.rgb).resize(size, Image.Resampling.LANCZOS)
     labels = (panel.truth, panel.prediction)
     small = (Image.fromarray(label).resize(size, Image.Resampling.NEAREST) for label in labels)
-    truth, prediction = (np.asarray(label) for label in small)
+    kinds = (label.dtype for label in labels)  # Pillow makes int32 of int16
+    truth, prediction = (np.asarray(m).astype(k) for m, k in zip(small, kinds, strict=True))
     return Panel(panel.name, np.asarray(rgb), truth, prediction)
 
 
@@ -95,7 +96,7 @@ def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
     padded = []
     for name, rgb, truth, prediction in panels:
         room = ((0, height - truth.shape[0]), (0, width - truth.shape[1]))
-        labels = (np.pad(label, room, constant_values=VOID) for label in (truth, prediction))
+        labels = (np.pad(x, room, constant_values=void_of(x)) for x in (truth, prediction))
         padded.append(Panel(name, np.pad(rgb, (*room, (0, 0)), constant_values=255), *labels))
     return padded
 
@@ -103,15 +104,22 @@ def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
 def errors(panel: Panel) -> np.ndarray:
     """Error mask, uint8 (H, W): RIGHT, WRONG or VOID."""
     wrong = np.where(panel.prediction == panel.truth, RIGHT, WRONG)
-    return np.where(panel.truth == VOID, VOID, wrong).astype(np.uint8)
+    return np.where(panel.truth == void_of(panel.truth), VOID, wrong).astype(np.uint8)
 
 
 def wandb_image(panel: Panel, class_names: Sequence[str]) -> Any:
-    """The panel as a wandb.Image with the masks `prediction`, `truth` and `wrong`."""
+    """The panel as a wandb.Image with the masks `prediction`, `truth` and `wrong`.
+
+    W&B's masks have 8 bits: of more than 255 classes, truth and prediction are pictures beside it.
+    """
     import wandb
 
-    classes = {**dict(enumerate(class_names)), VOID: "void"}
     outcomes = {RIGHT: "right", WRONG: "wrong", VOID: "void"}
+    if len(class_names) > VOID:
+        pictures = (panel.rgb, colour(panel.truth), colour(panel.prediction))
+        caption = f"{panel.name}: image, ground truth, prediction"
+        return wandb.Image(np.concatenate(pictures, 1), caption=caption)
+    classes = captions_of(class_names)
     masks = {
         "prediction": {"mask_data": panel.prediction, "class_labels": classes},
         "truth": {"mask_data": panel.truth, "class_labels": classes},

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcnexp import MOST_CLASSES
 from fcnexp.errors import WeightsError
 
 PARTS = ("modality", "backbone", "head", "model", "dense", "data")  # of the stored config
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # as in fcnexp.config.checks
 SIDES = ("foreground", "background", "shape", None)  # as in fcnexp.task.masking
-MOST_CLASSES = 255  # labels have 8 bits, and 255 is void
 
 
 def check_entries(stored: dict, path: Any) -> None:
