@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +18,7 @@ from fcnexp.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from fcnexp.data.checking import Report
     from fcnexp.data.splits import DataSet
+    from fcnexp.scoring.tasks import Task
 
 # Linear algebra libraries read these when loaded. With one thread per core in every process,
 # two processes were no faster than one.
@@ -150,15 +151,18 @@ def check(cfg: DictConfig, folder: Path) -> None:
     Raises DataError at the end if anything is broken, so that the exit code is 1.
     """
     from fcnexp import build
-    from fcnexp.data.checking import Report, absent_text, check_all, repeated
-    from fcnexp.reporting import tables
+    from fcnexp.data import fit
+    from fcnexp.data.checking import Report, check_all, repeated
+    from fcnexp.scoring.tasks import tasks_of
 
     made: DataSet = build.part(cfg, "data")
     fields = tuple(made.provides if cfg.fields is None else cfg.fields)
-    build.refuse_missing_field(made, fields)
-    reports, splits, broken = [], {}, []
+    fit.refuse_missing_field(made, fields)
+    first, *others = tasks_of(made.class_names, build.outputs_of(made))
+    reports: dict[Task, list[Report]] = {task: [] for task in (first, *others)}
+    splits, broken = {}, []
     for split in ("train", "val"):
-        report = Report(split)
+        report, further = Report(split), {task: Report(split) for task in others}
         try:
             samples = getattr(made, split)(fields)
         except DataError as error:
@@ -168,57 +172,70 @@ def check(cfg: DictConfig, folder: Path) -> None:
         checked = check_all(samples, cfg.workers)
         for one in tracked(checked, len(samples), f"reading {split}"):
             report.add(one)
+            for task, of_task in further.items():
+                of_task.add(one, task.name)
         report.troubles += [f"{name}: listed twice" for name in repeated(samples.ids)]
         broken += report.troubles
-        reports.append(report)
-    tables.print_check(reports, made.class_names)
-    for report in reports:
-        if absent := report.absent(made.class_names):
-            print(absent_text(absent, f"any label of {report.split}"))
+        for task, of_task in {first: report, **further}.items():
+            reports[task].append(of_task)
+    print_reports(reports)
     folder.mkdir(parents=True, exist_ok=True)
-    write_check(folder, made, reports, broken)
-    if splits and not all(report.troubles for report in reports):
-        draw_sheet(folder / "sheet.png", splits, reports, cfg.pictures, made.class_names)
+    write_check(folder, reports, broken)
+    if splits and not all(report.troubles for report in reports[first]):
+        for task in reports:
+            draw_sheet(folder / task.key("sheet"), splits, cfg.pictures, task)
     print(f"record {folder}")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
         raise DataError(f"{len(broken)} broken: {shown}")
 
 
-def write_check(folder: Path, made: "DataSet", reports: list["Report"], broken: list[str]) -> None:
-    """Write check.json."""
+def print_reports(reports: "dict[Task, list[Report]]") -> None:
+    """Print what was counted for each task, and which of its classes were not found."""
+    from fcnexp.data.checking import absent_text
+    from fcnexp.reporting import tables
+
+    for task, of_task in reports.items():
+        tables.print_check(of_task, task.classes, task.name if task.is_further else None)
+        for report in of_task:
+            if absent := report.absent(task.classes):
+                what = f"{task.name} label" if task.is_further else "label"
+                print(absent_text(absent, f"any {what} of {report.split}"))
+
+
+def write_check(folder: Path, reports: "dict[Task, list[Report]]", broken: list[str]) -> None:
+    """Write check.json; further tasks are in `tasks` of each split."""
     from fcnexp.system.atomic import write_atomically
 
-    facts: dict[str, Any] = {r.split: r.facts(made.class_names) for r in reports}
+    first, *others = reports
+    facts: dict[str, Any] = {r.split: r.facts(first.classes) for r in reports[first]}
+    for task in others:
+        for report in reports[task]:
+            found = facts[report.split].setdefault("tasks", {})
+            found[task.name] = report.facts(task.classes)
     facts |= {"broken": broken}
     write_atomically(folder / "check.json", json.dumps(facts, indent=2) + "\n")
 
 
-def draw_sheet(
-    path: Path,
-    splits: dict[str, Any],
-    reports: list["Report"],
-    count: int,
-    class_names: Sequence[str],
-) -> None:
-    """Write a contact sheet: some images of each split with their labels."""
+def draw_sheet(path: Path, splits: dict[str, Any], count: int, task: "Task") -> None:
+    """Write a contact sheet, PATH.png: images of each split with their labels of one task."""
     from fcnexp.reporting import pictures
     from fcnexp.system.atomic import atomic_file
 
     rows = []
-    for report in reports:
-        samples = splits[report.split]
+    for samples in splits.values():
         chosen = range(0, len(samples), max(1, 2 * len(samples) // max(1, count)))
         for index in list(chosen)[: max(1, count // 2)]:
             try:
                 sample = samples[index]
             except DataError:
                 continue
-            pair = (pictures.as_picture(sample.fields), pictures.colour(sample.label.numpy()))
+            label = task.label_of(sample).numpy()
+            pair = (pictures.as_picture(sample.fields), pictures.colour(label))
             rows.append([pictures.thumbnail(picture) for picture in pair])
     if rows:
-        with atomic_file(path) as part:
-            pictures.sheet(rows, ("image", "label"), class_names).save(part)
+        with atomic_file(path.with_suffix(".png")) as part:
+            pictures.sheet(rows, ("image", "label"), task.classes).save(part)
 
 
 def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:

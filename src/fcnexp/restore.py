@@ -43,8 +43,9 @@ def task_of(stored: dict[str, Any], path: str) -> "SegmentationTask":
 
     net, recipe = net_of(stored, path)
     facts = stored["fcnexp"]
-    names, masking = tuple(facts["class_names"]), facts["masking"]
-    return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
+    names, outputs, masking = tuple(facts["class_names"]), facts["outputs"], facts["masking"]
+    task = SegmentationTask(net, recipe, names, outputs=outputs, facts=facts, masking=masking)
+    return task.eval()
 
 
 def _build(facts: dict[str, Any], stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:

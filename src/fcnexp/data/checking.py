@@ -1,7 +1,7 @@
 """Statistics of a data set, counted file by file, and its problems."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +15,16 @@ from fcnexp.errors import DataError
 
 
 class Checked(NamedTuple):
-    """One image. counts: pixels by label value, int64 (256,). trouble: its problem, if any."""
+    """One image. counts: pixels by label value, int64 (256,). trouble: its problem, if any.
+
+    further: counts of the labels of all tasks but the first, by name; empty with a problem.
+    """
 
     name: str
     size: tuple[int, int]
     counts: np.ndarray
     trouble: str | None
+    further: Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -38,9 +42,11 @@ class Report:
     images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     troubles: list[str] = field(default_factory=list)
 
-    def add(self, one: Checked) -> None:
-        """Count one image."""
+    def add(self, one: Checked, task: str | None = None) -> None:
+        """Count one image. task: a further one, None for the first."""
         self.images += 1
+        if task is not None and one.trouble is None:
+            one = one._replace(counts=one.further[task])
         if one.trouble is not None:
             self.troubles.append(one.trouble)
             return
@@ -86,12 +92,16 @@ def check_one(samples: Samples, index: int) -> Checked:
     try:
         sample = samples[index]
     except DataError as error:
-        return Checked(name, (0, 0), np.zeros(256, np.int64), str(error))
+        return Checked(name, (0, 0), np.zeros(256, np.int64), str(error), {})
     assert sample.label is not None
     label = sample.label.numpy()
     counts = np.bincount(label.ravel(), minlength=256)
+    further = {
+        task: np.bincount(other.numpy().ravel(), minlength=256)
+        for task, other in sample.further.items()
+    }
     trouble = None if (label != VOID).any() else f"{name}: every pixel of its label is void"
-    return Checked(name, (label.shape[0], label.shape[1]), counts, trouble)
+    return Checked(name, (label.shape[0], label.shape[1]), counts, trouble, further)
 
 
 def check_all(samples: Samples, workers: int) -> Iterator[Checked]:

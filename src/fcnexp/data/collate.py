@@ -15,7 +15,7 @@ class Batch(NamedTuple):
 
     fields: by name, (N, 3, H, W) uint8 `rgb` and `hha`, (N, 1, H, W) int32 `depth` in mm; padding
         is 0 and becomes the mean when the input recipe is applied.
-    label: uint8 (N, H, W).
+    label: uint8 (N, H, W), of the first task. further: of the other tasks, by name.
     sizes: int64 (N, 2), height and width of each image. names: their ids.
     """
 
@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     label: Tensor
     sizes: Tensor
     names: list[str]
+    further: dict[str, Tensor]
 
 
 def collate_and_share(samples: list[Sample]) -> Batch:
@@ -33,7 +34,8 @@ def collate_and_share(samples: list[Sample]) -> Batch:
     """
     batch = collate(samples)
     if get_worker_info() is not None:
-        for tensor in (batch.label, batch.sizes, *batch.fields.values()):
+        maps = (*batch.fields.values(), *batch.further.values())
+        for tensor in (batch.label, batch.sizes, *maps):
             tensor.share_memory_()
     return batch
 
@@ -43,6 +45,7 @@ def collate(samples: list[Sample]) -> Batch:
     shapes = [next(iter(sample.fields.values())).shape[-2:] for sample in samples]
     height, width = (max(side) for side in zip(*shapes, strict=True))
     label = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)
+    further = {task: label.clone() for task in samples[0].further}
     fields = {
         name: field.new_zeros(len(samples), field.shape[0], height, width)
         for name, field in samples[0].fields.items()
@@ -52,4 +55,7 @@ def collate(samples: list[Sample]) -> Batch:
             fields[name][i, :, :h, :w] = field
         if sample.label is not None:
             label[i, :h, :w] = sample.label
-    return Batch(fields, label, torch.tensor(shapes), [sample.name for sample in samples])
+            for task, labels in further.items():
+                labels[i, :h, :w] = sample.further[task]
+    names = [sample.name for sample in samples]
+    return Batch(fields, label, torch.tensor(shapes), names, further)

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.inspection.memory_estimate import peak_bytes
 from fcnexp.nn.streams import Network
 from fcnexp.predicting.memory import free, megabytes, resident
+from fcnexp.scoring.tasks import Task, tasks_of
 
 SHARE = 0.6  # fraction of the free memory used without a limit, as other programs need some
 SLACK = 100 * 10**6  # bytes that the allocator keeps after they are freed (at most, measured)
@@ -37,6 +38,10 @@ class Labeller(Protocol):
 
     class_names: tuple[str, ...]
     fields: tuple[str, ...]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What it labels; `class_names` holds the classes of all tasks."""
 
     @property
     def tiling(self) -> Tiling | None:
@@ -60,6 +65,11 @@ class NetLabeller:
         self.net, self.recipe, self.class_names = net, recipe, class_names
         self.fields = tuple(recipe.fields)
         self._twin = on_meta(net)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What the net labels."""
+        return tasks_of(self.class_names, self.net.outputs)
 
     @cached_property
     def tiling(self) -> Tiling | None:
@@ -100,14 +110,26 @@ def label_picture(
     memory: int | None,
     scores: tuple[Path, tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
-    """Return the best class of each pixel, uint8 (H, W).
+    """Return the best class of each pixel, uint8 (H, W), as `label_maps` does for one task."""
+    return label_maps(labeller, fields, memory, [slice(None)], scores)[0]
+
+
+def label_maps(
+    labeller: Labeller,
+    fields: Mapping[str, Tensor],
+    memory: int | None,
+    parts: Sequence[slice],
+    scores: tuple[Path, tuple[int, int, int]] | None = None,
+) -> np.ndarray:
+    """Return the best class of each pixel for each of T tasks, uint8 (T, H, W).
 
     fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU those of
-    torch; None: a fraction of what is free. scores: .npy file to write the float32 scores to, and
-    their shape (K, H, W). Raises ConfigError if no window fits.
+    torch; None: a fraction of what is free. parts: places of each task's classes in the scores.
+    scores: .npy file to write the float32 scores to, and their shape (K, H, W). Raises ConfigError
+    if no window fits.
     """
     height, width = next(iter(fields.values())).shape[-2:]
-    label = np.empty((height, width), np.uint8)
+    label = np.empty((len(parts), height, width), np.uint8)
     rows, columns = windows(labeller, (height, width), memory)
     if scores is not None:
         open_memmap(scores[0], "w+", np.float32, scores[1])
@@ -119,7 +141,9 @@ def label_picture(
                 found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
-            label[place] = kept.max(0).indices.to("cpu", torch.uint8).numpy()
+            for number, part in enumerate(parts):
+                best = kept[part].max(0).indices
+                label[number, *place] = best.to("cpu", torch.uint8).numpy()
             if scores is not None:
                 # Reopened each time, as mapped pages count as memory of this process.
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()
