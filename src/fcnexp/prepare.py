@@ -44,7 +44,7 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
 def get(cfg: DictConfig, folder: Path) -> None:
     """Download, convert or generate a data set into its root."""
     kind = str(cfg.data._target_).rpartition(".")[2]
-    if kind in ("Voc", "VocSbd", "CamVid", "PascalContext"):
+    if kind in ("Voc", "VocSbd", "CamVid", "PascalContext", "SiftFlow"):
         get_archives(cfg, kind)
     elif kind == "Nyud":
         get_nyud(cfg)
@@ -57,10 +57,12 @@ def get(cfg: DictConfig, folder: Path) -> None:
 
 
 def get_archives(cfg: DictConfig, kind: str) -> None:
-    """Download and unpack CamVid, or VOC 2012 or 2010 with what `kind` adds to it."""
-    from fcnexp.data.archives import CAMVID, CONTEXT, SBD, VOC2010, VOC2012, prepare_archive
+    """Download and unpack CamVid, SIFT Flow, or VOC 2012 or 2010 with what `kind` adds to it."""
+    from fcnexp.data import archives
+    from fcnexp.data.archives import CONTEXT, SBD, VOC2010, VOC2012, prepare_archive
 
-    first = {"CamVid": CAMVID, "PascalContext": VOC2010}.get(kind, VOC2012)
+    alone = {"CamVid": archives.CAMVID, "SiftFlow": archives.SIFTFLOW, "PascalContext": VOC2010}
+    first = alone.get(kind, VOC2012)
     wanted = [(first, cfg.data.root, cfg.archive, cfg.digest)]
     for second, archive, name in (("VocSbd", SBD, "sbd"), ("PascalContext", CONTEXT, "context")):
         if kind == second:

@@ -142,7 +142,7 @@ def find_layout(root: Path, folders: tuple[str, ...], key: str) -> Path:
             "scale=small or data=shapes, which need no download"
         )
     known = ("", "VOCdevkit/VOC2012", "VOC2012", "TrainVal/VOCdevkit/VOC2011", "VOCdevkit/VOC2011")
-    for place in (*known, "benchmark_RELEASE/dataset", "dataset", "CamVid"):
+    for place in (*known, "benchmark_RELEASE/dataset", "dataset", "CamVid", "SiftFlowDataset"):
         if all((root / place / folder).is_dir() for folder in folders):
             return root / place
     missing = " and ".join(folder for folder in folders if not (root / folder).is_dir())
