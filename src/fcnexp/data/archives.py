@@ -10,14 +10,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from fcnexp.data.zips import ZipArchive, ZipMember
 from fcnexp.errors import DataError
 from fcnexp.system.atomic import atomic_file, sync
 from fcnexp.system.os_errors import reraise_system_error
 
-Container, Member = tarfile.TarFile | ZipArchive, tarfile.TarInfo | ZipMember
+Container: TypeAlias = tarfile.TarFile | ZipArchive
+Member: TypeAlias = tarfile.TarInfo | ZipMember
 # zipfile raises RuntimeError for what it cannot decrypt or decompress.
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError)
 

@@ -52,8 +52,8 @@ class PairedFolders(Samples):
         for field, files in fields.items():
             _refuse_missing(self.ids, files, "image" if field == "rgb" else f"{field} image")
         _refuse_missing(self.ids, label, "label")
-        for task, (files, _) in self.further.items():
-            _refuse_missing(self.ids, files, f"label of {task}")
+        for task, (labels, _) in self.further.items():
+            _refuse_missing(self.ids, labels, f"label of {task}")
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Read one image and its labels. Raises DataError naming the invalid file."""
@@ -70,8 +70,8 @@ class PairedFolders(Samples):
     def paths(self, index: int) -> list[Path]:
         """The files of one sample."""
         name = self.ids[index]
-        labels = [self.label, *(files for files, _ in self.further.values())]
-        found = [files.path(name) for files in (*self.fields.values(), *labels)]
+        found = [files.path(name) for files in self.fields.values()] + [self.label.path(name)]
+        found += [labels.path(name) for labels, _ in self.further.values()]
         return list(dict.fromkeys(found))  # several labels may be read from one file
 
     def read_label(self, index: int) -> Tensor:

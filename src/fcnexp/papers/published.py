@@ -71,8 +71,8 @@ class Published(NamedTuple):
 
     def of_task(self, task: str) -> "Published":
         """The row with the scores of a further task, by the names of a first one's."""
-        own = {key.removeprefix(f"{task}_"): value for key, value in self.scores.items()}
-        scores = {key: own[key] for key in SCORES if key in own and key not in self.scores}
+        own = {key: self.scores.get(f"{task}_{key}") for key in SCORES}
+        scores = {key: score for key, score in own.items() if score is not None}
         return self._replace(scores=scores, without=None, task=task)
 
 
@@ -86,8 +86,8 @@ def published(node: Mapping[str, Any] | None) -> Published | None:
     if node is None:
         return None
     if (task := node.get("task")) is not None:
-        found = published({key: value for key, value in node.items() if key != "task"})
-        return found and found.of_task(str(task))
+        whole = published({key: value for key, value in node.items() if key != "task"})
+        return whole and whole.of_task(str(task))
     if "table" not in node:
         return _custom(node)
     rows = published_table(str(node["table"]))
