@@ -116,7 +116,7 @@ def test_loss_is_the_sum_of_both(folder):
     logged = {}
     task.log = lambda name, value, **_: logged.setdefault(name, float(value))
     loss = task.training_step(batch, 0).detach()
-    scores = task(batch.fields, batch.sizes)
+    scores = task(batch.fields, batch.sizes).detach()
     split = len(CLASS_NAMES)
     sem = F.cross_entropy(scores[:, :split], batch.label.long(), ignore_index=VOID)
     geo = F.cross_entropy(scores[:, split:], batch.further["geo"].long(), ignore_index=VOID)

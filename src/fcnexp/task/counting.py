@@ -47,7 +47,10 @@ class Counts(nn.Module):
         """
         self.latest, label = prediction, self.task.label_of(batch)
         self.scores.update(prediction, label)
-        for i, (name, (h, w)) in enumerate(zip(batch.names, batch.sizes.tolist(), strict=True)):
+        for i, name in enumerate(batch.names):
+            if self.recorder is None and name not in keep:
+                continue
+            h, w = batch.sizes[i].tolist()
             if name in keep:
                 self.kept[name] = prediction[i, :h, :w].cpu()
             if self.recorder is not None:
