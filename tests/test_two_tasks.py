@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from commands import fcnexp
 from PIL import Image
+from wandb_file import runs_below
 
 from fcnexp import VOID, build, restore
 from fcnexp.config.compose import compose_run
@@ -24,6 +25,7 @@ from fcnexp.data.transforms import Augment
 from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.scoring.per_image import read_per_image
 from fcnexp.task.module import SegmentationTask
+from fcnexp.train import class_weights
 
 ROOMS = [
     *("data=rooms_surfaces", "data.num_train=6", "data.num_val=3", "data.size=[48,64]"),
@@ -105,6 +107,23 @@ def test_scores_of_both_tasks_are_printed_and_logged(folder):
             assert float(line["train/loss"]) == pytest.approx(parts, rel=1e-5)
 
 
+def test_wandb_has_scores_tables_and_masks_of_both(folder):
+    (logged,) = runs_below(folder / "out")
+    result = json.loads((folder / "out/result.json").read_text())["tasks"]["geo"]
+    assert logged.summary["val/geo_miou"] == pytest.approx(result["scores"]["miou"], abs=1e-6)
+    assert logged.summary["iou/geo_wall"] == result["class_iou"]["wall"]
+    table = logged.table("val/geo_classes")
+    assert [row[0] for row in table["data"]] == list(SURFACES)
+    shown = [line["val/predictions"] for line in logged.history if "val/predictions" in line][-1]
+    for masks in shown["all_masks"]:
+        truth, geo = (
+            np.asarray(Image.open(logged.media / masks[name]["path"]))
+            for name in ("truth", "geo_truth")
+        )
+        assert all((geo[truth == i] == kind).all() for i, kind in enumerate(SURFACE_OF))
+        assert masks.keys() >= {"prediction", "wrong", "geo_prediction", "geo_wrong"}
+
+
 def test_loss_is_the_sum_of_both(folder):
     cfg = compose_run([*ROOMS, f"data.root={folder}/cache", "logger=csv"])
     data = build.build_data(cfg)
@@ -126,11 +145,17 @@ def test_loss_is_the_sum_of_both(folder):
 
 
 def test_class_weights_are_those_of_each_task(folder):
-    cfg = compose_run([*ROOMS, f"data.root={folder}/cache", "logger=csv"])
-    weights = [float(i) for i in range(len(CLASS_NAMES) + len(SURFACES))]
-    task = build.build_task(cfg, build.part(cfg, "data"), weights)
-    assert task.loss.weights.tolist() == weights[:10]
-    assert task.further_losses[0].weights.tolist() == weights[10:]
+    given = [*ROOMS, f"data.root={folder}/cache", "logger=csv", "regime.loss.balance=inverse"]
+    cfg = compose_run(given)
+    data = build.build_data(cfg)
+    data.setup("fit")
+    weights = class_weights(cfg, data)
+    task = build.build_task(cfg, data.data, weights)
+    assert task.loss.weights.tolist() == pytest.approx(weights[:10])
+    assert task.further_losses[0].weights.tolist() == pytest.approx(weights[10:])
+    labels = torch.cat([data.train.read_further(i, "geo").flatten() for i in range(6)])
+    counts = labels[labels != VOID].bincount(minlength=4).double()
+    assert weights[10:] == pytest.approx((counts.sum() / (4 * counts)).tolist())
 
 
 def test_a_stopped_training_resumes_to_the_same_bits(folder, tmp_path, monkeypatch):

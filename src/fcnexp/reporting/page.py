@@ -54,6 +54,7 @@ def page(report: Summary, links: Mapping[str, str] | None = None) -> str:
             *report.evidence.problems,
         ],
         bars={key: bars(rows, key) for key in report.scores if rows},
+        paper_scores=summary.paper_scores(rows),
         has_paper=any(row.paper for row in rows),
         score_pair=targets.score_pair,
         not_run=(others := targets.not_run(rows)),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.papers.published import Published, published
+from fcnexp.papers.published import ABSENT, Published, published
 from fcnexp.reporting import curves
 from fcnexp.reporting.comparison import Row, compare, further_tasks, of_task, short_number
 from fcnexp.reporting.evidence import Evidence, two_runs, weigh
@@ -70,6 +70,8 @@ class Summary(NamedTuple):
     @property
     def mean_iu(self) -> str:
         """Label of the mean IU, naming the class that it leaves out."""
+        if self.without == ABSENT:
+            return "mean IU of present classes"
         return f"mean IU without {self.without}" if self.without else "mean IU"
 
     @property
@@ -176,9 +178,7 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
     others = not_run(rows)
     every = [*(row.paper for row in rows if row.paper), *others]
     timed = {paper.source for paper in every if paper.time}
-    known = score_names(further_tasks(run for row in rows for run in row.runs))
-    printed = {key for paper in every for key in paper.scores}
-    names = NAMES | {key: name for key, name in known.items() if key in printed}
+    names = paper_scores(rows)
     for row in rows:
         if row.paper is None:
             continue
@@ -198,6 +198,14 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
         cells += [f"- / {other.time or '-'}"] * (other.source in timed)
         tables[other.source].append(["not run", f"{other.row} ({mark(other)})", *cells])
     return tables
+
+
+def paper_scores(rows: Sequence[Row]) -> dict[str, str]:
+    """Names of the scores compared with the paper by key: of a further task, those it gives."""
+    every = [*(row.paper for row in rows if row.paper), *not_run(rows)]
+    printed = {key for paper in every for key in paper.scores}
+    known = score_names(further_tasks(run for row in rows for run in row.runs))
+    return NAMES | {key: name for key, name in known.items() if key in printed}
 
 
 def own_time(row: Row) -> str:
