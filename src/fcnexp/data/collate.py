@@ -44,8 +44,6 @@ def collate(samples: list[Sample]) -> Batch:
     """Return one padded batch of samples; a sample without label becomes all void."""
     shapes = [next(iter(sample.fields.values())).shape[-2:] for sample in samples]
     height, width = (max(side) for side in zip(*shapes, strict=True))
-    label = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)
-    further = {task: label.clone() for task in samples[0].further}
     fields = {
         name: field.new_zeros(len(samples), field.shape[0], height, width)
         for name, field in samples[0].fields.items()
@@ -53,9 +51,20 @@ def collate(samples: list[Sample]) -> Batch:
     for i, (sample, (h, w)) in enumerate(zip(samples, shapes, strict=True)):
         for name, field in sample.fields.items():
             fields[name][i, :, :h, :w] = field
-        if sample.label is not None:
-            label[i, :h, :w] = sample.label
-            for task, labels in further.items():
-                labels[i, :h, :w] = sample.further[task]
+    size = (height, width)
+    label = _padded([sample.label for sample in samples], size)
+    further = {
+        task: _padded([None if s.label is None else s.further[task] for s in samples], size)
+        for task in samples[0].further
+    }
     names = [sample.name for sample in samples]
     return Batch(fields, label, torch.tensor(shapes), names, further)
+
+
+def _padded(labels: list[Tensor | None], size: tuple[int, int]) -> Tensor:
+    """Labels of one task, uint8 (N, H, W), with void around them; None is all void."""
+    padded = torch.full((len(labels), *size), VOID, dtype=torch.uint8)
+    for i, label in enumerate(labels):
+        if label is not None:
+            padded[i, : label.shape[0], : label.shape[1]] = label
+    return padded
