@@ -172,6 +172,7 @@ REFUSED: dict[str, Callable[[Good], bytes]] = {
     "classes without names": facts(class_names=["a"]),
     "classes are numbers": facts(class_names=list(range(8))),
     "a billion classes": facts(outputs={"class": 10**9}),
+    "a task whose folder is elsewhere": facts(outputs={"class": 7, "../gone": 1}),
     "recipe of a different net": lambda one: facts(
         recipe=one.stored["fcnexp"]["recipe"] | {"streams": [["hha"]]}
     )(one),

@@ -10,6 +10,7 @@ import scipy.io
 from PIL import Image
 
 from fcnexp import VOID
+from fcnexp.data import siftflow
 from fcnexp.data.palette import save_indexed
 
 ROWS, COLUMNS = np.indices((20, 24))  # of the NYUD images
@@ -17,6 +18,11 @@ LABEL = np.array([[0, 1, 20], [VOID, 15, 0]], np.uint8)
 
 # PASCAL-Context's values: table, unknown, unlabelled; aeroplane, the last of all, wood
 LABEL_MAP = np.array([[397, 431, 0], [2, 459, 458]], np.uint16)
+
+
+# SIFT Flow's values, 0 and -1 for unlabelled
+SEMANTIC = np.array([[0, 1, 33], [28, 9, 0]], np.uint8)
+GEOMETRIC = np.array([[-1, 3, 3], [1, 2, 0]], np.int16)
 
 
 def voc_tree(root: Path, train: tuple[str, ...] = ("a",), val: tuple[str, ...] = ("b",)) -> Path:
@@ -51,6 +57,24 @@ def context_tree(root: Path, train: tuple[str, ...] = ("b", "a"), val: tuple[str
         (root / "context/trainval" / f"{name}.mat").write_bytes(mat(LabelMap=LABEL_MAP))
     for split, ids in (("train", train), ("val", val)):
         (root / f"voc/ImageSets/Main/{split}.txt").write_text("\n".join(ids))
+
+
+def siftflow_tree(
+    root: Path,
+    train: tuple[str, ...] = ("coast_b", "coast_a"),
+    test: tuple[str, ...] = ("coast_c",),
+) -> Path:
+    """Write SIFT Flow's layout, with a 3x2 image and both labels for each id, and both lists."""
+    for folder in siftflow.FOLDERS:
+        (root / folder / siftflow.SCENES).mkdir(parents=True)
+    for name in (*train, *test):
+        images, semantic, geometric = (root / f / siftflow.SCENES for f in siftflow.FOLDERS)
+        Image.new("RGB", (3, 2), (200, 0, 0)).save(images / f"{name}.jpg")
+        (semantic / f"{name}.mat").write_bytes(mat(S=SEMANTIC, names=["awning"]))
+        (geometric / f"{name}.mat").write_bytes(mat(S=GEOMETRIC, names=["sky"]))
+    for split, ids in (("trainval", train), ("test", test)):
+        (root / f"{split}.txt").write_text("\n".join(ids))
+    return root
 
 
 def nyud_tree(

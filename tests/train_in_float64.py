@@ -25,15 +25,20 @@ BASE = [
         "logger=csv",
         "trainer=cpu",
     ),
-    *("data.num_train=7", "data.num_val=3", "data.side=[48,64]", "augment=crop", "augment.crop=44"),
+    *("data.num_train=7", "data.num_val=3", "augment=crop", "augment.crop=44"),
     # Plain SGD, since Adam's step does not depend on the gradient's scale.
     *("regime=accum", "regime.steps=3", "regime.score_every=3", "workers=0", "regime.accumulate=1"),
     "regime.lr=1e-3",
 ]
 
 
+def typed(overrides: list[str]) -> list[str]:
+    rooms = any(override.startswith("data=rooms") for override in overrides)
+    return [*BASE, "data.size=[48,64]" if rooms else "data.side=[48,64]", *overrides]
+
+
 def train(devices: int, folder: Path, number: int, overrides: list[str]) -> None:
-    cfg = check(compose_run([*BASE, *overrides, f"trainer.devices={devices}"]))
+    cfg = check(compose_run([*typed(overrides), f"trainer.devices={devices}"]))
     torch.manual_seed(0)
     data = build.build_data(cfg)
     data.setup("fit")
@@ -54,6 +59,7 @@ def train(devices: int, folder: Path, number: int, overrides: list[str]) -> None
     trainer = trainers.build_trainer(cfg, folder / str(number), [])
     trainer.fit(task, data)
     stored = {"weights": list(task.net.parameters()), "matrix": task.matrix, "passes": passes}
+    stored["further"] = [counts.matrix for counts in task.counts[1:]]
     torch.save(stored, folder / f"{number}_{trainer.global_rank}.pt")
 
 
@@ -61,6 +67,6 @@ if __name__ == "__main__":
     os.environ.setdefault("FCNEXP_CACHE", sys.argv[2])
     cases = json.loads(sys.argv[3])
     for overrides in cases:  # generate the data before several processes write it
-        build.build_data(compose_run([*BASE, *overrides])).setup("fit")
+        build.build_data(compose_run(typed(overrides))).setup("fit")
     for number, overrides in enumerate(cases):
         train(int(sys.argv[1]), Path(sys.argv[2]), number, overrides)

@@ -54,11 +54,12 @@ def bounds(cfg: DictConfig, folder: Path) -> None:
     check_targets(plain)
     import torch
 
-    from fcnexp.build import part
+    from fcnexp.build import outputs_of, part
 
     data = part(cfg, "data")
     samples = data.val(())
-    scores = score_bounds(samples, len(data.class_names), factors, cfg.protocol)
+    first = next(iter(outputs_of(data).values()))  # bounds are those of the first task
+    scores = score_bounds(samples, first, factors, cfg.protocol)
     ours = {factor: each.compute()["miou"] for factor, each in scores.items()}
     split = cfg.data.get("val_split") or f"{type(data).__name__}'s validation set"
     print_bounds(ours, f"{cfg.protocol}, {len(samples)} label maps of {split}")

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,7 @@ from fcnexp.config.compose import compose_run
 from fcnexp.config.mistakes import Given, explain
 from fcnexp.config.values import to_plain
 from fcnexp.data.classes import Classes
+from fcnexp.data.fit import outputs_of, refuse_missing_field
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
@@ -28,6 +29,7 @@ from fcnexp.nn.streams import LateFusion, Network, Stream
 from fcnexp.nn.weights.checkpoints import CHECKPOINT_VERSION, parent_weights
 from fcnexp.nn.weights.init import refuse_untrained_scores
 from fcnexp.run.ranks import divided, share_batches
+from fcnexp.scoring.tasks import tasks_of
 from fcnexp.task.optim import parameter_groups
 
 if TYPE_CHECKING:  # Lightning takes 300 MB and seconds, which a net alone does not need
@@ -37,16 +39,6 @@ if TYPE_CHECKING:  # Lightning takes 300 MB and seconds, which a net alone does 
 log = logging.getLogger(__name__)
 
 NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # stored in checkpoints
-
-
-def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
-    """Raise ConfigError if the data set lacks a field that the modality takes as input."""
-    missing = [name for name in fields if name not in data.provides]
-    if missing:
-        raise ConfigError(
-            f"modality takes {', '.join(fields)}, but the data set provides "
-            f"{', '.join(data.provides)}; choose data=nyud or data=rooms, or modality=rgb"
-        )
 
 
 def network(overrides: list[str]) -> Network:
@@ -80,11 +72,6 @@ def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
         if isinstance(cause, ValueError | TypeError):
             raise ConfigError(f"{name}: {cause}") from None
         raise
-
-
-def outputs_of(data: DataSet) -> dict[str, int]:
-    """Number of classes by task; all data sets but `classes` have one task."""
-    return dict(getattr(data, "outputs", {"class": len(data.class_names)}))
 
 
 def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputRecipe]:
@@ -178,7 +165,7 @@ def build_data(cfg: DictConfig) -> "SegmentationData":
 
 
 def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -> nn.Module:
-    """Build the regime's loss. Raises ConfigError.
+    """Build the regime's loss of one task. Raises ConfigError.
 
     weights: of the classes, if `balance` names a rule to compute them; else None.
     """
@@ -192,16 +179,29 @@ def build_loss(cfg: DictConfig, num_classes: int, weights: list[float] | None) -
     return share_batches(part(cfg, "regime.loss", **settings), divided(cfg))
 
 
+def build_losses(cfg: DictConfig, data: DataSet, weights: list[float] | None) -> list[nn.Module]:
+    """Build the regime's loss for each task. Raises ConfigError.
+
+    weights: as of `build_loss`, of the classes of all tasks.
+    """
+    tasks = tasks_of(data.class_names, outputs_of(data))
+    given = cfg.regime.loss.get("balance") if weights is None else weights
+    if len(tasks) == 1 or given is None or len(given) != len(data.class_names):
+        return [build_loss(cfg, len(data.class_names), weights)] * len(tasks)
+    return [build_loss(cfg, len(t.classes), list(given)[t.place]) for t in tasks]
+
+
 def build_task(
     cfg: DictConfig, data: DataSet, weights: list[float] | None = None
 ) -> "SegmentationTask":
     """Build the task: the net with its first weights, and everything that training needs.
 
-    weights: of the classes, if `regime.loss.balance` is a rule. Raises UserError.
+    weights: of the classes of all tasks, if `regime.loss.balance` is a rule. Raises UserError.
     """
     from fcnexp.task.module import SegmentationTask
 
-    net, recipe = build_net(cfg, outputs_of(data))
+    outputs = outputs_of(data)
+    net, recipe = build_net(cfg, outputs)
     refuse_missing_field(data, recipe.fields)
     regime, division = cfg.regime, divided(cfg)
     new = first_weights(cfg, net, data)
@@ -220,7 +220,8 @@ def build_task(
         net,
         recipe,
         data.class_names,
-        loss=build_loss(cfg, len(data.class_names), weights),
+        outputs=outputs,
+        loss=build_losses(cfg, data, weights),
         groups=groups,
         optimizer=part(cfg, "regime.optimizer"),
         schedule=part(cfg, "regime.schedule"),
@@ -273,7 +274,7 @@ def dry_run(cfg: DictConfig) -> None:
     refuse_missing_field(data, part(cfg, "modality").fields)
     classes = len(data.class_names)
     by_rule = isinstance(cfg.regime.loss.get("balance"), str)
-    build_loss(cfg, classes, [1.0] * classes if by_rule else None)
+    build_losses(cfg, data, [1.0] * classes if by_rule else None)
     part(cfg, "regime.optimizer")
     part(cfg, "regime.schedule")
     machine(cfg)

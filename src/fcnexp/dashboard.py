@@ -12,6 +12,7 @@ from fcnexp.errors import ConfigError, UserError
 from fcnexp.system.atomic import write_atomically
 
 if TYPE_CHECKING:
+    from fcnexp.scoring.tasks import Task
     from fcnexp.tracking.dashboard import Drawn
 
 TASKS = ("preview", "publish")
@@ -24,6 +25,7 @@ def dashboard(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.config.checks import check_targets
     from fcnexp.config.schema import DashboardConfig
     from fcnexp.config.values import to_plain, typed
+    from fcnexp.scoring.tasks import tasks_of
     from fcnexp.tracking.dashboard import as_json, sections, workspace
 
     cfg = typed(cfg, DashboardConfig)
@@ -34,18 +36,20 @@ def dashboard(cfg: DictConfig, folder: Path) -> None:
         raise ConfigError(
             "dashboard: wandb-workspaces is not installed; try pip install -e '.[dashboard]'"
         )
-    names = build.part(cfg, "data").class_names
+    data = build.part(cfg, "data")
+    first, *further = tasks_of(data.class_names, build.outputs_of(data))
+    shown = first.classes, further
     if cfg.task == "publish":
-        print(publish(cfg, names))
+        print(publish(cfg, *shown))
         return
-    print_sections(sections(names), f"{cfg.entity or 'ENTITY'}/{cfg.project}")
+    print_sections(sections(*shown), f"{cfg.entity or 'ENTITY'}/{cfg.project}")
     folder.mkdir(parents=True, exist_ok=True)
-    text = as_json(workspace(cfg.entity or "ENTITY", cfg.project, names))
+    text = as_json(workspace(cfg.entity or "ENTITY", cfg.project, *shown))
     write_atomically(folder / FILE, text + "\n")
     print(f"wrote {folder / FILE}, which is what publish sends")
 
 
-def publish(cfg: DictConfig, class_names: Sequence[str]) -> str:
+def publish(cfg: DictConfig, class_names: Sequence[str], further: Sequence["Task"] = ()) -> str:
     """Save the dashboard as a view of a W&B project; return its URL. Raises UserError."""
     from fcnexp.tracking.dashboard import workspace
     from fcnexp.tracking.run import refuse_without_key
@@ -56,7 +60,7 @@ def publish(cfg: DictConfig, class_names: Sequence[str]) -> str:
         )
     refuse_without_key("publish", "preview works without an account")
     try:
-        return workspace(cfg.entity, cfg.project, class_names).save().url
+        return workspace(cfg.entity, cfg.project, class_names, further).save().url
     except Exception as error:  # wandb, its HTTP library and sockets all have their own
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(

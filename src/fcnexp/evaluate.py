@@ -64,6 +64,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
 
     from fcnexp import build, restore
     from fcnexp.config.checks import without_fast_paths
+    from fcnexp.data import fit
     from fcnexp.data.datamodule import SegmentationData
     from fcnexp.nn.weights.checkpoints import read_checkpoint
     from fcnexp.reporting import pictures, result
@@ -75,8 +76,8 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     stored = read_checkpoint(cfg.checkpoint)
     task = restore.task_of(stored, cfg.checkpoint)
     chosen = build.part(cfg, "data")
-    restore.refuse_other_classes(task.class_names, chosen.class_names, cfg.checkpoint)
-    build.refuse_missing_field(chosen, task.recipe.fields)
+    fit.refuse_other_classes(stored["fcnexp"], chosen, fit.outputs_of(chosen), cfg.checkpoint)
+    fit.refuse_missing_field(chosen, task.recipe.fields)
     fields = tuple(task.recipe.fields)
     data = SegmentationData.for_scoring(chosen, fields, cfg.workers, score_batch=cfg.score_batch)
     data.setup("validate")
@@ -85,7 +86,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
     if this_process.rank() == 0:
         result.write_config(folder, OmegaConf.to_yaml(cfg, resolve=True))
     if widths:
-        task.trimap = TrimapScores(len(task.class_names), widths)
+        task.trimap = TrimapScores(len(task.tasks[0].classes), widths)
     shown = places_of(cfg.draw, data.val) or pictures.spread_evenly(len(data.val), cfg.pictures)
     task.keep, task.worst = frozenset(data.val.ids[i] for i in shown), cfg.pictures
     try:
@@ -95,7 +96,7 @@ def score(cfg: DictConfig, folder: Path, widths: tuple[int, ...]) -> float | Non
         print("stopped by SIGTERM; no scores were written")
         raise SystemExit(143) from None  # Lightning's own exit code is 0
     if this_process.rank():
-        return result.plain_scores(task.matrix, task.class_names)["scores"]["miou"]
+        return result.plain_scores(task.matrix, task.tasks[0].classes)["scores"]["miou"]
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "precision": str(trainer.precision),
@@ -115,35 +116,33 @@ def write_record(
     facts: dict[str, object],
 ) -> float | None:
     """Draw, write and print what was scored; returns the mean IU. shown: images to draw."""
-    from fcnexp.reporting import (
-        image_facts,
-        last_words,
-        object_sizes,
-        pictures,
-        result,
-        tables,
-        trimap,
-    )
+    from fcnexp.reporting import last_words, object_sizes, pictures, result, tables, trimap
     from fcnexp.system.places import short
 
     task.eval()
-    per_image, sizes = task.per_image, tuple(cfg.object_sizes)
-    assert per_image is not None
-    worst = image_facts.worst_images(per_image, cfg.pictures)
-    drawn = folder / "pictures"
-    pictures.draw_scored(task.prediction_of, samples, shown, worst, drawn, task.class_names)
+    sizes = tuple(cfg.object_sizes)
+    draw = pictures.draw_scored
+    draw(task.prediction_of, samples, shown, cfg.pictures, folder, task.counts)
     if task.bands is not None:
         bands = trimap.write_trimap(folder, tuple(cfg.trimap), task.bands, task.matrix)
-    object_sizes.write_objects(folder, per_image, sizes)
+    for counts in task.counts:
+        assert counts.per_image is not None
+        object_sizes.write_objects(counts.task.folder(folder), counts.per_image, sizes)
     # Written last: result.json marks the record as complete.
-    record = result.write_result(folder, task.matrix, task.class_names, facts, per_image)
-    tables.print_result(record)
+    record = result.write_record(folder, task.counts, facts)
+    tables.print_results(record)
     if task.bands is not None:
         tables.print_comparison(trimap.trimap_lines(bands), "Near boundaries (%)")
         print(f"plot      {short(folder / 'trimap.png')}")
-    print_images(per_image, sizes, cfg.pictures)
-    print(f"plot      {short(folder / 'objects.png')}")
-    print("\n".join([*last_words.places(folder), f"worst     {short(drawn / 'worst')}"]))
+    for counts in task.counts:
+        assert counts.per_image is not None
+        place = counts.task.folder(folder)
+        if counts.task.is_further:
+            print(f"task {counts.task.name}:")
+        print_images(counts.per_image, sizes, cfg.pictures)
+        print(f"plot      {short(place / 'objects.png')}")
+        print(f"worst     {short(place / pictures.PICTURES / pictures.WORST)}")
+    print("\n".join(last_words.places(folder)))
     return record["scores"]["miou"]
 
 
@@ -180,11 +179,7 @@ def places_of(names: Sequence[str] | None, samples: "Samples") -> list[int]:
 
 def rescore(cfg: DictConfig) -> float:
     """Print the scores of a run's counts; returns the mean IU. Raises UserError."""
-    import torch
-
-    from fcnexp.reporting import result, tables
-    from fcnexp.reporting.records import CONFUSION, read_confusion
-    from fcnexp.scoring.per_image import IMAGES, read_per_image
+    from fcnexp.reporting.records import further_tasks
 
     if not OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("run and checkpoint: give one of them; run=FOLDER only reads its matrix")
@@ -193,19 +188,34 @@ def rescore(cfg: DictConfig) -> float:
             "trimap: a confusion matrix holds no positions; give checkpoint=FILE instead of run"
         )
     run = Path(cfg.run).expanduser()
-    confusion = read_confusion([run])
+    first = rescore_task(run, cfg)
+    for name in further_tasks(run):
+        print(f"task {name}:")
+        rescore_task(run / name, cfg, name)
+    return first
+
+
+def rescore_task(folder: Path, cfg: DictConfig, task: str | None = None) -> float:
+    """Print the scores of one task's counts; returns the mean IU. Raises DataError."""
+    import torch
+
+    from fcnexp.reporting import result, tables
+    from fcnexp.reporting.records import CONFUSION, read_confusion
+    from fcnexp.scoring.per_image import IMAGES, read_per_image
+
+    confusion = read_confusion([folder])
     if confusion is None:
         raise DataError(
-            f"run={cfg.run}: no readable {CONFUSION} there; give a folder that train or evaluate "
+            f"run={folder}: no readable {CONFUSION} there; give a folder that train or evaluate "
             "wrote, such as outputs/train/DATE"
         )
-    per_image = read_per_image(run)
+    per_image = read_per_image(folder)
     matrix = torch.tensor(confusion.counts)
     scores = result.plain_scores(matrix, tuple(confusion.names), per_image)
-    tables.print_result(scores)
+    tables.print_result(scores, task=task)
     if per_image is None:
         print(
-            f"no {IMAGES} in {cfg.run}, which an older version wrote: no intervals, means over "
+            f"no {IMAGES} in {folder}, which an older version wrote: no intervals, means over "
             "images or objects by size; to get them, score it again with checkpoint=FILE"
         )
     else:

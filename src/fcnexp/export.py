@@ -29,11 +29,7 @@ def export(cfg: DictConfig, folder: Path) -> None:
 
     stored = read_checkpoint(cfg.checkpoint)
     net, recipe = restore.net_of(stored, cfg.checkpoint)
-    if cfg.labels and len(net.outputs) > 1:
-        raise ConfigError(
-            f"labels=true: this net scores {len(net.outputs)} tasks ({', '.join(net.outputs)}), "
-            "whose labels do not fit in one map; try labels=false"
-        )
+    stored_net = AsStored(net, recipe, labels=cfg.labels)
     source = {
         "name": Path(cfg.checkpoint).name,
         "sha256": digest(Path(cfg.checkpoint).expanduser()),
@@ -44,13 +40,15 @@ def export(cfg: DictConfig, folder: Path) -> None:
         report = "plain tensors; torch.load reads them with weights_only=True"
     else:
         write = formats.write_onnx if cfg.format == "onnx" else formats.write_program
-        report = write(path, AsStored(net, recipe, labels=cfg.labels), facts)
+        report = write(path, stored_net, facts)
     print(f"{short(path)}: {report}")
     for name, kind in facts["takes"].items():
         print(f"  takes {name}: {kind}")
-    classes = sum(net.outputs.values())
-    labels = f"; labels: {label_type(classes)} (N, H, W)" if cfg.labels else ""
-    print(f"  gives scores: float32 (N, {classes}, H, W){labels}")
+    counts = [*net.outputs.values()]
+    kinds = [f"float32 (N, {count}, H, W)" for count in counts]
+    kinds += [f"{label_type(count)} (N, H, W)" for count in counts]
+    given = zip(stored_net.outputs, kinds, strict=False)
+    print(f"  gives {'; '.join(f'{name}: {kind}' for name, kind in given)}")
 
 
 def output_path(cfg: DictConfig, folder: Path) -> Path:

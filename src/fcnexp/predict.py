@@ -20,6 +20,8 @@ from fcnexp.system.atomic import atomic_file, digest, make_folder, write_atomica
 from fcnexp.system.places import short
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fcnexp.predicting.windows import Labeller
 
 FEW = 10  # images up to which each gets a line of output; classes named of many
@@ -43,18 +45,24 @@ def predict(cfg: DictConfig, folder: Path) -> None:
         print(others)
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
-    refuse_overwriting(images, output, [ending for ending, wanted in endings.items() if wanted])
+    written = [ending for ending, wanted in endings.items() if wanted]
+    refuse_overwriting(images, output, written)
     with without_fast_paths(cfg):
-        _label_all(cfg, images, output, memory)
+        _label_all(cfg, images, output, memory, written)
 
 
-def _label_all(cfg: DictConfig, images: list[Path], output: Path, memory: int | None) -> None:
+def _label_all(
+    cfg: DictConfig, images: list[Path], output: Path, memory: int | None, endings: list[str]
+) -> None:
     """Label the images one by one. Raises DataError that names those that failed."""
     from rich.progress import track
 
     labeller = labeller_of(cfg.checkpoint, cfg.onnx, cfg.device)
     folders = field_folders(dict(cfg.fields), labeller.fields)
     make_folder(output)
+    for task in labeller.tasks[1:]:
+        refuse_overwriting(images, task.folder(output), endings)
+        make_folder(task.folder(output))
     facts: dict[str, Any] = {}
     failed: list[UserError] = []
     bar = sys.stderr.isatty() and len(images) > 1
@@ -66,15 +74,22 @@ def _label_all(cfg: DictConfig, images: list[Path], output: Path, memory: int | 
             continue
         if not bar and len(images) <= FEW:
             print(f"{path.name}: {largest_fractions(facts[path.stem]['shares'])}")
+            for name, found in facts[path.stem].get("tasks", {}).items():
+                print(f"  {name}: {largest_fractions(found['shares'])}")
     if facts:
         kind = "checkpoint" if cfg.onnx is None else "onnx"
         known = {kind: str(cfg[kind]), "sha256": digest(Path(cfg[kind]).expanduser())}
-        classes = list(labeller.class_names)
-        text = json.dumps(known | {"classes": classes, "pictures": facts}, indent=1)
-        write_atomically(output / SHARES, text)
-    values = [f"{i} {name}" for i, name in enumerate(labeller.class_names)]
-    names = ", ".join(values if len(values) <= MANY else [*values[:FEW], "...", values[-1]])
-    print(f"{len(facts)} labelled in {short(output)}; pixel values: {names}")
+        first, *others = labeller.tasks
+        classes: dict[str, Any] = {"classes": list(first.classes)}
+        if others:
+            classes["tasks"] = {task.name: list(task.classes) for task in others}
+        write_atomically(
+            output / SHARES, json.dumps(known | classes | {"pictures": facts}, indent=1)
+        )
+    for task in labeller.tasks:
+        values = [f"{i} {name}" for i, name in enumerate(task.classes)]
+        names = ", ".join(values if len(values) <= MANY else [*values[:FEW], "...", values[-1]])
+        print(f"{len(facts)} labelled in {short(task.folder(output))}; pixel values: {names}")
     if failed:
         raise DataError("; ".join(str(error) for error in failed))
 
@@ -122,42 +137,59 @@ def label_one(
 ) -> dict[str, Any]:
     """Write NAME.png and the optional results; returns size, and pixels and fractions by class.
 
+    The results of a further task are in a folder of its name; the scores of all tasks in one file.
     Raises DataError if a file is not an image, ConfigError if memory is too small.
     """
-    import numpy as np
-
     from fcnexp.data.files import read_size
-    from fcnexp.data.palette import save_indexed
-    from fcnexp.predicting.windows import label_picture, refuse_too_little
-    from fcnexp.reporting.overlays import full_overlay, side_by_side
+    from fcnexp.predicting.windows import label_maps, refuse_too_little
 
     refuse_too_little(labeller, path, read_size(path, own=True), memory)
     fields = read_fields(path, folders)
     rgb = fields["rgb"].permute(1, 2, 0).numpy()
     taken = {name: fields[name] for name in labeller.fields}
     shape = (len(labeller.class_names), *rgb.shape[:2])
+    places = [task.place for task in labeller.tasks]
     if cfg.save_scores:
         with atomic_file(output / f"{path.stem}.npy") as part:
-            label = label_picture(labeller, taken, memory, scores=(part, shape))
+            labels = label_maps(labeller, taken, memory, places, scores=(part, shape))
     else:
-        label = label_picture(labeller, taken, memory)
-    with atomic_file(output / f"{path.stem}.png") as part:
+        labels = label_maps(labeller, taken, memory, places)
+    first, *others = [
+        write_label(rgb, label, task.folder(output) / path.stem, task.classes, cfg)
+        for task, label in zip(labeller.tasks, labels, strict=True)
+    ]
+    found = {"file": str(path), "width": rgb.shape[1], "height": rgb.shape[0], **first}
+    if others:
+        names = [task.name for task in labeller.tasks[1:]]
+        found["tasks"] = dict(zip(names, others, strict=True))
+    return found
+
+
+def write_label(
+    rgb: "np.ndarray", label: "np.ndarray", place: Path, names: tuple[str, ...], cfg: DictConfig
+) -> dict[str, Any]:
+    """Write PLACE.png and the optional pictures; returns pixels and fractions by class.
+
+    rgb: uint8 (H, W, 3). label: uint8 (H, W). names: of the classes.
+    """
+    import numpy as np
+
+    from fcnexp.data.palette import save_indexed
+    from fcnexp.reporting.overlays import full_overlay, side_by_side
+
+    with atomic_file(place.with_name(f"{place.name}.png")) as part:
         save_indexed(part, label)
-    counts = np.bincount(label.reshape(-1), minlength=shape[0])
+    counts = np.bincount(label.reshape(-1), minlength=len(names))
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
     fractions = {i: float(counts[i] / label.size) for i in order}
     if cfg.overlay:
-        with atomic_file(output / f"{path.stem}_overlay.png") as part:
+        with atomic_file(place.with_name(f"{place.name}_overlay.png")) as part:
             full_overlay(rgb, label).save(part)
     if cfg.beside:
-        page = side_by_side(rgb, label, fractions, labeller.class_names)
-        with atomic_file(output / f"{path.stem}_beside.png") as part:
+        page = side_by_side(rgb, label, fractions, names)
+        with atomic_file(place.with_name(f"{place.name}_beside.png")) as part:
             page.save(part)
-    names = labeller.class_names
     return {
-        "file": str(path),
-        "width": label.shape[1],
-        "height": label.shape[0],
         "pixels": {names[i]: int(counts[i]) for i in order},
         "shares": {names[i]: value for i, value in fractions.items()},
     }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fcnexp.data.checking import Report
     from fcnexp.data.sample import Samples
     from fcnexp.data.splits import DataSet
+    from fcnexp.scoring.tasks import Task
 
 # Linear algebra libraries read these when loaded. With one thread per core in every process,
 # two processes were no faster than one.
@@ -46,7 +47,7 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
 def get(cfg: DictConfig, folder: Path) -> None:
     """Download, convert or generate a data set into its root."""
     kind = str(cfg.data._target_).rpartition(".")[2]
-    if kind in ("Voc", "VocSbd", "CamVid", "PascalContext"):
+    if kind in ("Voc", "VocSbd", "CamVid", "PascalContext", "SiftFlow"):
         get_archives(cfg, kind)
     elif kind == "Nyud":
         get_nyud(cfg)
@@ -59,10 +60,12 @@ def get(cfg: DictConfig, folder: Path) -> None:
 
 
 def get_archives(cfg: DictConfig, kind: str) -> None:
-    """Download and unpack CamVid, or VOC 2012 or 2010 with what `kind` adds to it."""
-    from fcnexp.data.archives import CAMVID, CONTEXT, SBD, VOC2010, VOC2012, prepare_archive
+    """Download and unpack CamVid, SIFT Flow, or VOC 2012 or 2010 with what `kind` adds to it."""
+    from fcnexp.data import archives
+    from fcnexp.data.archives import CONTEXT, SBD, VOC2010, VOC2012, prepare_archive
 
-    first = {"CamVid": CAMVID, "PascalContext": VOC2010}.get(kind, VOC2012)
+    alone = {"CamVid": archives.CAMVID, "SiftFlow": archives.SIFTFLOW, "PascalContext": VOC2010}
+    first = alone.get(kind, VOC2012)
     wanted = [(first, cfg.data.root, cfg.archive, cfg.digest)]
     for second, archive, name in (("VocSbd", SBD, "sbd"), ("PascalContext", CONTEXT, "context")):
         if kind == second:
@@ -151,19 +154,23 @@ def check(cfg: DictConfig, folder: Path) -> None:
     Raises DataError at the end if anything is broken, so that the exit code is 1.
     """
     from fcnexp import build
+    from fcnexp.data import fit
     from fcnexp.reporting import tables
     from fcnexp.reporting.check_sheet import draw_check_sheet
     from fcnexp.reporting.findings import findings, mask_values
+    from fcnexp.scoring.tasks import tasks_of
 
     made: DataSet = build.part(cfg, "data")
-    class_names = made.class_names
     fields = tuple(made.provides if cfg.fields is None else cfg.fields)
-    build.refuse_missing_field(made, fields)
-    reports, splits, broken = read_splits(made, fields, cfg.workers)
-    tables.print_check(reports, class_names)
-    lines, found = findings(reports, class_names)
-    facts: dict[str, Any] = {report.split: report.facts(class_names) for report in reports}
-    for report in reports:
+    fit.refuse_missing_field(made, fields)
+    tasks = tasks_of(made.class_names, fit.outputs_of(made))
+    reports, splits, broken = read_splits(made, fields, tasks, cfg.workers)
+    first = reports[tasks[0]]
+    for task, of_task in reports.items():
+        tables.print_check(of_task, task.classes, task.name if task.is_further else None)
+    lines, found = findings(reports)
+    facts = facts_of(reports)
+    for report in first:
         if (classes := getattr(splits[report.split], "classes", None)) is not None:
             values = facts[report.split]["mask_values"] = mask_values(report, classes)
             tables.print_mask_values(report.split, values)
@@ -173,34 +180,51 @@ def check(cfg: DictConfig, folder: Path) -> None:
     write_atomically(
         folder / "check.json", json.dumps(facts | found | {"broken": broken}, indent=2) + "\n"
     )
-    draw_check_sheet(folder / "sheet.png", splits, reports, cfg.pictures, class_names)
+    for task, of_task in reports.items():
+        draw_check_sheet(folder / f"{task.key('sheet')}.png", splits, of_task, cfg.pictures, task)
     print(f"record {short(folder)}")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
         raise DataError(f"{len(broken)} broken: {shown}")
 
 
+def facts_of(reports: "dict[Task, list[Report]]") -> dict[str, Any]:
+    """Plain values of each split; those of further tasks are in its `tasks`."""
+    first, *others = reports
+    facts: dict[str, Any] = {report.split: report.facts(first.classes) for report in reports[first]}
+    for task in others:
+        for report in reports[task]:
+            found = facts[report.split].setdefault("tasks", {})
+            found[task.name] = report.facts(task.classes)
+    return facts
+
+
 def read_splits(
-    made: "DataSet", fields: tuple[str, ...], workers: int
-) -> tuple[list["Report"], dict[str, "Samples"], list[str]]:
-    """Report and samples of each split that can be opened, and what is broken in both."""
+    made: "DataSet", fields: tuple[str, ...], tasks: "tuple[Task, ...]", workers: int
+) -> tuple["dict[Task, list[Report]]", dict[str, "Samples"], list[str]]:
+    """Reports by task, samples of each split that can be opened, and what is broken in both."""
     from fcnexp.data.checking import Report, check_all, repeated
 
-    reports, splits, broken = [], {}, []
+    reports: dict[Task, list[Report]] = {task: [] for task in tasks}
+    splits: dict[str, Samples] = {}
+    broken: list[str] = []
     for split in ("train", "val"):
-        report = Report(split, len(made.class_names))
+        report, *further = [Report(split, len(task.classes)) for task in tasks]
         try:
             samples = getattr(made, split)(fields)
         except DataError as error:
             broken.append(f"{split}: {error}")
             continue
         splits[split] = samples
-        checked = check_all(samples, workers, len(made.class_names))
+        checked = check_all(samples, workers, tasks)
         for one in tracked(checked, len(samples), f"reading {split}"):
             report.add(one)
+            for task, of_task in zip(tasks[1:], further, strict=True):
+                of_task.add(one, task.name)
         report.troubles += [f"{name}: listed twice" for name in repeated(samples.ids)]
         broken += report.troubles
-        reports.append(report)
+        for task, of_task in zip(tasks, (report, *further), strict=True):
+            reports[task].append(of_task)
     return reports, splits, broken
 
 

@@ -8,7 +8,8 @@ are tested against each other; they must have been scored on the same images.
 
 output: folder for report.html (one self-contained page), report.md and report.csv (unrounded,
     fractions); default: the first DIR. A file name ending in .html, .md or .csv writes only that.
-without: class to leave out of the mean IU, such as the background in PAMI's table of masking.
+without: class to leave out of the mean IU, such as the background in PAMI's table of masking; or
+    `absent`: those not in the ground truth, as in the tables of SIFT Flow.
 sizes: limits between sizes of objects, root of the area in pixels; default: 8,16,32,64,128.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from fcnexp import __version__
 from fcnexp.errors import ConfigError
+from fcnexp.papers.published import ABSENT
 from fcnexp.reporting.writing import report
 from fcnexp.scoring.objects import SIZES
 
@@ -71,7 +73,9 @@ def main() -> None:
     try:
         folders, options = read_arguments(sys.argv[1:])
         sizes = read_sizes(options.get("sizes"))
-        report(folders, options.get("output"), options.get("without"), sizes)
+        without = options.get("without")
+        without = ABSENT if without == "absent" else without
+        report(folders, options.get("output"), without, sizes)
     except Exception as error:
         messages.fail_or_raise(error, "report")
 

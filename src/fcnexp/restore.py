@@ -1,6 +1,5 @@
 """Nets and tasks rebuilt from checkpoints, which are untrusted files."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,17 +43,9 @@ def task_of(stored: dict[str, Any], path: str) -> "SegmentationTask":
 
     net, recipe = net_of(stored, path)
     facts = stored["fcnexp"]
-    names, masking = tuple(facts["class_names"]), facts["masking"]
-    return SegmentationTask(net, recipe, names, facts=facts, masking=masking).eval()
-
-
-def refuse_other_classes(known: Sequence[str], asked: Sequence[str], path: str) -> None:
-    """Raise ConfigError if a checkpoint's classes are not the data set's."""
-    if list(known) != list(asked):
-        raise ConfigError(
-            f"{path}: trained on {len(known)} classes ({', '.join(known[:4])} ...), the data set "
-            f"has {len(asked)} ({', '.join(asked[:4])} ...); choose data with the same classes"
-        )
+    names, outputs, masking = tuple(facts["class_names"]), facts["outputs"], facts["masking"]
+    task = SegmentationTask(net, recipe, names, outputs=outputs, facts=facts, masking=masking)
+    return task.eval()
 
 
 def _build(facts: dict[str, Any], stored: dict[str, Any], path: str) -> tuple[Network, InputRecipe]:

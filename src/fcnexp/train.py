@@ -214,7 +214,7 @@ def write_record(
     The first process of a run does this; the others return the scores alone.
     """
     from fcnexp.config.compose import what_was_typed
-    from fcnexp.reporting import image_facts, last_words, pictures, result, tables
+    from fcnexp.reporting import last_words, pictures, result, tables
     from fcnexp.reporting.records import percent
     from fcnexp.run import trainers
     from fcnexp.sweep import launches
@@ -224,13 +224,11 @@ def write_record(
 
     cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
     if this_process.rank():
-        return result.plain_scores(task.matrix, task.class_names)
+        return result.plain_scores(task.matrix, task.tasks[0].classes)
     task.eval()
     shown = pictures.spread_evenly(len(data.val), cfg.pictures)
-    worst = image_facts.worst_images(task.per_image, cfg.pictures) if task.per_image else []
-    pictures.draw_scored(
-        task.prediction_of, data.val, shown, worst, folder / "pictures", task.class_names
-    )
+    draw = pictures.draw_scored
+    draw(task.prediction_of, data.val, shown, cfg.pictures, folder, task.counts)
     facts = {
         "seed": cfg.seed,
         "steps": trainer.global_step,
@@ -244,9 +242,9 @@ def write_record(
         "command": shlex.join(launches.typed()),
         **what_was_typed(),
     }
-    record = result.write_result(folder, task.matrix, task.class_names, facts, task.per_image)
-    logs.log_result(record, task.matrix, trainer.global_step)
-    tables.print_result(record, cfg.paper)
+    record = result.write_record(folder, task.counts, facts)
+    logs.log_result(record, task.counts, trainer.global_step)
+    tables.print_results(record, cfg.paper)
     log.info("trained %.0f s, mean IU %s %%", seconds, percent(record["scores"]["miou"]))
     print("\n".join(last_words.places(folder)))
     if launches.current() is None:
@@ -255,18 +253,24 @@ def write_record(
 
 
 def class_weights(cfg: DictConfig, data: "SegmentationData") -> list[float] | None:
-    """Weight of each class, counted and printed, if `regime.loss.balance` names a rule."""
+    """Weights of the classes of all tasks, counted and printed, if `balance` names a rule."""
+    from fcnexp import build
     from fcnexp.data import balance
     from fcnexp.reporting import tables
+    from fcnexp.scoring.tasks import tasks_of
 
     rule, names = cfg.regime.loss.get("balance"), data.data.class_names
     if not isinstance(rule, str):
         return None
     if data.train is None:
         return [1.0] * len(names)  # the net is only scored, without a loss
-    counts = balance.count_classes(data.train, len(names), cfg.regime.loss.get("void_as"))
-    weights = balance.class_weights(counts, rule)
-    tables.print_balance(names, counts.shares, weights)
+    weights, void_as = [], cfg.regime.loss.get("void_as")
+    for task in tasks_of(names, build.outputs_of(data.data)):
+        further = task.name if task.is_further else None
+        counts = balance.count_classes(data.train, len(task.classes), void_as, further)
+        own = balance.class_weights(counts, rule)
+        tables.print_balance(task.classes, counts.shares, own)
+        weights += own
     return weights
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import stat
 import tarfile
+import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from fcnexp.data.archives import Archive, fetch, prepare_archive, unpack, verify
+from fcnexp.data.archives import SIFTFLOW, Archive, fetch, prepare_archive, unpack, verify
 from fcnexp.errors import DataError
 
 MADE = Archive("made.tar", "http://nowhere.invalid/made.tar", "", "base/set", ("img", "train.txt"))
@@ -136,3 +138,48 @@ def test_published_digest_is_the_default(tmp_path):
     with pytest.raises(DataError, match=f"its MD5 is {digest}, not {'0' * 32}"):
         prepare_archive(MADE._replace(md5="0" * 32), tmp_path, path, None, lambda _: None)
     assert prepare_archive(MADE._replace(md5=digest), tmp_path, path, None, lambda _: None) == 3
+
+
+def zipped(path: Path, files: dict[str, bytes], mode: int = 0) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            archive.writestr(info, content)
+    return path
+
+
+@pytest.mark.parametrize("base", ["", "SiftFlowDataset/"])
+def test_a_zip_file_is_unpacked_and_resumed_as_a_tar_file(tmp_path, base):
+    files = {f"{base}Images/": b"", f"{base}Images/a/b.jpg": b"picture", f"{base}GeoLabels/c": b"c"}
+    path = zipped(tmp_path / "made", files | {f"{base}Code/d.m": b"not wanted"})
+    assert unpack(path, tmp_path / "root", SIFTFLOW, print) == 2
+    (tmp_path / "root" / base / "Images/a/b.jpg").write_bytes(b"half")
+    assert unpack(path, tmp_path / "root", SIFTFLOW, print) == 1
+    found = files_below(tmp_path / "root")
+    assert found == {name: content for name, content in files.items() if content}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "message"),
+    [
+        ("Images/../../evil", 0, "leaves its folder; do not trust it"),
+        ("/Images/evil", 0, "leaves its folder; do not trust it"),
+        ("Images/link", stat.S_IFLNK | 0o777, "is a link, device or sparse file"),
+    ],
+)
+def test_a_zip_file_that_writes_elsewhere_is_refused(tmp_path, name, mode, message):
+    path = zipped(tmp_path / "made.zip", {"Code/a": b"a", name: b"/etc/passwd"}, mode)
+    with pytest.raises(DataError, match=message):
+        unpack(path, tmp_path / "root", SIFTFLOW, print)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-30], lambda b: b[:40] + b"?" + b[41:], lambda b: b""]
+)
+def test_a_damaged_zip_file_is_named(tmp_path, damage):
+    path = zipped(tmp_path / "made.zip", {"Images/a": bytes(range(256)) * 9})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"made\.zip: cannot be unpacked"):
+        unpack(path, tmp_path / "root", SIFTFLOW, print)

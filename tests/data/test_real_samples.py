@@ -9,13 +9,14 @@ from PIL import Image
 from fcnexp.data.checking import Report, check_all
 from fcnexp.data.files import read_depth, read_label_png, read_rgb
 from fcnexp.data.voc import sbd_segmentation, voc_segmentation
+from fcnexp.scoring.tasks import tasks_of
 
 pytestmark = pytest.mark.real_data
 
 
 def checked(samples, classes=21) -> Report:
-    report = Report("", classes)
-    for one in check_all(samples, 2, classes):
+    report, tasks = Report("", classes), tasks_of(("",) * classes, None)
+    for one in check_all(samples, 2, tasks):
         report.add(one)
     return report
 

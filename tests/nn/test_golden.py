@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from places import SHARED
 
@@ -106,6 +107,55 @@ def test_net_equals_the_original_map_by_map(name):
         close(scores[0], golden["score_ch0"], largest, "score, channel 0")
         close(untraced[:, ::step, ::step], golden["score"], largest, "score by fast paths")
         assert (scores.argmax(0) != golden["score_argmax"]).mean() <= 1e-4
+
+
+def played(name: str, blobs: dict[str, list[np.ndarray]], image: torch.Tensor) -> dict:
+    """Every map of an original net, layer by layer as reference/nets.yaml lists them."""
+    maps = {"data": image}
+    for layer in facts()[name]["layers"]:
+        kind, bottoms = layer["type"], layer.get("bottom", [])
+        names = [bottoms] if isinstance(bottoms, str) else bottoms
+        given = [maps.get(bottom) for bottom in names]
+        tensors = [torch.from_numpy(blob) for blob in blobs.get(layer["name"], ())]
+        if kind == "Convolution":
+            found = F.conv2d(given[0], *tensors, padding=layer["pad"])
+        elif kind == "Deconvolution":
+            found = F.conv_transpose2d(given[0], *tensors, stride=layer["stride"])
+        elif kind == "Pooling":
+            found = F.max_pool2d(given[0], layer["kernel"], layer["stride"], ceil_mode=True)
+        elif kind == "Crop":
+            (height, width), at = given[1].shape[-2:], layer["offset"]
+            found = given[0][..., at : at + height, at : at + width]
+        elif kind == "Eltwise":
+            found = given[0] + given[1]
+        elif kind in ("ReLU", "Dropout"):
+            found = given[0].relu() if kind == "ReLU" else given[0]
+        else:
+            assert kind in ("Python", "SoftmaxWithLoss"), kind
+            continue
+        maps[layer.get("top", layer["name"])] = found
+    return maps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["siftflow", "pascalcontext"])
+@pytest.mark.parametrize("depth", ["fcn32s", "fcn16s", "fcn8s"])
+def test_the_other_six_equal_their_layers_played_one_by_one(data, depth):
+    if not GOLDEN.is_dir():
+        pytest.skip(f"skipped: needs {SHARED / 'reference/nets.yaml'}")
+    name, sizes = f"{data}-{depth}", ((40, 71), (133, 101))
+    blobs = made_up_blobs(name)
+    net = network([f"experiment={data}_{depth}", "init=scratch"])
+    report = load_blobs(net, blobs)
+    assert not report.new and not report.unused
+    for size in sizes:
+        inputs = made_up_inputs(net, size)
+        with torch.inference_mode():
+            ours, maps = net(inputs), played(name, blobs, inputs["rgb"])
+        ends = ["_sem", "_geo"] if data == "siftflow" else [""]
+        theirs = torch.cat([maps[f"score{end}"] for end in ends], 1).numpy()
+        assert ours.shape == theirs.shape == (1, 36 if data == "siftflow" else 60, *size)
+        close(ours.numpy(), theirs, np.abs(theirs).max(), name)
 
 
 @pytest.mark.parametrize("name", [*NETS, "the other six"])

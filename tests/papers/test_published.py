@@ -99,9 +99,17 @@ TABLES = {
     "pami_nyud": ("pami2016", "table_nyudv2"),
     "pami_masking": ("pami2016", "table_masking"),
     "pami_context": ("pami2016", "table_context_59"),
+    "cvpr_table5": ("cvpr2015", "table5"),
+    "pami_siftflow": ("pami2016", "table_siftflow"),
 }
 NAMES = {"pixel_acc": "pixel_acc", "mean_acc": "mean_acc", "miou": "mean_iu", "fw_iou": "fw_iu"}
-ROW_NAMES = {"Gupta_2014": "Gupta et al.", "FCN-8s_staged": "FCN-8s"}
+NAMES["geo_pixel_acc"] = "geom_acc"
+ROW_NAMES = {
+    **{"Gupta_2014": "Gupta et al.", "FCN-8s_staged": "FCN-8s", "Liu_2011": "Liu et al."},
+    **{"Tighe_2010": "Tighe et al. 2010", "Tighe_2013_1": "Tighe et al. 1"},
+    **{"Tighe_2013_2": "Tighe et al. 2", "Pinheiro_2014": "Pinheiro et al."},
+    **{f"Farabet_{number}": f"Farabet et al. {number}" for number in (1, 2)},
+}
 
 
 @pytest.mark.real_data

@@ -27,6 +27,8 @@ CASES = {
     "images, mean": [*IMAGES, "regime.loss.balance=[1,2,3,4,5,6,7,8]"],
     "images, sum": [*IMAGES, "regime.loss.reduction=sum", "regime.lr=1e-7", "data.num_val=1"],
     "images, means": [*IMAGES, "regime.loss.reduction=image_means"],
+    "passes, two tasks": [*PASSES, "data=rooms_surfaces"],
+    "images, two tasks": [*IMAGES, "data=rooms_surfaces"],
 }
 
 
@@ -58,6 +60,10 @@ def test_two_processes_end_at_the_weights_of_one(case, two, tmp_path, monkeypatc
         assert torch.equal(shared, other)
     assert torch.equal(first["matrix"], one["matrix"]) and one["matrix"].sum() > 0
     assert torch.equal(second["matrix"], one["matrix"])
+    assert len(one["further"]) == ("two tasks" in case)
+    for matrix, *others in zip(*(x["further"] for x in (one, first, second)), strict=True):
+        assert all(torch.equal(matrix, other) for other in others)
+        assert matrix.shape == (4, 4) and matrix.sum() == one["matrix"].sum()
     together = [
         sorted(sum(both, [])) for both in zip(first["passes"], second["passes"], strict=True)
     ]

@@ -6,17 +6,25 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from fcnexp.data.zips import ZipArchive, ZipMember
 from fcnexp.errors import DataError
 from fcnexp.system.atomic import atomic_file, sync
 from fcnexp.system.os_errors import reraise_system_error
 
+Container: TypeAlias = tarfile.TarFile | ZipArchive
+Member: TypeAlias = tarfile.TarInfo | ZipMember
+# zipfile raises RuntimeError for what it cannot decrypt or decompress.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError)
+
 
 class Archive(NamedTuple):
-    """A published tar file. wanted: folders and files to unpack, relative to `base`.
+    """A published tar or ZIP file. wanted: folders and files to unpack, relative to `base`.
 
     md5: None if none is published. base: empty if the file has no folder around them.
     """
@@ -58,6 +66,18 @@ CONTEXT = Archive(
     "df034edb2c12aa7d33b42b20bb1796e3",
     "",
     ("trainval", "labels.txt"),
+)
+# Address: data/sift-flow/README.md of the reference nets. The folders may be in one of this name.
+SIFTFLOW = Archive(
+    "SiftFlowDataset.zip",
+    "http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip",
+    None,
+    "",
+    tuple(
+        f"{folder}{name}"
+        for folder in ("", "SiftFlowDataset/")
+        for name in ("Images", "SemanticLabels", "GeoLabels")
+    ),
 )
 # The address of one commit; GitHub does not promise that its archives keep their bytes.
 CAMVID = Archive(
@@ -152,7 +172,7 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
     through a link in root), is a link or a device, or if the disk lacks space.
     """
     try:
-        with tarfile.open(path) as tar:
+        with ZipArchive(path) if archive.file.endswith(".zip") else tarfile.open(path) as tar:
             members = list(_wanted(tar, archive, path))
             if not members:
                 missing = archive.base or archive.wanted[0]
@@ -160,13 +180,13 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
             _refuse_misplaced(members, root, path)
             say(f"unpacking {len(members)} files into {root}")
             return sum(_unpack_one(tar, member, root) for member in members)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (*_DAMAGED, EOFError, OSError) as error:
         reraise_system_error(error)
         why = " ".join(str(error).split())
         raise DataError(f"archive={path}: cannot be unpacked ({why})") from None
 
 
-def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarfile.TarInfo]:
+def _wanted(tar: Container, archive: Archive, path: Path) -> Iterator[Member]:
     for member in tar:
         place = PurePosixPath(member.name)
         if place.is_absolute() or ".." in place.parts:
@@ -182,7 +202,7 @@ def _wanted(tar: tarfile.TarFile, archive: Archive, path: Path) -> Iterator[tarf
         yield member
 
 
-def _refuse_misplaced(members: list[tarfile.TarInfo], root: Path, path: Path) -> None:
+def _refuse_misplaced(members: list[Member], root: Path, path: Path) -> None:
     """Raise DataError if files would land outside of root, or not fit on its disk."""
     home, needed = root.resolve(), 0
     inside: dict[Path, bool] = {}
@@ -205,17 +225,17 @@ def _refuse_misplaced(members: list[tarfile.TarInfo], root: Path, path: Path) ->
         )
 
 
-def _is_there(target: Path, member: tarfile.TarInfo) -> bool:
+def _is_there(target: Path, member: Member) -> bool:
     return target.is_file() and target.stat().st_size == member.size
 
 
-def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> bool:
+def _unpack_one(tar: Container, member: Member, root: Path) -> bool:
     """Write one file atomically; return False if it was already complete."""
     target = root / member.name
     if _is_there(target, member):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    source = tar.extractfile(member)
+    source = tar.extractfile(member)  # type: ignore[arg-type]  # one of its own members
     assert source is not None  # a regular file
     # "xb" never follows a link. Syncing each file is slow; after a power cut the size differs.
     with atomic_file(target, lasting=False) as part, source, part.open("xb") as file:

@@ -24,15 +24,18 @@ class ClassCounts(NamedTuple):
         return self.pixels / max(1, self.pixels.sum())
 
 
-def count_classes(samples: Samples, num_classes: int, void_as: int | None) -> ClassCounts:
+def count_classes(
+    samples: Samples, num_classes: int, void_as: int | None, task: str | None = None
+) -> ClassCounts:
     """Counts over all stored labels, before any augmentation.
 
-    void_as: class that void pixels count as; None excludes them. Raises DataError naming an
-    invalid label.
+    void_as: class that void pixels count as; None excludes them. task: a further one, None for the
+    first. Raises DataError naming an invalid label.
     """
     pixels, around = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     for index in range(len(samples)):
-        counts = value_counts(samples.read_label(index).numpy(), num_classes)
+        label = samples.read_further(index, task) if task else samples.read_label(index)
+        counts = value_counts(label.numpy(), num_classes)
         if void_as is not None:
             counts[void_as] += counts[-1]
         counts = counts[:num_classes]

@@ -1,7 +1,7 @@
 """Statistics of a data set, counted file by file, and its problems."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from fcnexp.data.mask_values import Value, stored_values
 from fcnexp.data.pairs import Pairs
 from fcnexp.data.sample import Sample, Samples, value_counts
 from fcnexp.errors import DataError
+from fcnexp.scoring.tasks import Task
 
 EXAMPLES = 3  # images kept of each class, for the contact sheet
 SMALL = 0.002  # fraction of an image below which a class is hardly visible on a sheet
@@ -28,7 +29,8 @@ class Checked(NamedTuple):
 
     look, fits: of its colour picture, see `likeness` and `alignment`; None if it has none. note:
     its EXIF orientation, 1 if it has none, and whether the picture is read turned. stored: pixels
-    by value or colour in the mask's file; both of custom data only.
+    by value or colour in the mask's file; both of custom data only. further: counts of the labels
+    of all tasks but the first, by name; empty with a problem.
     """
 
     name: str
@@ -38,7 +40,8 @@ class Checked(NamedTuple):
     look: Look | None = None
     fits: np.ndarray | None = None
     note: tuple[int, bool] = (1, False)
-    stored: dict[Value, int] = {}
+    stored: Mapping[Value, int] = {}
+    further: Mapping[str, np.ndarray] = {}
 
 
 class Example(NamedTuple):
@@ -79,9 +82,11 @@ class Report:
         values = max(VOID, self.num_classes) + 1
         self.pixels, self.images_with = np.zeros(values, np.int64), np.zeros(values, np.int64)
 
-    def add(self, one: Checked) -> None:
-        """Count one image."""
+    def add(self, one: Checked, task: str | None = None) -> None:
+        """Count one image. task: a further one, None for the first."""
         index, self.images = self.images, self.images + 1
+        if task is not None and one.trouble is None:
+            one = one._replace(counts=one.further[task])
         self.stored.update(one.stored)
         self.masks_with.update(one.stored.keys())
         if one.note[0] != 1:
@@ -139,8 +144,8 @@ class Report:
         }
 
 
-def check_one(samples: Samples, index: int, num_classes: int) -> Checked:
-    """Read one image and its label, and describe both."""
+def check_one(samples: Samples, index: int, tasks: Sequence[Task]) -> Checked:
+    """Read one image and its labels, and describe them."""
     name = samples.ids[index]
     stored: dict[Value, int] = {}
     if isinstance(samples, Pairs):
@@ -152,11 +157,13 @@ def check_one(samples: Samples, index: int, num_classes: int) -> Checked:
         return Checked(name, (0, 0), np.zeros(0, np.int64), str(error), stored=stored)
     assert sample.label is not None
     label = sample.label.numpy()
-    counts = value_counts(label, num_classes)
+    first, *others = tasks
+    counts = value_counts(label, len(first.classes))
+    further = {t.name: value_counts(t.label_of(sample).numpy(), len(t.classes)) for t in others}
     size = (label.shape[0], label.shape[1])
     note = samples.note(index, size) if isinstance(samples, Pairs) else (1, False)
     trouble = None if counts[:-1].any() else f"{name}: every pixel of its label is void"
-    return Checked(name, size, counts, trouble, *_picture_facts(sample), note, stored)
+    return Checked(name, size, counts, trouble, *_picture_facts(sample), note, stored, further)
 
 
 def _picture_facts(sample: Sample) -> tuple[Look | None, np.ndarray | None]:
@@ -166,9 +173,9 @@ def _picture_facts(sample: Sample) -> tuple[Look | None, np.ndarray | None]:
     return look_of(picture), fits_of(picture, sample.label.numpy())
 
 
-def check_all(samples: Samples, workers: int, num_classes: int) -> Iterator[Checked]:
+def check_all(samples: Samples, workers: int, tasks: Sequence[Task]) -> Iterator[Checked]:
     """Check every image of a split, in order; workers: processes that read, 0 for this one."""
-    one = partial(check_one, samples, num_classes=num_classes)
+    one = partial(check_one, samples, tasks=tasks)
     if workers == 0:
         yield from map(one, range(len(samples)))
         return

@@ -49,5 +49,6 @@ class Classes:
     def _refuse(self) -> NoReturn:
         raise DataError(
             "data=classes has no images: use it to build networks and with explain; for train and "
-            "evaluate choose data=voc, voc_sbd, nyud, camvid, pascalcontext, folder or shapes"
+            "evaluate choose data=voc, voc_sbd, nyud, camvid, pascalcontext, siftflow, folder or "
+            "shapes"
         )

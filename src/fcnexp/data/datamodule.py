@@ -42,7 +42,7 @@ class AugmentedDraws(Dataset[Sample]):
 class OwnShare(Dataset[Sample]):
     """The samples that one of several processes scores: every `processes`-th from `rank` on.
 
-    If there are none, it holds the first sample without its label and name, so that the process
+    If there are none, it holds the first sample without its labels and name, so that the process
     takes part in collective operations but adds nothing to the scores.
     """
 
@@ -150,12 +150,16 @@ class SegmentationData(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """Move the fields and the label to the device; sizes stay on the CPU.
+        """Move the fields and labels to the device; sizes stay on the CPU.
 
         The network's control flow depends on sizes: reading them from a GPU would wait for it.
         """
-        fields = {name: x.to(device, non_blocking=True) for name, x in batch.fields.items()}
-        return batch._replace(fields=fields, label=batch.label.to(device, non_blocking=True))
+        fields, further = (
+            {name: x.to(device, non_blocking=True) for name, x in maps.items()}
+            for maps in (batch.fields, batch.further)
+        )
+        label = batch.label.to(device, non_blocking=True)
+        return batch._replace(fields=fields, label=label, further=further)
 
     def _refuse_endless_training(self) -> None:
         """Raise RuntimeError if the Trainer counts epochs: the draws never complete one."""

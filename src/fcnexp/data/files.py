@@ -192,6 +192,25 @@ def reading_mat(path: Path, kind: str, variable: str) -> Iterator[None]:
         ) from None
 
 
+def read_mat_map(path: Path, kind: str, variable: str) -> np.ndarray:
+    """A matrix of numbers (H, W) in a MATLAB file, as stored.
+
+    kind: of the file, for messages. Raises DataError if the file is missing, damaged, has no such
+    variable, or anything else in it.
+    """
+    import scipy.io  # slow to import
+
+    with reading_mat(path, kind, variable):
+        file = path.read_bytes()
+        refuse_unsound(file, variable)
+        stored = scipy.io.loadmat(BytesIO(file), variable_names=[variable])[variable]
+    # MATLAB structs, cells and sparse matrices have a shape too, but no pixels.
+    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
+        found = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"
+        raise DataError(f"{path}: {variable} is {found}, not numbers (height, width)")
+    return stored
+
+
 def read_label_mat(path: Path) -> np.ndarray:
     """Label map of an SBD `cls/*.mat` file, uint8 (H, W).
 

@@ -1,6 +1,6 @@
 """Samples whose fields and labels are files in parallel folders, joined by id."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -29,7 +29,9 @@ class Files(Generic[T]):
 
 
 class PairedFolders(Samples):
-    """Images with one folder per field and one for the labels, joined by id.
+    """Images with one folder per field and one for the labels of each task, joined by id.
+
+    label, num_classes: of the first task. further: those of the other tasks, by name.
 
     Checks at the start that every listed id has all its files, and reads them on access.
     Raises DataError naming the first missing file.
@@ -42,31 +44,46 @@ class PairedFolders(Samples):
         label: Files[np.ndarray],
         num_classes: int,
         lists: Sequence[Path] = (),
+        *,
+        further: Mapping[str, tuple[Files[np.ndarray], int]] | None = None,
     ) -> None:
         self.ids, self.fields, self.label = list(ids), fields, label
-        self.num_classes, self.lists = num_classes, lists
+        self.num_classes, self.lists, self.further = num_classes, lists, dict(further or {})
         for field, files in fields.items():
             _refuse_missing(self.ids, files, "image" if field == "rgb" else f"{field} image")
         _refuse_missing(self.ids, label, "label")
+        for task, (labels, _) in self.further.items():
+            _refuse_missing(self.ids, labels, f"label of {task}")
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
-        """Read one image and its label. Raises DataError naming the invalid file."""
+        """Read one image and its labels. Raises DataError naming the invalid file."""
         name = self.ids[index]
         fields = {field: files.read(files.path(name)) for field, files in self.fields.items()}
         label = self.read_label(index)
         sizes = {files.path(name): fields[field].shape[-2:] for field, files in self.fields.items()}
         check_sizes(sizes | {self.label.path(name): tuple(label.shape)})
-        return Sample(name, fields, label)
+        further = {task: self.read_further(index, task) for task in self.further}
+        for task, (files, _) in self.further.items():
+            check_sizes({self.label.path(name): label.shape, files.path(name): further[task].shape})
+        return Sample(name, fields, label, further)
 
     def paths(self, index: int) -> list[Path]:
         """The files of one sample."""
         name = self.ids[index]
-        return [files.path(name) for files in self.fields.values()] + [self.label.path(name)]
+        found = [files.path(name) for files in self.fields.values()] + [self.label.path(name)]
+        found += [labels.path(name) for labels, _ in self.further.values()]
+        return list(dict.fromkeys(found))  # several labels may be read from one file
 
     def read_label(self, index: int) -> Tensor:
         """Read one label without its image. Raises DataError naming the invalid file."""
         path = self.label.path(self.ids[index])
         return check_label(self.label.read(path), path, self.num_classes)
+
+    def read_further(self, index: int, task: str) -> Tensor:
+        """Read one label of a further task. Raises DataError naming the invalid file."""
+        files, num_classes = self.further[task]
+        path = files.path(self.ids[index])
+        return check_label(files.read(path), path, num_classes)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one image, from the header of its first field."""
@@ -83,7 +100,7 @@ class Chosen(Samples):
         self.lists = [path for samples in parts for path in samples.lists]
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
-        """Read one image and its label."""
+        """Read one image and its labels."""
         samples, i = self.places[index]
         return samples[i]
 
@@ -96,6 +113,11 @@ class Chosen(Samples):
         """Read one label."""
         samples, i = self.places[index]
         return samples.read_label(i)
+
+    def read_further(self, index: int, task: str) -> Tensor:
+        """Read one label of a further task."""
+        samples, i = self.places[index]
+        return samples.read_further(i, task)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one image."""
@@ -120,7 +142,7 @@ def find_layout(root: Path, folders: tuple[str, ...], key: str) -> Path:
             "scale=small or data=shapes, which need no download"
         )
     known = ("", "VOCdevkit/VOC2012", "VOC2012", "TrainVal/VOCdevkit/VOC2011", "VOCdevkit/VOC2011")
-    for place in (*known, "benchmark_RELEASE/dataset", "dataset", "CamVid"):
+    for place in (*known, "benchmark_RELEASE/dataset", "dataset", "CamVid", "SiftFlowDataset"):
         if all((root / place / folder).is_dir() for folder in folders):
             return root / place
     missing = " and ".join(folder for folder in folders if not (root / folder).is_dir())

@@ -4,16 +4,14 @@ Source: data layer and data/nyud of the reference nets. Images are 425x560, with
 """
 
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from fcnexp.data.files import read_depth, read_hha, read_rgb, reading_mat
+from fcnexp.data.files import read_depth, read_hha, read_mat_map, read_rgb
 from fcnexp.data.folders import Files, PairedFolders, find_layout, list_files, split_file
 from fcnexp.data.lists import read_ids
-from fcnexp.data.mat import refuse_unsound
 from fcnexp.errors import DataError
 
 CLASS_NAMES = (
@@ -73,16 +71,7 @@ def read_nyud_label(path: Path, num_classes: int = len(CLASS_NAMES)) -> np.ndarr
 
     Raises DataError if the file is missing, damaged, has no `segmentation`, or has other values.
     """
-    import scipy.io  # slow to import
-
-    with reading_mat(path, "an NYUD label", "segmentation"):
-        file = path.read_bytes()
-        refuse_unsound(file, "segmentation")
-        stored = scipy.io.loadmat(BytesIO(file), variable_names=["segmentation"])["segmentation"]
-    # MATLAB structs, cells and sparse matrices have a shape too, but no pixels.
-    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
-        kind = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"
-        raise DataError(f"{path}: segmentation is {kind}, not numbers (height, width)")
+    stored = read_mat_map(path, "an NYUD label", "segmentation")
     wrong = ~np.isin(stored, np.arange(num_classes + 1))
     if wrong.any():
         values = ", ".join(str(value) for value in np.unique(stored[wrong])[:5])

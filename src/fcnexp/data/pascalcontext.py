@@ -5,16 +5,14 @@ Source: Mottaghi et al. 2014; reduced as by the release's `pascalcontext_layers.
 
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from fcnexp.data.archives import VOC2010
-from fcnexp.data.files import read_rgb, reading_mat
+from fcnexp.data.files import read_mat_map, read_rgb
 from fcnexp.data.folders import Files, PairedFolders, find_layout
 from fcnexp.data.lists import read_ids
-from fcnexp.data.mat import refuse_unsound
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
 
@@ -128,16 +126,7 @@ def read_context_label(path: Path, values: tuple[int, ...]) -> np.ndarray:
 
     Raises DataError if the file is missing, damaged, has no `LabelMap`, or has values above 459.
     """
-    import scipy.io  # slow to import
-
-    with reading_mat(path, "a PASCAL-Context label", "LabelMap"):
-        file = path.read_bytes()
-        refuse_unsound(file, "LabelMap")
-        stored = scipy.io.loadmat(BytesIO(file), variable_names=["LabelMap"])["LabelMap"]
-    # MATLAB structs, cells and sparse matrices have a shape too, but no pixels.
-    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uif" or stored.ndim != 2:
-        kind = f"{type(stored).__name__} of {stored.dtype} {stored.shape}"
-        raise DataError(f"{path}: LabelMap is {kind}, not numbers (height, width)")
+    stored = read_mat_map(path, "a PASCAL-Context label", "LabelMap")
     wrong = ~np.isin(stored, np.arange(STORED + 1))
     if wrong.any():
         found = ", ".join(str(value) for value in np.unique(stored[wrong])[:5])

@@ -1,8 +1,8 @@
-"""One image with its label, as returned by every data set."""
+"""One image with its labels, as returned by every data set."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,22 @@ from fcnexp import VOID, WIDE_VOID, void_of
 
 @dataclass
 class Sample:
-    """One unprocessed image with its label.
+    """One unprocessed image with its label, or labels if the data set has several tasks.
 
     name: the image's id, unique within its data set, without folder or extension.
     fields: the requested fields by name, all of the same height and width:
         rgb: uint8 (3, H, W), [0, 255], RGB order.
         hha: uint8 (3, H, W), [0, 255], disparity, height and angle as stored.
         depth: int32 (1, H, W), millimetres, 0 where missing.
-    label: uint8 (H, W), class indices and VOID; int16 with WIDE_VOID if there are more than 255
-        classes; None without ground truth.
+    label: uint8 (H, W), class indices and VOID, of the first task; int16 with WIDE_VOID if there
+        are more than 255 classes; None without ground truth.
+    further: the labels of the other tasks by name, each like `label`.
     """
 
     name: str
     fields: dict[str, Tensor]
     label: Tensor | None
+    further: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Samples(Sequence[Sample]):
@@ -54,6 +56,10 @@ class Samples(Sequence[Sample]):
         label = self[index].label
         assert label is not None
         return label
+
+    def read_further(self, index: int, task: str) -> Tensor:
+        """Label of one sample for a further task, as `read_label` reads the first one's."""
+        return self[index].further[task]
 
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:

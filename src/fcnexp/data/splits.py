@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+import numpy as np
+
+from fcnexp import VOID
 from fcnexp.data import nyud
 from fcnexp.data import voc as pascal
 from fcnexp.data.folders import Chosen, PairedFolders, concatenate
 from fcnexp.data.generated import shapes as generated
 from fcnexp.data.generated.furniture import CLASS_NAMES as ROOM_CLASS_NAMES
+from fcnexp.data.generated.furniture import SURFACE_OF, SURFACES
 from fcnexp.data.generated.rooms import write_rooms
 from fcnexp.data.sample import Samples
 from fcnexp.errors import DataError
@@ -21,7 +25,8 @@ class DataSet(Protocol):
 
     provides: names of the fields that a modality may request. Only the files of the requested
     `fields` are read; a data set that provides `rgb` alone always reads that. `val(())` may read
-    labels alone.
+    labels alone. A data set with several labels per image also has `outputs`, the number of classes
+    of each task by name; `class_names` then holds those of all tasks, one after the other.
     """
 
     class_names: ClassVar[tuple[str, ...]]
@@ -172,7 +177,8 @@ class Shapes:
 class Rooms:
     """Generated RGB-D rooms, written to a folder below root on first use, then read like NYUD.
 
-    size: height and width in pixels. seed: of the rooms.
+    size: height and width in pixels. seed: of the rooms. surfaces: adds a second task, `geo`, the
+    kind of surface that a pixel shows; the first is then called `sem`.
     """
 
     root: str
@@ -180,6 +186,7 @@ class Rooms:
     num_val: int
     size: tuple[int, int]
     seed: int
+    surfaces: bool = False
 
     class_names = ROOM_CLASS_NAMES
     provides = ("rgb", "depth", "hha")
@@ -188,14 +195,24 @@ class Rooms:
         """Raise ValueError if size is not a pair."""
         if len(self.size) != 2:
             raise ValueError(f"size={self.size}: must be a pair [height, width]")
+        if self.surfaces:
+            self.class_names = (*ROOM_CLASS_NAMES, *SURFACES)
+            self.outputs = {"sem": len(ROOM_CLASS_NAMES), "geo": len(SURFACES)}
 
     def train(self, fields: tuple[str, ...]) -> PairedFolders:
         """The training set. Raises DataError if the folder cannot be written."""
-        return nyud.nyud_segmentation(self._write(), "train", fields, len(self.class_names))
+        return self._samples("train", fields)
 
     def val(self, fields: tuple[str, ...]) -> PairedFolders:
         """The validation set: other rooms of the same kind."""
-        return nyud.nyud_segmentation(self._write(), "test", fields, len(self.class_names))
+        return self._samples("test", fields)
+
+    def _samples(self, split: str, fields: tuple[str, ...]) -> PairedFolders:
+        samples = nyud.nyud_segmentation(self._write(), split, fields, len(ROOM_CLASS_NAMES))
+        if self.surfaces:  # each class is one kind of surface, so its file tells both labels
+            files = replace(samples.label, read=read_surfaces)
+            samples.further["geo"] = files, len(SURFACES)
+        return samples
 
     def _write(self) -> Path:
         height, width = self.size
@@ -209,6 +226,13 @@ class Rooms:
                 size=(height, width),
                 seed=self.seed,
             )
+
+
+def read_surfaces(path: Path) -> np.ndarray:
+    """Kind of surface of each pixel of a generated room, uint8 (H, W). Raises DataError."""
+    kinds = np.full(VOID + 1, VOID, np.uint8)
+    kinds[: len(SURFACE_OF)] = SURFACE_OF
+    return kinds[nyud.read_nyud_label(path, len(SURFACE_OF))]
 
 
 @contextmanager

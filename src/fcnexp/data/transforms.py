@@ -1,4 +1,4 @@
-"""Random augmentation, applied alike to all fields of an image and to its label."""
+"""Random augmentation, applied alike to all fields of an image and to its labels."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,13 +9,12 @@ from torch import Tensor
 from fcnexp import void_of
 from fcnexp.data.sample import Sample
 
-Maps = dict[str, Tensor]  # an image's fields by name, and its label as _LABEL
-_LABEL = "label"
-_NEAREST = ("depth", _LABEL)  # a mean of two depths or classes would be neither of them
+Maps = dict[str, Tensor]  # an image's fields by name, its label as _LABEL, others as _LABEL + task
+_LABEL = "label "
 
 
 class Augment:
-    """Random changes of each training image and its label, in the order listed here.
+    """Random changes of each training image and its labels, in the order listed here.
 
     resize: side, or height and width, in pixels, that every image is resized to (off: null).
     scale: smallest and largest random resize factor (off: 1, 1).
@@ -80,13 +79,15 @@ class Augment:
         """Return the augmented sample; the same seed gives the same result in any process."""
         if sample.label is None or not self.steps:
             return sample
-        maps = sample.fields | {_LABEL: sample.label}
+        others = {_LABEL + task: label for task, label in sample.further.items()}
+        maps = sample.fields | {_LABEL: sample.label} | others
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)  # of the CPU alone
             for step in self.steps:
                 maps = step(maps)
         label = maps.pop(_LABEL)
-        return Sample(sample.name, maps, label)
+        further = {task: maps.pop(_LABEL + task) for task in sample.further}
+        return Sample(sample.name, maps, label, further)
 
 
 def _sides(name: str, given: int | tuple[int, int] | None, allowed: str) -> tuple[int, int] | None:
@@ -110,15 +111,16 @@ def _resize(size: tuple[int, int], maps: Maps) -> Maps:
 
     resized = {}
     for name, tensor in maps.items():
-        planes = tensor[None] if name == _LABEL else tensor
-        if name in _NEAREST:
+        is_label = name.startswith(_LABEL)
+        planes = tensor[None] if is_label else tensor
+        if is_label or name == "depth":  # a mean of two classes or depths would be neither of them
             planes = TF.resize_image(planes, list(size), InterpolationMode.NEAREST_EXACT)
         elif size == (1, 1):  # torch fails on several channels at this size
             parts = [TF.resize_image(one, list(size), antialias=True) for one in planes.split(1)]
             planes = torch.cat(parts)
         else:
             planes = TF.resize_image(planes, list(size), antialias=True)
-        resized[name] = planes[0] if name == _LABEL else planes
+        resized[name] = planes[0] if is_label else planes
     return resized
 
 
@@ -133,7 +135,7 @@ def _shift(largest: int, maps: Maps) -> Maps:
     """Shift by a random whole number of pixels on each axis; part of the image always stays.
 
     Fields are padded with their edge pixels: black would add an edge that real images lack, and
-    the mean is unknown here. The class there is unknown too, so the label is padded with void.
+    the mean is unknown here. The class there is unknown too, so labels are padded with void.
     """
     sides = maps[_LABEL].shape
     reaches = [min(largest, side - 1) for side in sides]
@@ -144,8 +146,9 @@ def _shift(largest: int, maps: Maps) -> Maps:
         nearest = source.clamp(0, side - 1)
         shifted = {name: tensor.index_select(axis, nearest) for name, tensor in shifted.items()}
         outside = (source != nearest).nonzero()[:, 0]
-        label = shifted[_LABEL]
-        shifted[_LABEL] = label.index_fill(axis, outside, void_of(label))
+        for name in (name for name in shifted if name.startswith(_LABEL)):
+            label = shifted[name]
+            shifted[name] = label.index_fill(axis, outside, void_of(label))
     return shifted
 
 

@@ -120,7 +120,10 @@ class ClassMaps:
 
 @dataclass(frozen=True)
 class FusionStages:
-    """Predictions of a net with skips before and after each fusion. truth: label map, or None."""
+    """Predictions of a net with skips before and after each fusion, of its first task.
+
+    truth: label map, or None.
+    """
 
     truth: str | None
     name: ClassVar[str] = "fusion"
@@ -128,7 +131,8 @@ class FusionStages:
     @torch.inference_mode()
     def draw(self, path: Path, rgb: Tensor, task: "SegmentationTask") -> list[str]:
         """Write the figure; return lines to print. Raises UserError. rgb: uint8 (3, H, W)."""
-        truth = self._truth(rgb, len(task.class_names))
+        first = task.tasks[0]
+        truth = self._truth(rgb, len(first.classes))
         inputs = task.recipe.apply({"rgb": rgb[None]}, torch.tensor([rgb.shape[1:]]))
         try:
             found = fusion_stages(task.net, inputs)  # type: ignore[arg-type]  # a Network
@@ -137,17 +141,17 @@ class FusionStages:
                 f"figure=fusion: {error}; give the checkpoint of a net with skips, such as "
                 "model=fcn16s or model=fcn8s"
             ) from None
-        kind = getattr(torch, label_type(len(task.class_names)))
-        labels = [stage.scores.argmax(1)[0].to(kind) for stage in found]
+        kind = getattr(torch, label_type(len(first.classes)))
+        labels = [first.of_scores(stage.scores).argmax(1)[0].to(kind) for stage in found]
         names = [f"{stage.name}, stride {stage.step}" for stage in found]
         drawings.draw_stages(
             path,
             rgb.permute(1, 2, 0).numpy(),
             None if truth is None else truth.numpy(),
             [(name, label.numpy()) for name, label in zip(names, labels, strict=True)],
-            task.class_names,
+            first.classes,
         )
-        return [self._line(*each, truth, task) for each in zip(names, labels, strict=True)]
+        return [self._line(*each, truth, first.classes) for each in zip(names, labels, strict=True)]
 
     def _truth(self, rgb: Tensor, num_classes: int) -> Tensor | None:
         if self.truth is None:
@@ -165,16 +169,16 @@ class FusionStages:
         return check_label(label, path, num_classes)
 
     def _line(
-        self, name: str, label: Tensor, truth: Tensor | None, task: "SegmentationTask"
+        self, name: str, label: Tensor, truth: Tensor | None, class_names: Sequence[str]
     ) -> str:
         """One stage's scores on this image, or without ground truth its classes' fractions."""
         if truth is None:
-            fractions = label.flatten().bincount(minlength=len(task.class_names)) / label.numel()
-            classes = zip(task.class_names, fractions, strict=True)
+            fractions = label.flatten().bincount(minlength=len(class_names)) / label.numel()
+            classes = zip(class_names, fractions, strict=True)
             return f"{name}: {', '.join(f'{n} {f:.1%}' for n, f in classes if f)}"
         from fcnexp.task.scores import SegmentationScores
 
-        counts = SegmentationScores(len(task.class_names))
+        counts = SegmentationScores(len(class_names))
         counts.update(label[None], truth[None])
         scores = counts.compute()
         return f"{name}: mean IU {scores['miou']:.1%}, pixel accuracy {scores['pixel_acc']:.1%}"

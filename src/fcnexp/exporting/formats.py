@@ -38,14 +38,13 @@ def write_onnx(path: Path, net: AsStored, facts: dict[str, Any]) -> str:
         )
     _prepare(net, "onnx")
     axes = tuple({0: "batch", 2: "height", 3: "width"} for _ in net.recipe.fields)
-    outputs = ["scores", "labels"] if net.labels else ["scores"]
     with _one_line_errors("onnx"), torch.no_grad():
         program = torch.onnx.export(
             net,
             made_up(net.recipe, *TRACED),
             dynamic_shapes=(axes,),
             input_names=list(net.recipe.fields),
-            output_names=outputs,
+            output_names=net.outputs,
             verbose=False,
         )
     assert program is not None

@@ -17,20 +17,31 @@ FARTHEST = 9000  # mm: about the largest depth of NYUDv2's rooms
 
 
 class AsStored(nn.Module):
-    """Net with its input recipe inside. labels: also return the label map."""
+    """Net with its input recipe inside. labels: also return the label map of each task.
+
+    outputs: names of what it returns, `scores` and `labels`; those of several tasks end in the name
+    of their task: `scores_sem`, `scores_geo`, `labels_sem`, `labels_geo`.
+    """
 
     def __init__(self, net: Network, recipe: InputRecipe, *, labels: bool) -> None:
         super().__init__()
         self.net, self.recipe, self.labels = net, recipe, labels
+        ends = [f"_{task}" for task in net.outputs] if len(net.outputs) > 1 else [""]
+        kinds = ("scores", "labels") if labels else ("scores",)
+        self.outputs = [kind + end for kind in kinds for end in ends]
 
-    def forward(self, *fields: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, *fields: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return scores, float32 (N, K, H, W), and if `labels` the labels, (N, H, W).
 
-        fields: as stored, see `KINDS`, in the recipe's order.
+        Those of each task, if there are several: all scores first. fields: as stored, see `KINDS`,
+        in the recipe's order.
         """
         recipes = zip(self.recipe.fields.items(), fields, strict=True)
         scores = self.net({name: recipe.apply(stored) for (name, recipe), stored in recipes})
-        return (scores, labels_of(scores)) if self.labels else scores
+        tasks = len(self.net.outputs)
+        parts = scores.split(list(self.net.outputs.values()), 1) if tasks > 1 else (scores,)
+        labels = [labels_of(part) for part in parts] if self.labels else []
+        return (*parts, *labels) if len(self.outputs) > 1 else scores
 
 
 def labels_of(scores: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import yaml
 from fcnexp.errors import ConfigError
 
 SCORES = ("pixel_acc", "mean_acc", "miou", "fw_iou")
+ABSENT = "classes absent from the ground truth"  # instead of the name of a class left out
 STATUSES = ("verified", "recalled")
 FILE = Path(__file__).with_name("published.yaml")
 
@@ -43,11 +44,13 @@ class Published(NamedTuple):
     """One published row.
 
     table: key in published.yaml, None for a custom row. scores: percent, by our names, as far as
-    they were printed; empty for a row that the paper lacks, such as FCN-4s. status: `verified` in
+    they were printed, those of a further task by `TASK_NAME`; empty for a row that the paper lacks,
+    such as FCN-4s. status: `verified` in
     a copy of the source (`read_in`), or `recalled` from memory, with a `confidence`. data, split:
     data sets (class names of `_target_`) and split on which ours is comparable. classes: of the
-    source's task, if the data set has several. without: class left out of the mean IU. time: per
-    image, as printed. also: other names of the row.
+    source's task, if the data set has several. without: class left out of the mean IU, or ABSENT.
+    time: per image, as printed. also: other names of the row. task: that the scores are of, None
+    for the first.
     """
 
     source: str
@@ -64,6 +67,13 @@ class Published(NamedTuple):
     without: str | None = None
     time: str = ""
     also: tuple[str, ...] = ()
+    task: str | None = None
+
+    def of_task(self, task: str) -> "Published":
+        """The row with the scores of a further task, by the names of a first one's."""
+        own = {key: self.scores.get(f"{task}_{key}") for key in SCORES}
+        scores = {key: score for key, score in own.items() if score is not None}
+        return self._replace(scores=scores, without=None, task=task)
 
 
 def published(node: Mapping[str, Any] | None) -> Published | None:
@@ -71,10 +81,13 @@ def published(node: Mapping[str, Any] | None) -> Published | None:
 
     node: `{table, row}` of published.yaml, ignoring the row's case and punctuation (fcn32s_fixed
     finds FCN-32s-fixed), or a custom row `{source, row, miou, ...}` in percent, with status
-    verified by default. Raises ConfigError.
+    verified by default. With `task`, the row's part on a further task. Raises ConfigError.
     """
     if node is None:
         return None
+    if (task := node.get("task")) is not None:
+        whole = published({key: value for key, value in node.items() if key != "task"})
+        return whole and whole.of_task(str(task))
     if "table" not in node:
         return _custom(node)
     rows = published_table(str(node["table"]))
@@ -136,7 +149,8 @@ def _custom(node: Mapping[str, Any]) -> Published:
 
 
 def _read(name: str, *, data: list[str], **facts: Any) -> Published:
-    scores = {key: float(facts.pop(key)) for key in SCORES if key in facts}
+    known = [key for key in facts if key.endswith(SCORES)]
+    scores = {key: float(facts.pop(key)) for key in known}
     if facts["status"] == "verified":
         facts.pop("confidence", None)
     also = tuple(facts.pop("also", ()))

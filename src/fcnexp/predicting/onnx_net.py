@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
 from fcnexp.nn.dense.tiling import Tiling
+from fcnexp.scoring.tasks import Task, is_name, tasks_of
 from fcnexp.system.os_errors import reraise_system_error
 
 MORE = 1.1  # margin; onnxruntime took 0.73 to 0.86 of the memory stored in the file, torch's
@@ -56,6 +57,12 @@ class OnnxNet:
         self.class_names = tuple(self.facts["class_names"])
         self.fields = tuple(self.facts["takes"])
         self.least_side: int = self.facts["least_side"]
+        self.outputs = [one.name for one in self.session.get_outputs()]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What the net labels."""
+        return tasks_of(self.class_names, self.facts["outputs"])
 
     @property
     def tiling(self) -> Tiling | None:
@@ -80,7 +87,9 @@ class OnnxNet:
                 "along each axis; predict checkpoint=... takes images of any size"
             )
         arrays = {name: np.ascontiguousarray(fields[name][None].numpy()) for name in self.fields}
-        return torch.from_numpy(self.session.run(["scores"], arrays)[0][0])
+        names = [name for name in self.outputs if name.startswith("scores")]
+        maps = [torch.from_numpy(found[0]) for found in self.session.run(names, arrays)]
+        return maps[0] if len(maps) == 1 else torch.cat(maps)
 
     def bytes_of(self, height: int, width: int) -> int:
         """Return the most bytes that scoring a window of this size takes."""
@@ -102,9 +111,14 @@ def _facts_in(session: Any, path: str | Path) -> dict[str, Any]:
     """Read the metadata that `export` wrote. Raises WeightsError if it is incomplete."""
     try:
         facts = json.loads(session.get_modelmeta().custom_metadata_map["fcnexp"])
+        names = list(facts["class_names"])
+        outputs = {str(name): int(count) for name, count in dict(facts["outputs"]).items()}
+        if not all(map(is_name, outputs)) or sum(outputs.values()) != len(names):
+            raise ValueError("outputs")
         return {
             **facts,
-            "class_names": list(facts["class_names"]),
+            "class_names": names,
+            "outputs": outputs,
             "takes": dict(facts["takes"]),
             "least_side": int(facts["least_side"]),
         }

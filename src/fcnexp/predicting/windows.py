@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.inspection.memory_estimate import peak_bytes
 from fcnexp.nn.streams import Network
 from fcnexp.predicting.memory import megabytes, resident
+from fcnexp.scoring.tasks import Task, tasks_of
 from fcnexp.system.free_memory import free
 
 SHARE = 0.6  # fraction of the free memory used without a limit, as other programs need some
@@ -39,6 +40,10 @@ class Labeller(Protocol):
 
     class_names: tuple[str, ...]
     fields: tuple[str, ...]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What it labels; `class_names` holds the classes of all tasks."""
 
     @property
     def tiling(self) -> Tiling | None:
@@ -62,6 +67,11 @@ class NetLabeller:
         self.net, self.recipe, self.class_names = net, recipe, class_names
         self.fields = tuple(recipe.fields)
         self._twin = on_meta(net)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What the net labels."""
+        return tasks_of(self.class_names, self.net.outputs)
 
     @cached_property
     def tiling(self) -> Tiling | None:
@@ -102,15 +112,28 @@ def label_picture(
     memory: int | None,
     scores: tuple[Path, tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
-    """Return the best class of each pixel, (H, W): uint8, or int16 with more than 255 classes.
+    """Return the best class of each pixel, (H, W), as `label_maps` does for one task."""
+    return label_maps(labeller, fields, memory, [slice(None)], scores)[0]
+
+
+def label_maps(
+    labeller: Labeller,
+    fields: Mapping[str, Tensor],
+    memory: int | None,
+    parts: Sequence[slice],
+    scores: tuple[Path, tuple[int, int, int]] | None = None,
+) -> list[np.ndarray]:
+    """Return the best class of each pixel for each task, (H, W) of its type; see `label_type`.
 
     fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU those of
-    torch; None: a fraction of what is free. scores: .npy file to write the float32 scores to, and
-    their shape (K, H, W). Raises ConfigError if no window fits.
+    torch; None: a fraction of what is free. parts: places of each task's classes in the scores.
+    scores: .npy file to write the float32 scores to, and their shape (K, H, W). Raises ConfigError
+    if no window fits.
     """
     height, width = next(iter(fields.values())).shape[-2:]
-    kind = label_type(len(labeller.class_names))
-    label = np.empty((height, width), kind)
+    classes = range(len(labeller.class_names))
+    kinds = [label_type(len(classes[part])) for part in parts]
+    labels = [np.empty((height, width), kind) for kind in kinds]
     rows, columns = windows(labeller, (height, width), memory)
     if scores is not None:
         open_memmap(scores[0], "w+", np.float32, scores[1])
@@ -122,12 +145,14 @@ def label_picture(
                 found = labeller.scores({name: x[:, *window] for name, x in fields.items()})
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
-            label[place] = kept.max(0).indices.to("cpu", getattr(torch, kind)).numpy()
+            for label, part, kind in zip(labels, parts, kinds, strict=True):
+                best = kept[part].max(0).indices
+                label[place] = best.to("cpu", getattr(torch, kind)).numpy()
             if scores is not None:
                 # Reopened each time, as mapped pages count as memory of this process.
                 open_memmap(scores[0], "r+")[:, *place] = kept.cpu().numpy()
             del found, kept  # before the next window's maps are allocated
-    return label
+    return labels
 
 
 def _reserve_disk(path: Path) -> None:

@@ -21,6 +21,7 @@ from fcnexp.reporting.pictures import (
     legend,
     overlay,
 )
+from fcnexp.scoring.tasks import Task
 from fcnexp.system.atomic import atomic_file
 
 SIDE = 260  # pixels: longer side of a picture
@@ -55,11 +56,12 @@ def draw_check_sheet(
     splits: Mapping[str, Samples],
     reports: Sequence[Report],
     most: int,
-    class_names: Sequence[str],
+    task: Task,
 ) -> None:
     """Write the sheet: photograph, and the same with its classes' colours and outlines.
 
-    most: number of images. Images that cannot be read any more are left out.
+    most: number of images. task: whose labels and reports these are. Images that cannot be read any
+        more are left out.
     """
     tiles, present = [], set[int]()
     for split, index in choose(reports, most):
@@ -67,16 +69,15 @@ def draw_check_sheet(
             sample = splits[split][index]
         except DataError:
             continue
-        assert sample.label is not None
-        label = sample.label.numpy()
+        label = task.label_of(sample).numpy()
         present |= set(np.unique(label).tolist())
-        names = [class_names[c] for c in np.unique(label).tolist() if 0 <= c < len(class_names)]
+        names = [task.classes[c] for c in np.unique(label).tolist() if 0 <= c < len(task.classes)]
         caption = f"{split} {sample.name}: {', '.join(names)}"
         tiles.append((caption, *_pair(as_picture(sample.fields), label)))
     if not tiles:
         return
-    entries = {v: name for v, name in captions_of(class_names).items() if v in present}
-    page = _page(tiles, entries, len(class_names))
+    entries = {v: name for v, name in captions_of(task.classes).items() if v in present}
+    page = _page(tiles, entries, len(task.classes))
     with atomic_file(path) as part:
         page.save(part)
 

@@ -1,12 +1,12 @@
 """Runs compared: one row per setting, averaged over its seeds, with scores and cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.papers.published import SCORES, Published, published
+from fcnexp.papers.published import ABSENT, SCORES, Published, published
 from fcnexp.reporting.records import Run
 from fcnexp.reporting.setting_diff import distinguishing_settings, identity
 
@@ -22,12 +22,15 @@ PUBLISHED_TIME = "published time per image"
 
 
 class Row(NamedTuple):
-    """Results of one setting. Scores are fractions by key of SCORES, None if missing.
+    """Results of one setting.
+
+    Scores are fractions by key of SCORES, None if missing; those of further tasks by `TASK_KEY`.
 
     settings: value, as typed, by key, for the keys that distinguish the rows. runs: one per seed.
     each: scores of each run, in the order of runs. scores: means over the runs that have them.
     spreads: sample standard deviations; None for fewer than two runs. gain: mean IU minus that of
-    the row above. paper: the published row. without: class left out of the mean IU.
+    the row above. paper: the published row. without: class left out of the mean IU, or
+    ABSENT.
     """
 
     settings: dict[str, str]
@@ -65,21 +68,38 @@ class Comparison(NamedTuple):
 def compare(runs: Sequence[Run], without: str | None = None) -> Comparison:
     """Group runs by config, ignoring seeds and settings that do not affect results.
 
-    without: class to leave out of the mean IU. Raises DataError if a run has no such class.
+    without: class to leave out of the mean IU, or ABSENT. Raises DataError if a run has no such
+    class.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(identity(run.config), []).append(run)
     rows: list[Row] = []
     repeats: list[Path] = []
+    tasks = further_tasks(runs)
     settings = distinguishing_settings([group[0] for group in groups.values()])
     for group, own in zip(groups.values(), settings, strict=True):
         by_seed: dict[Any, Run] = {}
         for run in group:
             if by_seed.setdefault(run.config.get("seed"), run) is not run:
                 repeats.append(run.folder)
-        rows.append(_row(own, list(by_seed.values()), without, rows[-1] if rows else None))
+        above = rows[-1] if rows else None
+        rows.append(_row(own, list(by_seed.values()), without, above, tasks))
     return Comparison(rows, repeats)
+
+
+def further_tasks(runs: Iterable[Run]) -> list[str]:
+    """Names of the runs' tasks but the first."""
+    return list(dict.fromkeys(name for run in runs for name in run.result.get("tasks", {})))
+
+
+def of_task(run: Run, task: str) -> Run:
+    """A run's part on a further task, as a run with this task alone."""
+    config, part = run.config, run.result["tasks"][task]
+    if config.get("paper") is not None:
+        config = config | {"paper": config["paper"] | {"task": task}}
+    result = {key: value for key, value in run.result.items() if key != "tasks"} | part
+    return Run(run.folder / task, config, result)
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -118,9 +138,18 @@ def short_number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _row(settings: dict[str, str], runs: list[Run], without: str | None, above: Row | None) -> Row:
+def _row(
+    settings: dict[str, str],
+    runs: list[Run],
+    without: str | None,
+    above: Row | None,
+    tasks: Sequence[str],
+) -> Row:
     each = {key: [run.result["scores"].get(key) for run in runs] for key in SCORES}
     each["miou"] = [_mean_iu(run, without) for run in runs]
+    for task in tasks:
+        found = [run.result.get("tasks", {}).get(task, {}).get("scores", {}) for run in runs]
+        each |= {f"{task}_{key}": [scores.get(key) for scores in found] for key in SCORES}
     scores = {key: mean(values) for key, values in each.items()}
     now, before = scores["miou"], above.scores["miou"] if above else None
     return Row(
@@ -139,6 +168,9 @@ def _mean_iu(run: Run, without: str | None) -> float | None:
     if without is None:
         return run.result["scores"]["miou"]
     classes = run.result.get("class_iou", {})
+    if without == ABSENT:
+        accuracy = run.result.get("class_acc", {})
+        return mean([iu for name, iu in classes.items() if accuracy.get(name) is not None])
     if without not in classes:
         raise DataError(
             f"without={without}: {run.folder} has no such class; choose one of {', '.join(classes)}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnexp.errors import DataError
+from fcnexp.papers.published import ABSENT
 from fcnexp.reporting.comparison import Row
 from fcnexp.reporting.records import Run
 from fcnexp.scoring.paired import (
@@ -79,7 +80,7 @@ class _Group(NamedTuple):
 def weigh(rows: Sequence[Row], pairs: Sequence[Pair], without: str | None = None) -> Evidence:
     """Compute spreads of all rows, and tests of these pairs of rows.
 
-    without: class that the mean IU leaves out.
+    without: class that the mean IU leaves out, or ABSENT.
     """
     problems: list[str] = []
     records = [_records_of(row, problems) for row in rows]
@@ -131,7 +132,7 @@ def _drawn(
     margins: dict[int, list[np.ndarray]], first: PerImage, without: str | None
 ) -> tuple[dict[int, Draws], dict[int, np.ndarray]]:
     """Draws and mean IU on all images, by place; all rows see the same drawn images."""
-    left_out = first.classes.index(without) if without else None
+    left_out = _left_out(first, without)
     every = resampled([each for row in margins.values() for each in row], left_out)
     draws, values, start = {}, {}, 0
     for at, row in margins.items():
@@ -141,6 +142,13 @@ def _drawn(
         values[at] = np.array([float(mean_iu(each.sum(0), left_out)) for each in row])
         start += len(row)
     return draws, values
+
+
+def _left_out(first: PerImage, without: str | None) -> list[int] | None:
+    """Places of the classes that the mean IU leaves out; None for none."""
+    if without == ABSENT:
+        return np.flatnonzero(first.margins()[:, 1].sum(0) == 0).tolist()
+    return [first.classes.index(without)] if without else None
 
 
 def _compared(

@@ -1,12 +1,13 @@
 """What `prepare check` says of a data set beside its tables: what would train or score wrongly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fcnexp.data.alignment import change_of_one, suspicious
 from fcnexp.data.checking import Report, absent_text, shortened
 from fcnexp.data.likeness import alike, same
 from fcnexp.data.mask_values import meaning, written
+from fcnexp.scoring.tasks import Task
 
 if TYPE_CHECKING:
     from fcnexp.data.palette import ClassesFile
@@ -20,13 +21,15 @@ GROUPS = {
 Groups = list[list[str]]  # of pictures, each as `train/NAME`
 
 
-def findings(reports: Sequence[Report], class_names: Sequence[str]) -> tuple[list[str], dict]:
+def findings(by_task: Mapping[Task, Sequence[Report]]) -> tuple[list[str], dict]:
     """Lines to print, and plain values for check.json."""
     lines = [
-        absent_text(absent, f"any label of {report.split}")
-        for report in reports
-        if (absent := report.absent(class_names))
+        absent_text(absent, f"any {f'{task.name} ' * task.is_further}label of {report.split}")
+        for task, of_task in by_task.items()
+        for report in of_task
+        if (absent := report.absent(task.classes))
     ]
+    reports = next(iter(by_task.values()))  # pictures are the same for all tasks
     notes = {report.split: _notes(report) for report in reports}
     for report in reports:
         lines += _note_lines(report)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from fcnexp.reporting.comparison import Row
 
-PANELS = Path("pictures") / "panels"  # in a run folder; has one folder per image
+PICTURES = "pictures"  # in a run folder
+PANELS = Path(PICTURES) / "panels"  # in a run folder; has one folder per image
 WORST = "worst"  # beside panels; has panels of its own
 IMAGE, TRUTH, PREDICTION = "image.jpg", "truth.png", "prediction.png"
 MAX_IMAGES = 8  # per page

@@ -1,7 +1,7 @@
 """A report as one self-contained HTML file with tables, curves and pictures."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import fcnexp
 from fcnexp.data.palette import voc_palette
 from fcnexp.errors import DataError
+from fcnexp.papers.published import ABSENT
 from fcnexp.reporting import comparison, curves, summary, targets
 from fcnexp.reporting.comparison import Row
 from fcnexp.reporting.evidence_view import evidence_view, object_view
@@ -20,14 +21,16 @@ from fcnexp.reporting.image_view import image_view
 from fcnexp.reporting.records import percent, read_confusion
 from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
-from fcnexp.reporting.tables import NAMES
 
 T = TypeVar("T")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def page(report: Summary) -> str:
-    """Render the page. All text from runs is escaped."""
+def page(report: Summary, links: Mapping[str, str] | None = None) -> str:
+    """Render the page of one task. All text from runs is escaped.
+
+    links: file names of the pages of all tasks, by what they are called.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -36,25 +39,28 @@ def page(report: Summary) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "short_number": comparison.short_number}
+    environment.filters["asked"] = lambda without: "absent" if without == ABSENT else without
     rows = report.rows
     matrices = [read_undamaged(read_confusion, [run.folder for run in row.runs]) for row in rows]
     return environment.get_template("report.html.j2").render(
         report=report,
         rows=rows,
         header=header(report),
-        scores=NAMES,
+        scores=report.scores,
+        links=links if links and len(links) > 1 else {},
         notes=[
             *summary.notes(report),
             *(f"not drawn: {line}" for line in report.undrawn),
             *report.evidence.problems,
         ],
-        bars={key: bars(rows, key) for key in NAMES if rows},
+        bars={key: bars(rows, key) for key in report.scores if rows},
+        paper_scores=summary.paper_scores(rows),
         has_paper=any(row.paper for row in rows),
         score_pair=targets.score_pair,
         not_run=(others := targets.not_run(rows)),
         timed=any(paper.time for paper in [*(row.paper for row in rows if row.paper), *others]),
         own_time=summary.own_time,
-        plots=plots(rows),
+        plots=plots(rows, [str(part.task) for part in report.further]),
         classes=class_scores(rows),
         confusions=[matrix and matrix._asdict() for matrix in matrices],
         has_confusion=any(matrices),
@@ -128,10 +134,12 @@ def bars(rows: Sequence[Row], key: str) -> dict[str, Any]:
     return {"lines": lines, "ticks": [(100 * place, text) for place, text in axis.ticks]}
 
 
-def plots(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Learning curves of mean IU and loss, if any run logged them."""
+def plots(rows: Sequence[Row], tasks: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Learning curves of mean IU, of further tasks too, and loss, if any run logged them."""
     drawn = []
-    for name, title in ((curves.MEAN_IU, "mean IU (%), validation set"), (curves.LOSS, "loss")):
+    names = {curves.MEAN_IU: "mean IU (%), validation set"}
+    names |= {f"val/{task}_miou": f"{task} mean IU (%), validation set" for task in tasks}
+    for name, title in (names | {curves.LOSS: "loss"}).items():
         by_row = [
             read_undamaged(curves.curves, [run.folder for run in row.runs], name) for row in rows
         ]

@@ -1,6 +1,7 @@
 """Pictures of predictions: colours, overlays, legends, and contact sheets."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import Tensor
 from fcnexp import VOID, WIDE_VOID, void_of
 from fcnexp.data.palette import voc_palette
 from fcnexp.data.sample import Sample, Samples
-from fcnexp.reporting.grid import IMAGE, PANELS, PREDICTION, TRUTH, WORST
-from fcnexp.reporting.image_facts import Scored
+from fcnexp.reporting.grid import IMAGE, PANELS, PICTURES, PREDICTION, TRUTH, WORST
+from fcnexp.reporting.image_facts import worst_images
 from fcnexp.reporting.records import percent
+from fcnexp.reporting.result import Counted
+from fcnexp.scoring.tasks import Task
 from fcnexp.system.atomic import atomic_file
 
 PANEL_SIDE = 500  # pixels, as VOC images
@@ -120,43 +123,48 @@ def draw_predictions(
     samples: Sequence[Sample],
     indices: Sequence[int],
     folder: Path,
-    class_names: Sequence[str],
+    task: Task,
     captions: Sequence[str] = (),
 ) -> None:
     """Write pictures of the predictions of some samples.
 
-    prediction_of: maps an image's name, fields, and label to a prediction, (H, W). The label
-        is there for masking experiments, which hide part of the image from the net.
+    prediction_of: maps an image's name, fields, and label to a prediction of the task, (H, W). The
+        label, the first task's, is there for masking experiments, which hide part of the image from
+        the net.
     indices: of the samples to draw. captions: of each of them on the sheet.
     """
     drawn = []
     for index in indices:
         sample = samples[index]
         prediction = prediction_of(sample.name, sample.fields, sample.label)
-        rgb = as_picture(sample.fields)
-        assert sample.label is not None
-        drawn.append((sample.name, rgb, sample.label.numpy(), prediction.numpy()))
+        truth = task.label_of(sample)
+        drawn.append((sample.name, as_picture(sample.fields), truth.numpy(), prediction.numpy()))
     if drawn:
-        write_panels(folder, drawn, class_names, captions)
+        write_panels(folder, drawn, task.classes, captions)
 
 
 def draw_scored(
-    prediction_of: Callable[[str, dict[str, Tensor], Tensor | None], Tensor],
+    prediction_of: Callable[..., Tensor],
     samples: Samples,
     shown: Sequence[int],
-    worst: Sequence[Scored],
-    folder: Path,
-    class_names: Sequence[str],
+    worst: int,
+    run: Path,
+    counted: Sequence[Counted],
 ) -> None:
-    """Write the pictures of a run: `shown` samples into a folder, the worst ones into its `worst`.
+    """Write the pictures of a run, for each task: `shown` samples, and the worst in `worst`.
 
-    worst: the images with the lowest mean IU, the worst first.
+    prediction_of: as of `draw_predictions`, with the number of the task as a fourth argument.
+    worst: how many images to draw of those with the lowest mean IU, the worst first. run: folder.
     """
-    draw_predictions(prediction_of, samples, shown, folder, class_names)
     place = {name: i for i, name in enumerate(samples.ids)}
-    captions = [f"{image.name}: mean IU {percent(image.iu)} %" for image in worst]
-    indices = [place[image.name] for image in worst]
-    draw_predictions(prediction_of, samples, indices, folder / WORST, class_names, captions)
+    for number, counts in enumerate(counted):
+        of_task = partial(prediction_of, number=number)
+        folder = counts.task.folder(run) / PICTURES
+        draw_predictions(of_task, samples, shown, folder, counts.task)
+        found = worst_images(counts.per_image, worst) if counts.per_image else []
+        captions = [f"{image.name}: mean IU {percent(image.iu)} %" for image in found]
+        indices = [place[image.name] for image in found]
+        draw_predictions(of_task, samples, indices, folder / WORST, counts.task, captions)
 
 
 def spread_evenly(length: int, count: int) -> list[int]:

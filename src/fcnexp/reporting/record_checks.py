@@ -7,6 +7,7 @@ from typing import Any
 
 from fcnexp.errors import ConfigError
 from fcnexp.papers.published import published
+from fcnexp.scoring.tasks import is_name
 
 MAX_NODES = 100_000  # per config; ours have about 100. YAML aliases can expand to billions
 JOB_STATES = ("running", "done", "failed", "stopped")
@@ -26,16 +27,26 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def is_result(result: dict[str, Any]) -> bool:
     """True if this is a valid result.json of a finished run."""
-    scores = result.get("scores")
+    tasks = result.get("tasks", {})
     return (
         result.get("status") == "done"
-        and isinstance(scores, dict)
-        and "miou" in scores
-        and all(_is_fractions(result.get(key, {})) for key in ("scores", "class_iou", "class_acc"))
+        and _has_scores(result)
+        and isinstance(tasks, dict)
+        and all(is_name(name) and _has_scores(part) for name, part in tasks.items())
         and all(_is_number(result.get(key)) for key in NUMBERS)
         and isinstance(result.get("choices", {}), dict)
         and all(isinstance(o, str | None) for o in result.get("choices", {}).values())
         and _is_strings(result.get("typed", []))
+    )
+
+
+def _has_scores(part: Any) -> bool:
+    """True if these are scores of one task."""
+    scores = part.get("scores") if isinstance(part, dict) else None
+    return (
+        isinstance(scores, dict)
+        and "miou" in scores
+        and all(_is_fractions(part.get(key, {})) for key in ("scores", "class_iou", "class_acc"))
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,6 +151,13 @@ def read_run(folder: Path) -> Run:
 def read_result(folder: Path) -> dict[str, Any]:
     """Contents of result.json. Raises DataError if it is damaged, FileNotFoundError."""
     return _read_valid(folder / RESULT, is_result, "run")
+
+
+def further_tasks(folder: Path) -> list[str]:
+    """Names of a run's tasks but the first; empty without a valid result.json."""
+    with suppress(FileNotFoundError, DataError):
+        return list(read_result(folder).get("tasks", {}))
+    return []
 
 
 def read_confusion(folders: Sequence[Path]) -> Confusion | None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnexp.errors import DataError
-from fcnexp.papers.published import SCORES, Published, published
+from fcnexp.papers.published import ABSENT, Published, published
 from fcnexp.reporting import curves
-from fcnexp.reporting.comparison import Row, compare, short_number
+from fcnexp.reporting.comparison import Row, compare, further_tasks, of_task, short_number
 from fcnexp.reporting.evidence import Evidence, two_runs, weigh
 from fcnexp.reporting.evidence_tables import gain_text
 from fcnexp.reporting.object_sizes import RULE
-from fcnexp.reporting.records import CONFIG, Job, Run, percent, read_confusion, read_runs
-from fcnexp.reporting.tables import NAMES, OTHERS
+from fcnexp.reporting.records import CONFIG, Job, Records, Run, percent, read_confusion, read_runs
+from fcnexp.reporting.tables import NAMES, score_names
 from fcnexp.reporting.targets import (
     not_run,
     orders,
@@ -38,7 +38,8 @@ class Summary(NamedTuple):
     damaged: error messages of unfinished runs whose record cannot be read. undrawn: error messages
     of damaged curves or confusion matrices, which a page leaves out. evidence: intervals, tests,
     and counts per image. two: the test of the two runs that were given, if they form one row.
-    sizes: limits between sizes of objects, in pixels.
+    sizes: limits between sizes of objects, in pixels. task: that the scores are of, None for the
+    first; further: summaries of the other tasks.
     """
 
     folders: list[Path]
@@ -52,15 +53,25 @@ class Summary(NamedTuple):
     evidence: Evidence
     two: Difference | None
     sizes: tuple[float, ...]
+    task: str | None = None
+    further: Sequence["Summary"] = ()
 
     @property
     def name(self) -> str:
-        """Name of the folder, or of the common parent of several."""
-        return Path(os.path.commonpath([folder.resolve() for folder in self.folders])).name
+        """Name of the folder, or of the common parent of several, and of a further task."""
+        name = Path(os.path.commonpath([folder.resolve() for folder in self.folders])).name
+        return f"{name}, {self.task}" if self.task else name
+
+    @property
+    def scores(self) -> dict[str, str]:
+        """Names of the scores of its rows by key."""
+        return score_names(str(each.task) for each in self.further)
 
     @property
     def mean_iu(self) -> str:
         """Label of the mean IU, naming the class that it leaves out."""
+        if self.without == ABSENT:
+            return "mean IU of present classes"
         return f"mean IU without {self.without}" if self.without else "mean IU"
 
     @property
@@ -75,11 +86,27 @@ def read_summary(
 ) -> Summary:
     """Read and compare all runs below the folders. Raises DataError.
 
-    without: class to leave out of the mean IU; None follows the published rows if they all leave
-    out the same class. sizes: limits between sizes of objects, in pixels.
+    without: class to leave out of the first task's mean IU, or ABSENT; None follows the published
+    rows if they all leave out the same. sizes: limits between sizes of objects, in pixels.
     """
     paths = [Path(folder) for folder in folders]
-    finished, unfinished, failed, damaged = read_runs(paths)
+    records = read_runs(paths)
+    tasks = further_tasks(records.finished)
+    further = [_summary(paths, records, None, sizes, task) for task in tasks]
+    return _summary(paths, records, without, sizes)._replace(further=further)
+
+
+def _summary(
+    paths: list[Path],
+    records: Records,
+    without: str | None,
+    sizes: Sequence[float],
+    task: str | None = None,
+) -> Summary:
+    """Compare the runs by their scores of one task, None for the first."""
+    finished, unfinished, failed, damaged = records
+    if task is not None:
+        finished = [of_task(run, task) for run in finished if task in run.result.get("tasks", {})]
     if without is None:
         papers = [published(run.config.get("paper")) for run in finished]
         theirs = {paper.without if paper else None for paper in papers}
@@ -102,6 +129,7 @@ def read_summary(
         evidence,
         two if len(rows) == 1 else None,
         tuple(sizes),
+        task,
     )
 
 
@@ -128,13 +156,14 @@ def score_cells(summary: Summary) -> list[list[str]]:
     """The rows as text, header first. The gain column appears with two or more rows."""
     rows, evidence = summary.rows, summary.evidence
     gains = len(rows) > 1
-    lines = [[*rows[0].settings, "seeds", "mean IU", *["gain"] * gains, *OTHERS, "training (s)"]]
+    names = [name for key, name in summary.scores.items() if key != "miou"]
+    lines = [[*rows[0].settings, "seeds", "mean IU", *["gain"] * gains, *names, "training (s)"]]
     for at, row in enumerate(rows):
-        scores = {NAMES[key]: percent(score) for key, score in row.scores.items()}
+        scores = {name: percent(row.scores.get(key)) for key, name in summary.scores.items()}
         gain = gain_cell(rows, evidence, at)
         seconds = row.fact("train_seconds")
         line = [*row.settings.values(), str(len(row.runs)), with_spread(row, "miou")]
-        line += [*[gain] * gains, *(scores[name] for name in OTHERS)]
+        line += [*[gain] * gains, *(scores[name] for name in names)]
         lines.append([*line, "-" if seconds is None else f"{seconds:.0f}"])
     return lines
 
@@ -149,25 +178,34 @@ def paper_tables(rows: Sequence[Row]) -> dict[str, list[list[str]]]:
     others = not_run(rows)
     every = [*(row.paper for row in rows if row.paper), *others]
     timed = {paper.source for paper in every if paper.time}
+    names = paper_scores(rows)
     for row in rows:
         if row.paper is None:
             continue
         cells = [row.name, f"{row.paper.row} ({mark(row.paper)})"]
-        for key in NAMES:
+        for key in names:
             ours, theirs, difference, _ = score_pair(row, key)
             pair = " / ".join("-" if v is None else f"{v:.1f}" for v in (ours, theirs))
             cells.append(pair if difference is None else f"{pair} ({difference:+.1f})")
-        header = ["row", "published as", *NAMES.values()]
+        header = ["row", "published as", *names.values()]
         if row.paper.source in timed:
             header.append(TIME)
             cells.append(f"{own_time(row)} / {row.paper.time or '-'}")
         tables.setdefault(row.paper.source, [header]).append(cells)
     for other in others:
-        figures = [other.scores.get(key) for key in NAMES]
+        figures = [other.scores.get(key) for key in names]
         cells = ["-" if figure is None else f"- / {figure:.1f}" for figure in figures]
         cells += [f"- / {other.time or '-'}"] * (other.source in timed)
         tables[other.source].append(["not run", f"{other.row} ({mark(other)})", *cells])
     return tables
+
+
+def paper_scores(rows: Sequence[Row]) -> dict[str, str]:
+    """Names of the scores compared with the paper by key: of a further task, those it gives."""
+    every = [*(row.paper for row in rows if row.paper), *not_run(rows)]
+    printed = {key for paper in every for key in paper.scores}
+    known = score_names(further_tasks(run for row in rows for run in row.runs))
+    return NAMES | {key: name for key, name in known.items() if key in printed}
 
 
 def own_time(row: Row) -> str:
@@ -187,7 +225,7 @@ def notes(summary: Summary) -> list[str]:
         lines.append(RULE)
     reasons: dict[str, list[str]] = {}
     for row in summary.rows:
-        for reason in {why_not_comparable(row, key): None for key in SCORES}:
+        for reason in {why_not_comparable(row, key): None for key in row.scores}:
             if reason:
                 reasons.setdefault(reason, []).append(row.name)
         if row.paper and row.paper.note:

@@ -17,26 +17,41 @@ NAMES = {
     "miou": "mean IU",
     "fw_iou": "f.w. IU",
 }
-OTHERS = [name for key, name in NAMES.items() if key != "miou"]
+OF_FURTHER = ("pixel_acc", "miou")  # shown beside the first task's scores; all are in the CSV
 MOST_VALUES = 30  # of masks, in a table
 NUMERIC = ("seeds", "gain", *NAMES.values(), "training (s)")  # columns of a comparison
 
 
-def print_result(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
-    """Print the four scores, the published ones if the run names a row, and per-class scores."""
-    scores = _table("Scores (%)", "", *NAMES.values())
+def print_results(result: dict[str, Any], paper: dict[str, Any] | None = None) -> None:
+    """Print the scores of a run as `print_result` does, those of its further tasks last."""
+    print_result(result, paper)
+    for name, of_task in result.get("tasks", {}).items():
+        print_result(of_task, paper, name)
+
+
+def print_result(
+    result: dict[str, Any], paper: dict[str, Any] | None = None, task: str | None = None
+) -> None:
+    """Print the four scores, the published ones if the run names a row, and per-class scores.
+
+    result: result.json, or its part on a further task. task: name of this task.
+    """
+    of_task = f", {task}" if task else ""
+    scores = _table(f"Scores (%){of_task}", "", *NAMES.values())
     scores.add_row("this run", *(percent(result["scores"][key]) for key in NAMES))
     intervals = result.get("intervals")
     if intervals:
         ends = [ends_text(intervals["scores"][key]) for key in NAMES]
         scores.add_row("95 % interval", *ends)
     theirs = published(paper)
+    if theirs is not None and task is not None:
+        theirs = theirs.of_task(task)
     if theirs is not None:
         mark = "" if theirs.status == "verified" else f" ({theirs.status})"
         row = f"{theirs.row}, {theirs.source}{mark}"
         scores.add_row(row, *(str(theirs.scores.get(key, "-")) for key in NAMES))
     more = ["interval of IU"] if intervals else []
-    classes = _table("Classes (%)", "class", "IU", "accuracy", *more)
+    classes = _table(f"Classes (%){of_task}", "class", "IU", "accuracy", *more)
     for name, iu in result["class_iou"].items():
         ends = [ends_text(intervals["class_iou"][name])] if intervals else []
         classes.add_row(name, percent(iu), percent(result["class_acc"][name]), *ends)
@@ -115,10 +130,13 @@ def print_balance(
     _show(table)
 
 
-def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
+def print_check(
+    reports: Sequence[Any], class_names: tuple[str, ...], task: str | None = None
+) -> None:
     """Print statistics of each split of a data set; see `data.checking.Report`.
 
-    Splits of which nothing could be read are left out.
+    Splits of which nothing could be read are left out. task: a further one that the statistics are
+    of, None for the first.
     """
     reports = [report for report in reports if report.images]
     if not reports:
@@ -131,7 +149,8 @@ def print_check(reports: Sequence[Any], class_names: tuple[str, ...]) -> None:
         counts = (str(report.images), str(len(report.troubles)))
         splits.add_row(report.split, *counts, *ends, void)
     columns = [name for report in reports for name in (report.split, "images")]
-    classes = _table("Labelled pixels (%), and images with the class", "class", *columns)
+    of_task = f", {task}" if task else ""
+    classes = _table(f"Labelled pixels (%), and images with the class{of_task}", "class", *columns)
     facts = [report.facts(class_names)["classes"] for report in reports]
     for name in class_names:
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
@@ -168,7 +187,7 @@ def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
 def stacked(cells: Sequence[Sequence[str]]) -> list[list[str]]:
     """The same table with all settings of a row stacked in its first column."""
     head = cells[0]
-    first = next((i for i, name in enumerate(head) if name in NUMERIC), len(head))
+    first = next((i for i, name in enumerate(head) if _is_numeric(name)), len(head))
     lines = [["row", *head[first:]]] if first else [list(head)]
     for line in cells[1:]:
         settings = [f"{name}={value}" for name, value in zip(head[:first], line, strict=False)]
@@ -176,11 +195,22 @@ def stacked(cells: Sequence[Sequence[str]]) -> list[list[str]]:
     return lines
 
 
+def _is_numeric(name: str) -> bool:
+    """True for the columns of a comparison that hold numbers, also those of further tasks."""
+    return name in NUMERIC or name.endswith(tuple(f" {NAMES[key]}" for key in OF_FURTHER))
+
+
+def score_names(tasks: Iterable[str]) -> dict[str, str]:
+    """Names of the scores in a comparison by key; tasks: names of all but the first."""
+    further = {f"{task}_{key}": f"{task} {NAMES[key]}" for task in tasks for key in OF_FURTHER}
+    return NAMES | further
+
+
 def _comparison(cells: Sequence[Sequence[str]], title: str) -> Table:
     """A table without vertical lines, to fit as much as possible into 80 columns."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in cells[0]:
-        if name in NUMERIC:  # numbers never wrap, so wrap their headers
+        if _is_numeric(name):  # numbers never wrap, so wrap their headers
             table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
         else:
             table.add_column(name, overflow="fold")

@@ -47,7 +47,7 @@ class Order(NamedTuple):
 
 def score_pair(row: Row, key: str) -> ScorePair:
     """Compare one score of a row with the paper's."""
-    fraction = row.scores[key]
+    fraction = row.scores.get(key)
     ours = None if fraction is None else 100 * fraction
     paper = row.paper.scores.get(key) if row.paper else None
     if ours is None or paper is None or why_not_comparable(row, key):
@@ -62,6 +62,8 @@ def not_run(rows: Sequence[Row]) -> list[Published]:
     ours = {(row.paper.table, row.paper.row) for row in rows if row.paper}
     tables = dict.fromkeys(table for table, _ in ours if table)
     every = [row for table in sorted(tables) for row in published_table(table).values()]
+    for task in {row.paper.task for row in rows if row.paper} - {None}:
+        every = [row.of_task(str(task)) for row in every]
     return [row for row in every if row.scores and (row.table, row.row) not in ours]
 
 

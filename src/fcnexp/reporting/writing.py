@@ -61,15 +61,43 @@ def report(
     targets = _targets(Path(folders[0]) if output is None else Path(output))
     summary = read_summary(folders, without, sizes)
     print_summary(summary)
+    written = []
     for target in targets:
-        text = {".html": page, ".md": markdown, ".csv": unrounded}[target.suffix](summary)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text)
-    print(f"wrote {', '.join(map(str, targets))}")
+        for path, text in _texts(summary, target).items():
+            write_atomically(path, text)
+            written.append(path)
+    print(f"wrote {', '.join(map(str, written))}")
+
+
+def _texts(summary: Summary, target: Path) -> dict[Path, str]:
+    """Content of each file to write; an HTML report has a page for each task."""
+    if target.suffix != ".html":
+        return {target: {".md": markdown, ".csv": unrounded}[target.suffix](summary)}
+    parts = {
+        target.with_stem(f"{target.stem}_{part.task}" if part.task else target.stem): part
+        for part in (summary, *summary.further)
+    }
+    links = {part.task or summary.name: path.name for path, part in parts.items()}
+    return {path: page(part, links) for path, part in parts.items()}
 
 
 def print_summary(summary: Summary) -> None:
-    """Print the rows, their comparison with the paper, notes, and runs that are left out."""
+    """Print the rows, their comparison with the paper, notes, and runs that are left out.
+
+    The rows by their scores of each further task come last.
+    """
+    _print_tables(summary)
+    for line in [*notes(summary), *leftovers(summary), *summary.evidence.problems]:
+        print(line)
+    for part in summary.further:
+        print(f"task {part.task}:")
+        _print_tables(part)
+        for line in [*notes(part), *part.evidence.problems]:
+            print(line)
+
+
+def _print_tables(summary: Summary) -> None:
     if summary.rows:
         print_comparison(score_cells(summary), summary.title)
         for title, lines in evidence_tables(summary).items():
@@ -79,8 +107,6 @@ def print_summary(summary: Summary) -> None:
         for source, lines in paper_tables(summary.rows).items():
             narrow = [[c.replace(" (", "\n(").replace(" / ", "/") for c in line] for line in lines]
             print_comparison(narrow, f"{VERSUS_PAPER}, {source}")
-    for line in [*notes(summary), *leftovers(summary), *summary.evidence.problems]:
-        print(line)
 
 
 def evidence_tables(summary: Summary) -> dict[str, list[list[str]]]:
@@ -118,8 +144,20 @@ def _targets(output: Path) -> list[Path]:
 
 
 def markdown(summary: Summary) -> str:
-    """The terminal tables with notes, runs left out, and commands."""
-    parts = [f"# {_safe(summary.name)}"]
+    """The terminal tables with notes, runs left out, and commands; further tasks come last."""
+    parts = [f"# {_safe(summary.name)}", *_tables(summary)]
+    if missing := [*leftovers(summary), *summary.evidence.problems]:
+        parts.append("\n".join(f"- {_safe(line)}" for line in missing))
+    for part in summary.further:
+        parts += [f"## {_safe(part.name)}", *_tables(part)]
+    if typed := commands(summary):
+        parts.append(_fenced(typed))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(summary: Summary) -> list[str]:
+    """The tables of one task and its notes."""
+    parts: list[str] = []
     if summary.rows:
         parts += [f"{_safe(summary.title)}.", table(score_cells(summary))]
         size = size_tables(summary.rows, summary.evidence, summary.sizes)
@@ -133,11 +171,7 @@ def markdown(summary: Summary) -> str:
             parts.append(table(costs))
         remarks = [*notes(summary), *(f"scores: {UNITS}; {c}" for c in conventions(summary))]
         parts.append("\n".join(f"- {_safe(line)}" for line in remarks))
-    if missing := [*leftovers(summary), *summary.evidence.problems]:
-        parts.append("\n".join(f"- {_safe(line)}" for line in missing))
-    if typed := commands(summary):
-        parts.append(_fenced(typed))
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
@@ -149,6 +183,8 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 def unrounded(summary: Summary) -> str:
     """The rows as CSV: our scores as fractions, the paper's in percent; missing values are empty.
 
+    Scores of a further task are in columns TASK_NAME, after those of the first.
+
     Published rows that were not run come last, with the paper's columns alone.
 
     NAME_sd: sample standard deviation over seeds. miou_each: one per seed, in the order of `seed`.
@@ -158,27 +194,28 @@ def unrounded(summary: Summary) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     settings = list(summary.rows[0].settings) if summary.rows else []
-    scores = [name for key in SCORES for name in (key, f"{key}_sd")]
-    papers = ["paper_source", "paper_row", "paper_status", *(f"paper_{k}_percent" for k in SCORES)]
+    keys = list(summary.rows[0].scores) if summary.rows else list(SCORES)
+    scores = [name for key in keys for name in (key, f"{key}_sd")]
+    papers = ["paper_source", "paper_row", "paper_status", *(f"paper_{k}_percent" for k in keys)]
     ours = [*map(_cell, settings), "seeds", "seed", *scores, "miou_each", "miou_gain"]
     ours += [*EVIDENCE, *COSTS]
     writer.writerow([*ours, *papers, "paper_time", "paper_note"])
     for at, row in enumerate(summary.rows):
-        values = [value for key in SCORES for value in (row.scores[key], row.spreads[key])]
+        values = [value for key in keys for value in (row.scores[key], row.spreads[key])]
         each = " ".join("" if value is None else str(value) for value in row.each["miou"])
-        published = _published(row.paper) if row.paper else [""] * (len(papers) + 2)
+        published = _published(row.paper, keys) if row.paper else [""] * (len(papers) + 2)
         seeds = " ".join(str(seed) for seed in row.seeds)
         line = [*row.settings.values(), len(row.runs), seeds, *values, each, row.gain]
         line += [*_evidence(summary, at), *(row.fact(name) for name in COSTS), *published]
         writer.writerow([_cell(value) for value in line])
     for other in not_run(summary.rows):
-        writer.writerow([*[""] * len(ours), *map(_cell, _published(other))])
+        writer.writerow([*[""] * len(ours), *map(_cell, _published(other, keys))])
     return text.getvalue()
 
 
-def _published(row: Published) -> list[str | float]:
-    """Values of the last columns."""
-    scores = [row.scores.get(key, "") for key in SCORES]
+def _published(row: Published, keys: Sequence[str]) -> list[str | float]:
+    """Values of the last columns. keys: of the scores."""
+    scores = [row.scores.get(key, "") for key in keys]
     return [row.source, row.row, row.status, *scores, row.time, row.note]
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from omegaconf import DictConfig
-from torch import Tensor
 
 from fcnexp.config.compose import what_was_typed
 from fcnexp.config.values import to_plain
+from fcnexp.reporting.result import Counted
 from fcnexp.system import this_process
 from fcnexp.system.atomic import write_atomically
 from fcnexp.tracking import panels, tables
@@ -42,21 +43,19 @@ class Loggers:
             return []
         return [Panels(choice["images"], choice["side"], self._show)]
 
-    def log_result(self, result: Mapping[str, Any], matrix: Tensor, steps: int) -> None:
-        """Log a finished run's result; see `tracking.tables.result_values`.
+    def log_result(self, result: Mapping[str, Any], counted: Sequence[Counted], steps: int) -> None:
+        """Log a finished run's result; see `tracking.tables.values_of_tasks`.
 
-        result: content of result.json. matrix: int64 (K, K), rows are ground truth. steps: trained.
+        result: content of result.json. counted: of each task. steps: trained.
         """
         if self.run is not None:
-            names = list(result["class_iou"])
-            self.run.log(
-                lambda: tables.result_values(result, matrix, names, self.config) | {STEP: steps}
-            )
+            values = partial(tables.values_of_tasks, result, counted, self.config)
+            self.run.log(lambda: values() | {STEP: steps})
 
-    def _show(self, shown: Sequence[Panel], class_names: Sequence[str], step: int) -> None:
+    def _show(self, shown: Sequence[Panel], module: Any, step: int) -> None:
         assert self.run is not None
         self.run.log(
-            lambda: {panels.KEY: [wandb_image(panel, class_names) for panel in shown], STEP: step}
+            lambda: {panels.KEY: [wandb_image(panel, module.tasks) for panel in shown], STEP: step}
         )
 
 

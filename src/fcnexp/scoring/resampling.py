@@ -61,14 +61,15 @@ def weights(images: int, draws: int = DRAWS, seed: int = SEED) -> Iterator[np.nd
 
 def resampled(
     runs: Sequence[np.ndarray],
-    without: int | None = None,
+    without: int | Sequence[int] | None = None,
     *,
     draws: int = DRAWS,
     seed: int = SEED,
 ) -> Draws:
     """Scores of runs on resampled images, the same images in all runs.
 
-    runs: margins (N, 3, K) of each. without: class to leave out of the mean IU.
+    runs: margins (N, 3, K) of each. without: place of the class, or classes, to leave out of
+    the mean IU.
     """
     images, _, classes = runs[0].shape
     found: list[list[Draws]] = []

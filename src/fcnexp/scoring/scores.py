@@ -4,6 +4,8 @@ The conventions are those of `task.four_scores`: a class in neither ground truth
 left out of the mean IU, and one without ground truth is left out of the mean accuracy.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -17,8 +19,8 @@ def class_iu(margins: np.ndarray) -> np.ndarray:
         return hits / (truth + guess - hits)
 
 
-def mean_iu(margins: np.ndarray, without: int | None = None) -> np.ndarray:
-    """Mean IU (...); NaN if nothing was counted. without: index of a class to leave out."""
+def mean_iu(margins: np.ndarray, without: int | Sequence[int] | None = None) -> np.ndarray:
+    """Mean IU (...); NaN if nothing was counted. without: place of a class or of several."""
     iu = class_iu(margins)
     return _nanmean(iu if without is None else np.delete(iu, without, axis=-1))
 

@@ -1,7 +1,7 @@
 """LightningModule that trains any net with any regime and computes the paper's four scores."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -9,46 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fcnexp import label_type
 from fcnexp.errors import ConfigError
 from fcnexp.scoring.per_image import PerImage
+from fcnexp.scoring.tasks import tasks_of
+from fcnexp.task.counting import Counts, best_class
 from fcnexp.task.losses import PixelLoss
 from fcnexp.task.masking import mask
 from fcnexp.task.monitors import FiniteLoss, Stopwatch
+from fcnexp.task.protocols import InputRecipe, PaddedBatch
 from fcnexp.task.recording import Recorder
-from fcnexp.task.scores import SegmentationScores, scores_of
+from fcnexp.task.scores import SegmentationScores
 from fcnexp.task.trimap import TrimapScores
 
 
-class InputRecipe(Protocol):
-    """Converts a batch's stored bytes to network input, and describes the conversion."""
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """Conversion of each field, by name."""
-
-    def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
-        """Return the network input of a padded batch, by field."""
-
-    def facts(self) -> dict[str, object]:
-        """Return the recipe as plain values."""
-
-
-class PaddedBatch(Protocol):
-    """Attributes that a batch must have; see `data.collate.Batch`."""
-
-    fields: dict[str, Tensor]
-    label: Tensor
-    sizes: Tensor
-    names: list[str]
-
-
 class SegmentationTask(L.LightningModule):
-    """Trains a net to label every pixel, and scores it.
+    """Trains a net to label every pixel, and scores it; for each of its tasks, if it has several.
 
     net: maps inputs by field, in network space, to scores (N, K, H, W); `score_each` those of a
         batch of different sizes, as `nn.streams.Network` has it.
     recipe: converts the batch's bytes to network space; stored in every checkpoint.
+    class_names: of all tasks, in the order of the scores. outputs: number of classes by task; None
+        for a single task. loss: of each task, or one for all; their sum is minimised.
     groups: the optimiser's parameter groups. optimizer: makes an optimiser of them.
     schedule: makes, of optimiser and number of steps, a scheduler that is stepped at every step.
     facts: plain values stored in checkpoints, enough to rebuild the net.
@@ -65,7 +46,8 @@ class SegmentationTask(L.LightningModule):
         recipe: InputRecipe,
         class_names: tuple[str, ...],
         *,
-        loss: nn.Module | None = None,
+        outputs: Mapping[str, int] | None = None,
+        loss: nn.Module | Sequence[nn.Module] | None = None,
         groups: list[dict[str, object]] | None = None,
         optimizer: Callable[..., Optimizer] | None = None,
         schedule: Callable[..., Any] | None = None,
@@ -77,22 +59,42 @@ class SegmentationTask(L.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.recipe, self.class_names = net, recipe, class_names
-        self.loss, self.groups = loss, groups
+        self.tasks = tasks_of(class_names, outputs)
+        losses = loss if isinstance(loss, Sequence) else [loss] * len(self.tasks)
+        self.loss, self.groups = losses[0], groups
+        self.further_losses = nn.ModuleList(each for each in losses[1:] if each is not None)
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.facts = facts or {}
         self.seed, self.passes_per_step, self.passes_whole = seed, passes_per_step, passes_whole
         self.masking = masking or {"train": None, "test": None}
-        self.scores = SegmentationScores(len(class_names))
+        self.counts: Sequence[Counts] = nn.ModuleList(map(Counts, self.tasks))  # type: ignore[assignment]
         self.finite, self.stopwatch = FiniteLoss(), Stopwatch()
-        self.trimap: TrimapScores | None = None  # if set, counts bands along boundaries, too
+        self.trimap: TrimapScores | None = None  # if set, counts the first task's bands, too
         self.bands: Tensor | None = None  # the trimap's matrices, last scoring, all processes
         self.keep = frozenset[str]()  # names of images whose predictions the next scoring keeps
-        self.kept: dict[str, Tensor] = {}
         self.nondeterministic: list[str] = []  # nondeterministic operations found, if monitored
-        self.recorder: Recorder | None = None  # of the scoring in progress, if it is the last one
-        self.per_image: PerImage | None = None  # of the last scoring, all processes
         self.worst = 0  # number of images with the lowest mean IU whose predictions are kept
         self.scored_step = -1  # step after which the whole validation set was last scored
+
+    @property
+    def scores(self) -> SegmentationScores:
+        """The first task's; so are the following."""
+        return self.counts[0].scores
+
+    @property
+    def matrix(self) -> Tensor:
+        """Confusion matrix of the last scoring."""
+        return self.counts[0].matrix
+
+    @property
+    def per_image(self) -> PerImage | None:
+        """Counts of each image of the last scoring, if they were recorded."""
+        return self.counts[0].per_image
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """Predictions kept by the last scoring, by name."""
+        return self.counts[0].kept
 
     def forward(
         self,
@@ -123,74 +125,69 @@ class SegmentationTask(L.LightningModule):
 
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
-        assert self.loss is not None
-        side = self.masking["train"]
+        side, images = self.masking["train"], len(batch.names)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
-        loss = self.loss(scores, batch.label)
-        # A custom loss adds up an unknown number of pixels, at most all of them.
-        count = self.loss.pixels if isinstance(self.loss, PixelLoss) else torch.numel
-        self.finite.watch(loss, self.global_step, batch.names, count(batch.label))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.names))
+        losses, pixels = [], 0.0
+        for task, of_task in zip(self.tasks, [self.loss, *self.further_losses], strict=True):
+            assert of_task is not None
+            label = task.label_of(batch)
+            losses.append(of_task(task.of_scores(scores), label))
+            # A custom loss adds up an unknown number of pixels, at most all of them.
+            pixels += (of_task.pixels if isinstance(of_task, PixelLoss) else torch.numel)(label)
+        loss = sum(losses[1:], losses[0])
+        self.finite.watch(loss, self.global_step, batch.names, pixels)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=images)
+        if losses[1:]:
+            for task, each in zip(self.tasks, losses, strict=True):
+                self.log(f"train/{task.name}_loss", each.detach(), batch_size=images)
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Name the step of the values logged at its end."""
-        self.log_dict(self._step())
-
-    def _step(self) -> dict[str, float]:
-        """Return the number of steps done, under the name that Lightning's loggers look for."""
-        return {"step": float(self.global_step)}  # their own number is one less during training
+        self.log("step", float(self.global_step))  # the loggers' own is one less during training
 
     def on_train_start(self) -> None:
         """Let the monitor of the loss know the scaler of a training in float16."""
         self.finite.scaler = self._scaler()
 
     def on_validation_start(self) -> None:
-        """Reset times and kept predictions. Raises TrainingError if training has failed."""
+        """Reset times. Raises TrainingError if training has failed."""
         self.finite.check()
         self.finite.check_factor()
-        self.stopwatch, self.kept = Stopwatch(), {}
+        self.stopwatch = Stopwatch()
 
     def on_validation_epoch_start(self) -> None:
         """Record the images one by one, unless the training goes on after this scoring."""
         goes_on = self.trainer.state.fn == "fit" and self.global_step < self.trainer.max_steps
-        self.recorder, self.per_image = None if goes_on else Recorder(self.worst), None
+        for counts in self.counts:
+            counts.begin(None if goes_on else Recorder(self.worst))
 
     def validation_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
-        """Count one batch; returns its predictions, (N, H, W)."""
+        """Count one batch; returns the first task's predictions, (N, H, W)."""
         side = self.masking["test"]
         start = self.stopwatch.begin(self.device)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
-        prediction = best_class(scores, axis=1)
+        predictions = [best_class(task.of_scores(scores), axis=1) for task in self.tasks]
         self.stopwatch.end(start, len(batch.names))
-        for i, name in enumerate(batch.names):
-            if name in self.keep:
-                height, width = batch.sizes[i].tolist()
-                self.kept[name] = prediction[i, :height, :width].cpu()
-        self.scores.update(prediction, batch.label)
+        bands = None
         if self.trimap is not None:
-            self.trimap.update(prediction, batch.label)
-        if self.recorder is not None:
-            for i, (name, (h, w)) in enumerate(zip(batch.names, batch.sizes.tolist(), strict=True)):
-                maps = batch.label[i, :h, :w], prediction[i, :h, :w]
-                bands = {} if self.trimap is None else self.trimap.latest[i]
-                self.recorder.add(name, self.scores.latest[i], *maps, bands)
-        return prediction
+            self.trimap.update(predictions[0], batch.label)
+            bands = self.trimap.latest
+        for counts, prediction in zip(self.counts, predictions, strict=True):
+            counts.update(prediction, batch, self.keep, bands)
+            bands = None
+        return predictions[0]
 
     def on_validation_epoch_end(self) -> None:
         """Log the four scores of the whole set."""
-        with self.scores.sync_context():  # within it, the matrix holds all processes' counts
-            self.matrix = self.scores.matrix.cpu().clone()
         if self.trimap is not None:  # now: NCCL cannot sum once Lightning moved it to the CPU
             self.bands = self.trimap.compute().cpu()
             self.trimap.reset()
-        if self.recorder is not None:
-            self.per_image, worst = self.recorder.gathered(self.class_names)
-            self.kept |= worst
-        scores = scores_of(self.matrix)
-        self.log_dict({f"val/{name}": value for name, value in scores.items()} | self._step())
+        for counts in self.counts:
+            scores = counts.finish()
+            self.log_dict({counts.task.key(f"val/{name}"): v for name, v in scores.items()})
+        self.log("step", float(self.global_step))
         self.scored_step = self.global_step
-        self.scores.reset()
 
     def scoring_seconds(self) -> list[float]:
         """Return seconds per image of the last scoring, one value per image.
@@ -214,18 +211,26 @@ class SegmentationTask(L.LightningModule):
         else:
             torch.manual_seed(state)
 
-    def prediction_of(self, name: str, fields: dict[str, Tensor], label: Tensor | None) -> Tensor:
-        """Return the prediction of one image, (H, W), from the last scoring if kept there."""
-        return self.kept[name] if name in self.kept else self.label_image(fields, label)[0]
+    def prediction_of(
+        self, name: str, fields: dict[str, Tensor], label: Tensor | None, number: int = 0
+    ) -> Tensor:
+        """Return the prediction of one image, (H, W), from the last scoring if kept there.
+
+        number: of the task. label: of the first task, for masking; see `label_image`.
+        """
+        counts = self.counts[number]
+        if name in counts.kept:
+            return counts.kept[name]
+        return best_class(counts.task.of_scores(self.label_image(fields, label)[1]), axis=0)
 
     @torch.inference_mode()
     def label_image(
         self, fields: dict[str, Tensor], label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return prediction (H, W), see `best_class`, and scores, float32 (K, H, W), of one image.
+        """Return the first task's prediction, (H, W), and all scores, float32 (K, H, W).
 
-        fields: as stored, each (C, H, W), by name. label: (H, W), for masking as in `test`;
-        None: no masking. Call in eval mode.
+        fields: of one image as stored, each (C, H, W), by name. label: (H, W), for masking as in
+        `test`; None: no masking. Call in eval mode.
         """
         batch = {name: fields[name][None].to(self.device) for name in self.recipe.fields}
         sizes = torch.tensor([next(iter(batch.values())).shape[-2:]])
@@ -233,7 +238,7 @@ class SegmentationTask(L.LightningModule):
         if label is not None:
             side, truth = self.masking["test"], label[None].to(self.device)
         scores = self(batch, sizes, label=truth, side=side)[0].float().cpu()
-        return best_class(scores, axis=0), scores
+        return best_class(self.tasks[0].of_scores(scores), axis=0), scores
 
     def configure_gradient_clipping(
         self,
@@ -293,12 +298,3 @@ class SegmentationTask(L.LightningModule):
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] = checkpoint["global_step"]
         for count in (epoch["total"], epoch["current"]):
             count.update({name: int(name in ("ready", "started")) for name in count})
-
-
-def best_class(scores: Tensor, axis: int) -> Tensor:
-    """Index of the highest score along the axis of the classes; the first of equal ones.
-
-    uint8, or with more than 255 classes int16.
-    """
-    # `argmax` returns the same, but takes ten times as long on contiguous (K, H, W) scores.
-    return scores.max(axis).indices.to(getattr(torch, label_type(scores.shape[axis])))

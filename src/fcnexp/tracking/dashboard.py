@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fcnexp.scoring.tasks import Task
 from fcnexp.tracking.panels import KEY as PREDICTIONS
 from fcnexp.tracking.run import STEP
 from fcnexp.tracking.tables import CLASSES, CONFUSION, PAPER, PICTURE
@@ -19,8 +20,24 @@ class Drawn(NamedTuple):
     keys: tuple[str, ...]
 
 
-def sections(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
-    """Panels by section, in order. class_names: of the data set, for the bars."""
+def sections(class_names: Sequence[str], further: Sequence[Task] = ()) -> dict[str, list[Drawn]]:
+    """Panels by section, in order, those of further tasks last.
+
+    class_names: of the data set's first task, for the bars. further: its other tasks.
+    """
+    found = _first(class_names)
+    for task in further:
+        curves = tuple(task.key(f"val/{name}") for name in ("miou", "pixel_acc"))
+        drawn = [
+            drawn._replace(keys=tuple(map(task.key, drawn.keys)))
+            for drawn in _first(task.classes)["Classes"]
+        ]
+        found[f"Task {task.name}"] = [Drawn("mean IU, pixel accuracy", "lines", curves), *drawn]
+    return found
+
+
+def _first(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
+    """Panels of the first task, and of what all tasks share."""
     return {
         "Curves": [
             Drawn("mean IU", "lines", ("val/miou",)),
@@ -43,7 +60,9 @@ def sections(class_names: Sequence[str]) -> dict[str, list[Drawn]]:
     }
 
 
-def workspace(entity: str, project: str, class_names: Sequence[str]) -> Any:
+def workspace(
+    entity: str, project: str, class_names: Sequence[str], further: Sequence[Task] = ()
+) -> Any:
     """A `wandb_workspaces` object with runs grouped by sweep. Needs the extra `dashboard`."""
     import wandb_workspaces.workspaces as ws
 
@@ -53,7 +72,7 @@ def workspace(entity: str, project: str, class_names: Sequence[str]) -> Any:
         name=NAME,
         sections=[
             ws.Section(name=name, panels=[_panel(one) for one in drawn], is_open=True)
-            for name, drawn in sections(class_names).items()
+            for name, drawn in sections(class_names, further).items()
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP),
         runset_settings=ws.RunsetSettings(

@@ -10,30 +10,45 @@ from PIL import Image
 
 from fcnexp import VOID, void_of
 from fcnexp.reporting.pictures import as_picture, captions_of, colour
+from fcnexp.scoring.tasks import Task
 
 KEY = "val/predictions"
 RIGHT, WRONG = 0, 1  # values of the error mask
 
 
 class Panel(NamedTuple):
-    """One image. rgb: uint8 (H, W, 3); truth (the label), prediction: (H, W)."""
+    """One image. rgb: uint8 (H, W, 3); truth (the label), prediction: (H, W).
+
+    further: the same two of each task but the first.
+    """
 
     name: str
     rgb: np.ndarray
     truth: np.ndarray
     prediction: np.ndarray
+    further: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+
+    @property
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Truth and prediction of each task."""
+        return [(self.truth, self.prediction), *self.further]
+
+    def with_labels(self, change: Callable[[np.ndarray], np.ndarray], rgb: np.ndarray) -> "Panel":
+        """The panel with another picture, and each label map changed."""
+        first, *further = [(change(truth), change(guess)) for truth, guess in self.pairs]
+        return Panel(self.name, rgb, *first, further)
 
 
 class Panels(Callback):
     """Collects a few images of each validation pass, as they were scored, and passes them on.
 
     count: number of images, spread evenly over the validation set (with several processes, over
-    the first one's part). side: longest side in pixels. show: called with the panels, the class
-    names, and the step.
+    the first one's part). side: longest side in pixels. show: called with the panels, the
+    module that scored, and the step.
     """
 
     def __init__(
-        self, count: int, side: int, show: Callable[[Sequence[Panel], Sequence[str], int], None]
+        self, count: int, side: int, show: Callable[[Sequence[Panel], Any, int], None]
     ) -> None:
         self.count, self.side, self.show = count, side, show
         self.chosen: set[int] = set()
@@ -61,14 +76,18 @@ class Panels(Callback):
             fields = {name: field[0].cpu() for name, field in batch.fields.items()}
             truth = batch.label[0].cpu().numpy()
             prediction = outputs[0].cpu().numpy()
-            panel = Panel(batch.names[0], as_picture(fields), truth, prediction)
+            counts: Any = pl_module and pl_module.counts
+            further = [
+                (batch.further[each.task.name][0].cpu().numpy(), each.latest[0].cpu().numpy())
+                for each in list(counts or ())[1:]
+            ]
+            panel = Panel(batch.names[0], as_picture(fields), truth, prediction, further)
             self.panels.append(shrunk(panel, self.side))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pass the collected panels on."""
-        names: Any = pl_module.class_names
         if self.panels:
-            self.show(of_one_size(self.panels), names, trainer.global_step)
+            self.show(of_one_size(self.panels), pl_module, trainer.global_step)
         self.panels = []
 
 
@@ -80,11 +99,12 @@ def shrunk(panel: Panel, side: int) -> Panel:
         return panel
     size = (max(1, round(factor * width)), max(1, round(factor * height)))
     rgb = Image.fromarray(panel.rgb).resize(size, Image.Resampling.LANCZOS)
-    labels = (panel.truth, panel.prediction)
-    small = (Image.fromarray(label).resize(size, Image.Resampling.NEAREST) for label in labels)
-    kinds = (label.dtype for label in labels)  # Pillow makes int32 of int16
-    truth, prediction = (np.asarray(m).astype(k) for m, k in zip(small, kinds, strict=True))
-    return Panel(panel.name, np.asarray(rgb), truth, prediction)
+
+    def smaller(label: np.ndarray) -> np.ndarray:
+        small = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
+        return np.asarray(small).astype(label.dtype)  # Pillow makes int32 of int16
+
+    return panel.with_labels(smaller, np.asarray(rgb))
 
 
 def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
@@ -94,35 +114,43 @@ def of_one_size(panels: Sequence[Panel]) -> list[Panel]:
     """
     height, width = (max(side) for side in zip(*(p.truth.shape for p in panels), strict=True))
     padded = []
-    for name, rgb, truth, prediction in panels:
-        room = ((0, height - truth.shape[0]), (0, width - truth.shape[1]))
-        labels = (np.pad(x, room, constant_values=void_of(x)) for x in (truth, prediction))
-        padded.append(Panel(name, np.pad(rgb, (*room, (0, 0)), constant_values=255), *labels))
+    for panel in panels:
+        room = ((0, height - panel.truth.shape[0]), (0, width - panel.truth.shape[1]))
+
+        def larger(label: np.ndarray, room: Any = room) -> np.ndarray:
+            return np.pad(label, room, constant_values=void_of(label))
+
+        rgb = np.pad(panel.rgb, (*room, (0, 0)), constant_values=255)
+        padded.append(panel.with_labels(larger, rgb))
     return padded
 
 
-def errors(panel: Panel) -> np.ndarray:
-    """Error mask, uint8 (H, W): RIGHT, WRONG or VOID."""
-    wrong = np.where(panel.prediction == panel.truth, RIGHT, WRONG)
-    return np.where(panel.truth == void_of(panel.truth), VOID, wrong).astype(np.uint8)
+def errors(panel: Panel, number: int = 0) -> np.ndarray:
+    """Error mask of one task, uint8 (H, W): RIGHT, WRONG or VOID."""
+    truth, prediction = panel.pairs[number]
+    wrong = np.where(prediction == truth, RIGHT, WRONG)
+    return np.where(truth == void_of(truth), VOID, wrong).astype(np.uint8)
 
 
-def wandb_image(panel: Panel, class_names: Sequence[str]) -> Any:
-    """The panel as a wandb.Image with the masks `prediction`, `truth` and `wrong`.
+def wandb_image(panel: Panel, tasks: Sequence[Task]) -> Any:
+    """The panel as a wandb.Image with the masks `prediction`, `truth` and `wrong` of each task.
 
     W&B's masks have 8 bits: of more than 255 classes, truth and prediction are pictures beside it.
     """
     import wandb
 
     outcomes = {RIGHT: "right", WRONG: "wrong", VOID: "void"}
-    if len(class_names) > VOID:
-        pictures = (panel.rgb, colour(panel.truth), colour(panel.prediction))
+    if any(len(task.classes) > VOID for task in tasks):
+        maps = [colour(label) for pair in panel.pairs for label in pair]
         caption = f"{panel.name}: image, ground truth, prediction"
-        return wandb.Image(np.concatenate(pictures, 1), caption=caption)
-    classes = captions_of(class_names)
-    masks = {
-        "prediction": {"mask_data": panel.prediction, "class_labels": classes},
-        "truth": {"mask_data": panel.truth, "class_labels": classes},
-        "wrong": {"mask_data": errors(panel), "class_labels": outcomes},
-    }
+        return wandb.Image(np.concatenate([panel.rgb, *maps], 1), caption=caption)
+    masks: dict[str, Any] = {}
+    for number, (task, (truth, prediction)) in enumerate(zip(tasks, panel.pairs, strict=True)):
+        classes = captions_of(task.classes)
+        found = errors(panel, number)
+        masks |= {
+            task.key("prediction"): {"mask_data": prediction, "class_labels": classes},
+            task.key("truth"): {"mask_data": truth, "class_labels": classes},
+            task.key("wrong"): {"mask_data": found, "class_labels": outcomes},
+        }
     return wandb.Image(panel.rgb, masks=masks, caption=panel.name)

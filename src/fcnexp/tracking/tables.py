@@ -7,10 +7,29 @@ import numpy as np
 from torch import Tensor
 
 from fcnexp.papers.published import SCORES, comparable, published
+from fcnexp.reporting.result import Counted
 
 CLASSES, PAPER = "val/classes", "val/paper"
 CONFUSION, PICTURE = "val/confusion", "val/confusion_picture"
 MAX_CELLS = 10_000  # W&B's limit on rows of a chart
+
+
+def values_of_tasks(
+    result: Mapping[str, Any], counted: Sequence[Counted], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`result_values` of each task; the keys of a further task bear its name, `val/geo_classes`.
+
+    result: of result.json. counted: of each task. config: resolved, plain.
+    """
+    values: dict[str, Any] = {}
+    for counts in counted:
+        task, paper = counts.task, config.get("paper")
+        part = result["tasks"][task.name] if task.is_further else result
+        if task.is_further and paper is not None:
+            config = {**config, "paper": {**paper, "task": task.name}}
+        found = result_values(part, counts.matrix, task.classes, config)
+        values |= {task.key(key): value for key, value in found.items()}
+    return values
 
 
 def result_values(
@@ -18,7 +37,8 @@ def result_values(
 ) -> dict[str, Any]:
     """Tables, charts and `iou/CLASS` numbers (for bar charts), by the key to log them under.
 
-    result: of result.json. matrix: int64 (K, K), rows: ground truth. config: resolved, plain.
+    result: of result.json, or its part on a further task. matrix: int64 (K, K), rows: ground truth.
+    config: resolved, plain.
     """
     import wandb
 

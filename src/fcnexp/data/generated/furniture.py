@@ -19,6 +19,9 @@ CLASS_NAMES: tuple[str, ...] = (
     *("floor", "wall", "ceiling", "rug", "picture", "door"),
     *("table", "crate", "cabinet", "ball"),
 )
+# The kind of surface that each class is, for a second task on the same rooms.
+SURFACES = ("floor", "wall", "ceiling", "object")
+SURFACE_OF = (0, 1, 2, 0, 1, 1, 3, 3, 3, 3)
 GRAIN = 32  # cells per side of a coat's grain
 
 _LEFT, _RIGHT, _BACK, _BOTTOM, _TOP = 0, 1, 3, 4, 5  # faces of the room, numbered as in `Skin`

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fcnexp import MOST_CLASSES
 from fcnexp.errors import WeightsError
+from fcnexp.scoring.tasks import is_name
 
 PARTS = ("modality", "backbone", "head", "model", "dense", "data")  # of the stored config
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # as in fcnexp.config.checks
@@ -60,8 +61,9 @@ def _is_dense_tensor(value: Any) -> bool:
 def _is_outputs(value: Any) -> bool:
     if not isinstance(value, dict) or not value:
         return False
-    valid = all(isinstance(k, str) and type(v) is int and v > 0 for k, v in value.items())
-    return valid and sum(value.values()) <= MOST_CLASSES
+    names = all(isinstance(k, str) and is_name(k) for k in value)  # `predict` writes such folders
+    counts = all(type(v) is int and v > 0 for v in value.values())
+    return names and counts and sum(value.values()) <= MOST_CLASSES
 
 
 def _is_config(value: Any) -> bool:
