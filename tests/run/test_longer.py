@@ -6,7 +6,7 @@ import pytest
 import torch
 from commands import TINY, Done, fcnexp
 
-from fcnexp.reporting.curves import MEAN_IU, read_metric
+from fcnexp.reporting.curves import LOSS, MEAN_IU, read_metric
 
 # Constant rates, and passes that are a part of a step.
 RUN = [*TINY, "regime=accum", "regime.accumulate=2", "regime.lr=1e-3", "logger=csv", "trainer=cpu"]
@@ -47,6 +47,14 @@ def test_curves_count_the_steps_that_were_done(tmp_path):
     assert train(tmp_path, "out", 4, "regime.score_every=2").returncode == 0
     assert train(tmp_path, "out", 7, "regime.score_every=2").returncode == 0
     assert [step for step, _ in read_metric(tmp_path / "out", MEAN_IU)] == [2, 4, 6, 7]
+
+
+@pytest.mark.parametrize("every", [10, 7], ids=["scored at its end", "scored after its end"])
+def test_losses_are_logged_at_the_same_steps(every, tmp_path):
+    given = ["regime.accumulate=1", f"regime.score_every={every}"]
+    for steps in (10, 20):
+        assert train(tmp_path, "out", steps, *given).returncode == 0
+    assert [step for step, _ in read_metric(tmp_path / "out", LOSS)] == [10, 20]
 
 
 STEPWISE = [

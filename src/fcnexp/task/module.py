@@ -286,15 +286,9 @@ class SegmentationTask(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resume at the first pass of the next step, as a half accumulated gradient is not stored.
 
-        The count of passes that Lightning stores may be in the middle of a step. The only epoch is
-        not over, even if the run stored its last step: it may have been given more.
+        The count of passes that Lightning stores may be in the middle of a step.
         """
         done = checkpoint["global_step"] * self.passes_per_step
-        loop = checkpoint["loops"]["fit_loop"]
-        progress, epoch = loop["epoch_loop.batch_progress"], loop["epoch_progress"]
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for count in (progress["total"], progress["current"]):
             count.update({name: done for name in count})
-        progress["is_last_batch"] = False
-        loop["epoch_loop.state_dict"]["_batches_that_stepped"] = checkpoint["global_step"]
-        for count in (epoch["total"], epoch["current"]):
-            count.update({name: int(name in ("ready", "started")) for name in count})
