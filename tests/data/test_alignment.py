@@ -79,3 +79,10 @@ def test_large_photographs_are_compared_as_small_ones():
     small = fits_of(picture, label)
     assert len(large) == 1 + len(CHANGES)
     assert large[0] > 0.8 and abs(large[0] - small[0]) < 0.1
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.01, None), (0.2, (CHANGES[2], 20))])
+def test_a_small_gain_of_all_masks_proves_nothing(gain, expected):
+    fit = np.full(1 + len(CHANGES), 0.6, np.float32)
+    fit[1 + 2] += gain
+    assert suspicious([fit] * 20) == expected

@@ -69,3 +69,11 @@ def test_flat_and_mirrored_pictures_are_not_alike():
 
 def test_many_different_pictures_give_no_pair():
     assert alike(looks(*(photograph(seed, (40, 50)) for seed in range(1300)))) == []
+
+
+def test_pictures_of_the_same_hash_are_not_alike_if_they_differ():
+    ramp = np.repeat(np.arange(60, 180, dtype=np.uint8)[:, None], 160, axis=1)
+    down, up = (np.repeat(each[..., None], 3, axis=-1) for each in (ramp, ramp[::-1]))
+    first, second = look_of(down), look_of(up)  # the hash compares neighbours in a row alone
+    np.testing.assert_array_equal(first.bits, second.bits)
+    assert alike([first, second]) == [] and alike([first, look_of(down + 1)]) == [[0, 1]]
