@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from itertools import count
 
 import pytest
@@ -169,11 +170,14 @@ def test_signal_after_the_training_ends_the_process(number, code, tmp_path, monk
         assert signal.getsignal(signal.SIGTERM) == before
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the exit code in a shell
         os.kill(os.getpid(), number)
+        time.sleep(60)  # until the signal arrives, which takes a moment on a busy machine
 
-    with monkeypatch.context() as patched:
-        patched.setattr(pictures, "draw_predictions", stop)
-        stopped = train(tmp_path)
-    signal.signal(signal.SIGTERM, before)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(pictures, "draw_predictions", stop)
+            stopped = train(tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert stopped.returncode == code and "Traceback" not in stopped.stderr
     assert pictures.draw_predictions is draw and not (tmp_path / "out/result.json").exists()
     assert train(tmp_path).returncode == 0

@@ -42,11 +42,8 @@ def test_errors_leave_void_out():
 def test_the_same_evenly_spaced_images_are_picked_each_time():
     shown = []
     picks = Panels(3, 10, lambda panels, names, step: shown.append([p.name for p in panels]))
-    trainer = SimpleNamespace(
-        datamodule=SimpleNamespace(val=range(9)),
-        world_size=1,
-        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=4)),
-    )
+    val = SimpleNamespace(val=range(9))
+    trainer = SimpleNamespace(datamodule=val, world_size=1, global_step=4)
     for _ in range(2):
         picks.on_validation_start(trainer, None)
         for i in range(9):
