@@ -1,6 +1,7 @@
 """`python -m fcnexp.report` from the command line."""
 
 import csv
+import os
 import subprocess
 import sys
 
@@ -53,6 +54,25 @@ def test_tables_are_printed_in_80_columns(sweep, monkeypatch):
     assert "wrote s/report.html, s/report.md, s/report.csv" in printed
     tables = done.stdout.partition("different images")[0]
     assert max(map(len, tables.splitlines())) <= 80
+
+
+PRINTS = """
+from fcnexp.cli.messages import fail_or_raise
+try:
+    print("line\\n" * 100_000)
+except Exception as error:
+    fail_or_raise(error, "report")
+"""
+
+
+@pytest.mark.parametrize("command", [["-m", "fcnexp.report", "s"], ["-c", PRINTS]])
+def test_a_reader_of_the_output_may_stop_reading(command, sweep):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, *command]
+    done = subprocess.run(command, cwd=sweep, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.returncode and not done.stderr
 
 
 def test_markdown_has_everything_that_is_printed(sweep):

@@ -19,6 +19,7 @@ from PIL import Image
 from fcnexp import __version__
 from fcnexp.data.palette import save_indexed
 from fcnexp.reporting import last_words
+from fcnexp.system.places import short
 
 
 def activated() -> str:
@@ -100,7 +101,9 @@ def test_paths_start_where_the_command_was_given(run):
     assert (run / "moved/result.json").is_file()
 
 
-@pytest.mark.parametrize(("path", "name"), [("here", "python"), ("/nowhere", sys.executable)])
+@pytest.mark.parametrize(
+    ("path", "name"), [("here", "python"), ("/nowhere", short(sys.executable))]
+)
 def test_commands_to_paste_start_the_same_python(path, name, monkeypatch):
     monkeypatch.setenv("PATH", activated() if path == "here" else path)
     assert last_words.python() == name

@@ -31,8 +31,12 @@ def without_lists(root: Path, names: tuple[str, ...]) -> Path:
 def test_creating_the_data_set_touches_no_file(tmp_path):
     data = folder(tmp_path / "nowhere")
     assert data.provides == ("rgb",)
-    with pytest.raises(DataError, match=r"classes\.yaml: no such file; write `classes: \[backgr"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder"):
         _ = data.class_names
+    own_tree(tmp_path / "own")
+    (tmp_path / "own/classes.yaml").unlink()
+    with pytest.raises(DataError, match=r"classes\.yaml: no such file; write `classes: \[backgr"):
+        _ = folder(tmp_path / "own").class_names
 
 
 def test_image_and_mask_are_read_with_their_classes(tmp_path):
@@ -74,8 +78,34 @@ def test_lists_may_have_other_names_and_places(tmp_path):
 def test_one_list_is_not_enough(tmp_path):
     root = own_tree(tmp_path)
     (root / "val.txt").unlink()
-    with pytest.raises(DataError, match=r"val: no such list in .* \(it has train\); set data"):
+    with pytest.raises(
+        DataError, match=r": has train\.txt, but no list of the val images; write v"
+    ):
         folder(root).train(())
+    with pytest.raises(
+        DataError, match=r"vla: no such list in .* \(it has train\); set data.val_sp"
+    ):
+        folder(root, None, "vla").val(())
+
+
+@pytest.mark.parametrize("place", ["", "ImageSets/Segmentation"])
+@pytest.mark.parametrize(
+    "names", [("Train", "Validation"), ("TRAINING", "valid"), ("train", "Val")]
+)
+def test_lists_have_the_names_that_tools_give_them(place, names, tmp_path):
+    root = without_lists(tmp_path, ("a", "b", "c"))
+    (root / place).mkdir(parents=True, exist_ok=True)
+    for name, image in zip(names, "ca", strict=True):
+        (root / place / f"{name}.txt").write_text(image)
+    assert (folder(root).train(()).ids, folder(root).val(()).ids) == (["c"], ["a"])
+
+
+def test_lists_beside_the_images_come_before_those_of_an_export(tmp_path):
+    root = own_tree(tmp_path, ("a", "b", "c"))  # its own lists: all but the last, and the last
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    for name in ("train", "val", "default"):
+        (root / f"ImageSets/Segmentation/{name}.txt").write_text("a")
+    assert (folder(root).train(()).ids, folder(root).val(()).ids) == (["a", "b"], ["c"])
 
 
 def test_lists_that_share_an_image_are_refused(tmp_path):
@@ -236,6 +266,32 @@ def test_split_by_name_is_logged_once(tmp_path, caplog):
         data.train(("rgb",))
         data.val(("rgb",))
     assert len([text for text in caplog.messages if "no lists" in text]) == 1
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.1, "INFO"), (0.3, "WARNING")])
+def test_a_validation_set_of_another_size_than_asked_is_warned_of(share, level, tmp_path, caplog):
+    root = without_lists(tmp_path, tuple("abcdefgh"))
+    with caplog.at_level("INFO"):
+        val = folder(root, share=share).val(("rgb",))
+    (record,) = (r for r in caplog.records if "no lists" in r.message)
+    assert record.levelname == level and f"{len(val)} for validation" in record.message
+    assert ("30% were asked" in record.message) == (level == "WARNING")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("frm", r"data\.root=.*frm: no such folder; set it to the folder that contains"),
+        ("empty", r"data\.root=.*empty: contains no images and masks \(no folder is there\)"),
+        ("own/images", "images: 2 images, and no name says which are masks"),
+    ],
+)
+def test_a_wrong_folder_is_said_before_the_class_names_are_missed(place, message, tmp_path):
+    own_tree(tmp_path / "own")
+    (tmp_path / "own/classes.yaml").unlink()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        _ = folder(tmp_path / place).class_names
 
 
 def test_an_archive_is_to_be_unpacked(tmp_path):

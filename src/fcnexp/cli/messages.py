@@ -1,5 +1,7 @@
 """Error messages for the user: one line instead of a traceback."""
 
+import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,9 @@ def fail_or_raise(error: Exception, config_name: str, folder: Path | None = None
 
     folder: of the run, if it has started.
     """
+    if isinstance(error, BrokenPipeError):  # a reader of our output, such as `head`, saw enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of Python's last flush
+        raise SystemExit(128 + signal.SIGPIPE)
     message = message_of(error, config_name, folder)
     if message is None:
         raise error

@@ -35,7 +35,10 @@ _MASKS = (  # labelme2voc's first version had SegmentationClass for other files
     *("gtfine", "targets", "target", "segmentations", "segmentation"),
 )
 _BESIDE = ("_masks", "_mask", "_labels", "_annotations", "annot")
-_HALVES = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+HALVES = {  # names of folders and lists of the splits
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+}
 _SAID = (  # what the names of masks end or begin with, if they lie beside their images
     *("mask", "masks", "gt", "label", "labels", "seg", "segmentation", "annotation"),
     *("groundtruth", "matte"),
@@ -83,7 +86,7 @@ def find_base(root: Path) -> Path:
         if len(inside) != 1 or _files(root, IMAGE_SUFFIXES):
             break
         (only,) = inside.values()
-        if only.name.lower() in (*_IMAGES, *_MASKS, *_HALVES["train"]):
+        if only.name.lower() in (*_IMAGES, *_MASKS, *HALVES["train"]):
             break
         root = only
     return root
@@ -179,7 +182,7 @@ def _halves(place: Path) -> dict[str, Path]:
     """Folders of splits in a folder, by split."""
     inside = _folders(place)
     return {
-        half: inside[name] for half, names in _HALVES.items() for name in names if name in inside
+        half: inside[name] for half, names in HALVES.items() for name in names if name in inside
     }
 
 

@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from fcnexp.data.first_look import look_at
-from fcnexp.data.folders import list_files, split_file
 from fcnexp.data.labelmap import classes_file, read_class_file
 from fcnexp.data.layouts import Part, find_base, find_parts
 from fcnexp.data.mask_names import SAME, masks_of, pattern_of
-from fcnexp.data.own_lists import read_listed
+from fcnexp.data.own_lists import find_lists, list_named, read_listed
 from fcnexp.data.pairs import Pairs
 from fcnexp.data.palette import ClassesFile
 from fcnexp.data.sample import Samples
@@ -22,7 +21,7 @@ from fcnexp.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_VOC_LISTS = "ImageSets/Segmentation"
+FAR = 0.5  # of a validation set's size from the one asked for, relative, so that it is warned of
 
 
 @dataclass
@@ -32,10 +31,10 @@ class Folder:
     `layouts` lists the other folders that are read, `labelmap` the other files of class names.
 
     train_split, val_split: name of a list in the folder, without `.txt`, or a path, see
-        `read_listed`. None: `train.txt` and `val.txt`; if neither exists, the folders `train` and
+        `read_listed`. None: the lists of `find_lists`; if there are none, the folders `train` and
         `val`; without these, all images are split by a hash of their names.
-    val_share: fraction of images then used for validation, in (0, 1). Adding images never moves
-        others to another split.
+    val_share: about the fraction of images then used for validation, in (0, 1). Adding images never
+        moves others to another split, so the fraction varies in small sets.
     masks: file name of a mask, such as NAME_mask.png; None: that of classes.yaml, or found.
     upright: whether masks were drawn on photographs turned as their EXIF notes say, if their sizes
         cannot tell; None: refuse these photographs.
@@ -78,10 +77,12 @@ class Folder:
     @cached_property
     def _class_file(self) -> Path:
         root = Path(self.root).expanduser()
-        if root.is_file():
-            find_parts(root)  # says that it must be a folder
         own = classes_file(root)
-        return own if own.is_file() else classes_file(find_base(Path(self.root)))
+        if not own.is_file():
+            own = classes_file(find_base(root))
+        if not own.is_file():
+            find_parts(find_base(root))  # says if this is not the folder of images and masks at all
+        return own
 
     @cached_property
     def _classes(self) -> ClassesFile:
@@ -92,14 +93,14 @@ class Folder:
         parts = find_parts(base)
         images = _joined(parts)
         masks = [path for part in parts for path in part.masks]
-        lists_in = base / _VOC_LISTS if (base / _VOC_LISTS).is_dir() else base
-        lists = [lists_in / "train.txt", lists_in / "val.txt"]
-        listed = any(path.is_file() for path in lists) or self.train_split or self.val_split
-        lists.append(self._class_file)
+        found = find_lists(base)
+        listed = bool(found or self.train_split or self.val_split)
+        lists = [base / "train.txt", base / "val.txt", *found.values(), self._class_file]
         own: dict[str, Path] = {}  # masks that a list names
         if listed:
-            lists += list_files(lists_in, split or name)
-            ids, own = read_listed(split_file(lists_in, split or name), images, masks)
+            path = list_named(base, name, split, found)
+            lists.append(path)
+            ids, own = read_listed(path, images, masks)
         else:
             lists += sorted({path.parent for path in images.values()})
             ids = self._ids_without_lists(parts, base)[name]
@@ -124,14 +125,27 @@ class Folder:
         if len(parts) > 1:
             return {part.split: list(part.images) for part in parts if part.split is not None}
         splits = split_by_name(parts[0].images, self.val_share, base)
-        text = "%s: no lists; %d images for training, %d for validation, by name"
-        self._say("splits", text, base, len(splits["train"]), len(splits["val"]))
+        train, val = len(splits["train"]), len(splits["val"])
+        text = f"{base}: no lists; {train} images for training, {val} for validation, by name"
+        if abs(val / (train + val) / self.val_share - 1) <= FAR:
+            self._say("splits", "%s", text)
+        else:
+            asked = f"{self.val_share:.0%} were asked, but small sets vary"
+            self._say(
+                "splits",
+                "%s: %s; better choose them: write train.txt and val.txt into %s, a "
+                "file name in each line",
+                text,
+                asked,
+                base,
+                level=logging.WARNING,
+            )
         return splits
 
-    def _say(self, what: str, text: str, *values: object) -> None:
+    def _say(self, what: str, text: str, *values: object, level: int = logging.INFO) -> None:
         """Log something once."""
         if what not in self._logged:
-            log.info(text, *values)
+            log.log(level, text, *values)
         self._logged.add(what)
 
 

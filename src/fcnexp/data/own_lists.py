@@ -5,12 +5,54 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fcnexp import IMAGE_SUFFIXES
-from fcnexp.data.layouts import composed, others_in
+from fcnexp.data.folders import list_files
+from fcnexp.data.layouts import HALVES, composed, others_in
 from fcnexp.data.lists import read_lines, refuse_repeated
 from fcnexp.errors import DataError
 
 _COLUMNS = ("\t", ",", ";")
 _HEADER = {"image", "images", "img", "file", "filename", "name", "mask", "masks", "label"}
+
+_VOC_LISTS = "ImageSets/Segmentation"
+
+
+def find_lists(base: Path) -> dict[str, Path]:
+    """Lists of the splits `train` and `val`, if the folder or its ImageSets/Segmentation has any.
+
+    Named like `layouts.HALVES`, in any case, as CVAT's Train.txt. Those of the folder come first.
+    """
+    for place in (base, base / _VOC_LISTS):
+        files = {path.stem.lower(): path for path in sorted(place.glob("*.[tT][xX][tT]"))}
+        found = {
+            half: files[name] for half, names in HALVES.items() for name in names if name in files
+        }
+        if found:
+            return found
+    return {}
+
+
+def list_named(base: Path, half: str, split: str | None, found: Mapping[str, Path]) -> Path:
+    """List of a split: by name or path, or the one of `find_lists` if `split` is None.
+
+    Raises DataError naming the lists that are there.
+    """
+    if split is None and half in found:
+        return found[half]
+    places = [base, base / _VOC_LISTS]
+    for path in (path for place in places for path in list_files(place, split or half)):
+        if path.is_file():
+            return path
+    if split is None and found:
+        (other,) = found.values()
+        raise DataError(
+            f"{other.parent}: has {other.name}, but no list of the {half} images; write "
+            f"{half}.txt beside it, a file name in each line"
+        )
+    known = sorted({path.stem for place in places for path in place.glob("*.txt")})
+    raise DataError(
+        f"{split or half}: no such list in {base} (it has {', '.join(known) or 'none'}); set "
+        f"data.{half}_split to the name or path of a list, a file name in each line"
+    )
 
 
 class _Known:
