@@ -127,7 +127,9 @@ def write_record(
         bands = trimap.write_trimap(folder, tuple(cfg.trimap), task.bands, task.matrix)
     for counts in task.counts:
         assert counts.per_image is not None
-        object_sizes.write_objects(counts.task.folder(folder), counts.per_image, sizes)
+        place = counts.task.folder(folder)
+        place.mkdir(exist_ok=True)  # a further task's, if no pictures are drawn
+        object_sizes.write_objects(place, counts.per_image, sizes)
     # Written last: result.json marks the record as complete.
     record = result.write_record(folder, task.counts, facts)
     tables.print_results(record)
