@@ -14,6 +14,7 @@ from fcnexp.predicting.images import (
     find_images,
     left_out,
     read_fields,
+    refuse_mixing,
     refuse_overwriting,
 )
 from fcnexp.system.atomic import atomic_file, digest, make_folder, write_atomically
@@ -46,6 +47,7 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
     written = [ending for ending, wanted in endings.items() if wanted]
+    refuse_mixing(cfg.input, output)
     refuse_overwriting(images, output, written)
     with without_fast_paths(cfg):
         _label_all(cfg, images, output, memory, written)

@@ -57,6 +57,8 @@ def get(cfg: DictConfig, folder: Path) -> None:
         made = build.part(cfg, "data")
         for split in (made.train, made.val):  # generated ones are written on first use
             print(f"{len(split(made.provides))} images")
+        if kind == "Folder":
+            print("nothing to prepare; `python -m fcnexp.prepare check ...` reads every file")
 
 
 def get_archives(cfg: DictConfig, kind: str) -> None:
@@ -260,9 +262,19 @@ def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
 
 def main() -> None:
     """Entry point; the task may be a word of its own, as in `check` and `hha`."""
-    from fcnexp.cli import entry
+    from fcnexp.cli import entry, messages
+    from fcnexp.config.values import did_you_mean
 
     sys.argv[1:] = [f"task={word}" if word in TASKS else word for word in sys.argv[1:]]
+    if (first := sys.argv[1:2]) and "=" not in first[0] and not first[0].startswith("-"):
+        near = did_you_mean(first[0], TASKS)
+        messages.fail(
+            ConfigError(
+                f"{first[0]}: no such task{near}; choose check or hha, or none; say which data by "
+                "data=..., for a folder of your own data=folder data.root=FOLDER"
+            ),
+            "prepare",
+        )
     entry.run(prepare, "prepare")
 
 

@@ -181,6 +181,15 @@ SENTENCES = {
         "accelerator, devices, precision, tf32, deterministic, compile, activation_checkpointing, "
         "threads; --cfg job prints them all",
     ),
+    "a key of other options": (
+        ["init.path=x.caffemodel"],
+        "init.path: no such key here; init.path belongs to init=caffemodel or "
+        "init=caffemodel_googlenet or init=checkpoint",
+    ),
+    "a key of another option, without its group": (
+        ["upright=true"],
+        "upright: no such key here; data.upright belongs to data=folder",
+    ),
     "a GPU by number": (
         ["trainer.devices=[1]"],
         "trainer.devices=[1]: must be a number of devices, 1 or more; to choose GPUs, write "
@@ -246,6 +255,10 @@ OTHERS = {
     "evaluate trainer.devices=[0] run=x": (
         "trainer.devices=[0]: must be a number of devices, 1 or more; to choose GPUs, write "
         "CUDA_VISIBLE_DEVICES=0 before the command, with trainer.devices=1"
+    ),
+    "prepare chek data=folder": (
+        "chek: no such task (did you mean check?); choose check or hha, or none; say which data by "
+        "data=..., for a folder of your own data=folder data.root=FOLDER"
     ),
     "explain --figure": (
         "--figure: leave out the dashes: figure=class_maps|fusion|receptive_field"

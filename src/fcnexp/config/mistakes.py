@@ -20,6 +20,7 @@ EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep
 EXTRAS |= {"optuna": "optuna"}
 TRAINS = ("train", "bounds")  # commands that sweep
 CONFIG_DIRS = ("--config-dir", "-cd")
+MOST = 4  # options named that have a key
 OPEN, CLOSED = "[{", "]}"
 
 
@@ -81,7 +82,7 @@ def explain(error: Exception, given: Given) -> str:
         return several_values(found[1], given)
     if found := re.search(r"Could not (?:override|delete)(?!.*value of)[^']*'([^'=]+)", text):
         key = getattr(error.__cause__, "full_key", None) or found[1]  # a key inside a dict
-        return no_such_key(key, given.config())
+        return missing_key(key, given)
     if found := re.search(r"already at '([^']+)'|^(\S+) appears more than once", text):
         key = found[1] or found[2]
         added = [a for a in given.overrides if re.match(rf"\++{re.escape(key)}=", a)]
@@ -89,7 +90,7 @@ def explain(error: Exception, given: Given) -> str:
             plain = shlex.quote(added[-1].lstrip("+"))
             return f"{added[-1]}: {key} exists, so leave out the +: {plain}"
     if found := re.search(r"config group '([^']+)' does not exist", text):
-        return no_such_key(found[1], given.config())
+        return missing_key(found[1], given)
     if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         return no_such_option(found[1], found[2], given)
     if found := re.search(r"Cannot find primary config '([^']+)'", text):
@@ -98,6 +99,27 @@ def explain(error: Exception, given: Given) -> str:
     if found := re.search(r"config directory '(.+)' not found", text):
         return f"--config-dir {found[1]}: no such folder"
     return plain_message(error)
+
+
+def missing_key(key: str, given: Given) -> str:
+    """Message for a key that the config lacks: the options that have it, else the nearest key."""
+    config = given.config()
+    group, _, last = key.rpartition(".")
+    groups = [group] if group else [p.name for p in conf_dir().iterdir() if p.name in config]
+    inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
+    having = {} if inside else {name: _options_with(last, name) for name in sorted(groups)}
+    for name, options in having.items():
+        if options and "." not in name:
+            which = " or ".join(f"{name}={option}" for option in options[:MOST])
+            return f"{key}: no such key here; {name}.{last} belongs to {which}"
+    return no_such_key(key, config)
+
+
+def _options_with(key: str, group: str) -> list[str]:
+    """Options of a group that have a key of their own."""
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    line = re.compile(rf"^{re.escape(key)}:", re.MULTILINE)
+    return [path.stem for path in files if line.search(path.read_text(encoding="utf-8"))]
 
 
 def no_such_option(group: str, name: str, given: Given) -> str:

@@ -83,7 +83,8 @@ def no_such_key(key: str, config: dict[str, Any]) -> str:
     own = [str(name) for name in node or () if not str(name).startswith("_")]
     has = f"; {parent} has {', '.join(own)}" if own else ""
     inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
-    near = f" (did you mean {inside[0]}?)" if inside else did_you_mean(key, key_paths(config))
+    public = [path for path in key_paths(config) if not path.rpartition(".")[2].startswith("_")]
+    near = f" (did you mean {inside[0]}?)" if inside else did_you_mean(key, public)
     return f"{key}: no such key{near}{has}; --cfg job prints them all"
 
 

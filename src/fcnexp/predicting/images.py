@@ -39,6 +39,8 @@ def find_images(source: str) -> list[Path]:
         names = glob(_literal_first(place), recursive=True)
         found = [Path(name) for name in names if Path(name).is_file()]
     if not found:
+        if not place.exists() and not set("*?[") & set(source):
+            raise ConfigError(f"input={source}: no such file or folder")
         raise ConfigError(
             f"input={source}: no images found; give a file, a folder, a quoted pattern such as "
             f"'photos/*.jpg', or - to read a list from standard input (suffixes read from a "
@@ -106,6 +108,19 @@ def _listed() -> list[Path]:
             "ls photos/*.jpg | python -m fcnexp.predict input=- ..."
         )
     return found
+
+
+def refuse_mixing(source: str, output: Path) -> None:
+    """Raise ConfigError if results would lie among the images of an input folder.
+
+    The next command would take them for images.
+    """
+    place = Path(source).expanduser()
+    if source != STDIN and place.is_dir() and place.resolve() == output.resolve():
+        raise ConfigError(
+            f"output={output}: this is the folder of the images, and the next command would take "
+            f"the labels for images, too; choose another, such as output={output}_labels"
+        )
 
 
 def refuse_overwriting(images: list[Path], output: Path, endings: Collection[str]) -> None:

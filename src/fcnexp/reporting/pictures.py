@@ -160,7 +160,8 @@ def draw_scored(
     for number, counts in enumerate(counted):
         of_task = partial(prediction_of, number=number)
         folder = counts.task.folder(run) / PICTURES
-        draw_predictions(of_task, samples, shown, folder, counts.task)
+        names = [samples.ids[index] for index in shown]
+        draw_predictions(of_task, samples, shown, folder, counts.task, names)
         found = worst_images(counts.per_image, worst) if counts.per_image else []
         captions = [f"{image.name}: mean IU {percent(image.iu)} %" for image in found]
         indices = [place[image.name] for image in found]

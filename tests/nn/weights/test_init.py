@@ -93,6 +93,10 @@ def test_foreign_and_missing_checkpoints_are_named(tmp_path):
     torch.save({"weights": torch.zeros(2)}, path)
     with pytest.raises(WeightsError, match=r"other\.ckpt: a torch file, but not a checkpoint of"):
         network(["init=checkpoint", f"init.path={path}"])
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/checkpoints/last.ckpt").touch()
+    with pytest.raises(WeightsError, match=r"run: no such checkpoint; give .*/checkpoints/last.ck"):
+        network(["init=checkpoint", f"init.path={tmp_path / 'run'}"])
     with pytest.raises(WeightsError, match=r"gone\.ckpt: no such checkpoint"):
         network(["init=checkpoint", f"init.path={tmp_path / 'gone.ckpt'}"])
 

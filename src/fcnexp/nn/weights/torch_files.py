@@ -35,7 +35,9 @@ def read_torch(path: Path, *, mapped: bool = False, others: bool = False) -> Any
     be read.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint; runs write theirs to checkpoints/")
+        inside = path / "checkpoints" / checkpoint_store.LAST
+        where = f"give {inside}" if inside.is_file() else "runs write theirs to checkpoints/"
+        raise WeightsError(f"{path}: no such checkpoint; {where}")
     index = _index(path)
     if index is None and not (others and _starts(path) == OLD_FORMAT):
         # torch's own message would be about mmap, or only a number
