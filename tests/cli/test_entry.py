@@ -160,7 +160,7 @@ def test_predict_never_replaces_a_photograph(run):
     photos.mkdir()
     Image.new("RGB", (8, 8)).save(photos / "a.png")
     before = (photos / "a.png").read_bytes()
-    arguments = ["checkpoint=out/checkpoints/last.ckpt", "input=mine", "output=mine"]
+    arguments = ["checkpoint=out/checkpoints/last.ckpt", "input=mine/a.png", "output=mine"]
     done = fcnexp("predict", *arguments, folder=run, cache=run / "cache")
     assert done.returncode == 1 and "a.png would overwrite an input image" in done.stderr
     assert (photos / "a.png").read_bytes() == before
