@@ -8,11 +8,12 @@ import pytest
 from made_up_runs import CHOICES, SCORES, write_run
 
 from fcnexp.errors import DataError
-from fcnexp.reporting.comparison import compare
+from fcnexp.reporting.comparison import class_score_cells, compare
 from fcnexp.reporting.page import page
 from fcnexp.reporting.records import read_runs, run_folders
 from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import leftovers, read_summary
+from fcnexp.reporting.writing import CLASS_IU, markdown, print_summary
 
 
 def rows_of(folder: Path):
@@ -47,6 +48,25 @@ def test_scores_are_means_over_seeds_with_their_sample_deviation(tmp_path):
     assert rows[0].gain is None
     assert rows[1].gain == pytest.approx(mean[1, 2] - mean[0, 2])
     assert [row.settings for row in rows] == [{"keep": "1"}, {"keep": "0.5"}]
+
+
+def test_iu_of_each_class_is_the_mean_over_seeds(tmp_path, capsys):
+    for keep, seed, disc in ((1, 0, 0.1), (1, 1, 0.3), (0.5, 0, 0.7)):
+        run = write_run(tmp_path / f"{keep} {seed}", seed=seed, regime__loss__keep=keep)
+        result = json.loads((run / "result.json").read_text())
+        result["class_iou"] |= {"disc": disc, "bar": None if seed else 0.2}
+        (run / "result.json").write_text(json.dumps(result))
+    summary = read_summary([tmp_path], None)
+    assert class_score_cells(summary.rows) == [
+        ["class", "0.5", "1"],
+        ["background", "90.0", "90.0"],
+        ["disc", "70.0", "20.0"],
+        ["ring", "-", "-"],
+        ["bar", "20.0", "20.0"],
+    ]
+    assert f"{CLASS_IU}:\n\n| class | 0.5 | 1 |" in markdown(summary)
+    print_summary(summary)
+    assert "disc         70.0   20.0" in capsys.readouterr().out
 
 
 def test_single_seed_has_no_spread_and_missing_scores_are_ignored(tmp_path):

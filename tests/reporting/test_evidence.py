@@ -276,6 +276,15 @@ def test_page_has_evidence_objects_and_images(sweep):
     assert data["objects"]["rows"][0]["objects"][1][0] > 0
 
 
+def test_single_row_has_no_plots_over_rows(sweep):
+    several, one = (
+        page(read_summary([folder], None)) for folder in (sweep, next(sweep.glob("*/")))
+    )
+    assert '<figure class="plot">' in several.split('id="objects"')[1].split("</section>")[0]
+    assert '<figure class="plot">' not in one.split('id="objects"')[1].split("</section>")[0]
+    assert "<b>1</b> run in <b>1</b> row," in one and "runs in" in several
+
+
 def test_names_of_images_are_escaped(tmp_path):
     names = [EVIL, *(f"val_{i}" for i in range(1, 30))]
     for number, right in enumerate((0.4, 0.7)):

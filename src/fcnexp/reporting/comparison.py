@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fcnexp.errors import DataError
 from fcnexp.papers.published import ABSENT, SCORES, Published, published
-from fcnexp.reporting.records import Run
+from fcnexp.reporting.records import Run, percent
 from fcnexp.reporting.setting_diff import distinguishing_settings, identity
 
 # Table columns by their key in result.json; see `task.cost.cost_facts`.
@@ -176,6 +176,19 @@ def _mean_iu(run: Run, without: str | None) -> float | None:
             f"without={without}: {run.folder} has no such class; choose one of {', '.join(classes)}"
         )
     return mean([iu for name, iu in classes.items() if name != without])
+
+
+def class_scores(rows: Sequence[Row]) -> dict[str, list[float | None]]:
+    """IU of each class as a fraction, averaged over seeds, one value per row."""
+    by_row = [[run.result.get("class_iou", {}) for run in row.runs] for row in rows]
+    names = dict.fromkeys(name for seeds in by_row for classes in seeds for name in classes)
+    return {name: [mean([c.get(name) for c in seeds]) for seeds in by_row] for name in names}
+
+
+def class_score_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """`class_scores` in percent as text, one line per class, header first; empty without any."""
+    lines = [[name, *map(percent, scores)] for name, scores in class_scores(rows).items()]
+    return [["class", *(row.name for row in rows)], *lines] if lines else []
 
 
 def _deviation(values: Sequence[float | None]) -> float | None:

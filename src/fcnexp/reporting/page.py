@@ -61,7 +61,7 @@ def page(report: Summary, links: Mapping[str, str] | None = None) -> str:
         timed=any(paper.time for paper in [*(row.paper for row in rows if row.paper), *others]),
         own_time=summary.own_time,
         plots=plots(rows, [str(part.task) for part in report.further]),
-        classes=class_scores(rows),
+        classes=comparison.class_scores(rows),
         confusions=[matrix and matrix._asdict() for matrix in matrices],
         has_confusion=any(matrices),
         grid=read_grid(rows),
@@ -164,15 +164,6 @@ def plots(rows: Sequence[Row], tasks: Sequence[str] = ()) -> list[dict[str, Any]
             }
         )
     return drawn
-
-
-def class_scores(rows: Sequence[Row]) -> dict[str, list[float | None]]:
-    """IU of each class as a fraction, averaged over seeds, one value per row."""
-    by_row = [[run.result.get("class_iou", {}) for run in row.runs] for row in rows]
-    names = _once(name for seeds in by_row for classes in seeds for name in classes)
-    return {
-        name: [comparison.mean([c.get(name) for c in seeds]) for seeds in by_row] for name in names
-    }
 
 
 def legends(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:

@@ -78,7 +78,7 @@ class Summary(NamedTuple):
     def title(self) -> str:
         """Table title: number of runs, unit, and meaning of ±."""
         runs = sum(len(row.runs) for row in self.rows)
-        return f"{runs} runs (%), {self.mean_iu} ± std over seeds"
+        return f"{runs} {'run' if runs == 1 else 'runs'} (%), {self.mean_iu} ± std over seeds"
 
 
 def read_summary(

@@ -9,7 +9,7 @@ from typing import Any
 
 from fcnexp.errors import ConfigError
 from fcnexp.papers.published import SCORES, Published
-from fcnexp.reporting.comparison import COSTS, cost_cells
+from fcnexp.reporting.comparison import COSTS, class_score_cells, cost_cells
 from fcnexp.reporting.evidence_tables import (
     change_cells,
     class_cells,
@@ -39,6 +39,7 @@ from fcnexp.scoring.objects import SIZES
 from fcnexp.system.atomic import write_atomically
 
 FORMATS = (".html", ".md", ".csv")
+CLASS_IU, LINES = "IU of each class (%), mean over seeds", 64  # lines that a terminal still shows
 EVIDENCE = (
     *("miou_low", "miou_high", "gain_low", "gain_high"),
     *("gain_other_sign", "gain_p_holm"),
@@ -100,6 +101,8 @@ def print_summary(summary: Summary) -> None:
 def _print_tables(summary: Summary) -> None:
     if summary.rows:
         print_comparison(score_cells(summary), summary.title)
+        if (lines := class_score_cells(summary.rows)) and len(lines) <= LINES:
+            print_comparison(lines, CLASS_IU)
         for title, lines in evidence_tables(summary).items():
             print_comparison(lines, title)
         if lines := size_cells(summary.rows, summary.evidence, "missed", summary.sizes):
@@ -160,6 +163,8 @@ def _tables(summary: Summary) -> list[str]:
     parts: list[str] = []
     if summary.rows:
         parts += [f"{_safe(summary.title)}.", table(score_cells(summary))]
+        if lines := class_score_cells(summary.rows):
+            parts += [f"{CLASS_IU}:", table(lines)]
         size = size_tables(summary.rows, summary.evidence, summary.sizes)
         for title, lines in (evidence_tables(summary) | size | image_tables(summary)).items():
             parts += [f"{_safe(title)}:", table(lines)]
