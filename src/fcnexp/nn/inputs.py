@@ -69,15 +69,24 @@ class Hha:
 
 @dataclass(frozen=True)
 class LogDepth:
-    """Natural logarithm of the depth in millimetres, minus its mean."""
+    """Natural logarithm of the depth in millimetres, minus its mean, divided by `std`.
+
+    The release divides by nothing, so that its depth spans about -1 to 1, and colour -120 to 150.
+    """
 
     mean: float
+    std: float = 1.0
 
     channels: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if nothing can be divided by `std`."""
+        if not self.std > 0:
+            raise ValueError(f"std={self.std}: must be above 0; 1 divides by nothing")
+
     def apply(self, stored: Tensor) -> Tensor:
         """Return network input for depth (N, 1, H, W) in mm; missing values (0) become the mean."""
-        log = stored.float().clamp(min=1).log() - self.mean
+        log = (stored.float().clamp(min=1).log() - self.mean) / self.std
         return log.masked_fill(stored == 0, 0.0)
 
 
@@ -124,6 +133,8 @@ class InputRecipe:
     def facts(self) -> dict[str, object]:
         """Return the recipe as plain values, to be stored with the weights."""
         fields = {name: asdict(recipe) for name, recipe in self.fields.items()}  # type: ignore[call-overload]
+        if fields.get("depth", {}).get("std") == 1:
+            del fields["depth"]["std"]  # as in checkpoints from before this key
         return {"streams": [list(stream) for stream in self.streams], "fields": fields}
 
 
