@@ -34,8 +34,8 @@ def test_depth_is_the_logarithm_of_millimetres_and_missing_is_the_mean():
 
 def test_depth_can_have_the_spread_of_colour():
     scaled = LogDepth(mean=7.844, std=0.007)
-    found = scaled.apply(torch.tensor([2550, 0], dtype=torch.int32).view(1, 1, 1, 2)).flatten()
-    torch.testing.assert_close(found, torch.tensor([(math.log(2550) - 7.844) / 0.007, 0.0]))
+    found = scaled.apply(torch.tensor([5100, 0], dtype=torch.int32).view(1, 1, 1, 2)).flatten()
+    torch.testing.assert_close(found, torch.tensor([(math.log(5100) - 7.844) / 0.007, 0.0]))
     assert early(depth=DEPTH).facts()["fields"] == {"depth": {"mean": 7.844}}  # as of old
     assert early(depth=scaled).facts()["fields"] == {"depth": {"mean": 7.844, "std": 0.007}}
     with pytest.raises(ValueError, match="std=0: must be above 0"):
