@@ -3,17 +3,19 @@
 # make test-reliability                               interruptions, invalid input, system errors
 # make docs-numbers [ARGS="make_train bounds"]        measure again the figures that docs/measured.yaml lists
 # Each first installs the packages pinned in requirements.lock into .venv, unless .venv is up to date.
+# make audit                                          known vulnerabilities of the pinned packages; needs network
 # make setup TORCH=cpu                                 torch without CUDA: gigabytes less; docs/QUESTIONS.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 TORCH ?=
-# The lock pins CUDA's packages for torch's usual build; another build brings its own, or none.
-LOCKED = $(if $(TORCH),grep -vE '^(cuda|nvidia|triton)' requirements.lock,cat requirements.lock)
+# The lock pins CUDA's packages for torch's usual build, and the digest of every file that a registry
+# may serve; another build of torch has other packages, or none, and other digests.
+LOCKED = $(if $(TORCH),sed -E '/^ +--hash/d; s/ \\$$//; /^(cuda|nvidia|triton)/d' requirements.lock,cat requirements.lock)
 BACKEND = $(if $(filter-out registry,$(TORCH)),--torch-backend=$(TORCH))
 
-.PHONY: setup train test test-reliability docs-numbers lock clean
+.PHONY: setup train test test-reliability docs-numbers lock audit clean
 
 setup: .venv/installed
 
@@ -42,7 +44,10 @@ docs-numbers: setup
 	@$(BIN)/python tests/docs_numbers.py $(ARGS)
 
 lock: setup
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml --extra dev --no-header --no-annotate --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --output-file requirements.lock
+
+audit: setup
+	@$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict $(ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

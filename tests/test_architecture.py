@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fcnexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND_FLOOR = 14  # modules beside the packages: entry points, build, restore, errors, __init__
+GROUND_FLOOR = 15  # modules beside the packages: entry points, build, restore, errors, __init__
 ENTRY_POINTS = (
     *("train", "evaluate", "predict", "explain", "prepare", "bounds", "report", "dashboard"),
-    *("export", "bench"),
+    *("export", "bench", "verify"),
 )
 ALLOWED = {  # packages or modules, by what they may import; a package holds all of its modules
     "hydra": ("config", "cli", "build", "restore", "run", "sweep", *ENTRY_POINTS),

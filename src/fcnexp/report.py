@@ -11,6 +11,9 @@ output: folder for report.html (one self-contained page), report.md and report.c
 without: class to leave out of the mean IU, such as the background in PAMI's table of masking; or
     `absent`: those not in the ground truth, as in the tables of SIFT Flow.
 sizes: limits between sizes of objects, root of the area in pixels; default: 8,16,32,64,128.
+
+`python -m fcnexp.report diff RUN RUN` says why two scores differ: settings, seed, code, packages,
+hardware, data, weights, convention.
 """
 
 import sys
@@ -63,6 +66,29 @@ def read_sizes(text: str | None) -> tuple[float, ...]:
     return tuple(sizes)
 
 
+def print_causes(arguments: Sequence[str]) -> None:
+    """Print the scores of two runs and every recorded difference between them. Raises UserError."""
+    from fcnexp.reporting.records import percent
+    from fcnexp.run import causes, certificate
+
+    if len(arguments) != 2:
+        raise ConfigError(
+            "diff: give two runs, as in python -m fcnexp.report diff outputs/train/A "
+            "outputs/train/B"
+        )
+    pair = [certificate.read_or_record(Path(argument)) for argument in arguments]
+    mean_ius = [percent((each["outcome"]["scores"] or {}).get("miou")) for each in pair]
+    print(f"{'mean IU':<11} {mean_ius[0]} -> {mean_ius[1]} %")
+    found = causes.causes(*pair)
+    for cause in found:
+        print(f"{cause.kind:<11} {cause.text}")
+    unknown = causes.not_compared(*pair)
+    if unknown:
+        print(f"not compared: {', '.join(unknown)}, which one of the runs has not recorded")
+    if not found:
+        print("no recorded difference")
+
+
 def main() -> None:
     """Entry point."""
     from fcnexp.cli import messages
@@ -71,6 +97,9 @@ def main() -> None:
         print(f"fcnexp {__version__}" if "--version" in sys.argv[1:] else __doc__)
         return
     try:
+        if sys.argv[1:2] == ["diff"] and not Path("diff").is_dir():
+            print_causes(sys.argv[2:])
+            return
         folders, options = read_arguments(sys.argv[1:])
         sizes = read_sizes(options.get("sizes"))
         without = options.get("without")

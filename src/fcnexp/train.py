@@ -216,7 +216,7 @@ def write_record(
     from fcnexp.config.compose import what_was_typed
     from fcnexp.reporting import last_words, pictures, result, tables
     from fcnexp.reporting.records import percent
-    from fcnexp.run import trainers
+    from fcnexp.run import certificate, trainers
     from fcnexp.sweep import launches
     from fcnexp.system import this_process
     from fcnexp.task.cost import cost_facts
@@ -243,6 +243,7 @@ def write_record(
         **what_was_typed(),
     }
     record = result.write_record(folder, task.counts, facts)
+    certificate.write(folder, record)
     logs.log_result(record, task.counts, trainer.global_step)
     tables.print_results(record, cfg.paper)
     log.info("trained %.0f s, mean IU %s %%", seconds, percent(record["scores"]["miou"]))

@@ -24,7 +24,7 @@ for command, *arguments in json.loads(sys.argv[2]):
 
 HELP = [
     *("train", "evaluate", "predict", "explain", "prepare", "bounds", "export", "dashboard"),
-    "report",
+    *("report", "verify"),
 ]
 MISTAKES = {
     ("train", "model=typo"): "model=typo: no such option; choose one of ",
@@ -49,6 +49,7 @@ MISTAKES = {
     ("evaluate",): "checkpoint: required, but not given",
     ("predict",): "input: required, but not given",
     ("bounds", "protocol=x"): "protocol=x: choose one of bilinear, area, nearest",
+    ("verify",): "give one run",
     ("report",): "no folder given",
     ("report", "gone"): "gone: no such folder",
 }

@@ -79,23 +79,13 @@ def computer() -> dict[str, Any]:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "processor": processor(),
+        "processor": this_process.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": this_process.cores(),
         "memory_gib": psutil.virtual_memory().total / 2**30,
         "gpu": gpu,
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def processor() -> str:
-    """Name of the processor, as the system reports it."""
-    listed = Path("/proc/cpuinfo")
-    if listed.is_file():
-        for line in listed.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

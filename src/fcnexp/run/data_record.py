@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -52,36 +52,68 @@ def write(folder: Path, config: dict[str, Any], splits: Sequence["Samples"]) -> 
     write_atomically(folder / DATA, json.dumps(record, indent=2) + "\n")
 
 
+class Record(NamedTuple):
+    """Content of data.json. Keys of lists and files begin with a root's key, or are absolute.
+
+    roots: folders by key. lists: number and digest of their names, or classes.yaml as parsed.
+    files: size in bytes and modification time in nanoseconds.
+    """
+
+    roots: dict[str, str]
+    lists: dict[str, Any]
+    files: dict[str, list[int] | None]
+
+
+def read(folder: Path) -> Record | None:
+    """Return the record of a run's data, None if it has none. Raises ConfigError if damaged."""
+    try:
+        record = json.loads((folder / DATA).read_bytes())
+        files = json.loads(zlib.decompress(base64.b85decode(record["files"])))
+        return Record(dict(record["roots"]), dict(record["lists"]), dict(files))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, zlib.error):
+        raise ConfigError(f"{folder / DATA}: damaged; remove it if the data is unchanged") from None
+
+
 def changes(folder: Path, roots: dict[str, str] | None = None) -> str:
     """Describe how the data differs from the folder's record; "" if unchanged or not recorded.
 
     roots: where the data is now, if it was moved. Raises ConfigError if the record is damaged.
     """
-    try:
-        record = json.loads((folder / DATA).read_bytes())
-        recorded, lists = dict(record["roots"]), dict(record["lists"])
-        files = json.loads(zlib.decompress(base64.b85decode(record["files"])))
-    except FileNotFoundError:
+    record = read(folder)
+    if record is None:
         return ""
-    except (ValueError, KeyError, TypeError, zlib.error):
-        raise ConfigError(f"{folder / DATA}: damaged; remove it if the data is unchanged") from None
-    roots = recorded | (roots or {})
-    if roots == recorded and not all(map(os.path.isdir, roots.values())):
+    roots = record.roots | (roots or {})
+    if roots == record.roots and not all(map(os.path.isdir, roots.values())):
         return ""
-    found = [
-        _difference(key.removeprefix("root/"), was, now)
-        for key, was in lists.items()
-        if (now := _content(_place(key, roots))) != was
-    ]
+    found = list_changes(record.lists, lists_now(record.lists, roots))
     changed = [
         name.removeprefix("root/")
-        for name, was in files.items()
-        if _size_and_time(_place(name, roots)) != was
+        for name, was in record.files.items()
+        if _size_and_time(place(name, roots)) != was
     ]
-    if changed:
-        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-        found.append(f"files ({', '.join(changed[:NAMED])}{more})")
-    return ", ".join(found)
+    return ", ".join([*found, *([f"files ({names(changed)})"] if changed else [])])
+
+
+def lists_now(lists: Iterable[str], roots: dict[str, str]) -> dict[str, Any]:
+    """Content of these lists, as in a record, as they are now. roots: where the data is."""
+    return {key: _content(place(key, roots)) for key in lists}
+
+
+def list_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Describe each list whose content is another, such as `train.txt (367 -> 366 names)`."""
+    return [
+        _difference(key.removeprefix("root/"), was, after.get(key))
+        for key, was in before.items()
+        if after.get(key) != was
+    ]
+
+
+def names(changed: Sequence[str]) -> str:
+    """The first of these names, and how many more there are."""
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    return f"{', '.join(changed[:NAMED])}{more}"
 
 
 def refuse_changed(folders: Iterable[Path], roots: dict[str, str] | None = None) -> None:
@@ -145,6 +177,7 @@ def _key(path: str | Path, given: dict[str, str]) -> str:
     return path
 
 
-def _place(key: str, roots: dict[str, str]) -> str:
+def place(key: str, roots: dict[str, str]) -> str:
+    """Path of a record's key. roots: folders by their keys."""
     first = key.split(os.sep)[0]
     return roots[first] + key[len(first) :] if first in roots else key

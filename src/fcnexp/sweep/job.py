@@ -94,7 +94,8 @@ def done_before(job: Job) -> Ending | None:
     why = "done before"
     if first is not None and first.number != job.number and first.outcome != "begun":
         why = f"same job as #{first.number}, the differing settings do not affect results"
-    print(f"#{job.number} {why}, mean IU {percent(miou)} %: {job}", flush=True)
+    line = f"#{job.number} {why}, mean IU {percent(miou)} %: {job}\n"
+    print(line, end="", flush=True)  # in one write, as other jobs report at the same time
     return Ending("before", miou)
 
 

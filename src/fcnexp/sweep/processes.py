@@ -156,7 +156,7 @@ class Processes:
 
     def _say(self, line: str, file: TextIO | None = None) -> None:
         with self.lock:
-            print(line, file=file or sys.stdout, flush=True)
+            print(f"{line}\n", end="", file=file or sys.stdout, flush=True)  # in one write
 
 
 def assign_gpus(choice: str | Sequence[int | str] | None, n_jobs: int) -> list[str | None]:

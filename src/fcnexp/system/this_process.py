@@ -1,8 +1,10 @@
-"""Cores and memory of this process, and its rank in the run."""
+"""Processor, cores and memory of this process, and its rank in the run."""
 
 import ctypes
 import functools
 import os
+import platform
+from pathlib import Path
 
 from fcnexp.errors import ConfigError
 
@@ -21,6 +23,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # missing on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Name of the processor, as the system reports it."""
+    listed = Path("/proc/cpuinfo")
+    if listed.is_file():
+        for line in listed.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def keep_freed_memory() -> None:
