@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fcnexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND_FLOOR = 15  # modules beside the packages: entry points, build, restore, errors, __init__
+GROUND_FLOOR = 16  # modules beside the packages: entry points, build, restore, errors, __init__
 ENTRY_POINTS = (
     *("train", "evaluate", "predict", "explain", "prepare", "bounds", "report", "dashboard"),
     *("export", "bench", "verify"),

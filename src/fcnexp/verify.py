@@ -1,4 +1,4 @@
-"""Repeat a finished training as far as asked: `python -m fcnexp.verify RUN [again=scores]`.
+"""Repeat a finished training: `python -m fcnexp.verify RUN [again=scores]`.
 
 First compares the run's certificate with what is there now: settings, code, packages, hardware,
 data and weights, each difference under its cause. Then computes again, and says whether the numbers
