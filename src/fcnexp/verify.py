@@ -7,7 +7,8 @@ are equal, within a tolerance, or where they part.
 again: `scores` (default) scores the last checkpoint again, on the same data, and compares the
     counts of all pixels; a number trains that many steps again, from the start, and compares the
     losses; `whole` trains to the end and compares losses and counts; `nothing` only compares.
-within: percentage points by which the mean IU, or the loss in percent, may differ; default: 0.
+within: percentage points by which the mean IU may differ, or percent of the loss; 0, the default,
+    asks for the same counts and losses.
 """
 
 import csv
@@ -116,7 +117,7 @@ def compare_counts(asked: Asked, folder: Path) -> Answer:
             continue
         results = [read_result(run) for run in (asked.run, folder)]
         ious = [100 * (r["tasks"][task] if task else r)["scores"]["miou"] for r in results]
-        near = abs(ious[1] - ious[0]) <= asked.within
+        near = 0 < asked.within >= abs(ious[1] - ious[0])
         same &= near
         lines.append(
             f"{name}{'within the tolerance' if near else 'different'}: mean IU {ious[0]:.2f} -> "
@@ -130,7 +131,9 @@ def compare_losses(asked: Asked, folder: Path, steps: int | None) -> Answer:
     before, after = (losses_of(run) for run in (asked.run, folder))
     common = [step for step in before if step in after and (steps is None or step <= steps)]
     if not common:
-        raise DataError(f"{asked.run}: no losses were logged for the same steps; train more again")
+        first = min(before, default=None)
+        more = "it logged none" if first is None else f"the first is of step {first}"
+        raise DataError(f"{asked.run}: no losses of the same steps to compare; {more}")
     parted = [step for step in common if before[step] != after[step]]
     if not parted:
         return Answer(
@@ -240,7 +243,7 @@ def main() -> None:
         same = verify(read_arguments(sys.argv[1:]))
     except Exception as error:
         messages.fail_or_raise(error, "verify")
-    sys.exit(not same)
+    sys.exit(0 if same else 1)
 
 
 if __name__ == "__main__":
