@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp import VOID, void_of
+from fcnexp.task.maps import check_integers, check_shape
 
 REDUCTIONS = ("mean", "sum", "image_means")
 
@@ -53,8 +54,11 @@ class PixelLoss(nn.Module):
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
         """Return the loss (scalar) of scores (N, K, H, W) and label (N, H, W), see `void_of`.
 
-        A batch in which no pixel counts has loss 0, with zero gradients.
+        A batch in which no pixel counts has loss 0, with zero gradients. Raises ValueError if the
+        label is not of integers or has another shape.
         """
+        check_integers("label", label)
+        check_shape("label", label, (scores.shape[0], *scores.shape[2:]), "scores")
         scores = scores if scores.dtype == torch.float64 else scores.float()
         void = void_of(label)
         if self.void_as is not None:
