@@ -46,11 +46,12 @@ def message_of(
 
     folder: of the run. again: how to resume, if not by the same command.
     """
-    if isinstance(error, UserError):
-        return mistake(error, config_name)
+    first = os_errors.uncovered(error)
+    if isinstance(first, UserError):
+        return mistake(first, config_name)
     command = os_errors.COMMANDS.get(config_name, os_errors.ANY)
     if (message := os_errors.message_for(error, command, folder)) is None:
-        return mistake(error, config_name) if isinstance(error, MISTAKES) else None
+        return mistake(first, config_name) if isinstance(first, MISTAKES) else None
     return f"{message}; then {again or _how_to_resume(folder)}"
 
 

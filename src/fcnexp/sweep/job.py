@@ -16,6 +16,7 @@ from fcnexp.run import data_record, locks
 from fcnexp.run.locks import FolderError
 from fcnexp.sweep import launches, ledger
 from fcnexp.sweep.ledger import Failure
+from fcnexp.system.os_errors import uncovered
 
 STOPPED = 143  # exit code of a training that SIGTERM stopped after a step
 BY_CTRL_C, BY_SLURM = 130, 138
@@ -214,7 +215,9 @@ def describe(error: BaseException, folder: Path) -> Failure:
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"
     else:
-        message, trace = str(error), "".join(traceback.format_exception(error))
+        first = uncovered(error)  # the traceback has both
+        kind, message = type(first).__name__, str(first)
+        trace = "".join(traceback.format_exception(error))
     return {"type": kind, "message": message, "traceback": trace}
 
 

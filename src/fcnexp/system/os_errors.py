@@ -77,6 +77,17 @@ def reraise_system_error(error: BaseException, *, memory: bool = True) -> None:
         raise error
 
 
+def uncovered(error: BaseException) -> BaseException:
+    """Return the exception that came first, if this one only hides it; else this one."""
+    while _hides(error) and error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _hides(error: BaseException) -> bool:
+    return any(words in str(error) for words in HIDING)
+
+
 def message_for(error: BaseException, command: Command, folder: Path | None = None) -> str | None:
     """Say what happened, where, and what to type; None if it is not a system error.
 
@@ -94,8 +105,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while each is not None and each not in seen:
         seen.append(each)
         yield each
-        hides = any(words in str(each) for words in HIDING)
-        each = each.__cause__ or (each.__context__ if hides else None)
+        each = each.__cause__ or (each.__context__ if _hides(each) else None)
 
 
 def _message(error: BaseException, command: Command, folder: Path | None) -> str | None:
