@@ -22,7 +22,7 @@ from fcnexp.cli.file_names import as_they_are
 from fcnexp.cli.messages import MISTAKES, fail, fail_or_raise
 from fcnexp.config.compose import conf_dir, offer_resolvers
 from fcnexp.config.secrets import refuse_secrets, withhold_secrets
-from fcnexp.config.trust import refuse_foreign_code
+from fcnexp.config.stored_data import of_checkpoint
 from fcnexp.errors import ConfigError
 from fcnexp.run.locks import LOCK, is_held
 from fcnexp.system import this_process
@@ -121,8 +121,7 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
             from fcnexp.nn.weights.checkpoints import read_checkpoint
 
             stored = read_checkpoint(str(parsed[-1].value()), mapped=True)
-            node = stored["fcnexp"]["config"]["data"]
-            refuse_foreign_code(node, str(parsed[-1].value()))
+            node = of_checkpoint(stored["fcnexp"]["config"]["data"], str(parsed[-1].value()))
     except MISTAKES as error:
         fail(error, "evaluate")
     ConfigStore.instance().store(group="data", name="of_checkpoint", node=node)

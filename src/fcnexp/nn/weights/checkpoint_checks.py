@@ -8,6 +8,7 @@ from torch import Tensor
 from fcnexp import MOST_CLASSES
 from fcnexp.errors import WeightsError
 from fcnexp.scoring.tasks import is_name
+from fcnexp.system.bounded import check_size
 
 PARTS = ("modality", "backbone", "head", "model", "dense", "data")  # of the stored config
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # as in fcnexp.config.checks
@@ -20,6 +21,10 @@ def check_entries(stored: dict, path: Any) -> None:
     stored: its `fcnexp` must be a dict of this checkpoint version.
     """
     facts, weights = stored["fcnexp"], stored["state_dict"]
+    try:
+        check_size(facts)
+    except ValueError as error:  # shared parts of parts can stand for billions of values
+        raise _damaged(path, f"fcnexp holds {error}") from None
     for name, is_valid in _ENTRIES.items():
         if name not in facts:
             raise _damaged(path, f"fcnexp.{name} is missing")
