@@ -14,14 +14,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fcnexp import __version__
 from fcnexp.cli.arguments import may_sweep, prepared
 from fcnexp.cli.file_names import as_they_are
 from fcnexp.cli.messages import MISTAKES, fail, fail_or_raise
 from fcnexp.config.compose import conf_dir, offer_resolvers
-from fcnexp.config.secrets import refuse_secrets, withhold_secrets
+from fcnexp.config.secrets import refuse_secrets, refuse_stored, withhold_secrets
 from fcnexp.config.stored_data import of_checkpoint
 from fcnexp.errors import ConfigError
 from fcnexp.run.locks import LOCK, is_held
@@ -58,6 +58,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir).resolve()
         try:
+            refuse_stored(OmegaConf.to_container(cfg))
             # With hydra.job.chdir=true Hydra has left the folder where relative paths start.
             with chdir(settings.runtime.cwd) if settings.job.chdir else nullcontext():
                 return task(cfg, folder)
