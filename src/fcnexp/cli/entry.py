@@ -54,7 +54,11 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
 
+    started = False
+
     def job(cfg: DictConfig) -> float | None:
+        nonlocal started
+        started = True
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir).resolve()
         try:
@@ -79,7 +83,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
     except Exception as error:
-        if str(error) in NO_TRIALS:
+        if isinstance(error, FileNotFoundError) and not started:  # Hydra makes the run's folder
+            why = f"{error.filename}: cannot be made ({error.strerror})"
+            error = ConfigError(f"{why}; choose another hydra.run.dir or hydra.sweep.dir")
+        elif str(error) in NO_TRIALS:
             error = ConfigError("hydra/sweeper: no trial of the study has finished; none is best")
         elif isinstance(error, ValueError) and str(error).startswith(FLAGS):
             error = ConfigError(str(error))

@@ -17,6 +17,7 @@ from fcnexp.errors import DataError
 from fcnexp.system.atomic import atomic_file, sync
 from fcnexp.system.os_errors import reraise_system_error
 
+DEEPEST, LONGEST = 30, 1000  # folders and characters of a path in an archive
 Container: TypeAlias = tarfile.TarFile | ZipArchive
 Member: TypeAlias = tarfile.TarInfo | ZipMember
 # zipfile raises RuntimeError for what it cannot decrypt or decompress.
@@ -215,6 +216,11 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
 def _wanted(tar: Container, archive: Archive, path: Path) -> Iterator[Member]:
     for member in tar:
         place = PurePosixPath(member.name)
+        if len(place.parts) > DEEPEST or len(member.name) > LONGEST:
+            raise DataError(
+                f"archive={path}: {member.name[:40]}... is a path of {len(place.parts)} folders; "
+                "no published data set has one"
+            )
         if place.is_absolute() or ".." in place.parts:
             raise DataError(f"archive={path}: {member.name} leaves its folder; do not trust it")
         inside = str(place).removeprefix(f"{archive.base}/")

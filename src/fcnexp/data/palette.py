@@ -11,6 +11,7 @@ from fcnexp import MOST_CLASSES, VOID, WIDE_VOID, label_type, void_of
 from fcnexp.errors import DataError
 from fcnexp.system.bounded import read_yaml
 from fcnexp.system.os_errors import reraise_system_error
+from fcnexp.system.visible import visible
 
 _KEYS = ("classes", "colours", "values", "void", "masks")
 _LARGEST = 65535  # value of 16-bit masks
@@ -147,6 +148,8 @@ def _names(given: Any, path: Path) -> tuple[str, ...]:
     for name in given:
         if not isinstance(name, str) or not name.strip():  # YAML reads no, off and 3 as values
             raise DataError(f"{path}: class {name!r} is not a name; write it in quotes")
+        if visible(name) != name or "\n" in name:
+            raise DataError(f"{path}: class {name!r} holds control characters; remove them")
         if name in seen:
             raise DataError(f"{path}: class {name} is listed twice; give each another name")
         if name == "void":
