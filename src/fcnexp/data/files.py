@@ -155,6 +155,11 @@ def read_depth(path: Path, *, own: bool = False) -> Tensor:
             f"{path}: depth image of mode {mode}; save depth as a 16-bit grey PNG of millimetres, "
             "0 where missing"
         )
+    if depth.min(initial=0) < 0 or depth.max(initial=0) > 65535:  # of a TIFF of 32 bits
+        raise DataError(
+            f"{path}: depth from {depth.min()} to {depth.max()}; save millimetres from 0, where "
+            "missing, to 65535"
+        )
     return torch.from_numpy(depth.astype(np.int32))[None]
 
 

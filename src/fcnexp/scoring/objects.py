@@ -95,8 +95,10 @@ def by_class_and_size(per_image: PerImage, sizes: Sequence[float] = SIZES) -> Fo
     """Objects by class and size, (K, bins); None if they were not counted.
 
     sizes: limits of the bins, in pixels, increasing. An object belongs to the first bin whose limit
-    the root of its area is below.
+    the root of its area is below. Raises ValueError if they are not increasing.
     """
+    if any(b <= a for a, b in zip((0, *sizes), sizes, strict=False)):
+        raise ValueError(f"sizes={sizes}: must be above 0 and increasing")
     if OBJECTS not in per_image.tables:
         return None
     _, classes, areas, found = (each.astype(np.int64) for each in per_image.tables[OBJECTS])

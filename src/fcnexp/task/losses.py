@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcnexp import VOID, void_of
+from fcnexp import VOID, WIDE_VOID, void_of
 from fcnexp.task.maps import check_integers, check_shape
 
 REDUCTIONS = ("mean", "sum", "image_means")
@@ -45,6 +45,10 @@ class PixelLoss(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction}: allowed are {', '.join(REDUCTIONS)}")
+        if not 0 < keep <= 1 or cell < 1:
+            raise ValueError(f"keep={keep}, cell={cell}: keep is in (0, 1], cell is 1 or more")
+        if void_as is not None and (type(void_as) is not int or void_as in (VOID, WIDE_VOID)):
+            raise ValueError(f"void_as={void_as}: must be the index of a class, such as 0, or None")
         self.reduction, self.keep, self.cell, self.void_as = reduction, keep, cell, void_as
         weights = None if balance is None else torch.tensor(balance, dtype=torch.float32)
         # Not persistent: checkpoints hold the net only, and scoring one builds no loss.

@@ -20,7 +20,7 @@ from fcnexp.task.maps import check_same
 class TrimapScores(Metric):
     """Confusion matrices of the pixels within several distances of a boundary.
 
-    widths: of the W bands, in pixels, increasing. matrices: int64 (W, K, K), rows ground truth;
+    widths: of the W bands, in pixels, increasing; others raise ValueError. matrices: int64 (W, K, K), rows ground truth;
     each includes the pixels of the narrower bands.
     """
 
@@ -30,6 +30,8 @@ class TrimapScores(Metric):
 
     def __init__(self, num_classes: int, widths: tuple[int, ...]) -> None:
         super().__init__()
+        if not widths or any(b <= a for a, b in zip((0, *widths), widths, strict=False)):
+            raise ValueError(f"widths={widths}: must be above 0 and increasing, such as (1, 3, 5)")
         self.num_classes, self.widths = num_classes, widths
         zeros = torch.zeros(len(widths), num_classes, num_classes, dtype=torch.int64)
         self.add_state("matrices", zeros, dist_reduce_fx="sum")
