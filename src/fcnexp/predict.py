@@ -72,7 +72,7 @@ def _label_all(
         try:
             facts[path.stem] = label_one(labeller, path, folders, output, cfg, memory)
         except UserError as error:  # the other images are still labelled
-            failed.append(error)
+            failed.append(_naming(path, error))
             continue
         if not bar and len(images) <= FEW:
             print(f"{path.name}: {largest_fractions(facts[path.stem]['shares'])}")
@@ -94,6 +94,11 @@ def _label_all(
         print(f"{len(facts)} labelled in {short(task.folder(output))}; pixel values: {names}")
     if failed:
         raise DataError("; ".join(str(error) for error in failed))
+
+
+def _naming(path: Path, error: UserError) -> UserError:
+    """Return the error, with the image's name if its message has none."""
+    return error if str(path) in str(error) else type(error)(f"{path}: {error}")
 
 
 def labeller_of(checkpoint: str | None, onnx: str | None, device: str) -> "Labeller":

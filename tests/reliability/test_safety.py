@@ -18,7 +18,7 @@ from PIL import Image
 from test_predict import SMALL, write_checkpoint
 
 from fcnexp.config.checks import PRECISIONS
-from fcnexp.config.secrets import refuse_secrets
+from fcnexp.config.secrets import environment, refuse_secrets
 from fcnexp.data.archives import VOC2012, unpack
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.nn.weights import checkpoint_checks
@@ -140,6 +140,75 @@ def test_archive_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "root").exists()
 
 
+VARIABLES = {  # by their name, or by the format of their value
+    "DB_PWD": "hunter2",
+    "PGPASS": "hunter2",
+    "MY_AUTH": "hunter2",
+    "SESSION_COOKIE": "hunter2",
+    "CI_PAT": "hunter2",
+    "SENTRY_DSN": "hunter2",
+    "DB_CONNECTION_STRING": "hunter2",
+    "BLOB_SAS": "hunter2",
+    "NOTE_A": "hf_abcdefghijklmnopqrst",
+    "NOTE_B": "ghp_abcdefghijklmnopqrst",
+    "NOTE_C": "AKIAABCDEFGHIJKLMNOP",
+    "NOTE_D": "eyJhbGciOiJI.eyJzdWIiOiIx.abc",
+    "NOTE_E": "postgres://me:hunter2@host/db",
+    "NOTE_F": "-----BEGIN RSA PRIVATE KEY-----",
+    "NOTE_G": "sk-abcdefghijklmnopqrst",
+    "NOTE_H": "0123456789abcdef0123456789abcdef01234567",
+    "NOTE_I": "xK8vQ2mN5pR7tW9yB3dF",
+    "NOTE_J": "xoxb-123456789012-abc",
+}
+PLAIN = {
+    "PWD": "/home/me",
+    "OLDPWD": "/home/me",
+    "HOME": "/home/me",
+    "SCRATCH": "/scratch/0123456789abcdef0123456789abcdef01234567",
+    "SLURM_JOB_ID": "12345678901234567890123",
+    "HOST": "gpu-node-0123-rack-42-row-7.example.org",
+    "AUTHOR": "somebody",
+    "NOTE_K": "internationalisationists",
+    "NOTE_L": "123e4567-e89b-12d3-a456-426614174000",
+    "NOTE_M": "https://example.org:8080/data",
+}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_secret_variables_are_told_by_name_or_value(name, monkeypatch):
+    monkeypatch.setenv(name, VARIABLES[name])
+    with pytest.raises(ConfigError, match=rf"\{{oc\.env:{name}\}}: ") as caught:
+        environment(name)
+    assert VARIABLES[name] not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_other_variables_are_read(name, monkeypatch):
+    monkeypatch.setenv(name, PLAIN[name])
+    assert environment(name) == PLAIN[name]
+
+
+def test_number_of_secrets(tell):
+    tell(
+        f"secrets: {len(VARIABLES)} variables and {len(LEAKS)} overrides, 0 read, written or shown"
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["entity: hf_abcdefghijklmnopqrst", "api_key: abcdefghijkl", "project: 'x://a:b@c'"]
+)
+def test_secrets_of_a_config_file_are_not_stored(line, tmp_path):
+    (tmp_path / "my/scale").mkdir(parents=True)
+    text = f"# @package _global_\nlogger: {{wandb: {{{line}}}}}\n"
+    (tmp_path / "my/scale/leaky.yaml").write_text(text)
+    typed = ["--config-dir", "my", "scale=leaky", *TINY]
+    done = fcnexp("train", *typed, folder=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 1 and "logger.wandb." in done.stderr, done.stderr
+    secret = line.partition(": ")[2].strip("'")
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "leaky.yaml"]
+    assert secret not in done.stderr + "".join(file.read_text(errors="replace") for file in files)
+
+
 LEAKS = {
     "interpolated": "logger.wandb.entity=${oc.env:WANDB_API_KEY}",
     "interpolated inside": "logger.wandb.project=x-${oc.env:WANDB_API_KEY}",
@@ -147,6 +216,9 @@ LEAKS = {
     "as a key": f"+logger.wandb.api_key={SECRET}",
     "as another's": "+hf_token=hf_abcdefghijkl",
     "within a value": "+logger.wandb={api_key: hf_abcdefghijkl}",
+    "from a password": "logger.wandb.entity=${oc.env:DB_PWD}",
+    "by its value": "logger.wandb.entity=${oc.env:NOTE}",
+    "by its format": "logger.wandb.entity=hf_abcdefghijklmnopqrst",
 }
 HARMLESS = [
     *("data.key=label", "data.val_key=3", "data.tokens=3", "+data.tokenizer=bpe", "+data.key=null"),
@@ -175,6 +247,8 @@ def test_secrets_are_recognised_by_their_key(typed):
 @pytest.mark.parametrize("leak", LEAKS)
 def test_no_secret_is_written_or_printed(leak, multirun, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("DB_PWD", "hf_abcdefghijkl")
+    monkeypatch.setenv("NOTE", SECRET)
     done = fcnexp("train", *multirun, *TINY, LEAKS[leak], folder=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
     for secret in (SECRET, "hf_abcdefghijkl"):

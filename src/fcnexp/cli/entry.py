@@ -14,15 +14,15 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fcnexp import __version__
 from fcnexp.cli.arguments import may_sweep, prepared
 from fcnexp.cli.file_names import as_they_are
 from fcnexp.cli.messages import MISTAKES, fail, fail_or_raise
 from fcnexp.config.compose import conf_dir, offer_resolvers
-from fcnexp.config.secrets import refuse_secrets, withhold_secrets
-from fcnexp.config.trust import refuse_foreign_code
+from fcnexp.config.secrets import refuse_secrets, refuse_stored, withhold_secrets
+from fcnexp.config.stored_data import of_checkpoint
 from fcnexp.errors import ConfigError
 from fcnexp.run.locks import LOCK, is_held
 from fcnexp.system import this_process
@@ -54,10 +54,15 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hand us the error instead of printing it
     quiet_libraries()
 
+    started = False
+
     def job(cfg: DictConfig) -> float | None:
+        nonlocal started
+        started = True
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir).resolve()
         try:
+            refuse_stored(OmegaConf.to_container(cfg))
             # With hydra.job.chdir=true Hydra has left the folder where relative paths start.
             with chdir(settings.runtime.cwd) if settings.job.chdir else nullcontext():
                 return task(cfg, folder)
@@ -78,7 +83,10 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
     except Exception as error:
-        if str(error) in NO_TRIALS:
+        if isinstance(error, FileNotFoundError) and not started:  # Hydra makes the run's folder
+            why = f"{error.filename}: cannot be made ({error.strerror})"
+            error = ConfigError(f"{why}; choose another hydra.run.dir or hydra.sweep.dir")
+        elif str(error) in NO_TRIALS:
             error = ConfigError("hydra/sweeper: no trial of the study has finished; none is best")
         elif isinstance(error, ValueError) and str(error).startswith(FLAGS):
             error = ConfigError(str(error))
@@ -121,8 +129,7 @@ def offer_data_of_checkpoint(arguments: list[str]) -> None:
             from fcnexp.nn.weights.checkpoints import read_checkpoint
 
             stored = read_checkpoint(str(parsed[-1].value()), mapped=True)
-            node = stored["fcnexp"]["config"]["data"]
-            refuse_foreign_code(node, str(parsed[-1].value()))
+            node = of_checkpoint(stored["fcnexp"]["config"]["data"], str(parsed[-1].value()))
     except MISTAKES as error:
         fail(error, "evaluate")
     ConfigStore.instance().store(group="data", name="of_checkpoint", node=node)

@@ -13,13 +13,14 @@ from omegaconf.errors import OmegaConfBaseException
 from fcnexp.config.mistakes import Given, explain
 from fcnexp.errors import UserError
 from fcnexp.system import os_errors
+from fcnexp.system.visible import visible
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
 
 def fail(error: Exception, config_name: str = "train") -> NoReturn:
     """Print the message of a user's mistake and exit with code 1."""
-    print(f"error: {mistake(error, config_name)}", file=sys.stderr)
+    print(f"error: {visible(mistake(error, config_name))}", file=sys.stderr)
     raise SystemExit(1)
 
 
@@ -35,7 +36,7 @@ def fail_or_raise(error: Exception, config_name: str, folder: Path | None = None
     if message is None:
         raise error
     sys.unraisablehook = lambda _: None  # half-built objects; the error itself is printed here
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     raise SystemExit(1)
 
 
@@ -46,11 +47,12 @@ def message_of(
 
     folder: of the run. again: how to resume, if not by the same command.
     """
-    if isinstance(error, UserError):
-        return mistake(error, config_name)
+    first = os_errors.uncovered(error)
+    if isinstance(first, UserError):
+        return mistake(first, config_name)
     command = os_errors.COMMANDS.get(config_name, os_errors.ANY)
     if (message := os_errors.message_for(error, command, folder)) is None:
-        return mistake(error, config_name) if isinstance(error, MISTAKES) else None
+        return mistake(first, config_name) if isinstance(first, MISTAKES) else None
     return f"{message}; then {again or _how_to_resume(folder)}"
 
 

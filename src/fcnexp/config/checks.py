@@ -14,6 +14,7 @@ from fcnexp.config.values import did_you_mean, to_plain, typed
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
 from fcnexp.papers.published import published
+from fcnexp.system.os_errors import reraise_system_error
 
 KINDS = ("weight", "bias", "score_weight", "score_bias", "norm")  # as in fcnexp.task.optim
 MOST_ON_A_SUM, LEAST_ON_A_MEAN = 1e-7, 1e-9  # rates between the papers' 1e-10 and 1e-4
@@ -227,6 +228,7 @@ def check_targets(node: Any, path: str = "") -> None:
         try:
             part = get_object(target)
         except Exception as error:
+            reraise_system_error(error)
             words = " ".join(str(error).split())
             raise ConfigError(f"{name}._target_={target}: cannot be imported ({words})") from None
         known = inspect.signature(part).parameters

@@ -17,6 +17,7 @@ from fcnexp.errors import DataError
 from fcnexp.system.atomic import atomic_file, sync
 from fcnexp.system.os_errors import reraise_system_error
 
+DEEPEST, LONGEST = 30, 1000  # folders and characters of a path in an archive
 Container: TypeAlias = tarfile.TarFile | ZipArchive
 Member: TypeAlias = tarfile.TarInfo | ZipMember
 # zipfile raises RuntimeError for what it cannot decrypt or decompress.
@@ -98,24 +99,32 @@ def prepare_archive(
     given: a local copy. digest: expected MD5, None for the published one, if any. Complete files
     are kept, so an interrupted run can be resumed. Raises DataError.
     """
-    path = given or fetch(archive, root, say)
-    if expected := digest or archive.md5:
+    expected = digest or archive.md5
+    is_new = given is None and not (root / archive.file).is_file()
+    path = given or fetch(archive, root, say, expected)
+    if expected and not is_new:  # else it has been verified before it got its name
         say(f"verifying the MD5 digest of {path}")
         verify(path, expected)
-    else:
+    elif not expected:
         say(f"{path}: no digest is published; `prepare check` reads every file")
     return unpack(path, root, archive, say)
 
 
-def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
+def fetch(
+    archive: Archive, root: Path, say: Callable[[str], None], digest: str | None = None
+) -> Path:
     """Download an archive into root, resuming a partial download.
 
-    Raises DataError naming the file, its URL and the alternatives.
+    Until its MD5 is `digest`, if one is given, it is called FILE.part; if it is another, it becomes
+    FILE.damaged, so that the next attempt starts over. Raises DataError naming the file, its URL
+    and the alternatives.
     """
     target = root / archive.file
     if target.is_file():
         return target
     partial = root / f"{archive.file}.part"
+    if partial.is_symlink():  # what it points to is not ours to write
+        partial.unlink()
     have = partial.stat().st_size if partial.is_file() else 0
     say(f"downloading {archive.url}" + (f" from byte {have}" if have else ""))
     try:
@@ -128,6 +137,14 @@ def fetch(archive: Archive, root: Path, say: Callable[[str], None]) -> Path:
             f"{archive.file}: could not be downloaded from {archive.url} ({reason}); run the same "
             "command again, or download it yourself and set archive=FILE"
         ) from None
+    if digest and (found := _md5(partial)) != digest.strip().lower():
+        damaged = root / f"{archive.file}.damaged"
+        os.replace(partial, damaged)
+        raise DataError(
+            f"{archive.url}: what was downloaded has the MD5 {found}, not {digest}; run the same "
+            f"command again to download it anew, or if you trust {damaged}, set "
+            f"archive={damaged} digest={found}"
+        )
     sync(partial)
     os.replace(partial, target)
     return target
@@ -143,7 +160,12 @@ def _download(url: str, partial: Path, have: int) -> None:
             return
         raise
     with answer:
-        mode = "ab" if answer.status == 206 else "wb"  # 206: the server sends only the rest
+        partly = answer.status == 206  # the server sends only the rest, or should
+        begin = f"bytes {have}-"
+        if partly and not answer.headers.get("Content-Range", begin).startswith(begin):
+            partial.unlink(missing_ok=True)
+            raise ConnectionError("the server sent another part of the file than was asked for")
+        mode = "ab" if partly else "wb"
         with partial.open(mode) as file:
             shutil.copyfileobj(answer, file, 2**20)
         if answer.length:  # announced but not sent; Python takes that for the end
@@ -153,16 +175,21 @@ def _download(url: str, partial: Path, have: int) -> None:
 def verify(path: Path, digest: str) -> None:
     """Raise DataError if a file's MD5 digest differs."""
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
+        found = _md5(path)
     except OSError as error:
         reraise_system_error(error)
         raise DataError(f"archive={path}: cannot be read ({error.strerror})") from None
     if found != digest.strip().lower():
         raise DataError(
             f"archive={path}: its MD5 is {found}, not {digest}: the file is truncated, damaged or "
-            f"a different one; download it again, or set digest={found} if you trust it"
+            f"a different one; remove it and download it again, or set digest={found} if you "
+            "trust it"
         )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None]) -> int:
@@ -189,6 +216,11 @@ def unpack(path: Path, root: Path, archive: Archive, say: Callable[[str], None])
 def _wanted(tar: Container, archive: Archive, path: Path) -> Iterator[Member]:
     for member in tar:
         place = PurePosixPath(member.name)
+        if len(place.parts) > DEEPEST or len(member.name) > LONGEST:
+            raise DataError(
+                f"archive={path}: {member.name[:40]}... is a path of {len(place.parts)} folders; "
+                "no published data set has one"
+            )
         if place.is_absolute() or ".." in place.parts:
             raise DataError(f"archive={path}: {member.name} leaves its folder; do not trust it")
         inside = str(place).removeprefix(f"{archive.base}/")

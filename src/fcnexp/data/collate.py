@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from fcnexp import void_of
-from fcnexp.data.sample import Sample
+from fcnexp.data.sample import Sample, refuse_odd
+from fcnexp.errors import DataError
 
 
 class Batch(NamedTuple):
@@ -42,7 +43,18 @@ def collate_and_share(samples: list[Sample]) -> Batch:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Return one padded batch of samples; a sample without label becomes all void."""
+    """Return one padded batch of samples; a sample without label becomes all void.
+
+    Raises DataError, naming an image, if its maps are not as `Sample` says, or of another kind than
+    those of the first: they would be cast to it.
+    """
+    for sample in samples:
+        refuse_odd(sample)
+        if differs := _differs(sample, samples[0]):
+            raise DataError(
+                f"{sample.name} differs from {samples[0].name} in {differs}: give all images of a "
+                "data set the same fields, labels and types"
+            )
     shapes = [next(iter(sample.fields.values())).shape[-2:] for sample in samples]
     height, width = (max(side) for side in zip(*shapes, strict=True))
     fields = {
@@ -60,6 +72,17 @@ def collate(samples: list[Sample]) -> Batch:
     }
     names = [sample.name for sample in samples]
     return Batch(fields, label, torch.tensor(shapes), names, further)
+
+
+def _differs(sample: Sample, first: Sample) -> str:
+    """Say in which kind of map two samples differ; "" if in none."""
+    ours, theirs = ({n: field.dtype for n, field in s.fields.items()} for s in (sample, first))
+    if ours == theirs and sample.label is not None and first.label is not None:
+        ours, theirs = (
+            {n: x.dtype for n, x in {"label": s.label, **s.further}.items() if x is not None}
+            for s in (sample, first)
+        )
+    return "" if ours == theirs else f"its maps ({ours}, not {theirs})"
 
 
 def _padded(labels: list[Tensor | None], size: tuple[int, int]) -> Tensor:

@@ -1,11 +1,13 @@
 """Lightning data module: batches for training and scoring from any data set."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from dataclasses import replace
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import lightning as L
@@ -16,13 +18,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from fcnexp.data.collate import Batch, collate_and_share
 from fcnexp.data.folders import Chosen
-from fcnexp.data.sample import Sample, Samples
+from fcnexp.data.sample import Sample, Samples, refuse_odd
 from fcnexp.data.sampling import Dealt, Draw, EndlessShuffle, ReleaseDraws
 from fcnexp.data.splits import DataSet
 from fcnexp.data.transforms import Augment
 from fcnexp.errors import DataError
 
 log = logging.getLogger(__name__)
+
+STARTED_BY = ("fork", "spawn", "forkserver")  # Python's own ways to start a process
 
 _SAMPLERS = {"shuffle": EndlessShuffle, "with_replacement": ReleaseDraws}
 
@@ -36,7 +40,9 @@ class AugmentedDraws(Dataset[Sample]):
     def __getitem__(self, draw: Draw) -> Sample:
         """Read and augment one drawn image."""
         seed = int(np.random.SeedSequence([self.seed, draw.number]).generate_state(1)[0])
-        return self.augment(self.samples[draw.image], seed)
+        sample = self.samples[draw.image]
+        refuse_odd(sample)  # before a crop or a resize hides that an image and its label differ
+        return self.augment(sample, seed)
 
 
 class OwnShare(Dataset[Sample]):
@@ -182,12 +188,24 @@ class SegmentationData(L.LightningDataModule):
         return DataLoader(
             samples,
             num_workers=self.num_workers,
+            multiprocessing_context=_context() if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
             pin_memory=on_gpu,  # lets the copy overlap with the previous batch
             collate_fn=collate_and_share,
             worker_init_fn=_ignore_job_signals,
             **settings,
         )
+
+
+def _context() -> BaseContext:
+    """Return what starts workers: the method chosen for this process, if it is one of Python's own.
+
+    joblib chooses another for its processes, `loky`, which DataLoader cannot use: workers would
+    fail with "'Process' object has no attribute 'env'".
+    """
+    own = multiprocessing.get_all_start_methods()  # the first is the system's default
+    chosen = multiprocessing.get_start_method()
+    return multiprocessing.get_context(chosen if chosen in STARTED_BY else own[0])
 
 
 def _ignore_job_signals(worker: int) -> None:

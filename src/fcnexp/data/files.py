@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcnexp import VOID
+from fcnexp.data.generated.cache import cure
 from fcnexp.data.mat import UnlikeSbdError, field_of_struct, refuse_unsound
 from fcnexp.data.orientation import orient
 from fcnexp.data.stored import DEEP, inexact, more_than_8_bits, pages
@@ -44,7 +45,7 @@ def opened(path: Path, what: str = "image", *, own: bool = False) -> Iterator[Im
         raise DataError(f"{path}: no such {what}") from None
     except Exception as error:  # Pillow raises many types, by format
         reraise_system_error(error)
-        raise DataError(f"{path}: damaged or not an image ({error}); fetch it again") from None
+        raise DataError(f"{path}: damaged or not an image ({error}); {cure(path)}") from None
 
 
 @contextmanager
@@ -153,6 +154,11 @@ def read_depth(path: Path, *, own: bool = False) -> Tensor:
         raise DataError(
             f"{path}: depth image of mode {mode}; save depth as a 16-bit grey PNG of millimetres, "
             "0 where missing"
+        )
+    if depth.min(initial=0) < 0 or depth.max(initial=0) > 65535:  # of a TIFF of 32 bits
+        raise DataError(
+            f"{path}: depth from {depth.min()} to {depth.max()}; save millimetres from 0, where "
+            "missing, to 65535"
         )
     return torch.from_numpy(depth.astype(np.int32))[None]
 

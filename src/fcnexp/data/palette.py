@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from fcnexp import MOST_CLASSES, VOID, WIDE_VOID, label_type, void_of
 from fcnexp.errors import DataError
+from fcnexp.system.bounded import read_yaml
 from fcnexp.system.os_errors import reraise_system_error
+from fcnexp.system.visible import visible
 
 _KEYS = ("classes", "colours", "values", "void", "masks")
 _LARGEST = 65535  # value of 16-bit masks
@@ -110,15 +111,14 @@ def read_classes(path: Path) -> ClassesFile:
     Raises DataError saying what to write.
     """
     try:
-        content = yaml.safe_load(path.read_bytes())  # it knows UTF-16 by its mark
+        content = read_yaml(path)  # it knows UTF-16 by its mark
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_WRITE}") from None
     except OSError as error:
         reraise_system_error(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        why = " ".join(str(error).split())
-        raise DataError(f"{path}: not YAML ({why}); {_WRITE}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {_WRITE}") from None
     if not isinstance(content, dict) or "classes" not in content:
         raise DataError(f"{path}: has no key classes; {_WRITE}")
     if others := [str(key) for key in content if key not in _KEYS]:
@@ -148,6 +148,8 @@ def _names(given: Any, path: Path) -> tuple[str, ...]:
     for name in given:
         if not isinstance(name, str) or not name.strip():  # YAML reads no, off and 3 as values
             raise DataError(f"{path}: class {name!r} is not a name; write it in quotes")
+        if visible(name) != name or "\n" in name:
+            raise DataError(f"{path}: class {name!r} holds control characters; remove them")
         if name in seen:
             raise DataError(f"{path}: class {name} is listed twice; give each another name")
         if name == "void":

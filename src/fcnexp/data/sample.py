@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fcnexp import VOID, WIDE_VOID, void_of
+from fcnexp.errors import DataError
 
 
 @dataclass
@@ -64,6 +66,45 @@ class Samples(Sequence[Sample]):
     @abstractmethod
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of one sample, from an image header. Raises DataError."""
+
+
+def refuse_odd(sample: Sample) -> None:
+    """Raise DataError, naming the image, if a sample's maps are not as `Sample` says.
+
+    Readers of our own data sets cannot return such a sample, but a user's own class can. torch
+    would cast its values, or fill one corner of the label, without a word.
+    """
+    extent = tuple(next(iter(sample.fields.values())).shape[-2:])
+    for name, x in sample.fields.items():
+        kind, channels = _KINDS.get(name, (None, None))
+        if x.ndim != 3 or (channels and len(x) != channels) or x.shape[1:] != extent:
+            wanted = f"({channels or 'C'}, {extent[0]}, {extent[1]})"
+            raise DataError(f"{sample.name}: {name} has shape {tuple(x.shape)}; give {wanted}")
+        if kind and x.dtype != kind and not (name == "depth" and _is_integer(x)):
+            raise DataError(f"{sample.name}: {name} has dtype {x.dtype}; {_VALUES[name]}")
+    labels = {"label": sample.label, **sample.further}
+    for name, label in labels.items():
+        if label is None:
+            continue
+        if not _is_integer(label):
+            raise DataError(f"{sample.name}: {name} has dtype {label.dtype}; give class indices")
+        if tuple(label.shape) != extent:
+            raise DataError(
+                f"{sample.name}: {name} has shape {tuple(label.shape)}, but the image is {extent}; "
+                "give one class for each pixel"
+            )
+
+
+_KINDS = {"rgb": (torch.uint8, 3), "hha": (torch.uint8, 3), "depth": (torch.int32, 1)}
+_VALUES = {
+    "rgb": "give uint8, 0 to 255",
+    "hha": "give uint8, 0 to 255",
+    "depth": "give int32, in millimetres",
+}
+
+
+def _is_integer(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 
 def value_counts(label: np.ndarray, num_classes: int) -> np.ndarray:

@@ -49,6 +49,10 @@ class Augment:
             raise ValueError(f"jitter={jitter}: must be a number of pixels, 0 or more, such as 32")
         if not 0 <= mirror <= 1:
             raise ValueError(f"mirror={mirror}: must be a probability in [0, 1], such as 0.5")
+        if not 0 < scale[0] <= scale[1] < float("inf"):
+            raise ValueError(
+                f"scale={scale}: must be smallest and largest factor, such as [0.5, 2]"
+            )
         self.drop_smaller = drop_smaller
         self.steps: list[Callable[[Maps], Maps]] = []
         if size is not None:

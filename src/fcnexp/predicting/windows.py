@@ -13,7 +13,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from fcnexp import label_type
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, WeightsError
 from fcnexp.nn.dense.tiling import Piece, Tiling, on_meta, tiling_of
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inputs import InputRecipe
@@ -128,7 +128,7 @@ def label_maps(
     fields: as stored, each (C, H, W). memory: bytes that the process may take, on a GPU those of
     torch; None: a fraction of what is free. parts: places of each task's classes in the scores.
     scores: .npy file to write the float32 scores to, and their shape (K, H, W). Raises ConfigError
-    if no window fits.
+    if no window fits, WeightsError if a score is NaN or infinite: its class would be arbitrary.
     """
     height, width = next(iter(fields.values())).shape[-2:]
     classes = range(len(labeller.class_names))
@@ -146,7 +146,8 @@ def label_maps(
             kept = found[:, row.inner, column.inner]
             place = slice(row.first, row.last), slice(column.first, column.last)
             for label, part, kind in zip(labels, parts, kinds, strict=True):
-                best = kept[part].max(0).indices
+                highest, best = kept[part].max(0)
+                _refuse_not_finite(highest)
                 label[place] = best.to("cpu", getattr(torch, kind)).numpy()
             if scores is not None:
                 # Reopened each time, as mapped pages count as memory of this process.
@@ -160,6 +161,14 @@ def _reserve_disk(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):  # macOS has none
         with path.open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _refuse_not_finite(highest: Tensor) -> None:
+    if not highest.isfinite().all():
+        raise WeightsError(
+            "scores of the net are NaN or infinite: the training diverged; use an earlier "
+            "checkpoint, or one trained with a lower regime.lr"
+        )
 
 
 def windows(

@@ -8,8 +8,8 @@ from typing import Any
 from fcnexp.errors import ConfigError
 from fcnexp.papers.published import published
 from fcnexp.scoring.tasks import is_name
+from fcnexp.system.bounded import check_size
 
-MAX_NODES = 100_000  # per config; ours have about 100. YAML aliases can expand to billions
 JOB_STATES = ("running", "done", "failed", "stopped")
 NUMBERS = ("steps", "train_seconds", "images_per_second", "ms_per_image", "peak_memory", "images")
 
@@ -66,7 +66,8 @@ def config_problem(config: Any) -> str:
     if not isinstance(config, dict) or not isinstance(config.get("paper"), dict | None):
         return "damaged"
     try:
-        _count_down(config, MAX_NODES)
+        check_size(config)
+        _refuse_other_keys(config)
         published(config.get("paper"))
     except (ValueError, RecursionError):
         return "damaged"
@@ -95,14 +96,10 @@ def _is_strings(values: Any, *, none: bool = False) -> bool:
     return all(isinstance(value, str) or (none and value is None) for value in values)
 
 
-def _count_down(node: Any, left: int) -> int:
-    """Nodes left after this one. Raises ValueError if there are too many or a key is not text."""
-    if left <= 0:
-        raise ValueError("too many nodes")
-    left -= 1
+def _refuse_other_keys(node: Any) -> None:
+    """Raise ValueError if a key is not text."""
     if isinstance(node, dict) and not all(isinstance(key, str) for key in node):
         raise ValueError("a key is not text")
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     for child in inner:
-        left = _count_down(child, left)
-    return left
+        _refuse_other_keys(child)

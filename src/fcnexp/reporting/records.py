@@ -7,10 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from fcnexp.errors import DataError
 from fcnexp.reporting.record_checks import config_problem, is_job, is_result, read_json
+from fcnexp.system.bounded import read_yaml
 from fcnexp.system.os_errors import reraise_system_error
 
 RESULT = "result.json"
@@ -137,10 +136,10 @@ def read_run(folder: Path) -> Run:
     result = read_result(folder)
     file = folder / CONFIG
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = read_yaml(file)
     except FileNotFoundError:
         raise DataError(f"{file}: missing; remove {folder} to leave this run out") from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reraise_system_error(error)
         config = None
     if problem := config_problem(config):

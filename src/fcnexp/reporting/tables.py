@@ -10,6 +10,7 @@ from rich.table import Table
 from fcnexp.papers.published import published
 from fcnexp.reporting.image_facts import ends_text
 from fcnexp.reporting.records import percent
+from fcnexp.system.visible import visible
 
 NAMES = {
     "pixel_acc": "pixel accuracy",
@@ -175,6 +176,7 @@ def print_mask_values(split: str, values: Sequence[dict[str, Any]]) -> None:
 def print_comparison(cells: Sequence[Sequence[str]], title: str) -> None:
     """Print a comparison of runs; the first line of cells is the header."""
     console = Console(highlight=False, markup=False)
+    cells, title = [[visible(cell) for cell in line] for line in cells], visible(title)
     table = _comparison(cells, title)
     needed = table.__rich_measure__(console, console.options.update(max_width=1000)).maximum
     if not console.is_terminal:  # output to a file may be as wide as needed

@@ -37,6 +37,7 @@ from fcnexp.reporting.tables import print_comparison
 from fcnexp.reporting.targets import not_run
 from fcnexp.scoring.objects import SIZES
 from fcnexp.system.atomic import write_atomically
+from fcnexp.system.visible import visible, visible_page
 
 FORMATS = (".html", ".md", ".csv")
 CLASS_IU, LINES = "IU of each class (%), mean over seeds", 64  # lines that a terminal still shows
@@ -74,13 +75,13 @@ def report(
 def _texts(summary: Summary, target: Path) -> dict[Path, str]:
     """Content of each file to write; an HTML report has a page for each task."""
     if target.suffix != ".html":
-        return {target: {".md": markdown, ".csv": unrounded}[target.suffix](summary)}
+        return {target: visible({".md": markdown, ".csv": unrounded}[target.suffix](summary))}
     parts = {
         target.with_stem(f"{target.stem}_{part.task}" if part.task else target.stem): part
         for part in (summary, *summary.further)
     }
     links = {part.task or summary.name: path.name for path, part in parts.items()}
-    return {path: page(part, links) for path, part in parts.items()}
+    return {path: visible_page(page(part, links)) for path, part in parts.items()}
 
 
 def print_summary(summary: Summary) -> None:
@@ -90,7 +91,7 @@ def print_summary(summary: Summary) -> None:
     """
     _print_tables(summary)
     for line in [*notes(summary), *leftovers(summary), *summary.evidence.problems]:
-        print(line)
+        print(visible(line))
     for part in summary.further:
         print(f"task {part.task}:")
         _print_tables(part)

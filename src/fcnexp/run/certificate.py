@@ -4,7 +4,6 @@
 `python -m fcnexp.verify` compares one with what is there now.
 """
 
-import base64
 import functools
 import hashlib
 import json
@@ -100,7 +99,7 @@ def read_or_record(folder: Path) -> dict[str, Any]:
 
 def files(data: dict[str, Any]) -> dict[str, str | None]:
     """First digits of the digest of each file of a certificate's data, by `data_record`'s keys."""
-    return dict(json.loads(zlib.decompress(base64.b85decode(data["files"]))))
+    return data_record.unpacked(data["files"])
 
 
 def code_now(config: dict[str, Any]) -> dict[str, Any]:
@@ -164,10 +163,9 @@ def data_now(record: data_record.Record, roots: dict[str, str]) -> dict[str, Any
     places = {key: data_record.place(key, roots) for key in record.files}
     found = digests_of(places.values())
     short = {key: (found[path] or "")[:DIGITS] or None for key, path in places.items()}
-    packed = zlib.compress(json.dumps(short).encode(), 9)
     return {
         "lists": data_record.lists_now(record.lists, roots),
-        "files": base64.b85encode(packed).decode(),
+        "files": data_record.packed(short),
     }
 
 

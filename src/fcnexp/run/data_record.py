@@ -17,18 +17,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from fcnexp import IMAGE_SUFFIXES
 from fcnexp.config.identity import ROOTS, counted
 from fcnexp.errors import ConfigError
 from fcnexp.reporting.records import JOB, RESULT
 from fcnexp.system.atomic import write_atomically
+from fcnexp.system.bounded import read_yaml
 
 if TYPE_CHECKING:
     from fcnexp.data.sample import Samples
 
 DATA = "data.json"
+MOST_BYTES = 2**28  # of the record of files: two million of them
 NAMED = 3  # changed files or class names that a message lists
 
 
@@ -46,8 +46,7 @@ def write(folder: Path, config: dict[str, Any], splits: Sequence["Samples"]) -> 
     paths = [str(path) for split in splits for i in range(len(split)) for path in split.paths(i)]
     files = {_key(path, given): _size_and_time(path) for path in sorted(paths)}
     lists = {_key(path, given): _content(path) for split in splits for path in split.lists}
-    packed = zlib.compress(json.dumps(files).encode())
-    record = {"roots": roots, "lists": lists, "files": base64.b85encode(packed).decode()}
+    record = {"roots": roots, "lists": lists, "files": packed(files)}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / DATA, json.dumps(record, indent=2) + "\n")
 
@@ -68,8 +67,8 @@ def read(folder: Path) -> Record | None:
     """Return the record of a run's data, None if it has none. Raises ConfigError if damaged."""
     try:
         record = json.loads((folder / DATA).read_bytes())
-        files = json.loads(zlib.decompress(base64.b85decode(record["files"])))
-        return Record(dict(record["roots"]), dict(record["lists"]), dict(files))
+        files = unpacked(record["files"])
+        return Record(dict(record["roots"]), dict(record["lists"]), files)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, zlib.error):
@@ -136,6 +135,22 @@ def refuse_changed(folders: Iterable[Path], roots: dict[str, str] | None = None)
         seen.add(record)
 
 
+def packed(files: dict[str, Any]) -> str:
+    """Compress a fact of each file into one line of JSON."""
+    return base64.b85encode(zlib.compress(json.dumps(files).encode())).decode()
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    """Return what `packed` compressed. Raises ValueError, TypeError or zlib.error if damaged.
+
+    More than any data set has is refused before it takes memory.
+    """
+    content = zlib.decompressobj().decompress(base64.b85decode(text), MOST_BYTES)
+    if len(content) == MOST_BYTES:
+        raise ValueError("too large")
+    return dict(json.loads(content))
+
+
 def _size_and_time(path: str | Path) -> list[int] | None:
     with suppress(OSError):
         return [(found := os.stat(path)).st_size, found.st_mtime_ns]
@@ -149,11 +164,11 @@ def _content(path: str | Path) -> Any:
         if path.is_dir():
             lines = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES))
         elif path.name in ("classes.yaml", "classes.yml"):
-            return yaml.safe_load(path.read_bytes())
+            return read_yaml(path)
         else:
             text = path.read_text(encoding="utf-8-sig", errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError):
         return None
     return [len(lines), hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()]
 

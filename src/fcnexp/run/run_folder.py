@@ -18,6 +18,7 @@ from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsErro
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
 from fcnexp.run import data_record, locks, longer
 from fcnexp.system import this_process
+from fcnexp.system.bounded import check_yaml
 from fcnexp.system.checkpoint_store import LAST, PREVIOUS
 from fcnexp.system.os_errors import reraise_system_error
 
@@ -109,7 +110,7 @@ def stored_config(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        stored = OmegaConf.to_container(OmegaConf.load(file))
+        stored = OmegaConf.to_container(OmegaConf.create(check_yaml(file).decode()))
         if not isinstance(stored, dict):
             raise ValueError
     except Exception as error:  # YAML and OmegaConf raise many types

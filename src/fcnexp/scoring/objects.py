@@ -43,8 +43,14 @@ def objects_of(label: np.ndarray, prediction: np.ndarray) -> Table:
     """Class, area and found pixels of each object in one image, in the order of their first pixels.
 
     label, prediction: (H, W), class indices and, in the label, void. Joins runs of equal
-    pixels within a row, all classes at once: five times as fast as labelling class by class.
+    pixels within a row, all classes at once: five times as fast as labelling class by class. Raises
+    ValueError if the two differ in shape or are not of integers.
     """
+    if label.shape != prediction.shape or {label.dtype.kind, prediction.dtype.kind} - set("ui"):
+        raise ValueError(
+            f"label is {label.dtype} {label.shape} and prediction {prediction.dtype} "
+            f"{prediction.shape}; give integers of one shape (H, W)"
+        )
     from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 
@@ -89,8 +95,10 @@ def by_class_and_size(per_image: PerImage, sizes: Sequence[float] = SIZES) -> Fo
     """Objects by class and size, (K, bins); None if they were not counted.
 
     sizes: limits of the bins, in pixels, increasing. An object belongs to the first bin whose limit
-    the root of its area is below.
+    the root of its area is below. Raises ValueError if they are not increasing.
     """
+    if any(b <= a for a, b in zip((0, *sizes), sizes, strict=False)):
+        raise ValueError(f"sizes={sizes}: must be above 0 and increasing")
     if OBJECTS not in per_image.tables:
         return None
     _, classes, areas, found = (each.astype(np.int64) for each in per_image.tables[OBJECTS])

@@ -5,6 +5,7 @@ holds them without loss in the smallest integer types, so that any score, on any
 images, can be recomputed without the network.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from fcnexp.system.os_errors import reraise_system_error
 IMAGES = "images.npz"
 WHOLE = "whole"  # the counts of all labelled pixels; `band_3`: those within 3 pixels of a boundary
 OBJECTS = "objects"
+MOST_BYTES = 2**31  # of all tables: those of VOC's 1,449 images have 0.1 % of it
 COUNTS = ("pairs", "counts")
 OBJECT_FACTS = ("classes", "areas", "found")
 
@@ -124,6 +126,7 @@ def read_per_image(folder: Path) -> PerImage | None:
     if not path.is_file():
         return None
     try:
+        _refuse_bomb(path)
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         return _checked(arrays)
@@ -133,6 +136,13 @@ def read_per_image(folder: Path) -> PerImage | None:
             f"{path}: damaged; remove it to do without intervals, or score the run again with "
             "evaluate"
         ) from None
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raise ValueError if the arrays would take more memory than the counts of any data set."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(one.file_size for one in archive.infolist()) > MOST_BYTES:
+            raise ValueError("too large")
 
 
 def _checked(arrays: dict[str, np.ndarray]) -> PerImage:

@@ -69,8 +69,10 @@ def resampled(
     """Scores of runs on resampled images, the same images in all runs.
 
     runs: margins (N, 3, K) of each. without: place of the class, or classes, to leave out of
-    the mean IU.
+    the mean IU. Raises ValueError if runs differ in their numbers of images or classes.
     """
+    if len(shapes := {margins.shape for margins in runs}) > 1:
+        raise ValueError(f"runs have margins of shapes {sorted(shapes)}; give the same images")
     images, _, classes = runs[0].shape
     found: list[list[Draws]] = []
     for drawn in weights(images, draws, seed):

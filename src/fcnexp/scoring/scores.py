@@ -41,6 +41,10 @@ def four_scores(margins: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _split(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if margins.shape[-2] != 3:
+        raise ValueError(
+            f"margins have shape {margins.shape}; give hits, truth, guess: (..., 3, K)"
+        )
     return margins[..., 0, :], margins[..., 1, :], margins[..., 2, :]
 
 

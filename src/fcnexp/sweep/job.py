@@ -16,6 +16,8 @@ from fcnexp.run import data_record, locks
 from fcnexp.run.locks import FolderError
 from fcnexp.sweep import launches, ledger
 from fcnexp.sweep.ledger import Failure
+from fcnexp.system.os_errors import uncovered
+from fcnexp.system.visible import visible
 
 STOPPED = 143  # exit code of a training that SIGTERM stopped after a step
 BY_CTRL_C, BY_SLURM = 130, 138
@@ -215,7 +217,9 @@ def describe(error: BaseException, folder: Path) -> Failure:
     elif isinstance(error, SystemExit):
         message = f"exit code {error.code}"
     else:
-        message, trace = str(error), "".join(traceback.format_exception(error))
+        first = uncovered(error)  # the traceback has both
+        kind, message = type(first).__name__, str(first)
+        trace = "".join(traceback.format_exception(error))
     return {"type": kind, "message": message, "traceback": trace}
 
 
@@ -224,7 +228,7 @@ def line_of_end(job: Job, failure: Failure, *, stopped: bool = False) -> str:
     message = (failure["message"] or "").strip().splitlines() or ["no message"]
     log = job.folder / "output.log"
     return (
-        f"{'stopped' if stopped else 'failed'}: {job}: {failure['type']}: {message[0]}; "
+        f"{'stopped' if stopped else 'failed'}: {job}: {failure['type']}: {visible(message[0])}; "
         f"{log if log.exists() else job.folder}"
     )
 

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ from fcnexp.sweep import data_preflight
 from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
 from fcnexp.sweep.processes import Planned, Processes, assign_gpus
 
+PAUSE = 10  # seconds between lines on a sweep that is being planned
 # Settings of the sweep itself, which do not apply to a single job.
 OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
 
@@ -38,6 +40,18 @@ class FilesReadOnce(CachingConfigRepository):
         return copy.deepcopy(super().load_config(config_path))
 
 
+def tell_of(composed: int, told: float) -> float:
+    """Print how many configs are composed, every PAUSE seconds; return when it last did.
+
+    2000 of them take minutes, before the first job starts.
+    """
+    now = time.monotonic()
+    if now - told < PAUSE:
+        return told
+    print(f"{composed} configs of the sweep composed ...", file=sys.stderr, flush=True)
+    return now
+
+
 class InProcessLauncher(BasicLauncher):
     """Hydra's basic launcher, but fast for jobs that are done.
 
@@ -51,6 +65,7 @@ class InProcessLauncher(BasicLauncher):
         """Cache composed configs; the sweeper calls this first."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.kept: dict[tuple[str, ...], DictConfig] = {}
+        self.told = time.monotonic()
         loader = hydra_context.config_loader
         loader.repository = FilesReadOnce(loader.repository)  # type: ignore[attr-defined]
         compose = loader.load_sweep_config
@@ -59,6 +74,7 @@ class InProcessLauncher(BasicLauncher):
             key = tuple(sweep_overrides)
             if key not in self.kept:
                 self.kept[key] = compose(master_config, sweep_overrides)
+                self.told = tell_of(len(self.kept), self.told)
             return self.kept[key]
 
         loader.load_sweep_config = keep  # type: ignore[method-assign]

@@ -130,10 +130,11 @@ def end(
     stopped: a signal ended it; its checkpoints are good.
     """
     now = datetime.now(UTC)
+    seconds = (now - datetime.fromisoformat(record.started)).total_seconds()
     changes = {
         "state": "stopped" if stopped else "failed" if error else "done",
         "ended": now.isoformat(timespec="milliseconds"),
-        "seconds": round((now - datetime.fromisoformat(record.started)).total_seconds(), 1),
+        "seconds": round(max(seconds, 0), 1),  # negative if the clock was set back meanwhile
         "error": error,
     }
     return _write(folder, Record(**(asdict(record) | changes)))
@@ -157,7 +158,9 @@ def remove(folder: Path) -> bool:
         kept = record is not None and (record.state == "stopped" or result_of(folder) is not None)
         bad = mine and not kept and not is_held(folder, START)
         if bad:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder.resolve())  # it refuses a link
+            if folder.is_symlink():
+                folder.unlink()
         return bad
 
 

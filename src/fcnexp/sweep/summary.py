@@ -13,6 +13,7 @@ from rich.table import Table
 from fcnexp.errors import UserError
 from fcnexp.sweep import launches, ledger
 from fcnexp.sweep.job import place_of
+from fcnexp.system.visible import visible
 
 
 def finish(launch: launches.Launch) -> int:
@@ -53,7 +54,7 @@ def print_jobs(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None
         name = str(job.relative_to(sweep)) if job.is_relative_to(sweep) else str(job)
         took = f"{record.seconds:.0f}" if record and record.seconds is not None else "-"
         attempts = str(record.attempts if record else 0)
-        table.add_row(*(escape(t) for t in (name, state, attempts, took, why(job, state))))
+        table.add_row(*(escape(visible(t)) for t in (name, state, attempts, took, why(job, state))))
     Console(highlight=False).print(table)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,10 +24,18 @@ def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[Path]:
         if lasting:
             sync(part)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
+        note_space(error, path.parent)
         with suppress(OSError):  # the disk may refuse this as well; report the first error
             part.unlink(missing_ok=True)
         raise
+
+
+def note_space(error: BaseException, folder: Path) -> None:
+    """Note in an OSError how many bytes the disk has left, before a partial file is removed."""
+    if isinstance(error, OSError):
+        with suppress(OSError):
+            error.space_left = shutil.disk_usage(folder).free  # type: ignore[attr-defined]
 
 
 def write_atomically(path: Path, text: str) -> None:

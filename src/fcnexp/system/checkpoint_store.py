@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from fcnexp.system.atomic import write_atomically
+from fcnexp.system.atomic import note_space, write_atomically
 from fcnexp.system.os_errors import reraise_system_error
 
 SUMS = "SHA256SUMS"
@@ -68,7 +68,8 @@ def store(path: Path, write: Callable[[Any], None], before: str | None = None) -
         old = {partial.name: sums[path.name]} if before is None and path.name in sums else {}
         sums[path.name] = hashed.digest.hexdigest()
         _write_sums(path.parent, sums | old)  # the old file needs its digest until it is replaced
-    except BaseException:
+    except BaseException as error:
+        note_space(error, path.parent)
         partial.unlink(missing_ok=True)
         raise
     if before is not None and path.is_file():

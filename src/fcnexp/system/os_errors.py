@@ -34,7 +34,11 @@ LIBRARIES = (OSError, RuntimeError, ImportError, EOFError)  # types whose text i
 TEXTS = {os.strerror(n): n for n in (errno.ENOSPC, *FILES, errno.ENOMEM, errno.EROFS)}
 ERRNO = re.compile(r"\[Errno (\d+)\] [^:'\n]*(?:: (?:'[^'\n]+' -> )?'([^'\n]+)')?")
 ASKED = re.compile(r"(?:tried to allocate|Unable to allocate) ([\d.]+ \w+)", re.IGNORECASE)
-NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread")
+# The last is of the loader of shared libraries, if there is no address space left.
+NO_MEMORY = (
+    *("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread"),
+    *("failed to map segment from shared object", "cannot allocate memory in static TLS block"),
+)
 NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 KILLED = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexp)"
@@ -77,6 +81,17 @@ def reraise_system_error(error: BaseException, *, memory: bool = True) -> None:
         raise error
 
 
+def uncovered(error: BaseException) -> BaseException:
+    """Return the exception that came first, if this one only hides it; else this one."""
+    while _hides(error) and error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _hides(error: BaseException) -> bool:
+    return any(words in str(error) for words in HIDING)
+
+
 def message_for(error: BaseException, command: Command, folder: Path | None = None) -> str | None:
     """Say what happened, where, and what to type; None if it is not a system error.
 
@@ -94,8 +109,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while each is not None and each not in seen:
         seen.append(each)
         yield each
-        hides = any(words in str(each) for words in HIDING)
-        each = each.__cause__ or (each.__context__ if hides else None)
+        each = each.__cause__ or (each.__context__ if _hides(each) else None)
 
 
 def _message(error: BaseException, command: Command, folder: Path | None) -> str | None:
@@ -112,7 +126,7 @@ def _message(error: BaseException, command: Command, folder: Path | None) -> str
             "fewer workers"
         )
     if number in SPACE:
-        return f"{where}: {_no_space(number, where)}"
+        return f"{where}: {_no_space(number, where, getattr(error, 'space_left', None))}"
     if number in MAY_NOT:
         return (
             f"{where}: cannot be read or written, {MAY_NOT[number]} ({os.strerror(number)}); fix "
@@ -169,7 +183,9 @@ def _memory(error: BaseException) -> str | None:
     asked = f" ({found[1]} requested)" if (found := ASKED.search(text)) else ""
     if isinstance(error, LIBRARIES) and any(words in text for words in NO_GPU_MEMORY):
         return f"out of GPU memory{asked}"
-    of_torch = isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
+    of_torch = isinstance(error, RuntimeError | ImportError | OSError) and any(
+        words in text for words in NO_MEMORY
+    )
     if of_torch or isinstance(error, MemoryError) or _number(error)[0] == errno.ENOMEM:
         return f"out of memory{asked}"
     return None
@@ -196,12 +212,13 @@ def _number(error: BaseException) -> tuple[int, str]:
     return number, os.fsdecode(name) if isinstance(name, str | bytes) else ""
 
 
-def _no_space(number: int, where: str) -> str:
+def _no_space(number: int, where: str, left: int | None) -> str:
+    """Message on a full disk. left: bytes that were free before a partial file was removed."""
     if number == errno.EFBIG:
         return "larger than the largest file allowed; try `ulimit -f unlimited`, or another disk"
     if number == errno.EDQUOT:
         return "this user's disk quota is used up; free some space"
-    return f"no space left on the disk{_free(Path(where))}; free some space"
+    return f"no space left on the disk{_free(Path(where), left)}; free some space"
 
 
 def _fullest(folder: Path | None) -> Path:
@@ -215,12 +232,13 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.absolute().parents) if each.is_dir())
 
 
-def _free(path: Path) -> str:
-    """Free space of a path's disk, in brackets."""
+def _free(path: Path, left: int | None = None) -> str:
+    """Free space of a path's disk, in brackets. left: bytes, if they are known."""
     if path == SHM and not path.is_dir():
         return f" ({path} is missing)"
     usage = shutil.disk_usage(_existing(path))
-    return f" ({_existing(path)}: {usage.free / 2**20:.0f} of {usage.total / 2**20:.0f} MiB free)"
+    free = usage.free if left is None else left
+    return f" ({_existing(path)}: {free / 2**20:.0f} of {usage.total / 2**20:.0f} MiB free)"
 
 
 def _limit() -> str:

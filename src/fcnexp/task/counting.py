@@ -1,5 +1,7 @@
 """What is counted of one task while a set is scored, and what came of the last scoring."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +9,7 @@ from fcnexp import label_type
 from fcnexp.scoring.per_image import PerImage
 from fcnexp.scoring.tasks import Task
 from fcnexp.task.four_scores import scores_of
+from fcnexp.task.maps import check_finite
 from fcnexp.task.protocols import PaddedBatch
 from fcnexp.task.recording import Recorder
 from fcnexp.task.scores import SegmentationScores
@@ -70,10 +73,14 @@ class Counts(nn.Module):
         return scores_of(self.matrix)
 
 
-def best_class(scores: Tensor, axis: int) -> Tensor:
+def best_class(scores: Tensor, axis: int, names: Sequence[str] = ()) -> Tensor:
     """Index of the highest score along the axis of the classes; the first of equal ones.
 
-    uint8, or with more than 255 classes int16.
+    uint8, or with more than 255 classes int16. names: of the N images of scores (N, K, H, W);
+    without them, NaN and infinity are not refused. Raises WeightsError.
     """
     # `argmax` returns the same, but takes ten times as long on contiguous (K, H, W) scores.
-    return scores.max(axis).indices.to(getattr(torch, label_type(scores.shape[axis])))
+    highest, found = scores.max(axis)
+    if names:
+        check_finite(highest, names)
+    return found.to(getattr(torch, label_type(scores.shape[axis])))

@@ -46,5 +46,7 @@ def class_accuracy(matrix: Tensor) -> Tensor:
 
 
 def _counts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"confusion matrix has shape {tuple(matrix.shape)}; give (K, K)")
     exact = matrix.cpu().double()
     return exact.diagonal(), exact.sum(1), exact.sum(0)

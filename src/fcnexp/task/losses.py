@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcnexp import VOID, void_of
+from fcnexp import VOID, WIDE_VOID, void_of
+from fcnexp.task.maps import check_integers, check_shape
 
 REDUCTIONS = ("mean", "sum", "image_means")
 
@@ -44,6 +45,10 @@ class PixelLoss(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction}: allowed are {', '.join(REDUCTIONS)}")
+        if not 0 < keep <= 1 or cell < 1:
+            raise ValueError(f"keep={keep}, cell={cell}: keep is in (0, 1], cell is 1 or more")
+        if void_as is not None and (type(void_as) is not int or void_as in (VOID, WIDE_VOID)):
+            raise ValueError(f"void_as={void_as}: must be the index of a class, such as 0, or None")
         self.reduction, self.keep, self.cell, self.void_as = reduction, keep, cell, void_as
         weights = None if balance is None else torch.tensor(balance, dtype=torch.float32)
         # Not persistent: checkpoints hold the net only, and scoring one builds no loss.
@@ -53,8 +58,11 @@ class PixelLoss(nn.Module):
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
         """Return the loss (scalar) of scores (N, K, H, W) and label (N, H, W), see `void_of`.
 
-        A batch in which no pixel counts has loss 0, with zero gradients.
+        A batch in which no pixel counts has loss 0, with zero gradients. Raises ValueError if the
+        label is not of integers or has another shape.
         """
+        check_integers("label", label)
+        check_shape("label", label, (scores.shape[0], *scores.shape[2:]), "scores")
         scores = scores if scores.dtype == torch.float64 else scores.float()
         void = void_of(label)
         if self.void_as is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fcnexp import void_of
+from fcnexp.task.maps import check_integers, check_shape
 
 SIDES = ("foreground", "background", "shape")  # what can be masked
 BACKGROUND = 0
@@ -24,8 +25,11 @@ def mask(
     masked: `foreground`, all classes except 0; `background`, class 0; or `shape`, both, with
     `filling()`, inputs of the same shapes, in the foreground. The paper does not say what its row
     "Shape" is filled with. Void is always 0: it runs along object edges and would outline the
-    masked side.
+    masked side. Raises ValueError if the label has other extents than an input.
     """
+    check_integers("label", label)
+    for name, x in inputs.items():
+        check_shape("label", label, (x.shape[0], *x.shape[2:]), name)
     objects = (label != BACKGROUND) & (label != void_of(label))
     if side == "shape":
         inputs, seen = filling(), objects

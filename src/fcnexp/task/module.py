@@ -14,6 +14,7 @@ from fcnexp.scoring.per_image import PerImage
 from fcnexp.scoring.tasks import tasks_of
 from fcnexp.task.counting import Counts, best_class
 from fcnexp.task.losses import PixelLoss
+from fcnexp.task.maps import check_shape
 from fcnexp.task.masking import mask
 from fcnexp.task.monitors import FiniteLoss, Stopwatch
 from fcnexp.task.protocols import InputRecipe, PaddedBatch
@@ -107,16 +108,19 @@ class SegmentationTask(L.LightningModule):
         """Return scores (N, K, H, W) of a padded batch's fields as stored, (N, C, H, W) by name.
 
         side: side to mask by the label (N, H, W); None for nothing.
-        Each image gets its own scores and gradients, as `Network.score_each` says.
+        Each image gets its own scores and gradients, as `Network.score_each` says. Raises
+        ValueError if the net's scores have another shape.
         """
         inputs = self.recipe.apply(fields, sizes)
         if side is not None:
             assert label is not None
             inputs = mask(inputs, label, side, lambda: self._white(fields, sizes))
         own = [(height, width) for height, width in sizes.tolist()]
-        if len(set(own)) == 1:
-            return self.net(inputs)
-        return self.net.score_each(inputs, own)  # type: ignore[operator]  # a method
+        apart = len(set(own)) > 1
+        scores = self.net.score_each(inputs, own) if apart else self.net(inputs)  # type: ignore[operator]
+        extent = next(iter(fields.values())).shape[-2:]
+        check_shape("net's scores", scores, (len(own), len(self.class_names), *extent), "data")
+        return scores
 
     def _white(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
         """Network input of the stored value 255 everywhere: white, or a depth of 0.255 m."""
@@ -167,7 +171,7 @@ class SegmentationTask(L.LightningModule):
         side = self.masking["test"]
         start = self.stopwatch.begin(self.device)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
-        predictions = [best_class(task.of_scores(scores), axis=1) for task in self.tasks]
+        predictions = [best_class(task.of_scores(scores), 1, batch.names) for task in self.tasks]
         self.stopwatch.end(start, len(batch.names))
         bands = None
         if self.trimap is not None:

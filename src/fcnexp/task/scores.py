@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from fcnexp import VOID, void_of
+from fcnexp import VOID, WIDE_VOID, void_of
 from fcnexp.task.four_scores import scores_of
+from fcnexp.task.maps import check_same
 
 
 class SegmentationScores(Metric):
@@ -29,8 +30,10 @@ class SegmentationScores(Metric):
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Count one batch: class indices (N, H, W), any integer type; label with void.
 
-        Raises ValueError if a value is not a class.
+        Raises ValueError, and counts nothing, if one is not of integers, if their shapes differ,
+        or if a value is not a class.
         """
+        check_same(prediction, label)
         images = zip(prediction, label, strict=True)
         self.latest = [count_pairs(*image, self.num_classes) for image in images]
         for counts in self.latest:
@@ -44,14 +47,20 @@ class SegmentationScores(Metric):
 def count_pairs(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
     """Confusion matrix of one image, int64 (K, K): rows ground truth, columns prediction.
 
-    Raises ValueError if a value is not a class.
+    Raises ValueError where `SegmentationScores.update` does.
     """
+    check_same(prediction, label)
     # Void gets the last row, dropped below: cheaper than selecting the other pixels.
-    last = max(VOID, classes)
-    if last > VOID:
-        void = label == void_of(label)
+    last = VOID
+    if void_of(label) != VOID:
+        last, void = classes, label == void_of(label)
         _refuse_outside("label", label.masked_fill(void, 0), classes - 1)
         label = label.int().masked_fill(void, last)
+    elif classes > VOID:
+        raise ValueError(
+            f"label has dtype {label.dtype}, in which {VOID} is void, not one of {classes} "
+            f"classes; give int16, with {WIDE_VOID} for void"
+        )
     _refuse_outside("label", label, last)
     _refuse_outside("prediction", prediction, classes - 1)
     # The smallest type that holds a cell's number, since memory traffic takes the time.

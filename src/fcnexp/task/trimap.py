@@ -14,12 +14,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from fcnexp import void_of
+from fcnexp.task.maps import check_same
 
 
 class TrimapScores(Metric):
     """Confusion matrices of the pixels within several distances of a boundary.
 
-    widths: of the W bands, in pixels, increasing. matrices: int64 (W, K, K), rows ground truth;
+    widths: of the W bands, in pixels, increasing; others raise ValueError. matrices: int64 (W, K, K), rows ground truth;
     each includes the pixels of the narrower bands.
     """
 
@@ -29,18 +30,28 @@ class TrimapScores(Metric):
 
     def __init__(self, num_classes: int, widths: tuple[int, ...]) -> None:
         super().__init__()
+        if not widths or any(b <= a for a, b in zip((0, *widths), widths, strict=False)):
+            raise ValueError(f"widths={widths}: must be above 0 and increasing, such as (1, 3, 5)")
         self.num_classes, self.widths = num_classes, widths
         zeros = torch.zeros(len(widths), num_classes, num_classes, dtype=torch.int64)
         self.add_state("matrices", zeros, dist_reduce_fx="sum")
         self.latest: list[dict[int, Tensor]] = []  # of each image in the last batch, by width
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Count one batch: class indices (N, H, W), any integer type; label with void."""
+        """Count one batch: class indices (N, H, W), any integer type; label with void.
+
+        Raises ValueError if one is not of integers, if their shapes differ, or if a value that is
+        counted is not a class.
+        """
+        check_same(prediction, label)
         classes, self.latest = self.num_classes, []
         for truth, guess in zip(label.cpu().numpy(), prediction.cpu().numpy(), strict=True):
+            labelled = truth != void_of(truth)
+            _refuse_outside("label", truth[labelled], classes)
+            _refuse_outside("prediction", guess[labelled], classes)
             # Index of the narrowest band that contains each pixel.
             band = np.searchsorted(self.widths, boundary_distance(truth))
-            near = (band < len(self.widths)) & (truth != void_of(truth))
+            near = (band < len(self.widths)) & labelled
             cells = (band[near] * classes + truth[near]) * classes + guess[near]
             counts = np.bincount(cells, minlength=self.matrices.numel())
             rings = torch.from_numpy(counts).view(self.matrices.shape)
@@ -51,6 +62,12 @@ class TrimapScores(Metric):
     def compute(self) -> Tensor:
         """Return the matrices."""
         return self.matrices
+
+
+def _refuse_outside(what: str, values: np.ndarray, classes: int) -> None:
+    """Raise ValueError if a value is not a class: it would be counted in another band's cells."""
+    if values.size and not 0 <= values.min() <= values.max() < classes:
+        raise ValueError(f"{what} {values.min()} to {values.max()} is outside 0..{classes - 1}")
 
 
 def boundary_distance(label: np.ndarray) -> np.ndarray:

@@ -10,6 +10,17 @@ from typing import Any
 from fcnexp.errors import DataError
 from fcnexp.system.atomic import sync
 
+MARKERS = ("shapes.json", "rooms.json")
+REWRITE = "remove {folder} to have it generated again"
+
+
+def cure(path: Path) -> str:
+    """What to do about a damaged file: have its folder generated again, or fetch it again."""
+    for folder in path.parents:
+        if any((folder / marker).is_file() for marker in MARKERS):
+            return REWRITE.format(folder=folder)
+    return "fetch it again"
+
 
 def written_once(
     root: Path, made_from: dict[str, Any], kind: str, write: Callable[[Path, dict[str, Any]], None]
@@ -41,7 +52,10 @@ def written_once(
 def _checked(root: Path, made_from: dict[str, Any], kind: str) -> Path:
     """Return the existing folder `root` if its marker has these parameters."""
     marker = root / f"{kind}.json"
-    found = json.loads(marker.read_text()) if marker.is_file() else None
+    try:
+        found = json.loads(marker.read_text()) if marker.is_file() else None
+    except (ValueError, RecursionError):  # not UTF-8 is a ValueError too
+        raise DataError(f"{marker}: damaged; {REWRITE.format(folder=root)}") from None
     if found != made_from:
         state = f"holds `{kind}` made from {found}" if found else f"is incomplete, no {kind}.json"
         raise DataError(

@@ -8,6 +8,8 @@ from torch import Tensor
 from fcnexp import MOST_CLASSES
 from fcnexp.errors import WeightsError
 from fcnexp.scoring.tasks import is_name
+from fcnexp.system.bounded import check_size
+from fcnexp.system.visible import visible
 
 PARTS = ("modality", "backbone", "head", "model", "dense", "data")  # of the stored config
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # as in fcnexp.config.checks
@@ -20,6 +22,10 @@ def check_entries(stored: dict, path: Any) -> None:
     stored: its `fcnexp` must be a dict of this checkpoint version.
     """
     facts, weights = stored["fcnexp"], stored["state_dict"]
+    try:
+        check_size(facts)
+    except ValueError as error:  # shared parts of parts can stand for billions of values
+        raise _damaged(path, f"fcnexp holds {error}") from None
     for name, is_valid in _ENTRIES.items():
         if name not in facts:
             raise _damaged(path, f"fcnexp.{name} is missing")
@@ -74,16 +80,17 @@ def _is_config(value: Any) -> bool:
 
 
 def _is_masking(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        value.get(when, 0) in SIDES for when in ("train", "test")
-    )
+    sides = [value.get(when, 0) for when in ("train", "test")] if isinstance(value, dict) else [0]
+    return all(isinstance(side, str | None) and side in SIDES for side in sides)
 
 
 _ENTRIES = {
     "config": _is_config,
     "recipe": lambda value: isinstance(value, dict) and isinstance(value.get("fields"), dict),
-    "precision": lambda value: value in PRECISIONS,
-    "class_names": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
+    "precision": lambda value: isinstance(value, str) and value in PRECISIONS,
+    "class_names": lambda value: (
+        isinstance(value, list) and all(isinstance(n, str) and visible(n) == n for n in value)
+    ),
     "outputs": _is_outputs,
     "masking": _is_masking,
 }

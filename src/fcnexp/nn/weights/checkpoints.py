@@ -36,9 +36,10 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False, others: bool = Fa
             "checkpoints/*.ckpt that it was exported from"
         )
     version = stored["fcnexp"].get("version")
-    if version != CHECKPOINT_VERSION:
+    if type(version) is not int or version != CHECKPOINT_VERSION:  # a tensor is no bool
+        shown = version if isinstance(version, int | str) else type(version).__name__
         raise OtherVersionError(
-            f"{path}: checkpoint version {version}, but this fcnexp reads {CHECKPOINT_VERSION}; "
+            f"{path}: checkpoint version {shown}, but this fcnexp reads {CHECKPOINT_VERSION}; "
             "use the fcnexp that wrote it"
         )
     check_entries(stored, path)

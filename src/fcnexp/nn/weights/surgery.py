@@ -146,13 +146,26 @@ def _has_other_classes(name: str, shape: tuple[int, ...], found: list[np.ndarray
 
 
 def _arrays(name: str, found: list[np.ndarray]) -> list[np.ndarray]:
-    """Copy a layer's blobs to float32 arrays. Raises WeightsError if they are not numeric."""
+    """Copy a layer's blobs to float32 arrays. Raises WeightsError if that would change them.
+
+    NumPy would read text as numbers, drop imaginary parts, and make infinity of large values.
+    """
+    kinds = {np.asarray(blob).dtype.kind for blob in found if not isinstance(blob, list)}
+    if wrong := kinds - set("fiu"):
+        raise WeightsError(
+            f"layer {name} has blobs that are not numeric arrays: of NumPy's kind {min(wrong)}"
+        )
     try:
-        arrays = [np.array(blob, dtype=np.float32, order="C") for blob in found]
+        with np.errstate(over="ignore"):  # told below
+            arrays = [np.array(blob, dtype=np.float32, order="C") for blob in found]
     except (TypeError, ValueError) as error:
         raise WeightsError(f"layer {name} has blobs that are not numeric arrays: {error}") from None
     if not arrays or any(array.ndim == 0 for array in arrays):
         raise WeightsError(f"layer {name} has no blobs, or a blob without axes")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise WeightsError(
+            f"layer {name} has NaN or infinity, or values too large for float32; use other weights"
+        )
     return arrays
 
 

@@ -15,6 +15,8 @@ from fcnexp.errors import WeightsError
 from fcnexp.system import checkpoint_store
 from fcnexp.system.os_errors import reraise_system_error
 
+MOST_PACKED = 10  # times as large as its file may a packed checkpoint be
+SLACK = 2**26  # bytes that any file may unpack to
 FOLDER = 0x10  # of a zip entry's attributes
 OLD_FORMAT = b"\x80\x02"  # a pickle, as torch wrote before version 1.6
 CAFFE = "init=caffemodel reads the .caffemodel that it was made from"
@@ -70,10 +72,27 @@ def _check_zip(path: Path, index: list[zipfile.ZipInfo]) -> None:
         )
     if names and all(name.endswith(".npy") for name in names):
         raise WeightsError(f"{path}: NumPy arrays (.npz), not a checkpoint; give a torch file")
+    _refuse_bomb(path, index)
     if not checkpoint_store.is_intact(path):
         raise WeightsError(f"{path}: damaged; use previous.ckpt in the same folder, or a copy")
     if any(one.external_attr & FOLDER for one in index):  # torch would read uninitialised memory
         raise WeightsError(f"{path}: damaged, a tensor in it is marked as a folder; fetch it again")
+
+
+def _refuse_bomb(path: Path, index: list[zipfile.ZipInfo]) -> None:
+    """Raise WeightsError if a zip's entries are larger than weights in a file of its size can be.
+
+    Weights hardly shrink when packed: by half if all momentum is still 0. Entries that lie over
+    each other in the file would each be read.
+    """
+    size = path.stat().st_size
+    unpacked = sum(one.file_size for one in index)
+    packed = sum(one.compress_size for one in index)
+    if packed > size or unpacked > SLACK + MOST_PACKED * size:
+        raise WeightsError(
+            f"{path}: {size / 1e6:.1f} MB that would unpack to {max(packed, unpacked) / 1e6:.0f} "
+            "MB: damaged, or made to fill the memory; weights do not shrink that much"
+        )
 
 
 def _index(path: Path) -> list[zipfile.ZipInfo] | None:

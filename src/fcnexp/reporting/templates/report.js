@@ -49,6 +49,19 @@ all("button.expand").forEach((button) => button.addEventListener("click", () => 
   all("tr.seed", button.closest("tbody")).forEach((row) => { row.hidden = !open; });
 }));
 
+// A table that is wider than the page says so, and fades at its right edge until its end is reached.
+const tables = all(".scroll");
+function hint(box) {
+  box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1);
+  box.classList.toggle("right", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+}
+const widths = new ResizeObserver(() => tables.forEach(hint));
+tables.forEach((box) => {
+  widths.observe(box);
+  [...box.children].forEach((table) => widths.observe(table));
+  box.addEventListener("scroll", () => hint(box), { passive: true });
+});
+
 // Bars: show one score. Curves: toggle rows.
 byId("bar-score")?.addEventListener("change", (event) => {
   all(".barchart").forEach((chart) => { chart.hidden = chart.dataset.score !== event.target.value; });
