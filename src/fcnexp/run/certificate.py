@@ -208,7 +208,8 @@ def _modules(node: Any) -> set[str]:
 def _file_of(module: str) -> str | None:
     """File of an importable module."""
     with suppress(ImportError, ValueError, AttributeError):
-        return (spec := find_spec(module)) and spec.origin
+        spec = find_spec(module)
+        return None if spec is None else spec.origin
     return None
 
 
