@@ -4,11 +4,8 @@ import base64
 import copy
 import io
 import json
-import signal
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ import torch
 from commands import fcnexp
 from made_up_runs import write_run
 from test_predict import SMALL, write_checkpoint
+from time_limits import in_time
 
 from fcnexp.data.palette import read_classes
 from fcnexp.errors import ConfigError, DataError, WeightsError
@@ -24,8 +22,6 @@ from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.reporting.records import read_run
 from fcnexp.run import data_record, run_folder
 from fcnexp.scoring.per_image import IMAGES, read_per_image
-
-SECONDS = 20  # each takes less than one; these machines are busy
 
 
 def doubled(times: int, begin: str, joined: str) -> str:
@@ -57,20 +53,6 @@ BOMBS = {
     "keys that are lists": "? [a, b]\n: 1",
     "an anchor that is missing": "classes: *gone",
 }
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    def stop(*_) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def of_classes(folder: Path, text: str) -> None:
