@@ -1,11 +1,8 @@
 """Small files that stand for more than memory holds, and files that choose where to write."""
 
-import base64
 import copy
 import io
-import json
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -181,15 +178,6 @@ def test_counts_of_images_that_fill_the_memory_are_refused(tmp_path, monkeypatch
         read_per_image(tmp_path)
 
 
-def test_a_record_of_files_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcnexp.run.data_record.MOST_BYTES", 1_000_000)
-    packed = base64.b85encode(zlib.compress(b" " * 2_000_000 + b"{}")).decode()
-    record = {"roots": {}, "lists": {}, "files": packed}
-    (tmp_path / data_record.DATA).write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match=r"data\.json: damaged"):
-        data_record.changes(tmp_path)
-
-
 def foreign(net: Path, path: Path, **data: object) -> Path:
     """A checkpoint with other settings of its data."""
     content = stored(net)
@@ -229,6 +217,6 @@ def test_a_foreign_checkpoint_cannot_fill_the_disk(name, net, tmp_path):
 
 
 def test_number_of_bombs(tell):
-    bombs = len(TRIED) + 1 + 8 + 2 + 2
+    bombs = len(TRIED) + 1 + 8 + 2 + 1
     tell(f"bombs of YAML, checkpoints and records: {bombs}, each refused in time and by name")
     tell(f"foreign checkpoints that generate data: {1 + len(HUGE)}, none writes elsewhere")

@@ -17,6 +17,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from fcnexp import IMAGE_SUFFIXES
 from fcnexp.config.identity import ROOTS, counted
 from fcnexp.errors import ConfigError
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from fcnexp.data.sample import Samples
 
 DATA = "data.json"
-MOST_BYTES = 2**28  # of the record of files: two million of them
 NAMED = 3  # changed files or class names that a message lists
 
 
@@ -60,7 +61,7 @@ def changes(folder: Path, roots: dict[str, str] | None = None) -> str:
     try:
         record = json.loads((folder / DATA).read_bytes())
         recorded, lists = dict(record["roots"]), dict(record["lists"])
-        files = json.loads(_unpacked(base64.b85decode(record["files"])))
+        files = json.loads(zlib.decompress(base64.b85decode(record["files"])))
     except FileNotFoundError:
         return ""
     except (ValueError, KeyError, TypeError, zlib.error):
@@ -104,14 +105,6 @@ def refuse_changed(folders: Iterable[Path], roots: dict[str, str] | None = None)
         seen.add(record)
 
 
-def _unpacked(packed: bytes) -> bytes:
-    """Decompress a record of files. Raises ValueError if it holds more than any data set has."""
-    unpacked = zlib.decompressobj().decompress(packed, MOST_BYTES)
-    if len(unpacked) == MOST_BYTES:
-        raise ValueError("too large")
-    return unpacked
-
-
 def _size_and_time(path: str | Path) -> list[int] | None:
     with suppress(OSError):
         return [(found := os.stat(path)).st_size, found.st_mtime_ns]
@@ -129,7 +122,7 @@ def _content(path: str | Path) -> Any:
         else:
             text = path.read_text(encoding="utf-8-sig", errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     return [len(lines), hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()]
 
