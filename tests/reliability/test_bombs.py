@@ -1,14 +1,8 @@
 """Small files that stand for more than memory holds, and files that choose where to write."""
 
-import base64
 import copy
 import io
-import json
-import signal
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +11,7 @@ import torch
 from commands import fcnexp
 from made_up_runs import write_run
 from test_predict import SMALL, write_checkpoint
+from time_limits import in_time
 
 from fcnexp.data.palette import read_classes
 from fcnexp.errors import ConfigError, DataError, WeightsError
@@ -24,8 +19,6 @@ from fcnexp.nn.weights.checkpoints import read_checkpoint
 from fcnexp.reporting.records import read_run
 from fcnexp.run import data_record, run_folder
 from fcnexp.scoring.per_image import IMAGES, read_per_image
-
-SECONDS = 20  # each takes less than one; these machines are busy
 
 
 def doubled(times: int, begin: str, joined: str) -> str:
@@ -57,20 +50,6 @@ BOMBS = {
     "keys that are lists": "? [a, b]\n: 1",
     "an anchor that is missing": "classes: *gone",
 }
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    def stop(*_) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def of_classes(folder: Path, text: str) -> None:
@@ -199,15 +178,6 @@ def test_counts_of_images_that_fill_the_memory_are_refused(tmp_path, monkeypatch
         read_per_image(tmp_path)
 
 
-def test_a_record_of_files_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcnexp.run.data_record.MOST_BYTES", 1_000_000)
-    packed = base64.b85encode(zlib.compress(b" " * 2_000_000 + b"{}")).decode()
-    record = {"roots": {}, "lists": {}, "files": packed}
-    (tmp_path / data_record.DATA).write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match=r"data\.json: damaged"):
-        data_record.changes(tmp_path)
-
-
 def foreign(net: Path, path: Path, **data: object) -> Path:
     """A checkpoint with other settings of its data."""
     content = stored(net)
@@ -247,6 +217,6 @@ def test_a_foreign_checkpoint_cannot_fill_the_disk(name, net, tmp_path):
 
 
 def test_number_of_bombs(tell):
-    bombs = len(TRIED) + 1 + 8 + 2 + 2
+    bombs = len(TRIED) + 1 + 8 + 2 + 1
     tell(f"bombs of YAML, checkpoints and records: {bombs}, each refused in time and by name")
     tell(f"foreign checkpoints that generate data: {1 + len(HUGE)}, none writes elsewhere")

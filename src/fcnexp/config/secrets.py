@@ -21,14 +21,12 @@ VARIABLE = re.compile(  # more names, of environment variables alone: a key `aut
 )
 FOLDERS = ("PWD", "OLDPWD")  # of the shell
 FORMATS = re.compile(  # values by which services tell their keys, whatever they are called
-    r"\b(hf_|gh[opsu]_|github_pat_|glpat-|sk-|pypi-|npm_)[\w-]{16,}"
+    r"\b(hf_|gh[opsu]_|github_pat_|glpat-|sk-(proj-|ant-)?|pypi-|npm_)\w{16,}"
     r"|\bxox[abps]-[\w-]{10,}|\b(AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}"
     r"|\beyJ[\w-]{6,}\.[\w-]{6,}|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|\w+://[^/\s:@]*:[^/\s@]+@"  # a URL with a password
 )
-RANDOM = re.compile(
-    r"(?<![^\W_])[^\W_]{20,}(?![^\W_])"
-)  # letters and digits alone, as in W&B's keys
+RANDOM = re.compile(r"(?<![^\W_])[^\W_]{20,}(?![^\W_])")  # letters and digits, as W&B's keys
 PAIR = re.compile(r"""(\w+)['"]?\s*:[\s\[]*('[^']*'|"[^"]*"|[^,{}\[\]]+)""")  # within a value
 SHORTEST = 12  # characters; shorter values of such names are flags or words, not secrets
 INSTEAD = (

@@ -22,11 +22,13 @@ def of_checkpoint(node: dict[str, Any], source: str) -> dict[str, Any]:
     refuse_foreign_code(node, source)
     if renamed({"data": node})["data"].get("_target_") not in GENERATED:
         return node
-    images = [node.get("num_train"), node.get("num_val")]
+    images: list[Any] = [node.get("num_train"), node.get("num_val")]
     sides = node.get("side") or node.get("size")
     numbers = [*images, *(sides if isinstance(sides, list | tuple) else [None])]
     if not all(type(number) is int and number > 0 for number in numbers):
-        raise WeightsError(f"{source}: damaged, numbers or sizes of its data are {numbers}")
+        raise WeightsError(
+            f"{source}: damaged, numbers or sizes of its data are {str(numbers)[:80]}"
+        )
     if sum(images) * max(numbers[2:]) ** 2 > MOST_PIXELS:
         name = node["_target_"].rpartition(".")[2].lower()
         raise WeightsError(

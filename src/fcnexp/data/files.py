@@ -34,6 +34,8 @@ def opened(path: Path, what: str = "image", *, own: bool = False) -> Iterator[Im
     which come from archives, must keep to Pillow's limit, as a small file can claim to be an image
     that takes all memory.
     """
+    if path.exists() and not path.is_file():  # a named pipe would block forever
+        raise DataError(f"{path}: not a regular file, so not an {what}")
     try:
         with _any_size() if own else nullcontext(), Image.open(path) as image:
             yield image
@@ -186,6 +188,8 @@ def read_label_png(path: Path) -> np.ndarray:
 @contextmanager
 def reading_mat(path: Path, kind: str, variable: str) -> Iterator[None]:
     """Turn errors while a label is read from a MATLAB file into DataError."""
+    if path.exists() and not path.is_file():  # an endless device would fill the memory
+        raise DataError(f"{path}: not a regular file, so not {kind}")
     try:
         yield
     except FileNotFoundError:

@@ -33,6 +33,8 @@ def read_lines(path: Path, what: str = "list one image id per line") -> list[str
     UTF-8, or the UTF-16 of Windows with its mark. what: advice. Raises DataError if the file is
     missing, empty or not text.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{path}: not a regular file; {what}")
     try:
         content = path.read_bytes()
         text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")

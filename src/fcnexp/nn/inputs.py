@@ -38,7 +38,7 @@ class Colour:
             raise ValueError(f"order={self.order}: allowed are bgr and rgb")
         if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
             raise ValueError(
-                f"mean={list(self.mean)}, std={list(self.std)}: give three numbers each, std above 0"
+                f"mean={list(self.mean)}, std={list(self.std)}: give three each, std above 0"
             )
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))

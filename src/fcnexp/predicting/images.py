@@ -74,6 +74,8 @@ def _why_not(path: Path) -> str | None:
         return "hidden"
     if path.is_dir():
         return "a folder; to label its images too, give a pattern such as 'photos/**/*.jpg'"
+    if not path.is_file():
+        return "not a regular file, or a link to none"
     if suffix in _UNREAD:
         return f"{suffix} is not read; save it as JPEG or PNG"
     if suffix not in IMAGE_SUFFIXES:

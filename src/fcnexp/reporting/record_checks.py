@@ -16,6 +16,8 @@ NUMBERS = ("steps", "train_seconds", "images_per_second", "ms_per_image", "peak_
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of finite numbers. Raises ValueError if it is not one, OSError."""
+    if path.exists() and not path.is_file():  # a pipe would block, a device fill the memory
+        raise ValueError("not a regular file")
     try:
         read = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except RecursionError:

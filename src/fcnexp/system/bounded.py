@@ -31,6 +31,8 @@ def read_yaml(path: Path) -> Any:
 
 def check_yaml(path: Path) -> bytes:
     """Return the bytes of a YAML file within the limits. Raises ValueError and OSError."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would block forever
+        raise ValueError("not a regular file")
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:

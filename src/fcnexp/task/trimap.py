@@ -20,8 +20,8 @@ from fcnexp.task.maps import check_same
 class TrimapScores(Metric):
     """Confusion matrices of the pixels within several distances of a boundary.
 
-    widths: of the W bands, in pixels, increasing; others raise ValueError. matrices: int64 (W, K, K), rows ground truth;
-    each includes the pixels of the narrower bands.
+    widths: of the W bands, in pixels, increasing; others raise ValueError. matrices: int64
+    (W, K, K), rows ground truth; each includes the pixels of the narrower bands.
     """
 
     higher_is_better = True
