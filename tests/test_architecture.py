@@ -18,6 +18,7 @@ ALLOWED = {  # packages or modules, by what they may import; a package holds all
     "hydra": ("config", "cli", "build", "restore", "run", "sweep", *ENTRY_POINTS),
     "lightning": (
         *("task/module", "task/callbacks", "task/cost", "task/saving", "task/stopping"),
+        "task/averaging",
         *("data/datamodule", "tracking/panels", "run/loggers", "run/trainers"),
         *("train", "evaluate"),
     ),

@@ -62,9 +62,16 @@ def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
         return made(*wires) if wires else made
     except Exception as error:  # Hydra wraps whatever the constructor raised
         cause = error.__cause__ or error
-        if isinstance(cause, ValueError | TypeError):
+        refused = isinstance(cause, ValueError | TypeError | ImportError)
+        if refused or type(cause).__name__ == "MisconfigurationException":  # Lightning's
             raise ConfigError(f"{name}: {cause}") from None
         raise
+
+
+def parts(cfg: DictConfig, node: str) -> list[Any]:
+    """Instantiate the entries of a node, such as `callbacks`, without null. Raises ConfigError."""
+    named = OmegaConf.select(cfg, node)
+    return [part(cfg, f"{node}.{name}") for name, each in named.items() if each is not None]
 
 
 def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputRecipe]:
