@@ -1,8 +1,8 @@
 """Fenced blocks of the README and docs/, with the mark above each.
 
 A mark is an HTML comment, invisible to readers: `<!-- run -->` for commands that a test runs
-unchanged, `<!-- needs: WHAT -->` for commands that cannot run everywhere, `<!-- file: PATH -->` for
-the content of a file.
+unchanged, or Python that tests/library/test_python_page.py types; `<!-- needs: WHAT -->` for
+commands that cannot run everywhere, `<!-- file: PATH -->` for the content of a file.
 """
 
 import re

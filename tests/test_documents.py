@@ -128,7 +128,8 @@ def test_twenty_photographs_of_three_classes_are_enough(shared_data, tmp_path):
 def run_page(page: Path, folder: Path, old: str, new: str) -> None:
     """Write a page's files and run its marked commands, with `old` replaced by `new`."""
     write_files(page, folder)
-    scripts = [block.text.replace(old, new) for block in blocks(page) if block.mark == "run"]
+    marked = [block for block in blocks(page) if block.mark == "run" and not block.language]
+    scripts = [block.text.replace(old, new) for block in marked]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src")}
     command = ["bash", "-c", "\n".join(["set -ex", *scripts])]

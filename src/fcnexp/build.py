@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
-from fcnexp.config.checks import check
-from fcnexp.config.compose import compose_run
-from fcnexp.config.mistakes import Given, explain
+from fcnexp.config.overrides import checked
 from fcnexp.config.values import to_plain
 from fcnexp.data.classes import Classes
 from fcnexp.data.fit import outputs_of, refuse_missing_field
@@ -41,17 +37,14 @@ log = logging.getLogger(__name__)
 NET_PARTS = ("modality", "backbone", "head", "model", "dense")  # stored in checkpoints
 
 
-def network(overrides: list[str]) -> Network:
+def network(overrides: Sequence[str]) -> Network:
     """Build the net that `train` would build with these overrides, on the CPU, in eval mode.
 
     Its forward takes inputs in network space by field, e.g. {"rgb": (N, 3, H, W) BGR minus mean},
     "depth" (N, 1, H, W) log depth minus mean, "hha" (N, 3, H, W) minus mean, and returns scores
     (N, K, H, W). No data set is opened. Raises ConfigError and WeightsError.
     """
-    try:
-        cfg = check(compose_run(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, Given(overrides, typed=False))) from None
+    cfg = checked(overrides)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(cfg.seed)
         net, _ = build_net(cfg, outputs_of(part(cfg, "data")))
@@ -69,9 +62,16 @@ def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
         return made(*wires) if wires else made
     except Exception as error:  # Hydra wraps whatever the constructor raised
         cause = error.__cause__ or error
-        if isinstance(cause, ValueError | TypeError):
+        refused = isinstance(cause, ValueError | TypeError | ImportError)
+        if refused or type(cause).__name__ == "MisconfigurationException":  # Lightning's
             raise ConfigError(f"{name}: {cause}") from None
         raise
+
+
+def parts(cfg: DictConfig, node: str) -> list[Any]:
+    """Instantiate the entries of a node, such as `callbacks`, without null. Raises ConfigError."""
+    named = OmegaConf.select(cfg, node)
+    return [part(cfg, f"{node}.{name}") for name, each in named.items() if each is not None]
 
 
 def build_net(cfg: DictConfig, outputs: dict[str, int]) -> tuple[Network, InputRecipe]:

@@ -4,6 +4,7 @@ import logging
 import shlex
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     from fcnexp.config.compose import what_was_typed
     from fcnexp.config.values import to_plain
     from fcnexp.reporting.run_header import print_start
-    from fcnexp.run import longer, ranks, run_folder, staging
+    from fcnexp.run import epochs, longer, ranks, run_folder, staging
     from fcnexp.system import this_process
     from fcnexp.system.places import short
     from fcnexp.tracking.run import refuse_unusable
@@ -38,13 +39,18 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     cfg = check_values(cfg)
     ranks.follow(cfg)
     refuse_unusable(cfg.logger)
+    epochs.refuse_two_lengths(cfg, what_was_typed()["typed"])
+    if "max_epochs" in cfg.trainer and not cfg.dry_run:
+        from fcnexp import build  # imports torch
+
+        epochs.count_steps(cfg, build.build_data(cfg))
     stages = staging.stages(cfg, folder)
     if this_process.rank() == 0:
         run_folder.enter(folder, cfg)
     if not cfg.dry_run:
         print_start(to_plain(cfg), **what_was_typed(), folder=folder)  # torch takes seconds more
     check_parts(stages)
-    from fcnexp import build  # imports torch
+    from fcnexp import build
 
     if cfg.dry_run:
         build.dry_run(cfg)
@@ -72,6 +78,7 @@ def check_parts(stages: "Sequence[Stage]") -> None:
 
     from fcnexp import build
 
+    build.parts(stages[0].cfg, "callbacks")  # raises if one refuses its values
     if len(stages) > 1:
         build.refuse_unrelated_stages([stage.cfg for stage in stages])
         return
@@ -128,14 +135,16 @@ def train_stage(stage: "Stage") -> dict[str, Any]:
     """Train and score one net, from its last checkpoint if it has one; return its record."""
     import lightning as L
 
+    from fcnexp import build
     from fcnexp.run import loggers, trainers
 
     cfg, folder = stage.cfg, stage.folder
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data, task = build_task(cfg)
     stopped = resume_point(stage, data)
-    with loggers.opened(cfg, folder, resumed=stopped is not None) as logs:
-        trainer = trainers.build_trainer(cfg, folder, logs.loggers, logs.callbacks)
+    own, others = build.parts(cfg, "callbacks"), partial(build.parts, cfg, "logger.others")
+    with loggers.opened(cfg, folder, others, resumed=stopped is not None) as logs:
+        trainer = trainers.build_trainer(cfg, folder, logs.loggers, [*logs.callbacks, *own])
         trainers.speed_up(cfg, task.net)
         write_settings(cfg, folder, data, resumed=stopped is not None)
         with trainers.explained(stage, trainer, stopped):
@@ -194,7 +203,8 @@ def fit_and_score(
         if cfg.regime.steps:
             trainer.fit(task, data, ckpt_path=stopped and stopped.path)
         seconds = time.monotonic() - start
-        if task.scored_step != trainer.global_step:
+        # A scoring after which a callback stopped the training kept no counts of single images.
+        if task.scored_step != trainer.global_step or task.per_image is None:
             trainer.validate(task, data, verbose=False)
     callback(trainer, LastCheckpoint).save(trainer)
     if late := callback(trainer, StopAfterStep).requested:
@@ -221,6 +231,7 @@ def write_record(
     from fcnexp.system import this_process
     from fcnexp.task.cost import cost_facts
     from fcnexp.task.saving import BestScore
+    from fcnexp.task.stopping import StoppedEarly
 
     cfg, folder, trainer = stage.cfg, stage.folder, task.trainer
     if this_process.rank():
@@ -237,6 +248,7 @@ def write_record(
         "images": len(data.val),
         "masked": task.masking["test"],
         "nondeterministic": task.nondeterministic,
+        "stopped_early": trainers.callback(trainer, StoppedEarly).why,
         "best": trainers.callback(trainer, BestScore).state_dict(),
         **cost_facts(trainer),
         "command": shlex.join(launches.typed()),

@@ -163,17 +163,17 @@ SENTENCES = {
     ),
     "epochs": (
         ["trainer.max_epochs=3"],
-        "trainer.max_epochs: no such key; regime.steps counts optimiser steps, of "
-        "regime.batch_size * regime.accumulate images each",
+        "trainer.max_epochs: an argument of Lightning's Trainer, which needs a + before: "
+        "+trainer.max_epochs=VALUE",
     ),
-    "epochs, added": (
-        ["+trainer.max_epochs=3"],
-        "trainer.max_epochs: no such key; regime.steps counts optimiser steps, of "
-        "regime.batch_size * regime.accumulate images each",
+    "no epochs": (
+        ["+trainer.max_epochs=0"],
+        "trainer.max_epochs=0: must be a whole number, 1 or more",
     ),
     "two batches": (
         ["+trainer.limit_train_batches=2"],
-        "trainer.limit_train_batches: no such key; regime.steps=2 trains two steps",
+        "trainer.limit_train_batches=2: shortens epochs, and this run counts steps; add "
+        "+trainer.max_epochs=N, or write regime.steps=2",
     ),
     "a key of a fixed node": (
         ["+trainer.presicion=32"],

@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from fcnexp.config.callback_checks import check_callbacks, check_parts
 from fcnexp.config.schema import RunConfig
+from fcnexp.config.trainer_arguments import check_arguments
 from fcnexp.config.values import did_you_mean, to_plain, typed
 from fcnexp.errors import ConfigError
 from fcnexp.nn.fast.switches import plain
@@ -35,6 +37,7 @@ ALLOWED = {
     ("dense", "Deconvolution", "learned"): ("none", "skips", "all"),
     ("dense", "Deconvolution", "edges"): (None, "zeros", "repeat"),
 }
+LOGGER = "+logger.others.NAME._target_=lightning.pytorch.loggers.MLFlowLogger"
 SAMPLINGS = ("shuffle", "with_replacement")  # as in fcnexp.data.datamodule
 BALANCES = ("inverse", "median")  # as in fcnexp.data.balance
 SIDES = ("foreground", "background", "shape")  # as in fcnexp.task.masking
@@ -86,6 +89,8 @@ def check_values(cfg: DictConfig, schema: type = RunConfig) -> DictConfig:
     check_loss(cfg.regime.loss)
     check_words(cfg)
     check_trainer(cfg.trainer)
+    check_callbacks(cfg.callbacks)
+    check_parts("logger.others", cfg.logger.others, LOGGER)
     with without_fast_paths(cfg):
         pass  # raises if it does not know a name
     published(cfg.paper and to_plain(cfg.paper))
@@ -128,6 +133,7 @@ def check_trainer(choice: Any) -> None:
     refuse_unknown("trainer.precision", precision, PRECISIONS, also)
     if precision == FLOAT16 and choice.accelerator == "cpu":
         refuse_float16(choice.precision, "trainer.accelerator=cpu uses none")
+    check_arguments(choice)
     for key in ("devices", "threads"):
         if choice[key] is not None and choice[key] < 1:
             raise ConfigError(f"trainer.{key}={choice[key]}: must be 1 or more")

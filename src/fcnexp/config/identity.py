@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from fcnexp.config import trainer_arguments
 from fcnexp.config.moved_parts import FIRST, renamed
 
 # Settings that do not change any number: logging, published figures to compare with, the folder of
@@ -19,6 +20,7 @@ FREE = (
     *("resume", "keep_best", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger"),
     *("score_batch", "paper", "scale", "init.folder", "init.first.folder"),
     *("trainer.threads", "trainer.activation_checkpointing"),
+    *(f"trainer.{name}" for name in trainer_arguments.FREE),
 )
 LATER = ("tf32", "deterministic", "compile")  # newer keys of trainer; false means as before them
 # Names of one precision. `bf16` and `32` count as typed, so that finished jobs stay finished.
@@ -52,6 +54,9 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
         kept["trainer"] = {k: v for k, v in trainer.items() if k not in LATER or v is not False}
         if (precision := trainer.get("precision")) is not None:
             kept["trainer"]["precision"] = SAME.get(str(precision), precision)
+    callbacks = kept.get("callbacks")
+    if not (isinstance(callbacks, dict) and any(callbacks.values())):
+        kept.pop("callbacks", None)  # as in configs older than this key
     for name in FREE:
         *nodes, last = name.split(".")
         node: Any = kept

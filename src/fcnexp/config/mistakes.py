@@ -20,6 +20,16 @@ EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep
 EXTRAS |= {"optuna": "optuna"}
 TRAINS = ("train", "bounds")  # commands that sweep
 CONFIG_DIRS = ("--config-dir", "-cd")
+# Options of lightning-hydra-template, and what to type here.
+HABITS = {
+    ("trainer", "ddp"): "trainer=gpu trainer.devices=4 uses four GPUs",
+    ("trainer", "ddp_sim"): "trainer=cpu trainer.devices=2 starts two processes",
+    ("trainer", "mps"): "Apple's GPUs are not used; type trainer=cpu",
+    ("callbacks", "default"): "checkpoints and progress need no callback, and keep_best=true "
+    "keeps the best weights",
+    ("callbacks", "model_checkpoint"): "the last checkpoint is always kept, the best with "
+    "keep_best=true",
+}
 MOST = 4  # options named that have a key
 OPEN, CLOSED = "[{", "]}"
 
@@ -81,8 +91,8 @@ def explain(error: Exception, given: Given) -> str:
     if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", text):
         return several_values(found[1], given)
     if found := re.search(r"Could not (?:override|delete)(?!.*value of)[^']*'([^'=]+)", text):
-        key = getattr(error.__cause__, "full_key", None) or found[1]  # a key inside a dict
-        return missing_key(key, given)
+        full = getattr(error.__cause__, "full_key", None) or ""  # of a key inside a dict
+        return missing_key(max(full, found[1], key=len), given)
     if found := re.search(r"already at '([^']+)'|^(\S+) appears more than once", text):
         key = found[1] or found[2]
         added = [a for a in given.overrides if re.match(rf"\++{re.escape(key)}=", a)]
@@ -129,7 +139,8 @@ def no_such_option(group: str, name: str, given: Given) -> str:
     homes = [conf_dir(), conf_dir().parent, *given.folders]  # the parent holds `sweeps`
     options = sorted({p.stem for home in homes for p in (home / group).glob("*.yaml")})
     near = did_you_mean(name, options)
-    return f"{group}={name}: no such option{near}; choose one of {', '.join(options)}"
+    habit = f"; {HABITS[group, name]}" if (group, name) in HABITS else ""
+    return f"{group}={name}: no such option{near}; choose one of {', '.join(options)}{habit}"
 
 
 def several_values(argument: str, given: Given) -> str:

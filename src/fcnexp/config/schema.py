@@ -40,6 +40,11 @@ class TrainerChoice:
 
 
 @dataclass
+class OpenTrainer(TrainerChoice):
+    """The Trainer of a training: arguments of Lightning's own may be added, see `values.typed`."""
+
+
+@dataclass
 class WandbChoice:
     """A W&B run; see conf/logger/wandb.yaml."""
 
@@ -57,6 +62,7 @@ class Logging:
     tensorboard: bool = MISSING
     images: int = MISSING
     side: int = MISSING
+    others: dict[str, Any] = field(default_factory=dict)  # an own logger file need not have it
 
 
 @dataclass
@@ -149,8 +155,9 @@ class RunConfig:
     init: dict[str, Any] = MISSING
     regime: Regime = MISSING
     masking: Masking = MISSING
-    trainer: TrainerChoice = MISSING
+    trainer: OpenTrainer = MISSING
     logger: Logging = MISSING
+    callbacks: dict[str, Any] = MISSING
     seed: int = MISSING
     workers: int = MISSING
     score_batch: int = MISSING
@@ -177,6 +184,7 @@ class ExplainConfig(RunConfig):
     crops: bool = MISSING
     # Keys that only training reads have defaults here, since an experiment may set them.
     masking: Masking = field(default_factory=lambda: Masking(train=None, test=None))
+    callbacks: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     workers: int = 0
     score_batch: int = 1

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from fcnexp.config import trainer_arguments
+from fcnexp.config.schema import OpenTrainer
 from fcnexp.errors import ConfigError
 
 # Keys of other programs, and what to use here.
@@ -27,13 +29,22 @@ ELSEWHERE = {
     "num_workers": "workers is the number of data-loading processes",
     **dict.fromkeys(("default_root_dir", "output_dir", "work_dir"), "hydra.run.dir is the folder"),
     **dict.fromkeys(("learning_rate", "base_lr"), "regime.lr is the learning rate"),
+    "ckpt_path": "the same command with its hydra.run.dir continues a run, init=checkpoint "
+    "init.path=FILE starts from its weights, and evaluate and predict take checkpoint=FILE",
+    "tags": "a run is tagged in W&B with its experiment, model and backbone, and hydra.run.dir=DIR "
+    "names its folder",
+    "debug": "regime.steps=2 tries training and scoring, scale=small takes minutes, and "
+    "+trainer.profiler=simple, +trainer.detect_anomaly=true and +trainer.limit_train_batches=10 "
+    "+trainer.max_epochs=1 are as in Lightning",
+    "hparams_search": "hydra/sweeper=search searches with Optuna, see docs/CLUSTERS.md",
 }
 
 
 def typed(cfg: DictConfig, schema: type) -> DictConfig:
     """Convert a config's values to the schema's types (`no` to False, "3" to 3).
 
-    Raises ConfigError naming a key that the schema lacks or whose value does not fit.
+    Arguments of Lightning's Trainer that were added to `trainer` stay as they are, if the schema
+    allows them. Raises ConfigError naming a key that the schema lacks or whose value does not fit.
     """
     known = schema.__dataclass_fields__  # type: ignore[attr-defined]  # it is a dataclass
     for key, value in cfg.items_ex(resolve=False):
@@ -42,6 +53,9 @@ def typed(cfg: DictConfig, schema: type) -> DictConfig:
             raise ConfigError(no_such_key(key, {name: None for name in known}))
         if value is None and "None" not in str(known[key].type):
             raise ConfigError(f"{key}=null: required, so it cannot be null")
+    added: dict[str, Any] = {}
+    if "trainer" in known and known["trainer"].type is OpenTrainer:
+        cfg, added = _without_arguments(cfg)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
     except OmegaConfBaseException as error:
@@ -49,7 +63,21 @@ def typed(cfg: DictConfig, schema: type) -> DictConfig:
             raise ConfigError(_not_in_the_schema(str(error.full_key), cfg)) from None
         raise ConfigError(plain_message(error)) from None
     assert isinstance(merged, DictConfig)
+    for name, value in added.items():
+        with open_dict(merged.trainer):
+            merged.trainer[name] = value
     return merged
+
+
+def _without_arguments(cfg: DictConfig) -> tuple[DictConfig, dict[str, Any]]:
+    """Return the config without arguments of Lightning's Trainer in `trainer`, and these."""
+    given = OmegaConf.is_dict(trainer := cfg.get("trainer"))
+    names = [name for name in trainer_arguments.PASSED if given and name in trainer]
+    if not names:
+        return cfg, {}
+    cfg = cfg.copy()
+    with open_dict(cfg.trainer), read_write(cfg.trainer):
+        return cfg, {name: cfg.trainer.pop(name) for name in names}
 
 
 def _not_in_the_schema(key: str, cfg: DictConfig) -> str:
@@ -77,6 +105,10 @@ def to_plain(cfg: DictConfig) -> Any:
 def no_such_key(key: str, config: dict[str, Any]) -> str:
     """Message for a key that the config lacks: the nearest key, and the keys of its node."""
     parent, _, last = key.rpartition(".")
+    if parent == "trainer" and last in trainer_arguments.PASSED:
+        return f"{key}: an argument of Lightning's Trainer, which needs a + before: +{key}=VALUE"
+    if parent == "trainer" and last in trainer_arguments.REFUSED:
+        return f"{key}: not passed to Lightning's Trainer; {trainer_arguments.REFUSED[last]}"
     if last in ELSEWHERE:
         return f"{key}: no such key; {ELSEWHERE[last]}"
     node = OmegaConf.select(OmegaConf.create(config), parent) if parent else None
@@ -84,6 +116,8 @@ def no_such_key(key: str, config: dict[str, Any]) -> str:
     has = f"; {parent} has {', '.join(own)}" if own else ""
     inside = [path for path in key_paths(config) if path.endswith(f".{key}")]
     public = [path for path in key_paths(config) if not path.rpartition(".")[2].startswith("_")]
+    if not inside and parent:  # a key of another node
+        inside = [path for path in public if path.endswith(f".{last}")]
     near = f" (did you mean {inside[0]}?)" if inside else did_you_mean(key, public)
     return f"{key}: no such key{near}{has}; --cfg job prints them all"
 

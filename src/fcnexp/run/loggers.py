@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -109,10 +109,13 @@ class CarefulLogger(WandbLogger):
 
 
 @contextmanager
-def opened(cfg: DictConfig, folder: Path, *, resumed: bool) -> Iterator[Loggers]:
+def opened(
+    cfg: DictConfig, folder: Path, others: Callable[[], Sequence[Logger]], *, resumed: bool
+) -> Iterator[Loggers]:
     """Open a run's loggers for the block; an exception marks the run as failed.
 
-    resumed: True if the run continues an earlier one in this folder. Only rank 0 logs.
+    others: makes those of `logger.others`, which also get the config. resumed: True if the run
+    continues an earlier one in this folder. Only rank 0 logs.
     """
     config = to_plain(cfg)
     if this_process.rank():
@@ -121,6 +124,9 @@ def opened(cfg: DictConfig, folder: Path, *, resumed: bool) -> Iterator[Loggers]
     loggers: list[Logger] = [MetricsLogger(folder)]
     if cfg.logger.tensorboard:
         loggers.append(TensorBoardLogger(folder, name="", version=TENSORBOARD))
+    for other in others():
+        other.log_hyperparams(config)
+        loggers.append(other)
     if cfg.logger.wandb is None:
         yield Loggers(loggers, None, config)
         return

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from fcnexp.config.identity import OWN_FOLDER, ROOTS, counted
+from fcnexp.config.trainer_arguments import IN_STEPS
 from fcnexp.config.values import to_plain
 from fcnexp.errors import ConfigError, DataError, OtherVersionError, WeightsError
 from fcnexp.reporting.records import CONFIG, RESULT, read_result
@@ -86,6 +87,8 @@ def refuse_other_config(folder: Path, cfg: DictConfig) -> None:
     for name, was, now in differences(counted(stored), counted(to_plain(cfg))):
         if name == "init.path":  # the previous stage's checkpoint, in a folder of this run
             continue
+        if name in (f"trainer.{each}" for each in IN_STEPS):
+            continue  # regime.steps says the same
         if name == "regime.steps" and isinstance(was, int) and was < now:
             longer.refuse_unless_the_same(folder, cfg, was)
             continue

@@ -17,11 +17,14 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from omegaconf import DictConfig
 from torch import nn
 
 from fcnexp.config.checks import FLOAT16, GRAPHS
+from fcnexp.config.trainer_arguments import IN_STEPS, PASSED
+from fcnexp.config.values import to_plain
 from fcnexp.errors import ConfigError, TrainingError
 from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.weights.checkpoints import read_checkpoint
@@ -36,6 +39,7 @@ from fcnexp.task.callbacks import on_terminal, progress_bars, training_callbacks
 from fcnexp.task.saving import AtomicCheckpointIO, LastCheckpoint
 
 T = TypeVar("T", bound=Callback)
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def build_trainer(
@@ -46,31 +50,54 @@ def build_trainer(
     set_up(cfg)
     regime, accumulate = cfg.regime, divided(cfg).accumulate
     passes = regime.steps * accumulate
+    own = arguments(cfg, folder)
+    bars = progress_bars() if own.get("enable_progress_bar", True) else []
     settings = machine(cfg)
     settings["plugins"] += [AtomicCheckpointIO(read_checkpoint)]
     if settings["precision"] == FLOAT16:
         del settings["precision"]  # Lightning refuses both
         settings["plugins"] += [scaled_float16(cfg)]
-    return L.Trainer(
-        **settings,
-        default_root_dir=folder,
-        max_steps=regime.steps,
-        limit_train_batches=passes,  # the sampler is infinite; the progress bar needs a total
-        accumulate_grad_batches=accumulate,
-        gradient_clip_val=regime.clip,
-        val_check_interval=min(regime.score_every * accumulate, passes),
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=min(10, passes),
-        logger=list(loggers),
-        enable_progress_bar=on_terminal(),
-        callbacks=[
+    settings |= {
+        "default_root_dir": folder,
+        "max_steps": regime.steps,
+        "limit_train_batches": passes,  # the sampler is infinite; the progress bar needs a total
+        "accumulate_grad_batches": accumulate,
+        "gradient_clip_val": regime.clip,
+        "val_check_interval": min(regime.score_every * accumulate, passes),
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": min(10, passes),
+        "logger": list(loggers),
+        "enable_progress_bar": on_terminal(),
+        "callbacks": [
             *training_callbacks(folder, keep_best=cfg.keep_best),
             *callbacks,
-            *progress_bars(),
+            *bars,
         ],
-        enable_model_summary=False,
-    )
+        "enable_model_summary": False,
+    }
+    try:
+        return L.Trainer(**settings | own)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        given = ", ".join(f"trainer.{name}={cfg.trainer[name]}" for name in own)
+        if not given:
+            raise
+        raise ConfigError(f"{given}: Lightning's Trainer refuses it: {error}") from None
+
+
+def arguments(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer that were typed, apart from those that count steps.
+
+    A profiler writes its table into the folder: Lightning would print it as a message, which are
+    silenced here.
+    """
+    names = [name for name in PASSED if name in cfg.trainer and name not in IN_STEPS]
+    own = {name: to_plain(cfg.trainer)[name] for name in names}
+    if "min_steps" in own:
+        own["min_epochs"] = 0  # otherwise Lightning sets 1, and nothing stops in the only epoch
+    if (kind := own.get("profiler")) is not None:
+        own["profiler"] = _PROFILERS[kind](dirpath=folder, filename="profile")
+    return own
 
 
 def callback(trainer: L.Trainer, kind: type[T]) -> T:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from fcnexp.system.this_process import rank
 from fcnexp.task.cost import Cost
 from fcnexp.task.saving import BestScore, LastCheckpoint
-from fcnexp.task.stopping import StopAfterStep
+from fcnexp.task.stopping import StopAfterStep, StoppedEarly
 
 log = logging.getLogger(__name__)
 
@@ -149,4 +149,5 @@ def training_callbacks(folder: Path, *, keep_best: bool) -> list[Callback]:
     checkpoints = folder / "checkpoints"
     best = BestScore(checkpoints if keep_best else None)
     # Lightning runs LastCheckpoint (a `Checkpoint`) last, so last.ckpt holds the best score so far.
-    return [best, LastCheckpoint(checkpoints), ScoreLines(), Cost(), StopAfterStep()]
+    last = LastCheckpoint(checkpoints)
+    return [best, last, ScoreLines(), Cost(), StopAfterStep(), StoppedEarly()]

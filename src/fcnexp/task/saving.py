@@ -14,9 +14,15 @@ from fcnexp.system import checkpoint_store
 from fcnexp.system.checkpoint_store import BEST, LAST, PREVIOUS
 from fcnexp.task.stopping import StopRequested
 
+# Entries of a checkpoint that is kept for its weights alone.
+OF_WEIGHTS = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "fcnexp")
+
 
 class AtomicCheckpointIO(CheckpointIO):
     """Writes checkpoints atomically, see `checkpoint_store`, and keeps the one before the last.
+
+    Of the best checkpoint it writes the weights alone. Lightning's own way would leave out the
+    callbacks, and with them an average of the weights, whose score it is.
 
     read: loads a file without running code that it may contain.
     """
@@ -29,6 +35,8 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> None:
         """Write a checkpoint. Raises OSError, and then keeps the file that was there before."""
         path = Path(path)
+        if path.name == BEST:
+            checkpoint = {name: checkpoint[name] for name in OF_WEIGHTS}
         before = PREVIOUS if path.name == LAST else None
         checkpoint_store.store(path, lambda file: torch.save(checkpoint, file), before)
 
@@ -92,7 +100,7 @@ class BestScore(Callback):
             return
         self.step, self.miou = trainer.global_step, miou
         if self.folder is not None:
-            trainer.save_checkpoint(self.folder / BEST, weights_only=True)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return step and score."""

@@ -10,12 +10,42 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 log = logging.getLogger(__name__)
 
 SLURM_JOB = "SLURM_JOB_ID"  # environment of a job
+
+
+class StoppedEarly(Callback):
+    """Keeps a training stopped that a callback or `max_time` has stopped, and says why.
+
+    A run that is interrupted after the decision would otherwise go on when it resumes: callbacks
+    store what they counted, but the Trainer does not store that they stopped it.
+    """
+
+    def __init__(self) -> None:
+        self.why: str | None = None  # of a training that ended before its last step
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop before the first step if a callback had decided so."""
+        for each in trainer.callbacks:  # type: ignore[attr-defined]  # set late
+            if isinstance(each, EarlyStopping) and each.stopping_reason.value:
+                trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the reason if steps are left."""
+        if trainer.global_step >= trainer.max_steps:
+            return
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set late
+        early = [each for each in callbacks if isinstance(each, EarlyStopping)]
+        timers = [each.time_remaining() for each in callbacks if isinstance(each, Timer)]
+        reasons = [each.stopping_reason_message for each in early if each.stopping_reason_message]
+        reasons += ["the time is over" for left in timers if left is not None and left <= 0]
+        reason = reasons[0] if reasons else "a callback stopped it"
+        self.why = reason.removesuffix(" Signaling Trainer to stop.").rstrip(".")
+        log.info(f"stopped at step {trainer.global_step} of {trainer.max_steps}: {self.why}")
 
 
 class StopRequested(SIGTERMException):
