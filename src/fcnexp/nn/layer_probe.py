@@ -45,6 +45,9 @@ def cut(backbone: Backbone, stride: int) -> None:
         )
     for coarser in [s for s in backbone.taps if s > stride]:
         del backbone.taps[coarser]
+    if hasattr(backbone, "shorten"):  # it runs as a whole
+        backbone.shorten()
+        return
     used = {id(each.layer) for each in _run(backbone, _SIDE)}
     for parent in list(cast(nn.Module, backbone).modules()):
         for name, child in list(parent.named_children()):
