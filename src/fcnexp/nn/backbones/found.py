@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from math import ceil, floor
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Tap
-from fcnexp.nn.backbones.positions import EXACT, run_on_positions
-from fcnexp.nn.geometry import IMAGE, Grid, bilinear_kernel_size
+from fcnexp.nn.backbones.positions import EXACT, Run, run_on_positions
+from fcnexp.nn.geometry import Grid
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ REFUSALS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)  # 
 class Found(NamedTuple):
     """A map of an unknown net.
 
-    origin: mean of its first cell's positions over all paths through the net, in pixels.
+    step: pixels between its cells. origin: position of the first, in pixels.
     radius: largest distance in pixels from a cell to a pixel that it depends on, without what sees
     the whole image. channels_last: the net gives (N, h, w, C).
     """
@@ -41,13 +40,15 @@ class Survey(NamedTuple):
     """What is found of a net: its maps, and the images that it takes.
 
     mixing: parts that see the whole image: means over it, attention. multiple: sides of images
-    must be multiples of it for cells to keep their places. least: smallest side.
+    must be multiples of it for cells to keep their places. least: smallest side. apart: largest
+    distance in pixels between paths through the net that meet in a cell.
     """
 
     maps: tuple[Found, ...]
     mixing: tuple[str, ...]
     multiple: int
     least: int
+    apart: float
 
 
 class _Axis(NamedTuple):
@@ -68,7 +69,7 @@ def survey(net: nn.Module, channels: int) -> Survey:
 
 
 def _survey(net: nn.Module, channels: int) -> Survey:
-    size, growth, first, mixing = _first_run(net, channels)
+    size, growth, first, run = _first_run(net, channels)
     larger = _places(net, channels, (size[0] + growth, size[1] + growth))
     ends = _maps(run_on_positions(net, channels, size, ends=True)[0])
     maps = tuple(
@@ -85,18 +86,18 @@ def _survey(net: nn.Module, channels: int) -> Survey:
         multiple, 8 * deepest + multiple, multiple
     )  # fmt: skip
     least = next(side for side in sides if _runs(net, channels, (side, side)))
-    return Survey(maps, tuple(sorted(mixing)), multiple, least)
+    return Survey(maps, tuple(sorted(run.mixing)), multiple, least, max(run.apart))
 
 
 def _first_run(
     net: nn.Module, channels: int
-) -> tuple[tuple[int, int], int, list[Tensor], set[str]]:
-    """Return the first size that a net takes, its growth, maps and mixing. Raises ValueError."""
+) -> tuple[tuple[int, int], int, list[Tensor], Run]:
+    """Return the first size that a net takes, its growth, and a run of it. Raises ValueError."""
     problem = ""
     for size, growth in SIDES:
         try:
-            out, mixing = run_on_positions(net, channels, size, ends=False)
-            return size, growth, _quotients(out), mixing
+            out, run = run_on_positions(net, channels, size, ends=False)
+            return size, growth, _quotients(out), run
         except REFUSALS as error:
             problem = problem or " ".join(str(error).split())
     raise ValueError(f"it does not take images of any size ({problem})")
@@ -107,8 +108,8 @@ def _places(net: nn.Module, channels: int, size: tuple[int, int]) -> list[Tensor
 
 
 def _quotients(out: Any) -> list[Tensor]:
-    """Return means over paths (2, ...) of rows and columns; NaN if there are none."""
-    return [sums[1:] / sums[:1] for sums in _maps(out)]
+    """Return rows and columns (2, ...) of each map; NaN if it has none."""
+    return [weighted[1:] / weighted[:1] for weighted in _maps(out)]
 
 
 def _tries(multiple: int, deepest: int) -> list[tuple[int, int]]:
@@ -189,48 +190,12 @@ def _origin(axis: _Axis, step: float, over: Callable[[Tensor], Tensor] = torch.m
 
 
 def taps_of(maps: Sequence[Found]) -> dict[int, tuple[int, Tap]]:
-    """Return the last map of each stride as a tap, with its place in the sequence, finest first.
-
-    A map that other maps or the pixels cannot be aligned with is moved to the nearest place where
-    they can, by less than a quarter of a cell: some of its paths end elsewhere than others.
-    """
+    """Return the last map of each stride as a tap, with its place in the sequence, finest first."""
     last = {found.step: (place, found) for place, found in enumerate(maps)}
-    taps: dict[int, tuple[int, Tap]] = {}
-    finer = IMAGE
-    for step, (place, found) in sorted(last.items()):
-        grid = _aligned(found, finer)
-        if grid.origin != found.origin:
-            log.info(
-                "the map of stride %d lies at %g on average over its paths, which end at different "
-                "places; it is aligned with its neighbours at %g", step, found.origin, grid.origin,
-            )  # fmt: skip
-        taps[step] = (place, Tap(found.channels, grid))
-        finer = grid
-    return taps
-
-
-def _aligned(found: Found, finer: Grid) -> Grid:
-    """Return the grid nearest to a map's place from which it can be upsampled to a finer grid."""
-    halves = sorted(
-        (n / 2 for n in range(floor(2 * found.origin) - found.step, ceil(2 * found.origin) + found.step)),
-        key=lambda origin: abs(origin - found.origin),
-    )
-    for origin in (found.origin, *halves):
-        grid = Grid(float(found.step), origin)
-        if _fits(grid, IMAGE) and _fits(grid, finer):
-            return grid
-    raise ValueError(f"its map of stride {found.step} at {found.origin} cannot be aligned")
-
-
-def _fits(coarse: Grid, finer: Grid) -> bool:
-    factor = coarse.step / finer.step
-    if not factor.is_integer():
-        return True  # no net fuses these two
-    try:
-        bilinear_kernel_size(coarse, int(factor), finer)
-    except ValueError:
-        return False
-    return True
+    return {
+        step: (place, Tap(found.channels, Grid(float(step), found.origin)))
+        for step, (place, found) in sorted(last.items())
+    }
 
 
 class FoundTrunk(nn.Module):
@@ -251,6 +216,11 @@ class FoundTrunk(nn.Module):
         self.places = {stride: place for stride, (place, _) in taps.items()}
         self.taps = {stride: tap for stride, (_, tap) in taps.items()}
         self.radii = {found.step: found.radius for found in found.maps}
+        if found.apart > EXACT:
+            log.info(
+                "where paths through this backbone meet, they are up to %g pixels apart; cells are "
+                "placed by the first of them", found.apart,
+            )  # fmt: skip
         self._make = make
         self.trunk = make([self.places[stride] for stride in self.taps])
 

@@ -1,12 +1,13 @@
 """Positions sent through any net in place of colours: each cell of a map receives its own place.
 
 The image holds the position of each pixel, and the net's own forward runs on it in float64. Layers
-that look at a window return the window's middle, layers that change values but not places return
-their input, and where paths meet, their sum is kept: an image of ones goes the same way, and the
-quotient is the mean over all paths. What a gate or attention multiplies keeps its place: the gate
-itself, which sees the whole image, is frozen. No weight is read, so a net on the meta device will
-do. Beyond its border a map continues as inside, as if there were no padding. A second kind of run
-keeps the lowest position that a cell depends on, to find how far its receptive field reaches.
+that look at a window return the window's middle, and layers that change values but not places
+return their input. Where paths meet, the first one's position is kept, and the distance of the
+others noted; a shortcut is added to the branch around it. What a gate or attention multiplies keeps
+its place: the gate itself, which sees the whole image, is frozen. No weight is read, so a net on the
+meta device will do. Beyond its border a map continues as inside, as if there were no padding. A
+second kind of run keeps the lowest position that a cell depends on, to find how far its receptive
+field reaches.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,17 +25,22 @@ EXACT = 1e-6  # pixels; float64 rounding is smaller, distances between paths are
 
 
 class Run(NamedTuple):
-    """State of a run: what a window's position is, and what the net was found to mix globally."""
+    """State of a run, and what was found about the net.
 
-    ends: bool  # keep the lowest position that a cell depends on, else the middle
+    ends: keep the lowest position that a cell depends on, else the cell's own. mixing: parts that
+    see the whole image. apart: distances in pixels between paths that met.
+    """
+
+    ends: bool
     mixing: set[str]
+    apart: list[float]
 
 
 _run: ContextVar[Run] = ContextVar("run")
 
 
 class Positions(Tensor):
-    """A map that holds positions in pixels, or sums of them over paths."""
+    """A map that holds positions in pixels; see `run_on_positions` for its entries."""
 
     @classmethod
     def __torch_function__(
@@ -47,22 +53,22 @@ class Positions(Tensor):
 
 def run_on_positions(
     net: nn.Module, channels: int, size: tuple[int, int], *, ends: bool
-) -> tuple[Any, set[str]]:
-    """Return a net's output for an image of positions, and what in it sees the whole image.
+) -> tuple[Any, Run]:
+    """Return a net's output for an image of positions, and what was found on the way.
 
-    The batch is float64 (N, channels, *size). Entries of the output are the same sums over paths of
-    1, of the row and of the column; with `ends`, they are the lowest row and column that a cell
-    depends on, and those of minus the row and the column: the highest, negated.
+    The batch is float64 (N, channels, *size). Entries of the output are weights, 0 if a value has no
+    position, and weights times row and column; with `ends`, they are the lowest row and column that
+    a cell depends on, and the highest of both, negated.
     """
     rows, columns = (torch.arange(n, dtype=torch.float64, device="cpu") for n in size)
     row, column = rows[:, None].expand(size), columns[None].expand(size)
     kinds = [row, column, -row, -column] if ends else [torch.ones_like(row), row, column]
     image = torch.stack(kinds)[:, None].expand(-1, channels, -1, -1)
-    state = Run(ends, set())
+    state = Run(ends, set(), [0.0])
     token = _run.set(state)
     try:
         with torch.device("cpu"), torch.no_grad(), plain(), _evaluated(net):
-            return net(image.as_subclass(Positions)), state.mixing
+            return net(image.as_subclass(Positions)), state
     finally:
         _run.reset(token)
 
@@ -129,7 +135,7 @@ _JOINS = frozenset("add sub mul truediv div".split())
 
 
 def _nothing(shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """Return a map without positions: NaN, or a sum over no paths."""
+    """Return a map without positions: NaN, or a weight of 0."""
     nothing = torch.nan if _run.get().ends else 0.0
     return torch.full(tuple(shape), nothing, dtype=torch.float64)
 
@@ -244,7 +250,9 @@ def _join(func: Callable, args: tuple, kwargs: dict) -> Any:
     """Handle a sum of two paths. Terms and factors that are not maps move nothing."""
     both = [a for a in args[:2] if isinstance(a, Positions)]
     if len(both) == 2:
-        return windows.meet(*both, ends=_run.get().ends)
+        met, apart = windows.meet(*both, ends=_run.get().ends)
+        _run.get().apart.append(apart)
+        return met
     (x,) = both
     other = next((a for a in args[:2] if isinstance(a, Tensor) and a is not x), None)
     return x if other is None else x.expand(torch.broadcast_shapes(x.shape, other.shape))

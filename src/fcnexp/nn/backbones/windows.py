@@ -1,7 +1,7 @@
 """Positions that windows see: of convolutions, poolings and padding, along any axes of a map.
 
 Cells beyond the border of a map continue its positions, as its last two cells do. With `ends`, maps
-hold lowest positions, and NaN where there is none; else sums over paths, see `positions`.
+hold lowest positions, and NaN where there is none; else weighted positions, see `positions`.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,20 @@ def over(x: Tensor, axis: int, *, ends: bool) -> Tensor:
     return found.where(found != torch.inf, torch.nan)
 
 
-def meet(a: Tensor, b: Tensor, *, ends: bool) -> Tensor:
-    """Return the sum or lowest of two maps' positions, computed once if channels share a view."""
+def meet(a: Tensor, b: Tensor, *, ends: bool) -> tuple[Tensor, float]:
+    """Return the lowest of two maps' positions, or the first, and how far apart they are.
+
+    Positions of the second map count where the first has none.
+    """
     shape = torch.broadcast_shapes(a.shape, b.shape)
     if a.shape == b.shape and a.ndim == 4 and a.stride(1) == b.stride(1) == 0:
-        a, b = a[:, :1], b[:, :1]
-    return (torch.fmin(a, b) if ends else a + b).expand(shape)
+        a, b = a[:, :1], b[:, :1]  # all channels are views of one
+    if ends:
+        return torch.fmin(a, b).expand(shape), 0.0
+    a, b = (x.expand(torch.broadcast_shapes(a.shape, b.shape)).unflatten(0, (3, -1)) for x in (a, b))
+    known = a[:1] != 0
+    apart = (a[1:] / a[:1] - b[1:] / b[:1]).abs().nan_to_num(0, 0, 0).max()
+    return torch.where(known, a, b).flatten(0, 1).expand(shape), float(apart)
 
 
 def at(x: Tensor, axis: int, places: Tensor) -> Tensor:

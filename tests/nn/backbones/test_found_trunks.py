@@ -1,0 +1,199 @@
+"""Trunks of torchvision and timm: their maps lie where sending positions through them found."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fcnexp import build
+from fcnexp.config.compose import compose_run
+from fcnexp.errors import ConfigError
+from fcnexp.nn.backbones.found import Found, survey, taps_of
+from fcnexp.nn.backbones.torchvision import TorchvisionTrunk
+
+DECLARED = ("alexnet", "vgg16", "vgg16_bn", "googlenet", "resnet18", "tiny")
+QUICK = ("torchvision/mobilenet_v3_large", "torchvision/convnext_tiny")
+MORE = (
+    "timm/resnet26",
+    *("torchvision/resnet50", "torchvision/regnet_y_400mf", "torchvision/efficientnet_b0"),
+    *("torchvision/densenet121", "torchvision/vgg11_bn", "torchvision/googlenet"),
+    *("torchvision/inception_v3", "torchvision/shufflenet_v2_x1_0", "torchvision/swin_t"),
+    *("timm/tf_efficientnet_b0", "timm/convnextv2_atto", "timm/swin_tiny_patch4_window7_224"),
+    *("timm/hrnet_w18_small", "timm/resnet50d", "timm/mobilevit_s", "timm/pvt_v2_b0"),
+)
+ALL = [*QUICK, *(pytest.param(trunk, marks=pytest.mark.slow) for trunk in MORE)]
+
+
+def typed(trunk: str, model: str = "fcn8s") -> list[str]:
+    library, name = trunk.split("/")
+    if library == "timm":
+        pytest.importorskip("timm", reason="the extra timm is not installed")
+    return [f"backbone={library}", f"backbone.name={name}", f"model={model}"]
+
+
+def net_of(trunk: str, model: str = "fcn8s", *more: str):
+    cfg = compose_run([*typed(trunk, model), *more])
+    return build.build_net(cfg, {"class": 2})[0].eval()
+
+
+@pytest.mark.parametrize("backbone", DECLARED)
+def test_found_geometry_is_the_declared_one(backbone):
+    with torch.device("meta"):
+        trunk = build.part(compose_run([f"backbone={backbone}"]), "backbone", 3)
+    found = taps_of(survey(trunk, 3).maps)
+    assert {stride: tap for stride, (_, tap) in found.items()} == trunk.taps
+
+
+def test_torchvisions_resnet_has_the_taps_that_ours_declares():
+    with torch.device("meta"):
+        found = TorchvisionTrunk(3, "resnet18")
+        ours = build.part(compose_run(["backbone=resnet18"]), "backbone", 3)
+    assert found.taps == ours.taps and list(found.taps) == list(ours.taps)
+
+
+def sizes() -> list[tuple[int, int]]:
+    """Return 30 sizes: small sides, multiples of strides and their neighbours, and random ones."""
+    rng = np.random.default_rng(0)
+    some = [(1, 1), (1, 70), (31, 32), (33, 64), (63, 65), (96, 97), (127, 128), (224, 225)]
+    return some + [(int(h), int(w)) for h, w in rng.integers(1, 400, (30 - len(some), 2))]
+
+
+@pytest.mark.parametrize("trunk", ALL)
+def test_scores_have_the_images_size(trunk):
+    some = sizes()[::3] if trunk in QUICK else sizes()
+    with torch.device("meta"):
+        net = net_of(trunk)
+        for size in some:
+            assert net({"rgb": torch.zeros(1, 3, *size)}).shape == (1, 2, *size)
+
+
+def make_positive(net: nn.Module) -> None:
+    """Set random positive weights, with the largest in the middle of each kernel."""
+    generator = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weight = module.weight
+            mix = torch.rand(weight.shape[:2], generator=generator) + 0.1
+            mix /= mix.sum(1, keepdim=True)
+            hill = torch.ones(())
+            for side in weight.shape[2:]:
+                slope = 0.5 ** (torch.arange(side) - (side - 1) / 2).abs()
+                hill = hill[..., None] * slope / slope.sum()
+            module.weight.data = mix.view(*weight.shape[:2], *[1] * hill.ndim) * hill
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@pytest.mark.parametrize("trunk", ALL)
+def test_a_bright_dot_is_scored_where_it_is(trunk, monkeypatch):
+    """The dot is centred on a cell of the coarsest map: 1 pixel wide, or 2 if between pixels."""
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", lambda x, *_, **__: x)  # keep it bright
+    net = net_of(trunk)
+    make_positive(net)
+    net.double()
+    grid = net.scorers()["rgb"].head.grid
+    place = grid.origin + grid.step * round((66 - grid.origin) / grid.step)
+    image = torch.zeros(1, 3, 150, 154, dtype=torch.float64)
+    low, high = int(np.floor(place)), int(np.ceil(place))
+    image[..., low : high + 1, low : high + 1] = 1000
+    with torch.inference_mode():
+        scores = (net({"rgb": image}) - net({"rgb": image * 0}))[0, 0]
+    if "swin" in trunk:  # windows and their shifts make four near maxima: take their middle
+        bright = scores * (scores > 0.5 * scores.max())
+        rows, columns = (torch.arange(n, dtype=torch.float64) for n in scores.shape)
+        peak = torch.stack([(bright.sum(1) * rows).sum(), (bright.sum(0) * columns).sum()])
+        peak /= bright.sum()
+    else:
+        peak = (scores >= scores.max() * (1 - 1e-9)).nonzero().double().mean(0)
+    assert (peak - place).abs().max() <= 0.5, (peak, place)
+
+
+def half_gradient(trunk, image: torch.Tensor, stride: int) -> tuple[float, int]:
+    """Return the middle of the rows that a cell's gradient reaches, and the cell."""
+    maps = trunk(image)[stride]
+    cell = maps.shape[2] // 2
+    (moved,) = torch.autograd.grad(maps[0, :, cell].sum(), image, retain_graph=True)
+    rows = moved.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert rows.min() > 0 and rows.max() < image.shape[2] - 1  # the whole field is inside
+    return float(rows.min() + rows.max()) / 2, cell
+
+
+@pytest.mark.parametrize(
+    ("name", "height"),
+    [
+        ("mobilenet_v2", 600),
+        pytest.param("convnext_tiny", 2000, marks=pytest.mark.slow),
+        pytest.param("densenet121", 1500, marks=pytest.mark.slow),
+        pytest.param("regnet_x_400mf", 1500, marks=pytest.mark.slow),
+    ],
+)
+def test_real_gradients_are_centred_on_the_cells(name, height, monkeypatch):
+    """Independent of the search: autograd of the net itself, with means instead of maxima."""
+    pool = torch.nn.functional.avg_pool2d
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "max_pool2d",
+        lambda x, k, s=None, p=0, *_, ceil_mode=False, **__: pool(x, k, s, p, ceil_mode),
+    )
+    trunk = TorchvisionTrunk(3, name).eval()
+    make_positive(trunk)
+    trunk.double()
+    image = torch.rand(1, 3, height, 40, dtype=torch.float64) / 1000  # ReLU6 is linear up to 6
+    image.requires_grad_()
+    for stride in (8, 32):
+        middle, cell = half_gradient(trunk, image, stride)
+        grid = trunk.taps[stride].grid
+        assert middle == grid.origin + grid.step * cell
+
+
+def test_what_the_position_of_a_map_is_made_of():
+    """A strided layer moves the first cell; a gate and a shortcut of the same grid do not."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.down = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 3, 2, 1)
+            self.gate = nn.Linear(4, 4)
+
+        def forward(self, image):
+            fine = self.patch(image)
+            fine = fine * self.gate(fine.mean((2, 3))).sigmoid()[:, :, None, None]
+            return [fine, self.down(fine) + self.down(torch.relu(fine))]
+
+    found = survey(Net(), 3)
+    assert found.mixing == ("means over the image",)
+    assert found.maps == (Found(4, 4, 1.5, 1.5, False), Found(4, 8, 1.5, 5.5, False))
+    assert (found.multiple, found.least) == (8, 8)  # what does not fill a cell would be lost
+
+
+def test_paths_that_are_apart_keep_the_first_ones_place():
+    class Net(nn.Module):
+        def forward(self, image):
+            pool = nn.functional.avg_pool2d
+            four = pool(image, 4, 4)
+            return [four, pool(four, 3, 2, 1) + pool(four, 2, 2)]
+
+    found = survey(Net(), 3)
+    assert [each.origin for each in found.maps] == [1.5, 1.5] and found.apart == 2
+
+
+def test_cells_that_move_with_the_size_make_the_image_a_multiple():
+    class Same(nn.Module):  # TensorFlow's padding, of one side or both
+        def forward(self, image):
+            pads = [n for side in (image.shape[-1], image.shape[-2]) for n in (side % 2, 1)]
+            return [nn.functional.avg_pool2d(nn.functional.pad(image, pads), 3, 2)]
+
+    found = survey(Same(), 3)
+    assert found.maps[0].origin == 1 and found.multiple == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet5", "name=resnet5: torchvision has alexnet, .*resnet50"),
+        ("vit_b_16", "name=vit_b_16: takes no images of 128x192: Wrong image height"),
+    ],
+)
+def test_what_gives_no_maps_is_refused(name, message):
+    with pytest.raises(ConfigError, match=f"backbone: {message}"):
+        build.network(["backbone=torchvision", f"backbone.name={name}"])
