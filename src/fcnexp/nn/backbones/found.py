@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from fcnexp.nn.backbones.base import Tap
 from fcnexp.nn.backbones.positions import EXACT, Run, run_on_positions
@@ -244,6 +246,25 @@ class FoundTrunk(nn.Module):
             short.append(side + (multiple - side % multiple) % multiple)
         height, width = (to - side for to, side in zip(short, image.shape[-2:], strict=True))
         return F.pad(image, (0, width, 0, height))
+
+    def multiply_adds(self, size: tuple[int, int]) -> int:
+        """Return the number of multiply-adds for an image of this size, by torch's counter."""
+        tensors = dict(self.trunk.named_parameters()) | dict(self.trunk.named_buffers())
+        on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        first = next(m for m in self.trunk.modules() if isinstance(m, nn.Conv2d))
+        image = torch.empty(1, first.in_channels, *size, dtype=first.weight.dtype, device="meta")
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            functional_call(self.trunk, on_meta, (self._padded(image),))
+        return counter.get_total_flops() // 2
+
+    def depth(self) -> int:
+        """Return the number of the trunk's convolutions; some may be beside the longest path."""
+        return sum(isinstance(module, nn.Conv2d) for module in self.modules())
+
+    def survey_again(self) -> Survey:
+        """Return what is found of the trunk as it is now, after its layers have been changed."""
+        first = next(m for m in self.trunk.modules() if isinstance(m, nn.Conv2d))
+        return survey(self.trunk, first.in_channels)
 
     def shorten(self) -> None:
         """Build the net anew without what only removed taps need; its weights are new."""

@@ -48,6 +48,8 @@ class Positions(Tensor):
     ) -> Any:
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
+            if getattr(func, "__name__", "").startswith("new_"):  # a mask, say: no positions
+                return func(*args, **kwargs)
             return _wrapped(_call(func, args, kwargs))
 
 
@@ -128,7 +130,7 @@ _PLAIN = frozenset(
     "roll flip permute transpose swapaxes movedim reshape view flatten unflatten getitem setitem"
     " copy get size dim numel chunk split unbind unsqueeze squeeze expand expand_as repeat"
     " interpolate upsample pixel_shuffle pixel_unshuffle narrow select index_select contiguous"
-    " requires_grad is_floating_point stride clone new_zeros new_ones new_empty fill zero t T"
+    " requires_grad is_floating_point stride clone t T"
     " channel_shuffle len".split()
 )
 _JOINS = frozenset("add sub mul truediv div".split())

@@ -31,6 +31,8 @@ def meet(a: Tensor, b: Tensor, *, ends: bool) -> tuple[Tensor, float]:
         a, b = a[:, :1], b[:, :1]  # all channels are views of one
     if ends:
         return torch.fmin(a, b).expand(shape), 0.0
+    if shape[0] % 3:  # not a batch of weights, rows and columns
+        return a.expand(shape), 0.0
     a, b = (x.expand(torch.broadcast_shapes(a.shape, b.shape)).unflatten(0, (3, -1)) for x in (a, b))
     known = a[:1] != 0
     apart = (a[1:] / a[:1] - b[1:] / b[:1]).abs().nan_to_num(0, 0, 0).max()
