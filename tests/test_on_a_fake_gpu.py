@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -33,11 +34,19 @@ Row = tuple[str, ...]  # one option of each of GROUPS
 
 GROUPS = ("backbone", "model", "head", "dense", "modality")
 OPTIONS = {g: sorted(path.stem for path in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
+if find_spec("timm") is None:  # an extra
+    OPTIONS["backbone"].remove("timm")
+    OPTIONS["modality"].remove("rgb_timm")
+NAMES = {"timm": "convnext_atto"}  # a small net in place of the option's
 CLASSES = 4
 # Pairs of options that the config refuses, which a test checks.
 REFUSED = [
     *itertools.product(["deconvnet"], ["resnet18", "rarefaction", "rarefaction_8"]),
     *itertools.product(["deconvnet"], ["shift_and_stitch", "shift_and_stitch_8"]),
+    *itertools.product(["deconvnet", "rarefaction", "rarefaction_8"], ["torchvision", "timm"]),
+    *itertools.product(["fcn1s"], ["torchvision", "timm"]),
+    ("fcn2s", "timm"),
+    *(("rgb_timm", name) for name in OPTIONS["backbone"] if name != "timm"),
     *itertools.product(["fcn4s", "fcn2s", "fcn1s"], ["shift_and_stitch_8"]),
     *itertools.product(["fcn1s"], ["alexnet", "googlenet", "resnet18"]),
     ("fcn2s", "alexnet"),
@@ -91,6 +100,8 @@ def configured(row: Row) -> DictConfig:
     cfg = whole_config().copy()
     for group, name in zip(GROUPS, row, strict=True):
         cfg[group] = option(group, name)
+        if name in NAMES and group == "backbone":
+            cfg[group].name = NAMES[name]
     return cfg
 
 

@@ -59,12 +59,13 @@ def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
     """Return the pixels between cells of each layer's input and output.
 
     A map grows by one cell for every `step` pixels by which the image grows, for any padding and
-    rounding.
+    rounding. Layers of maps that do not grow, such as a mean over the image, are left out.
     """
     small, large = _run(backbone, _SIDE), _run(backbone, 2 * _SIDE)
     return {
         a.layer: (_SIDE // (b.height_in - a.height_in), _SIDE // (b.height_out - a.height_out))
         for a, b in zip(small, large, strict=True)
+        if b.height_in > a.height_in and b.height_out > a.height_out
     }
 
 

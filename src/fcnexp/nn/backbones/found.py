@@ -11,7 +11,8 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from fcnexp.nn.backbones.base import Tap
-from fcnexp.nn.backbones.positions import EXACT, Run, run_on_positions
+from fcnexp.nn.backbones.positioned import EXACT, Run
+from fcnexp.nn.backbones.positions import run_on_positions
 from fcnexp.nn.geometry import Grid
 
 log = logging.getLogger(__name__)
@@ -91,9 +92,7 @@ def _survey(net: nn.Module, channels: int) -> Survey:
     return Survey(maps, tuple(sorted(run.mixing)), multiple, least, max(run.apart))
 
 
-def _first_run(
-    net: nn.Module, channels: int
-) -> tuple[tuple[int, int], int, list[Tensor], Run]:
+def _first_run(net: nn.Module, channels: int) -> tuple[tuple[int, int], int, list[Tensor], Run]:
     """Return the first size that a net takes, its growth, and a run of it. Raises ValueError."""
     problem = ""
     for size, growth in SIDES:
@@ -156,30 +155,38 @@ def _found(one: Tensor, larger: Tensor, ends: Tensor, growth: int) -> Found:
     channels_last &= bool((one[1] - one[1, :1]).abs().max() <= EXACT)
     axes, more = _axes(one, channels_last), _axes(larger, channels_last)
     steps = {
-        growth / (b.cells - a.cells)
-        for a, b in zip(axes, more, strict=True)
-        if b.cells > a.cells
+        growth / (b.cells - a.cells) for a, b in zip(axes, more, strict=True) if b.cells > a.cells
     }
     if len(steps) != 1 or not (step := steps.pop()).is_integer():
         raise ValueError(f"its map {tuple(one.shape)} has no step of whole pixels, equal both ways")
     origins = [_origin(axis, step) for axis in (*axes, *more)]
     if max(origins) - min(origins) > EXACT:
         raise ValueError(f"its map of stride {step:g} starts at {sorted(set(origins))} by axis")
-    low, high = (_axes(part, channels_last) for part in (ends, -ends.roll(-2, 0)))
+    low, high = (
+        _axes(ends[:2], channels_last, torch.amin),
+        _axes(-ends[2:], channels_last, torch.amax),
+    )
     radius = max(
         max(origins[0] - _origin(a, step, torch.amin), _origin(b, step, torch.amax) - origins[0])
         for a, b in zip(low, high, strict=True)
     )
-    return Found(one.shape[-1 if channels_last else 1], int(step), origins[0], radius, channels_last)
+    return Found(
+        one.shape[-1 if channels_last else 1], int(step), origins[0], radius, channels_last
+    )
 
 
-def _axes(positions: Tensor, channels_last: bool) -> list[_Axis]:
-    """Return the positions of a map's rows and columns, away from its border."""
+def _axes(
+    positions: Tensor, channels_last: bool, over: Callable[..., Tensor] = torch.mean
+) -> list[_Axis]:
+    """Return the positions of a map's rows and columns, away from its border.
+
+    over: joins those of the channels, which a window's middle has in common.
+    """
     if channels_last:
         positions = positions.permute(0, 3, 1, 2)
     found = []
     for entry, others in ((0, (0, 2)), (1, (0, 1))):
-        line = positions[entry].mean(others)
+        line = over(positions[entry], others)
         start = len(line) // 4
         found.append(_Axis(len(line), line[start : len(line) - start], start))
     return found
@@ -231,7 +238,9 @@ class FoundTrunk(nn.Module):
         out = self.trunk(self._padded(image))
         maps = out.values() if isinstance(out, dict) else out
         return {
-            stride: m.permute(0, 3, 1, 2) if self.found.maps[self.places[stride]].channels_last else m
+            stride: m.permute(0, 3, 1, 2)
+            if self.found.maps[self.places[stride]].channels_last
+            else m
             for stride, m in zip(self.taps, maps, strict=True)
         }
 

@@ -73,8 +73,8 @@ class TimmTrunk(FoundTrunk):
     def _missing(self, folder: Path, reason: str) -> str:
         assert self.imagenet is not None
         return (
-            f"{self.imagenet.file}{FILES[0]} is not in {folder}, and timm cannot load it ({reason}); "
-            "put it there by hand, or use init=scratch"
+            f"{self.imagenet.file}{FILES[0]} is not in {folder}, and timm cannot load it "
+            f"({reason}); put it there by hand, or use init=scratch"
         )
 
 

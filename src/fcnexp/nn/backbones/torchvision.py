@@ -13,7 +13,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from fcnexp.nn.backbones.base import PublishedWeights
 from fcnexp.nn.backbones.found import REFUSALS, SIDES, FoundTrunk, Survey, survey
-from fcnexp.nn.backbones.positions import EXACT, run_on_positions
+from fcnexp.nn.backbones.positioned import EXACT
+from fcnexp.nn.backbones.positions import run_on_positions
 from fcnexp.nn.layers import widen
 from fcnexp.nn.pooling import MaxPool
 
@@ -67,7 +68,7 @@ def _known(in_channels: int, name: str) -> tuple[tuple[str, ...], Survey]:
 
 
 def _classifier(in_channels: int, name: str) -> nn.Module:
-    """Return a classifier with poolings and a first layer of our own, and torch's random weights."""
+    """Return a classifier with random weights, poolings and a first layer of our own."""
     device = torch.get_default_device()
     with warnings.catch_warnings(), torch.device("cpu" if name.startswith("regnet") else device):
         warnings.simplefilter("ignore")  # of initial weights, which are replaced
@@ -75,12 +76,16 @@ def _classifier(in_channels: int, name: str) -> nn.Module:
     for parent in list(net.modules()):
         for key, child in list(parent.named_children()):
             if isinstance(child, nn.MaxPool2d) and child.dilation in (1, (1, 1)):
-                kernel, stride, pad = (_one(n) for n in (child.kernel_size, child.stride, child.padding))
+                kernel, stride, pad = (
+                    _one(n) for n in (child.kernel_size, child.stride, child.padding)
+                )
                 hang = stride - 1 if child.ceil_mode else 0
                 setattr(parent, key, MaxPool(kernel, stride, pad, hang=hang))
     if hasattr(net, "transform_input"):
         if in_channels != 3:
-            raise ValueError(f"name={name}: takes three channels, but the modality has {in_channels}")
+            raise ValueError(
+                f"name={name}: takes three channels, but the modality has {in_channels}"
+            )
         net.transform_input = True  # as with published weights: they take other means
     elif in_channels != 3:
         key, first = _first_convolution(net)

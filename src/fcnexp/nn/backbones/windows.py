@@ -33,7 +33,9 @@ def meet(a: Tensor, b: Tensor, *, ends: bool) -> tuple[Tensor, float]:
         return torch.fmin(a, b).expand(shape), 0.0
     if shape[0] % 3:  # not a batch of weights, rows and columns
         return a.expand(shape), 0.0
-    a, b = (x.expand(torch.broadcast_shapes(a.shape, b.shape)).unflatten(0, (3, -1)) for x in (a, b))
+    a, b = (
+        x.expand(torch.broadcast_shapes(a.shape, b.shape)).unflatten(0, (3, -1)) for x in (a, b)
+    )
     known = a[:1] != 0
     apart = (a[1:] / a[:1] - b[1:] / b[:1]).abs().nan_to_num(0, 0, 0).max()
     return torch.where(known, a, b).flatten(0, 1).expand(shape), float(apart)

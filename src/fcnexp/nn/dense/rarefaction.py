@@ -118,8 +118,8 @@ def rarefy_trunk(backbone: Backbone, stride: int) -> None:
     """Rarefy a trunk in place. Raises ValueError if its strides do not allow it."""
     if mixing := getattr(backbone, "mixing", ()):
         raise ValueError(
-            f"a backbone with {' and '.join(mixing)} cannot be rarefied: with more cells these would "
-            "give other values; choose dense=shift_and_stitch"
+            f"a backbone with {' and '.join(mixing)} cannot be rarefied: with more cells these "
+            "would give other values; choose dense=shift_and_stitch dense.shared=false"
         )
     layers = steps(backbone)
     _check_stride(stride, chain.from_iterable(layers.values()))
@@ -149,8 +149,8 @@ def _check_found(backbone: Backbone) -> None:
         for (key, tap), found in zip(backbone.taps.items(), made.maps, strict=True):
             if Grid(found.step, found.origin) != tap.grid:
                 raise ValueError(
-                    f"this backbone's map of stride {key} cannot be rarefied: not all of its strides "
-                    "are convolutions and poolings of its own; choose dense=shift_and_stitch"
+                    f"this backbone's map of stride {key} cannot be rarefied: not all of its "
+                    "strides are layers; choose dense=shift_and_stitch dense.shared=false"
                 )
 
 
