@@ -34,10 +34,9 @@ Row = tuple[str, ...]  # one option of each of GROUPS
 
 GROUPS = ("backbone", "model", "head", "dense", "modality")
 OPTIONS = {g: sorted(path.stem for path in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
-if find_spec("timm") is None:  # an extra
-    OPTIONS["backbone"].remove("timm")
-    OPTIONS["modality"].remove("rgb_timm")
-NAMES = {"timm": "convnext_atto"}  # a small net in place of the option's
+ABSENT = {"timm"} if find_spec("timm") is None else set()  # an extra
+OPTIONS = {g: [name for name in names if name not in ABSENT] for g, names in OPTIONS.items()}
+NAMES = {"timm": "mobilenetv3_small_050"}  # a small net in place of the option's
 CLASSES = 4
 # Pairs of options that the config refuses, which a test checks.
 REFUSED = [
@@ -45,8 +44,7 @@ REFUSED = [
     *itertools.product(["deconvnet"], ["shift_and_stitch", "shift_and_stitch_8"]),
     *itertools.product(["deconvnet", "rarefaction", "rarefaction_8"], ["torchvision", "timm"]),
     *itertools.product(["fcn1s"], ["torchvision", "timm"]),
-    ("fcn2s", "timm"),
-    *(("rgb_timm", name) for name in OPTIONS["backbone"] if name != "timm"),
+    *(("rgb_backbone", b) for b in OPTIONS["backbone"] if b not in ("torchvision", "timm")),
     *itertools.product(["fcn4s", "fcn2s", "fcn1s"], ["shift_and_stitch_8"]),
     *itertools.product(["fcn1s"], ["alexnet", "googlenet", "resnet18"]),
     ("fcn2s", "alexnet"),
@@ -55,6 +53,7 @@ REFUSED = [
         [name for name in OPTIONS["model"] if name not in ("fcn32s", "fcn_pool5")], ["deconv_d2l"]
     ),
 ]
+REFUSED = [pair for pair in REFUSED if not ABSENT.intersection(pair)]
 
 
 def fits(row: Row) -> bool:

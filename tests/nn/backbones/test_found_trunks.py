@@ -200,5 +200,82 @@ def test_cells_that_move_with_the_size_make_the_image_a_multiple():
     ],
 )
 def test_what_gives_no_maps_is_refused(name, message):
-    with pytest.raises(ConfigError, match=f"backbone: {message}"):
+    with pytest.raises(ConfigError, match=f"backbone.{message}"):
         build.network(["backbone=torchvision", f"backbone.name={name}"])
+
+
+def colour_of(trunk: str):
+    return build.part(compose_run(typed(trunk)), "modality").fields["rgb"]
+
+
+def test_input_is_that_of_the_nets_own_settings():
+    usual = build.part(compose_run(["modality=rgb_torchvision"]), "modality").fields["rgb"]
+    found = colour_of("torchvision/resnet50")
+    assert found.order == usual.order == "rgb"
+    assert found.mean == pytest.approx(usual.mean) and found.std == pytest.approx(usual.std)
+    assert colour_of("torchvision/efficientnet_v2_l").mean == (127.5,) * 3
+    with pytest.raises(ConfigError, match="modality: modality=rgb_backbone takes the means of"):
+        build.network(["backbone=resnet18", "modality=rgb_backbone"])
+
+
+def test_input_of_timms_nets_is_their_own():
+    assert colour_of("timm/vit_small_patch16_224.augreg_in21k_ft_in1k").mean == (127.5,) * 3
+
+
+def test_names_that_would_load_files_are_refused():
+    with pytest.raises(ConfigError, match="name=hf-hub:some/net: timm has no such net"):
+        build.network(typed("timm/hf-hub:some")[:1] + ["backbone.name='hf-hub:some/net'"])
+
+
+def test_what_sees_the_whole_image_is_not_rarefied():
+    with pytest.raises(ConfigError, match="means over the image cannot be rarefied.*shift_and_st"):
+        net_of("torchvision/mobilenet_v3_small", "fcn32s", "dense=rarefaction")
+
+
+def test_weights_are_loaded_by_name_or_refused(tmp_path, monkeypatch):
+    """A random net in torchvision's layout, in place of the published file."""
+    from torchvision.models import get_model
+
+    from fcnexp.nn.weights import init
+
+    torch.manual_seed(1)
+    theirs = get_model("mobilenet_v3_small", weights=None).state_dict()
+    torch.save(theirs, tmp_path / "w.pth")
+    monkeypatch.setattr(init, "fetch", lambda published, folder: tmp_path / "w.pth")
+    net = build.network([*typed("torchvision/mobilenet_v3_small"), "init=imagenet"])
+    own = net.scorers()["rgb"].backbone.trunk.state_dict()
+    assert len(own) > 200 and all(torch.equal(value, theirs[key]) for key, value in own.items())
+    torch.save({k: v for k, v in theirs.items() if "features.5" not in k}, tmp_path / "w.pth")
+    with pytest.raises(RuntimeError, match="Missing key.*features.5"):
+        build.network([*typed("torchvision/mobilenet_v3_small"), "init=imagenet"])
+
+
+def test_random_weights_of_timm_are_not_taken_for_published_ones(tmp_path, monkeypatch):
+    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
+    from fcnexp.errors import WeightsError
+
+    make = timm.create_model
+    given = lambda *a, pretrained, pretrained_cfg_overlay=None, cache_dir=None, **k: make(*a, **k)  # noqa: E731
+    monkeypatch.setattr(timm, "create_model", given)  # finds nothing, and says nothing
+    with pytest.raises(WeightsError, match="resnet10t.* is not in .*was not loaded.*init=scratch"):
+        build.network([*typed("timm/resnet10t"), "init=imagenet", f"init.folder={tmp_path}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trunk", ["torchvision/mobilenet_v3_small", "timm/convnext_atto"])
+def test_onnx_gives_the_same_scores(trunk, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    net = build.network(typed(trunk)).net
+    for skip in [net.scorer.head.score_fr, *(s.score for s in net.scorer.skips.values())]:
+        nn.init.normal_(skip.weight)
+    axes = ({0: "batch", 2: "height", 3: "width"},)
+    path, example = str(tmp_path / "net.onnx"), torch.randn(2, 3, 70, 101)
+    torch.onnx.export(net, (example,), path, dynamo=True, dynamic_shapes=axes, verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for size in [(1, 65, 97), (3, 33, 47), (2, 64, 64), (1, 131, 40)]:
+        image = torch.randn(size[0], 3, *size[1:])
+        with torch.inference_mode():
+            expected = net(image).numpy()
+        found = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]
+        assert np.abs(expected).max() > 1e-2
+        np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())

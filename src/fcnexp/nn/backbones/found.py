@@ -217,6 +217,7 @@ class FoundTrunk(nn.Module):
 
     fc6 = (7, 3)
     pads_image = False
+    modality = "rgb_backbone"  # the input that published weights take
 
     def __init__(self, found: Survey, make: Callable[[Sequence[int]], nn.Module]) -> None:
         super().__init__()

@@ -11,7 +11,6 @@ from torch import nn
 
 from fcnexp.errors import WeightsError
 from fcnexp.nn.backbones.found import FoundTrunk, Survey, survey
-from fcnexp.nn.inputs import Colour
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # timm's default
 # What a net must be told to take images of any size; the first that it knows.
@@ -31,8 +30,6 @@ class TimmTrunk(FoundTrunk):
     name: one of `timm.list_models()`, e.g. `convnext_tiny`, or with the tag of its weights, as in
     `convnext_tiny.in12k_ft_in1k`. Raises ValueError if there is no such net, or if it has no maps.
     """
-
-    modality = "rgb_timm"
 
     def __init__(self, in_channels: int, name: str) -> None:
         found = _known(in_channels, _checked(name))
@@ -78,13 +75,10 @@ class TimmTrunk(FoundTrunk):
         )
 
 
-def colour(name: str | None) -> Colour:
-    """Return the colour input of a net of timm, from its own settings. Raises ValueError."""
-    if name is None:
-        raise ValueError("the means are those of a net of timm; choose backbone=timm")
+def mean_and_std(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the means and deviations of a net's input, in [0, 1]. Raises ValueError."""
     settings = _settings(_checked(name))
-    mean, std = (settings.mean, settings.std) if settings else (IMAGENET_MEAN, IMAGENET_STD)
-    return Colour("rgb", *(tuple(255 * value for value in values) for values in (mean, std)))  # type: ignore[arg-type]
+    return (settings.mean, settings.std) if settings else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _timm() -> ModuleType:
@@ -105,7 +99,9 @@ def _checked(name: str) -> str:
     base = name.split(".")[0]
     if ":" in name or base not in timm.list_models():  # hf-hub: and local-dir: load files
         near = timm.list_models(f"*{base[:6]}*")[:8] or ["resnet50", "convnext_tiny"]
-        raise ValueError(f"name={name}: timm has no such net; it has {', '.join(near)} ...")
+        raise ValueError(
+            f"backbone.name={name}: timm has no such net; it has {', '.join(near)} ..."
+        )
     return name
 
 
@@ -121,7 +117,7 @@ def _known(in_channels: int, name: str) -> Survey:
             net = _features(in_channels, name, None)
         return survey(net, in_channels)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(f"name={name}: no trunk for dense scores: {error}") from None
+        raise ValueError(f"backbone.name={name}: no trunk for dense scores: {error}") from None
 
 
 def _features(

@@ -30,17 +30,13 @@ class TorchvisionTrunk(FoundTrunk):
     """
 
     def __init__(self, in_channels: int, name: str) -> None:
-        known = torchvision.models.list_models(module=torchvision.models)
-        if name not in known:
-            raise ValueError(f"name={name}: torchvision has {', '.join(known)}")
+        weights = published(name)
         blocks, found = _known(in_channels, name)
         super().__init__(found, partial(_extractor, in_channels, name, blocks))
         self.first = _first_convolution(self.trunk)[0]
-        weights = torchvision.models.get_model_weights(name)
-        published = getattr(weights, "IMAGENET1K_V1", None) or next(iter(weights))
-        file = published.url.rsplit("/", 1)[-1]  # named NAME-DIGEST.pth
+        file = weights.url.rsplit("/", 1)[-1]  # named NAME-DIGEST.pth
         digest = file.split("-")[-1].removesuffix(".pth")
-        self.imagenet = PublishedWeights(file, published.url, digest, "sha256")
+        self.imagenet = PublishedWeights(file, weights.url, digest, "sha256")
 
     def load_published(self, path: Path) -> None:
         """Load torchvision's weights of the layers that the trunk has, the first one widened.
@@ -55,6 +51,15 @@ class TorchvisionTrunk(FoundTrunk):
         self.trunk.load_state_dict({key: weights[key] for key in own if key in weights})
 
 
+def published(name: str) -> torchvision.models.WeightsEnum:
+    """Return torchvision's first ImageNet weights of a classifier. Raises ValueError."""
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ValueError(f"backbone.name={name}: torchvision has {', '.join(known)}")
+    weights = torchvision.models.get_model_weights(name)
+    return getattr(weights, "IMAGENET1K_V1", None) or next(iter(weights))
+
+
 @cache
 def _known(in_channels: int, name: str) -> tuple[tuple[str, ...], Survey]:
     """Return the names of the blocks whose outputs are a net's maps, and what is found of them."""
@@ -64,7 +69,7 @@ def _known(in_channels: int, name: str) -> tuple[tuple[str, ...], Survey]:
     try:
         return blocks, survey(net, in_channels)
     except ValueError as error:
-        raise ValueError(f"name={name}: no trunk for dense scores: {error}") from None
+        raise ValueError(f"backbone.name={name}: no trunk for dense scores: {error}") from None
 
 
 def _classifier(in_channels: int, name: str) -> nn.Module:
@@ -84,7 +89,7 @@ def _classifier(in_channels: int, name: str) -> nn.Module:
     if hasattr(net, "transform_input"):
         if in_channels != 3:
             raise ValueError(
-                f"name={name}: takes three channels, but the modality has {in_channels}"
+                f"backbone.name={name}: takes three channels, but the modality has {in_channels}"
             )
         net.transform_input = True  # as with published weights: they take other means
     elif in_channels != 3:
@@ -141,9 +146,11 @@ def _last_blocks(net: nn.Module, channels: int, name: str) -> tuple[str, ...]:
         run_on_positions(net, channels, size, ends=False)
     except REFUSALS as error:
         words = " ".join(str(error).split())
-        raise ValueError(f"name={name}: takes no images of {size[0]}x{size[1]}: {words}") from None
+        raise ValueError(
+            f"backbone.name={name}: takes no images of {size[0]}x{size[1]}: {words}"
+        ) from None
     if not last:
-        raise ValueError(f"name={name}: gives no maps, only one vector for each image")
+        raise ValueError(f"backbone.name={name}: gives no maps, only one vector for each image")
     return tuple(last.values())
 
 
