@@ -22,4 +22,4 @@ def own_colour(name: str | None, of: str | None) -> Colour:
             "modality=rgb_backbone takes the means of a net of torchvision or timm; choose "
             "backbone=torchvision or timm, or another modality"
         )
-    return Colour("rgb", *(tuple(255 * value for value in values) for values in (mean, std)))  # type: ignore[arg-type]  # three each
+    return Colour("rgb", *(tuple(255 * value for value in values) for values in (mean, std)))

@@ -207,6 +207,12 @@ def taps_of(maps: Sequence[Found]) -> dict[int, tuple[int, Tap]]:
     }
 
 
+def _short(side: int, multiple: int, least: int) -> int:
+    """Return the pixels that a side lacks to the next size; in an export, all are symbols."""
+    grown = torch.sym_max(side, least)
+    return grown + (multiple - grown % multiple) % multiple - side  # type: ignore[return-value]
+
+
 class FoundTrunk(nn.Module):
     """A trunk of another library, with a tap for the last map of each stride.
 
@@ -250,11 +256,7 @@ class FoundTrunk(nn.Module):
         multiple, least = self.found.multiple, self.found.least
         if multiple == least == 1:
             return image
-        short = []
-        for side in image.shape[-2:]:
-            side = torch.sym_max(side, least)
-            short.append(side + (multiple - side % multiple) % multiple)
-        height, width = (to - side for to, side in zip(short, image.shape[-2:], strict=True))
+        height, width = (_short(side, multiple, least) for side in image.shape[-2:])
         return F.pad(image, (0, width, 0, height))
 
     def multiply_adds(self, size: tuple[int, int]) -> int:
