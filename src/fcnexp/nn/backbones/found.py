@@ -216,9 +216,8 @@ def _short(side: int, multiple: int, least: int) -> int:
 class FoundTrunk(nn.Module):
     """A trunk of another library, with a tap for the last map of each stride.
 
-    make: builds the net that returns the maps of these strides, or all of them for None, as a list
-    or dict. known: what `survey` found of it, if it is known already.
-    mixing: parts that see the whole image, e.g. `attention`; their scores depend on all of it.
+    found: of the net's maps. make: builds the net that returns those of these places, as list or
+    dict. mixing: parts that see the whole image, e.g. `attention`.
     """
 
     fc6 = (7, 3)
@@ -233,10 +232,10 @@ class FoundTrunk(nn.Module):
         self.taps = {stride: tap for stride, (_, tap) in taps.items()}
         self.radii = {found.step: found.radius for found in found.maps}
         if found.apart > EXACT:
-            log.info(
-                "where paths through this backbone meet, they are up to %g pixels apart; cells are "
-                "placed by the first of them", found.apart,
-            )  # fmt: skip
+            text = (
+                "where this backbone's paths meet, they are up to %g pixels apart; the first counts"
+            )
+            log.info(text, found.apart)
         self._make = make
         self.trunk = make([self.places[stride] for stride in self.taps])
 
@@ -261,13 +260,19 @@ class FoundTrunk(nn.Module):
 
     def multiply_adds(self, size: tuple[int, int]) -> int:
         """Return the number of multiply-adds for an image of this size, by torch's counter."""
-        tensors = dict(self.trunk.named_parameters()) | dict(self.trunk.named_buffers())
-        on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-        first = next(m for m in self.trunk.modules() if isinstance(m, nn.Conv2d))
-        image = torch.empty(1, first.in_channels, *size, dtype=first.weight.dtype, device="meta")
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            functional_call(self.trunk, on_meta, (self._padded(image),))
-        return counter.get_total_flops() // 2
+            self._run_on_meta(size)
+        return counter.get_total_flops() // 4  # two operations each, for two images
+
+    def _run_on_meta(self, size: tuple[int, int]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return the trunk's maps for two images, and its tensors, both on the meta device."""
+        parameters, buffers = self.trunk.named_parameters(), self.trunk.named_buffers()
+        tensors = {n: p.detach().to("meta").requires_grad_() for n, p in parameters}
+        tensors |= {n: b.to("meta") for n, b in buffers}
+        first = next(m for m in self.trunk.modules() if isinstance(m, nn.Conv2d))
+        image = torch.empty(2, first.in_channels, *size, dtype=first.weight.dtype, device="meta")
+        out = functional_call(self.trunk, tensors, (self._padded(image),))
+        return list(out.values() if isinstance(out, dict) else out), tensors
 
     def depth(self) -> int:
         """Return the number of the trunk's convolutions; some may be beside the longest path."""
@@ -279,8 +284,19 @@ class FoundTrunk(nn.Module):
         return survey(self.trunk, first.in_channels)
 
     def shorten(self) -> None:
-        """Build the net anew without what only removed taps need; its weights are new."""
+        """Build the net anew without what only removed taps need; its weights are new.
+
+        Some of timm's nets keep deeper layers: these do not train.
+        """
         self.trunk = self._make([self.places[stride] for stride in self.taps])
+        own = dict(self.trunk.named_parameters())
+        with torch.enable_grad():
+            maps, on_meta = self._run_on_meta((256, 256))
+            learned = [on_meta[name] for name in own]
+            total: Any = sum(each.sum() for each in maps)
+            found = torch.autograd.grad(total, learned, allow_unused=True)
+        for parameter, gradient in zip(own.values(), found, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
     def layers(self) -> dict[str, nn.Module]:
         """Return {}: there are no Caffe layer names."""
