@@ -243,12 +243,9 @@ class FoundTrunk(nn.Module):
         """Return maps by stride of an image (N, C, H, W); see `Backbone`."""
         out = self.trunk(self._padded(image))
         maps = out.values() if isinstance(out, dict) else out
-        return {
-            stride: m.permute(0, 3, 1, 2)
-            if self.found.maps[self.places[stride]].channels_last
-            else m
-            for stride, m in zip(self.taps, maps, strict=True)
-        }
+        last = [self.found.maps[self.places[stride]].channels_last for stride in self.taps]
+        maps = [m.permute(0, 3, 1, 2) if moved else m for m, moved in zip(maps, last, strict=True)]
+        return dict(zip(self.taps, maps, strict=True))
 
     def _padded(self, image: Tensor) -> Tensor:
         """Pad an image with zeros, the mean colour, at its lower right to a size the net takes."""
