@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -33,11 +34,17 @@ Row = tuple[str, ...]  # one option of each of GROUPS
 
 GROUPS = ("backbone", "model", "head", "dense", "modality")
 OPTIONS = {g: sorted(path.stem for path in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
+ABSENT = {"timm"} if find_spec("timm") is None else set()  # an extra
+OPTIONS = {g: [name for name in names if name not in ABSENT] for g, names in OPTIONS.items()}
+NAMES = {"timm": "mobilenetv3_small_050"}  # a small net in place of the option's
 CLASSES = 4
 # Pairs of options that the config refuses, which a test checks.
 REFUSED = [
     *itertools.product(["deconvnet"], ["resnet18", "rarefaction", "rarefaction_8"]),
     *itertools.product(["deconvnet"], ["shift_and_stitch", "shift_and_stitch_8"]),
+    *itertools.product(["deconvnet", "rarefaction", "rarefaction_8"], ["torchvision", "timm"]),
+    *itertools.product(["fcn1s"], ["torchvision", "timm"]),
+    *(("rgb_backbone", b) for b in OPTIONS["backbone"] if b not in ("torchvision", "timm")),
     *itertools.product(["fcn4s", "fcn2s", "fcn1s"], ["shift_and_stitch_8"]),
     *itertools.product(["fcn1s"], ["alexnet", "googlenet", "resnet18"]),
     ("fcn2s", "alexnet"),
@@ -46,6 +53,7 @@ REFUSED = [
         [name for name in OPTIONS["model"] if name not in ("fcn32s", "fcn_pool5")], ["deconv_d2l"]
     ),
 ]
+REFUSED = [pair for pair in REFUSED if not ABSENT.intersection(pair)]
 
 
 def fits(row: Row) -> bool:
@@ -91,6 +99,8 @@ def configured(row: Row) -> DictConfig:
     cfg = whole_config().copy()
     for group, name in zip(GROUPS, row, strict=True):
         cfg[group] = option(group, name)
+        if name in NAMES and group == "backbone":
+            cfg[group].name = NAMES[name]
     return cfg
 
 

@@ -45,6 +45,9 @@ def cut(backbone: Backbone, stride: int) -> None:
         )
     for coarser in [s for s in backbone.taps if s > stride]:
         del backbone.taps[coarser]
+    if hasattr(backbone, "shorten"):  # it runs as a whole
+        backbone.shorten()
+        return
     used = {id(each.layer) for each in _run(backbone, _SIDE)}
     for parent in list(cast(nn.Module, backbone).modules()):
         for name, child in list(parent.named_children()):
@@ -56,12 +59,13 @@ def steps(backbone: Backbone) -> dict[nn.Module, tuple[int, int]]:
     """Return the pixels between cells of each layer's input and output.
 
     A map grows by one cell for every `step` pixels by which the image grows, for any padding and
-    rounding.
+    rounding. Layers of maps that do not grow, such as a mean over the image, are left out.
     """
     small, large = _run(backbone, _SIDE), _run(backbone, 2 * _SIDE)
     return {
         a.layer: (_SIDE // (b.height_in - a.height_in), _SIDE // (b.height_out - a.height_out))
         for a, b in zip(small, large, strict=True)
+        if b.height_in > a.height_in and b.height_out > a.height_out
     }
 
 

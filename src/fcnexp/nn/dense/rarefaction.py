@@ -13,6 +13,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from fcnexp.nn.backbones.base import Backbone, Tap
+from fcnexp.nn.backbones.found import FoundTrunk
 from fcnexp.nn.dense.padding import trim_padding
 from fcnexp.nn.dense.upsampling import Scorer, Upsampling, to_pixels
 from fcnexp.nn.fcn import SkipNet
@@ -115,6 +116,11 @@ def _rarefy_net(scorer: SkipNet, stride: int) -> None:
 
 def rarefy_trunk(backbone: Backbone, stride: int) -> None:
     """Rarefy a trunk in place. Raises ValueError if its strides do not allow it."""
+    if mixing := getattr(backbone, "mixing", ()):
+        raise ValueError(
+            f"a backbone with {' and '.join(mixing)} cannot be rarefied: with more cells these "
+            "would give other values; choose dense=shift_and_stitch dense.shared=false"
+        )
     layers = steps(backbone)
     _check_stride(stride, chain.from_iterable(layers.values()))
     for layer, (taken, given) in layers.items():
@@ -130,6 +136,22 @@ def rarefy_trunk(backbone: Backbone, stride: int) -> None:
             raise ValueError(f"{type(layer).__name__} has a stride and cannot be rarefied")
     for key, tap in backbone.taps.items():
         backbone.taps[key] = Tap(tap.channels, _denser(tap.grid, stride))
+    _check_found(backbone)
+
+
+def _check_found(backbone: Backbone) -> None:
+    """Raise ValueError if a trunk whose geometry was found is not where rarefaction puts it.
+
+    Its strides may be of functions instead of layers.
+    """
+    if isinstance(backbone, FoundTrunk):
+        made = backbone.survey_again()
+        for (key, tap), found in zip(backbone.taps.items(), made.maps, strict=True):
+            if Grid(found.step, found.origin) != tap.grid:
+                raise ValueError(
+                    f"this backbone's map of stride {key} cannot be rarefied: not all of its "
+                    "strides are layers; choose dense=shift_and_stitch dense.shared=false"
+                )
 
 
 def _dilate(layer: nn.Conv2d, factor: int) -> None:

@@ -6,6 +6,7 @@ further on, so f x f shifts score every pixel at the centre of its own receptive
 
 from collections.abc import Callable, Iterator
 from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -190,6 +191,11 @@ def _split_at_strides(trunk: nn.Module, step: int, stride: int) -> list[int]:
                 "try shared=false"
             )
         layer.register_forward_hook(lambda _, args, out, factor=factor: split(out, factor))
+    if prod(factors.values()) != step // stride:
+        raise ValueError(
+            f"shared=true does not support {type(trunk).__name__}: not all of its strides are "
+            "convolutions and poolings of its own; try shared=false"
+        )
     return [factors[taken] for taken in sorted(factors)]
 
 

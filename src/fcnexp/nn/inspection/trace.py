@@ -10,6 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fcnexp.nn.backbones.found import FoundTrunk
+from fcnexp.nn.backbones.timm import TimmTrunk
+from fcnexp.nn.backbones.torchvision import TorchvisionTrunk
 from fcnexp.nn.deconvnet import DeconvNet
 from fcnexp.nn.dense.interpolation import Interpolation
 from fcnexp.nn.dense.shift_and_stitch import Stitch
@@ -146,6 +149,32 @@ def _unpool(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> N
     _add_like(tracer, out, source, name=name, kind="unpooling", **changes)
 
 
+def _found_trunk(tracer: FunctionTracer, out: dict, args: tuple, kwargs: dict) -> None:
+    """Handle a trunk whose geometry was found: one map per tap, with all its layers in the last."""
+    trunk: FoundTrunk = args[-1]
+    source = tracer.source(args[0])
+    tracer.running.append(trunk)  # what the count runs is no map of its own
+    adds = trunk.multiply_adds((args[0].shape[-2], args[0].shape[-1]))
+    tracer.running.pop()
+    for stride, maps in out.items():
+        deepest = stride == max(out)
+        made = Map(
+            f"stride{stride}{tracer.suffix()}",
+            f"{type(trunk).__name__}, geometry found",
+            shape(maps),
+            trunk.taps[stride].grid,
+            2 * trunk.radii[stride] + 1,
+            trunk.depth(),
+            sum(p.numel() for p in trunk.parameters()) if deepest else 0,
+            adds if deepest else 0,
+            (source.name,),
+            radius=trunk.radii[stride],
+        )
+        tracer.add(maps, made)
+    if trunk.mixing:  # of a fixed size: no window of an image has the image's scores
+        tracer.maps.append(Map("whole image", " and ".join(trunk.mixing), (1, 1, 1), IMAGE, 1))
+
+
 def _interpolation(tracer: FunctionTracer, out: Tensor, args: tuple, kwargs: dict) -> None:
     source = tracer.source(args[0])
     step = source.grid.step
@@ -248,6 +277,8 @@ _AFTER_MODULE: dict[type, Handler] = {
     Unpool: _unpool,
     Interpolation: _interpolation,
     Stitch: _stitch,
+    TorchvisionTrunk: _found_trunk,
+    TimmTrunk: _found_trunk,
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fcnexp.errors import WeightsError
+from fcnexp.nn.backbones.base import PublishedWeights
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
@@ -81,13 +82,16 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
         name = type(backbones[0]).__name__
         raise WeightsError(f"init=imagenet: {name} has no published weights; use init=scratch")
     from_caffe = published.file.endswith(".caffemodel")
-    order, modality = ("bgr", "rgb") if from_caffe else ("rgb", "rgb_torchvision")
+    modality = "rgb" if from_caffe else getattr(backbones[0], "modality", "rgb_torchvision")
+    order = "bgr" if from_caffe else "rgb"
     if recipe.colour_order not in (order, None):
         raise WeightsError(
             f"init=imagenet: {published.file} takes {order.upper()}, but the modality gives "
             f"{recipe.colour_order.upper()}; choose modality={modality}"
         )
-    path = fetch(published, Path(folder).expanduser())
+    path = Path(folder).expanduser()
+    if isinstance(published, PublishedWeights):  # timm fetches its own, into this folder
+        path = fetch(published, path)
     if from_caffe:
         new = caffemodel(net, recipe, path=str(path), strict=False)
     else:
