@@ -17,6 +17,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import yaml
+
 from fcnexp import IMAGE_SUFFIXES
 from fcnexp.config.identity import ROOTS, counted
 from fcnexp.errors import ConfigError
@@ -168,7 +170,7 @@ def _content(path: str | Path) -> Any:
         else:
             text = path.read_text(encoding="utf-8-sig", errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     return [len(lines), hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()]
 
