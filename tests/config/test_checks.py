@@ -27,11 +27,13 @@ GROUPS = sorted(
 OPTIONS = [
     f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))
 ]
+RGBD = ("hha", "depth", "depth_scaled", "rgbd", "rgbd_scaled", "rgb_hha")
 NEEDED = {"init=caffemodel": ["init.path=x", "backbone=vgg16"], "init=checkpoint": ["init.path=x"]}
-NEEDED |= {f"modality={name}": ["data=nyud"] for name in ("hha", "depth", "rgbd", "rgb_hha")}
+NEEDED |= {f"modality={name}": ["data=nyud"] for name in RGBD}
 NEEDED |= {"init=streams": ["data=nyud", "modality=rgb_hha"]}
 NEEDED |= {name: ["data.root=x"] for name in ("data=folder", "experiment=own_photos")}
 NEEDED |= {"init=caffemodel_googlenet": ["backbone=googlenet"]}
+NEEDED |= {"modality=rgb_backbone": ["backbone=torchvision"]}
 NEEDED |= {"dense=deconv_d2l": ["backbone=resnet18", "model=fcn32s"]}
 
 
@@ -41,6 +43,8 @@ NOT_HERE = ("trainer=gpu", "logger=wandb_online", "data=folder", "experiment=own
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_every_group_is_sound(option):
     """It composes, its keys are those of its constructor, and the net can be built."""
+    if option == "backbone=timm":
+        pytest.importorskip("timm", reason="the extra timm is not installed")
     if option in NOT_HERE:
         check(compose_run([option, *NEEDED.get(option, [])]))
         return
