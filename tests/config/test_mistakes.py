@@ -285,7 +285,7 @@ def test_options_of_ones_own_folder_are_listed_and_proposed(tmp_path):
 
     assert said("backbone=mynat") == (
         "error: backbone=mynat: no such option (did you mean mynet?); choose one of alexnet, "
-        "googlenet, mynet, resnet18, tiny, vgg16, vgg16_bn\n"
+        "googlenet, mynet, resnet18, timm, tiny, torchvision, vgg16, vgg16_bn\n"
     )
     assert said("+mine=fist") == (
         "error: mine=fist: no such option (did you mean first?); choose one of first\n"
