@@ -91,7 +91,7 @@ TREES = {
     ),
     "VOC label is a folder": (
         made_folder("SegmentationClass/a.png"),
-        r"a\.png: damaged .*directory",
+        r"a\.png: not a regular file, so no label",
     ),
     "VOC lists overlap": (
         written("ImageSets/Segmentation/val.txt", b"b\na\n"),

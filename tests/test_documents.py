@@ -61,7 +61,7 @@ def test_links_have_targets(page):
 def test_command_composes(page, words, tmp_path, monkeypatch):
     name, *rest = words
     if name not in SCHEMAS:
-        assert name in ("report", "sweep"), f"{name}: no such command"
+        assert name in ("report", "sweep", "verify"), f"{name}: no such command"
         return
     write_files(page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

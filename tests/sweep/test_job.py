@@ -48,7 +48,7 @@ def test_summary_lists_unfinished_jobs_reasons_and_the_command(tmp_path):
     assert (
         "to resume: run the same command again, or python -m fcnexp.sweep resume out" in done.stdout
     )
-    assert "1 runs (%), mean IU" in done.stdout
+    assert "1 run (%), mean IU" in done.stdout
 
 
 def test_equivalent_jobs_run_once(tmp_path):

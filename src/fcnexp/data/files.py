@@ -35,7 +35,7 @@ def opened(path: Path, what: str = "image", *, own: bool = False) -> Iterator[Im
     that takes all memory.
     """
     if path.exists() and not path.is_file():  # a named pipe would block forever
-        raise DataError(f"{path}: not a regular file, so not an {what}")
+        raise DataError(f"{path}: not a regular file, so no {what}")
     try:
         with _any_size() if own else nullcontext(), Image.open(path) as image:
             yield image

@@ -39,9 +39,9 @@ def check_finite(highest: Tensor, names: Sequence[str]) -> None:
 
     The predicted class would then be an arbitrary one. highest: (N, H, W). names: of the images.
     """
-    finite = highest.isfinite().flatten(1).all(1)
-    if not finite.all():
-        name = names[finite.tolist().index(False)]
+    odd = ~highest.isfinite().flatten(1).all(1)
+    if odd.any():
+        name = names[odd.tolist().index(True)]
         kind = str(highest.dtype).removeprefix("torch.")
         raise WeightsError(
             f"{name}: scores of the net are NaN or infinite in {kind}: the training diverged, or "
