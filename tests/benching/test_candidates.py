@@ -24,7 +24,8 @@ def test_candidates_in_turn_prepare_their_weights_once(monkeypatch):
     scores = [passes(one, [[16, 16]]) for one in nets.candidates(wanted, "fcn32s", 4, CPU)]
     for score in scores:
         score()
-    assert len(prepared) > 20  # about 15 layers in two precisions
+    halves = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert len(prepared) > 10 * (1 + halves)  # about 15 layers in each precision
     prepared.clear()
     for score in scores:
         score()

@@ -55,7 +55,7 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
         if (precision := trainer.get("precision")) is not None:
             kept["trainer"]["precision"] = SAME.get(str(precision), precision)
     callbacks = kept.get("callbacks")
-    if not (isinstance(callbacks, dict) and any(callbacks.values())):
+    if not callbacks or (isinstance(callbacks, dict) and not any(callbacks.values())):
         kept.pop("callbacks", None)  # as in configs older than this key
     for name in FREE:
         *nodes, last = name.split(".")
