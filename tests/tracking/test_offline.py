@@ -114,7 +114,7 @@ def test_resumed_run_keeps_its_id_and_a_restarted_run_gets_a_new_one(folder):
 
 def test_jobs_of_a_sweep_form_one_group_and_failed_jobs_are_marked(tmp_path):
     command = [*TINY, "logger.images=0", "pictures=0", "hydra.sweep.dir=mine", "seed=0,1"]
-    command += ["modality.rgb.std=[1,1,1],[0,0,0]"]  # the second makes the loss NaN
+    command += ["modality.rgb.std=[1,1,1],[1e-38,1e-38,1e-38]"]  # the second makes the loss NaN
     done = fcnexp("train", "-m", *command, folder=tmp_path, cache=tmp_path)
     assert done.returncode == 1
     runs = runs_below(tmp_path / "mine")
