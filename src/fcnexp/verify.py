@@ -7,6 +7,7 @@ are equal, within a tolerance, or where they part.
 again: `scores` (default) scores the last checkpoint again, on the same data, and compares the
     counts of all pixels; a number trains that many steps again, from the start, and compares the
     losses; `whole` trains to the end and compares losses and counts; `nothing` only compares.
+    Training calls the parts that the run's config names: only for runs that you trust.
 within: percentage points by which the mean IU may differ, or percent of the loss; 0, the default,
     asks for the same counts and losses.
 """
