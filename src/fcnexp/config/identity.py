@@ -55,8 +55,9 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
         if (precision := trainer.get("precision")) is not None:
             kept["trainer"]["precision"] = SAME.get(str(precision), precision)
     callbacks = kept.get("callbacks")
-    if not callbacks or (isinstance(callbacks, dict) and not any(callbacks.values())):
-        kept.pop("callbacks", None)  # as in configs older than this key
+    chosen = any(callbacks.values()) if isinstance(callbacks, dict) else callbacks
+    if not chosen or chosen == "???":  # OmegaConf's mark, in configs older than this key
+        kept.pop("callbacks", None)
     for name in FREE:
         *nodes, last = name.split(".")
         node: Any = kept
