@@ -15,15 +15,16 @@ ENTRY_POINTS = (
     *("export", "bench", "verify"),
 )
 ALLOWED = {  # packages or modules, by what they may import; a package holds all of its modules
-    "hydra": ("config", "cli", "build", "restore", "run", "sweep", *ENTRY_POINTS),
+    "hydra": ("config", "cli", "build", "restore", "run", "sweep", "search", *ENTRY_POINTS),
     "lightning": (
         *("task/module", "task/callbacks", "task/cost", "task/saving", "task/stopping"),
         "task/averaging",
         *("data/datamodule", "tracking/panels", "run/loggers", "run/trainers"),
-        *("train", "evaluate"),
+        *("train", "evaluate", "search/pruning"),
     ),
     "hydra.utils.instantiate": ("build",),
     "fcnexp.benching": ("bench", "benching"),
+    "optuna": ("search",),
     "fcnexp.library": ("__init__", "library"),
 }
 ALLOWED["omegaconf"] = ALLOWED["hydra"]

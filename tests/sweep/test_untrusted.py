@@ -108,6 +108,11 @@ def test_command_with_foreign_code_is_printed_and_not_run(evil, name):
         ["-cn=/x"],
         ["--experimental-rerun", "x.pickle"],
         ["--", "seed=0"],
+        ["hydra.sweeper.sampler=cmaes"],  # it unpickles what the study's file holds
+        ["hydra.sweeper.sampler={name: CMA_ES}"],
+        ["hydra.sweeper.sampler.name=CmaEsSampler"],
+        ["hydra.sweeper.storage=sqlite:////tmp/x.db"],
+        ["hydra.sweeper.warm_start=[/]"],
         ["seed=0", "+note='a\nb'"],
     ],
     ids=" ".join,
@@ -122,7 +127,8 @@ def test_refused(words, tmp_path):
     [
         *("--multirun", "sweeps=table2_skips", "scale=small", "hydra/launcher=slurm", "+a.b=c"),
         *("hydra.launcher.partition=gpu", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=../a"),
-        *("hydra/sweeper=search", "hydra.sweeper.n_trials=20", "hydra/sweeper/sampler=grid"),
+        *("hydra/sweeper=search", "hydra.sweeper.n_trials=20", "hydra.sweeper.sampler=grid"),
+        *("hydra.sweeper.sampler={name:tpe,seed:1}", "hydra.sweeper.pruner.name=median"),
         *("regime.lr=tag(log,interval(1e-4,1e-2))", "model=choice(fcn16s,fcn8s)", "~recipe"),
         *("hydra.sweep.subdir='${hydra:job.num}'", 'data.root="~/VOC, 2"', "data.root=../VOC"),
         *("hydra.sweep.dir=out/${now:%Y-%m-%d_%H-%M-%S}", "data.root=${oc.env:VOC}", "seed=0,1"),

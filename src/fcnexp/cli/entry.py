@@ -28,8 +28,6 @@ from fcnexp.run.locks import LOCK, is_held
 from fcnexp.system import this_process
 
 FLAGS = ("Only one of --run", "The --resolve flag")  # Hydra's errors about its own flags
-# Optuna's errors when a study has no completed trial: in memory, and in a file.
-NO_TRIALS = ("No trials are completed yet.", "Record does not exist.")
 
 
 def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> None:
@@ -86,8 +84,6 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
         if isinstance(error, FileNotFoundError) and not started:  # Hydra makes the run's folder
             why = f"{error.filename}: cannot be made ({error.strerror})"
             error = ConfigError(f"{why}; choose another hydra.run.dir or hydra.sweep.dir")
-        elif str(error) in NO_TRIALS:
-            error = ConfigError("hydra/sweeper: no trial of the study has finished; none is best")
         elif isinstance(error, ValueError) and str(error).startswith(FLAGS):
             error = ConfigError(str(error))
         elif isinstance(error, ValueError) and "Config group override must be" in str(error):

@@ -1,5 +1,6 @@
 """A report as one self-contained HTML file with tables, curves and pictures."""
 
+import base64
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ from fcnexp.reporting.setting_diff import all_differences
 from fcnexp.reporting.summary import Summary
 
 T = TypeVar("T")
+SEARCH = ("history", "front", "parallel", "importances", "curves")  # plots, in this order
+LARGEST = 2**20  # bytes of such a plot
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -61,6 +64,7 @@ def page(report: Summary, links: Mapping[str, str] | None = None) -> str:
         timed=any(paper.time for paper in [*(row.paper for row in rows if row.paper), *others]),
         own_time=summary.own_time,
         plots=plots(rows, [str(part.task) for part in report.further]),
+        searches=search_plots(report.folders),
         classes=comparison.class_scores(rows),
         confusions=[matrix and matrix._asdict() for matrix in matrices],
         has_confusion=any(matrices),
@@ -164,6 +168,17 @@ def plots(rows: Sequence[Row], tasks: Sequence[str] = ()) -> list[dict[str, Any]
             }
         )
     return drawn
+
+
+def search_plots(folders: Sequence[Path]) -> list[tuple[str, str]]:
+    """Names and data URLs of the plots that a search has left in the folder of its sweep."""
+    homes = dict.fromkeys(home for folder in folders for home in (folder, folder.parent))
+    files = [file for home in homes for name in SEARCH for file in home.glob(f"search/{name}*.png")]
+    return [
+        (file.stem.replace("_", " "), base64.b64encode(file.read_bytes()).decode())
+        for file in files
+        if file.is_file() and file.stat().st_size <= LARGEST
+    ]
 
 
 def legends(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:

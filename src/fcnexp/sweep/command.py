@@ -84,8 +84,6 @@ class Ledger(Callback):
         folder = Path(str(config.hydra.sweep.dir))
         with read_write(config), open_dict(config):
             _fix_sweep_folder(config)
-            if config.dry_run and config.hydra.sweeper.get("storage"):
-                config.hydra.sweeper.storage = None  # a search would create it before any check
         command = ["python", "-m", "fcnexp.train", *sys.argv[1:]]
         launches.start(folder, command, lasting=not config.dry_run)
 

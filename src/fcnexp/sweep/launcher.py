@@ -1,11 +1,13 @@
 """Hydra launchers that run a sweep's jobs on this machine, registered by `hydra_plugins/`."""
 
 import copy
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -18,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fcnexp.config import job_names
 from fcnexp.config.compose import conf_dir
 from fcnexp.errors import ConfigError
-from fcnexp.run import data_record
+from fcnexp.run import data_record, locks
 from fcnexp.sweep import data_preflight
 from fcnexp.sweep.job import Ending, Job, done_before, is_done, note
 from fcnexp.sweep.processes import Planned, Processes, assign_gpus
@@ -26,6 +28,22 @@ from fcnexp.sweep.processes import Planned, Processes, assign_gpus
 PAUSE = 10  # seconds between lines on a sweep that is being planned
 # Settings of the sweep itself, which do not apply to a single job.
 OF_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
+
+
+class Chosen(NamedTuple):
+    """A job that a search chooses while others run. varying: its overrides, for messages.
+
+    environment: of its process, beside that of the command.
+    """
+
+    number: int
+    overrides: list[str]
+    varying: str
+    environment: Mapping[str, str] = {}
+
+
+Choose = Callable[[], Chosen | None]  # the next job, or None
+Tell = Callable[[Job, Ending], None]  # hears how a job ended
 
 
 class FilesReadOnce(CachingConfigRepository):
@@ -88,7 +106,7 @@ class InProcessLauncher(BasicLauncher):
         planned = self.plan_all(job_overrides, initial_job_idx)
         if not self.config.dry_run:
             self.refuse_data(planned)
-        for job, _ in planned:
+        for job, *_ in planned:
             ending = None if self.config.dry_run else done_before(job)
             if ending is None:
                 returned += super().launch([job.overrides], job.number)
@@ -97,12 +115,33 @@ class InProcessLauncher(BasicLauncher):
                 note(job, ending.outcome)
                 returned.append(job_return(job, ending))
             self.kept.pop(tuple(job.overrides), None)
-        if self.config.dry_run and "study_name" in self.config.hydra.sweeper:
-            for checked in returned:
-                _ = checked.return_value  # raises the job's exception
-            print("dry run of a search: only its first trial was checked, and it is fine")
-            raise SystemExit(0)
         return returned
+
+    def launch_as_chosen(self, choose: Choose, tell: Tell) -> None:
+        """Run one job after the other, each chosen when the one before has ended."""
+        while (chosen := choose()) is not None:
+            job = self.plan_chosen(chosen).job
+            ending = done_before(job)
+            while ending is None and locks.is_held(
+                job.folder
+            ):  # left by a launcher that was killed
+                time.sleep(1)
+                ending = done_before(job)
+            if ending is None:
+                with _environment(chosen.environment):
+                    (returned,) = super().launch([job.overrides], job.number)
+                miou = returned.return_value
+                ending = Ending("failed" if miou is None else "now", miou)
+            else:
+                note(job, ending.outcome)
+            tell(job, ending)
+
+    def plan_chosen(self, chosen: Chosen) -> Planned:
+        """Plan one job of a search, and raise ConfigError or DataError if its data is unusable."""
+        planned = self.plan(chosen.number, chosen.overrides, chosen.varying)
+        self.refuse_data([planned])
+        self.kept.pop(tuple(chosen.overrides), None)
+        return planned._replace(environment=chosen.environment)
 
     def plan_all(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -119,8 +158,8 @@ class InProcessLauncher(BasicLauncher):
 
     def refuse_data(self, planned: Sequence[Planned]) -> None:
         """Raise ConfigError if a job's data has changed, DataError if no open job has its data."""
-        data_record.refuse_changed(job.folder for job, _ in planned)
-        left = [job.overrides for job, _ in planned if not is_done(job)]
+        data_record.refuse_changed(job.folder for job, *_ in planned)
+        left = [job.overrides for job, *_ in planned if not is_done(job)]
         data_preflight.refuse([self._config_of(overrides) for overrides in left])
 
     def plan(self, number: int, overrides: list[str], varying: str) -> Planned:
@@ -176,8 +215,35 @@ class SubprocessLauncher(InProcessLauncher):
         planned = self.plan_all(job_overrides, initial_job_idx)
         self.refuse_data(planned)
         self.kept.clear()
-        endings = Processes(self.gpus, bool(self.config.fail_fast)).run(planned)
+        endings = self._processes().run(planned)
         return [job_return(p.job, ending) for p, ending in zip(planned, endings, strict=True)]
+
+    def launch_as_chosen(self, choose: Choose, tell: Tell) -> None:
+        """Run n_jobs jobs at a time, each chosen when a place is free."""
+        assert self.config is not None
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+
+        def plan_next() -> Planned | None:
+            chosen = choose()
+            return None if chosen is None else self.plan_chosen(chosen)
+
+        self._processes().run_as_chosen(plan_next, lambda p, ending: tell(p.job, ending))
+
+    def _processes(self) -> Processes:
+        assert self.config is not None
+        return Processes(self.gpus, bool(self.config.fail_fast))
+
+
+@contextmanager
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    """Add variables to the environment for the block."""
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def job_return(job: Job, ending: Ending) -> JobReturn:

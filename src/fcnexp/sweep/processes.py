@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -36,13 +36,15 @@ JOB = "FCNEXP_JOB"  # environment: number of the job that a process runs
 CODES = {"failed": 1, "elsewhere": 75, "skipped": 76}  # exit code of its process, by outcome
 OUTPUT = "output.log"
 GRACE = 60.0  # seconds for a process to save after SIGTERM
+PAUSE = 1.0  # seconds between looks at a job that another process runs
 
 
 class Planned(NamedTuple):
-    """A job to run, and the command of its process."""
+    """A job to run, and the command and further environment of its process."""
 
     job: Job
     command: list[str]
+    environment: Mapping[str, str] = {}
 
 
 class Processes:
@@ -59,29 +61,67 @@ class Processes:
 
     def run(self, planned: Sequence[Planned]) -> list[Ending]:
         """Run the jobs and return their endings. Ctrl-C and SIGTERM end the processes and raise."""
+        left, endings = iter(planned), dict[int, Ending]()
+
+        def keep(planned: Planned, ending: Ending) -> None:
+            endings[planned.job.number] = ending
+
+        self.run_as_chosen(lambda: next(left, None), keep, patient=False)
+        return [endings[each.job.number] for each in planned]
+
+    def run_as_chosen(
+        self,
+        choose: Callable[[], Planned | None],
+        tell: Callable[[Planned, Ending], None],
+        *,
+        patient: bool = True,
+    ) -> None:
+        """Run one job after the other, each chosen when a place is free; return when none is left.
+
+        choose: the next job, or None. tell: hears of each ending. One thread at a time calls them.
+        patient: wait for a job that runs elsewhere. Ctrl-C and SIGTERM end the processes and raise.
+        """
+        turn = threading.Lock()
+
+        def work() -> None:
+            while True:
+                with turn:
+                    planned = choose()
+                if planned is None:
+                    return
+                ending = self._do(planned)
+                while patient and ending.outcome == "elsewhere" and not self.stopping:
+                    time.sleep(PAUSE)
+                    if not locks.is_held(planned.job.folder):
+                        ending = self._do(planned)
+                with turn:
+                    tell(planned, ending)
+
         with ThreadPoolExecutor(self.n_jobs) as pool, _sigterm_raises():
-            futures = [pool.submit(self._do, *each) for each in planned]
+            futures = [pool.submit(work) for _ in range(self.n_jobs)]
             try:
-                return [future.result() for future in futures]
+                for future in as_completed(futures):
+                    future.result()
             except BaseException:
                 self._stop()
                 raise
 
-    def _do(self, job: Job, command: list[str]) -> Ending:
+    def _do(self, planned: Planned) -> Ending:
+        job = planned.job
         ending = done_before(job)
         if ending is None:
             try:
-                ending = self._without_process(job) or self._on_a_gpu(job, command)
+                ending = self._without_process(job) or self._on_a_gpu(planned)
             except (OSError, FolderError) as error:  # a full disk, a file with the folder's name
                 self._say(line_of_end(job, describe(error, job.folder)), sys.stderr)
                 ending = Ending("failed")
         note(job, ending.outcome)
         return ending
 
-    def _on_a_gpu(self, job: Job, command: list[str]) -> Ending:
+    def _on_a_gpu(self, planned: Planned) -> Ending:
         gpu = self.gpus.get()
         try:
-            return self._in_process(job, command, gpu)
+            return self._in_process(planned, gpu)
         finally:
             self.gpus.put(gpu)
 
@@ -94,7 +134,8 @@ class Processes:
             return Ending("skipped")
         return None
 
-    def _in_process(self, job: Job, command: list[str], gpu: str | None) -> Ending:
+    def _in_process(self, planned: Planned, gpu: str | None) -> Ending:
+        job = planned.job
         job.folder.mkdir(parents=True, exist_ok=True)
         starting = locks.claim(job.folder, locks.START)
         with (job.folder / OUTPUT).open("ab") as output, starting:
@@ -102,8 +143,8 @@ class Processes:
                 if self.stopping:
                     return Ending("skipped")
                 process = subprocess.Popen(
-                    command,
-                    env=self._environment(gpu) | {JOB: str(job.number)},
+                    planned.command,
+                    env=self._environment(gpu) | {JOB: str(job.number)} | dict(planned.environment),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -15,12 +15,13 @@ NAMES = ("--config-name", "-cn")
 OVERRIDE = re.compile(r"(?:~|\+{1,2})?(\w[\w/-]*)((?:\.[\w/-]+)*)(?:@[\w.:/-]*)?(=.*)?")
 # Safe keys below `hydra`. Others can run code: searchpath, callbacks, job.env_set, launcher.setup.
 HYDRA = re.compile(
-    r"mode|verbose|output_subdir|run\.dir|job\.name|sweep\.(dir|subdir|mode)|sweeper\.(direction|"
-    r"storage|study_name|n_trials|n_jobs|max_\w+|sampler\.[a-z]\w*)|launcher\.(n_jobs|gpus|backend|"
+    r"mode|verbose|output_subdir|run\.dir|job\.name|sweep\.(dir|subdir|mode)|sweeper\.(max_\w+|"
+    r"n_trials|objectives|(sampler|pruner)(\.[a-z]\w*)?)|launcher\.(n_jobs|gpus|backend|"
     r"verbose|batch_size|pre_dispatch|partition|account|qos|constraint|exclude|comment|name|nodes|"
     r"gres|array_parallelism|timeout_min|max_num_timeout|signal_delay_s|stderr_to_stdout|"
     r"mem_gb|(cpus|gpus|tasks|mem)_per_\w+)"
 )
+PICKLED = re.compile(r"sampler.*cma")  # this sampler unpickles its state from the study's file
 # Other resolvers can turn a string into a config node.
 TEXT = re.compile(r"\$\{(hydra:|oc\.env:|now:)?[\w.%-]+\}")
 OTHER_FILE = re.compile(r"\.\.|(?<!\w)/")  # in an option's name: a file outside the config folders
@@ -99,7 +100,7 @@ def _is_plain(word: str) -> bool:
         return False
     root, inner, value = found[1], found[2][1:], found[3] or ""
     if root == "hydra":
-        return HYDRA.fullmatch(inner) is not None
+        return HYDRA.fullmatch(inner) is not None and not PICKLED.search(word.lower())
     return bool(inner) or not OTHER_FILE.search(value)  # an option's name, if it is a group
 
 

@@ -22,7 +22,8 @@ class StoppedEarly(Callback):
     """Keeps a training stopped that a callback or `max_time` has stopped, and says why.
 
     A run that is interrupted after the decision would otherwise go on when it resumes: callbacks
-    store what they counted, but the Trainer does not store that they stopped it.
+    store what they counted, but the Trainer does not store that they stopped it. A callback of ours
+    or of the user's may keep the reason in its attribute `stopped_because`.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,8 @@ class StoppedEarly(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop before the first step if a callback had decided so."""
         for each in trainer.callbacks:  # type: ignore[attr-defined]  # set late
-            if isinstance(each, EarlyStopping) and each.stopping_reason.value:
+            early = isinstance(each, EarlyStopping) and each.stopping_reason.value
+            if early or getattr(each, "stopped_because", None):
                 trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -42,6 +44,8 @@ class StoppedEarly(Callback):
         early = [each for each in callbacks if isinstance(each, EarlyStopping)]
         timers = [each.time_remaining() for each in callbacks if isinstance(each, Timer)]
         reasons = [each.stopping_reason_message for each in early if each.stopping_reason_message]
+        said = [getattr(each, "stopped_because", None) for each in callbacks]
+        reasons += [reason for reason in said if reason]
         reasons += ["the time is over" for left in timers if left is not None and left <= 0]
         reason = reasons[0] if reasons else "a callback stopped it"
         self.why = reason.removesuffix(" Signaling Trainer to stop.").rstrip(".")
