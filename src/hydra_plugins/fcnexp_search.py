@@ -1,6 +1,5 @@
 """Sweeper of a search for Hydra, which imports this module in every command."""
 
-from importlib.util import find_spec
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -20,9 +19,12 @@ class Search(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Build the search. Raises ConfigError, which Hydra would hide if the constructor did."""
-        if find_spec("optuna") is None:
-            raise ConfigError("hydra/sweeper=search: not installed; pip install -e '.[optuna]'")
-        from fcnexp.search.search import Search
+        try:
+            from fcnexp.search.search import Search
+        except ImportError as error:
+            raise ConfigError(
+                f"hydra/sweeper=search: not installed ({error}); pip install -e '.[optuna]'"
+            ) from None
 
         self.search = Search(hydra_context, task_function, config, **self.settings)
 
