@@ -10,7 +10,18 @@ from rich.tree import Tree
 from fcnexp.system.places import short
 
 # Most important first; other groups follow in their original order.
-FIRST = ("experiment", "data", "model", "backbone", "head", "dense", "modality", "init", "regime")
+FIRST = (
+    "experiment",
+    "net",
+    "data",
+    "model",
+    "backbone",
+    "head",
+    "dense",
+    "modality",
+    "init",
+    "regime",
+)
 
 
 def print_start(

@@ -7,12 +7,14 @@ from typing import Any
 from fcnexp.config.identity import counted
 from fcnexp.reporting.records import Run
 
+SEVERAL = ("experiment", "net")  # groups whose options choose those of others
+
 
 def distinguishing_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
     """For each run, the settings that distinguish it from the others, as typed, by short key.
 
     runs: one per setting. A group's option stands for all keys that it determines, and an
-    experiment for all options that it determines, unless they were also typed. If a record has no
+    experiment or net for all options that it determines, unless they were also typed. If a record has no
     options, as from `evaluate`, keys are listed individually.
     """
     recorded = all("choices" in run.result for run in runs)
@@ -20,11 +22,11 @@ def distinguishing_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
     configs = [_flat(_setting(run.config)) for run in runs]
     typed = {key for run in runs for key in run.result.get("typed", ())}
     options = _differing(choices)
-    if experiments := options.get("experiment"):
+    for several in (group for group in SEVERAL if group in options):
         options = {
             group: values
             for group, values in options.items()
-            if group in ("experiment", *typed) or not _determined(values, experiments)
+            if group in (*SEVERAL, *typed) or not _determined(values, options[several])
         }
     typed_keys = typed - {*_keys(choices)}
     known = {*_keys(configs), *_keys(choices)}
@@ -60,8 +62,8 @@ def _setting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _implied(key: str, values: list[Any], options: dict[str, list[Any]]) -> bool:
-    """True if the key's group option or the experiment determines its value."""
-    groups = (key.split(".")[0], "experiment")
+    """True if the key's group option, the experiment or the net determines its value."""
+    groups = (key.split(".")[0], *SEVERAL)
     return any(_determined(values, options[group]) for group in groups if group in options)
 
 
