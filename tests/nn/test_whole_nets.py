@@ -1,5 +1,7 @@
 """Whole nets score as in their own library, and take weights as it stores them."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from torch import nn
 from fcnexp import build
 from fcnexp.config.overrides import checked
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.nn.fast.recompute import recompute_blocks
 from fcnexp.nn.layers import widen
 from fcnexp.nn.weights import download
 
@@ -96,6 +99,20 @@ def test_auxiliary_loss_is_torchvisions(tmp_path):
     assert expected.norm() > 0 and (gradient - expected).norm() <= 1e-6 * expected.norm()
     task.eval()
     assert task.net({"rgb": x}).shape == (2, CLASSES, 64, 48) and task.net.side_scores() == []
+
+
+def test_recomputed_blocks_have_the_same_gradients_and_statistics():
+    """LR-ASPP's trunk has layers named `block`, the name of the method that VGG16 recomputes."""
+    plain = build.network(["model=lraspp_mobilenet_v3_large"]).train()
+    for layer in plain.score_layers():
+        nn.init.normal_(layer.weight)
+    other = copy.deepcopy(plain)
+    assert recompute_blocks(other) > 5
+    for net in (plain, other):
+        net({"rgb": images(33, 40)}).square().mean().backward()
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        assert one.grad.any() and torch.equal(one.grad, two.grad)
+    assert all(map(torch.equal, plain.buffers(), other.buffers()))
 
 
 def test_without_auxiliary_loss_the_net_has_no_such_head():
@@ -203,6 +220,13 @@ def test_weights_of_another_net_or_order_of_colours_are_refused(tmp_path):
         WeightsError, match="takes RGB, but the modality gives BGR; choose modality"
     ):
         build.network(typed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_models_name_the_one_that_reads_the_file(name, tmp_path):
+    path = saved(theirs(name, aux=True), tmp_path)
+    with pytest.raises(WeightsError, match=f"model={name}"):
+        build.network(["backbone=resnet18", "init=checkpoint", path])
 
 
 def test_caffemodel_and_stages_do_not_apply(tmp_path):

@@ -132,6 +132,13 @@ def test_experiment_stands_for_all_keys_it_sets(tmp_path):
     assert {"experiment", "model"} <= set(settings_of(tmp_path)[0])
 
 
+def test_net_stands_for_the_model_and_backbone_it_sets(tmp_path):
+    for name, model, skips in (("fcn8s_vgg16", "fcn8s", [16, 8]), ("fcn_resnet50", "x", [])):
+        choices = CHOICES | {"experiment": "camvid", "net": name, "model": model}
+        write_run(tmp_path / name, choices=choices, typed=["net"], model__skips=skips)
+    assert settings_of(tmp_path) == [{"net": "fcn8s_vgg16"}, {"net": "fcn_resnet50"}]
+
+
 def test_option_typed_in_addition_to_an_experiment_is_listed(tmp_path):
     for name, model, skips in (("a", "fcn8s", [16, 8]), ("b", "fcn16s", [16])):
         choices = CHOICES | {"experiment": name, "model": model}

@@ -14,8 +14,8 @@ def distinguishing_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
     """For each run, the settings that distinguish it from the others, as typed, by short key.
 
     runs: one per setting. A group's option stands for all keys that it determines, and an
-    experiment or net for all options that it determines, unless they were also typed. If a record has no
-    options, as from `evaluate`, keys are listed individually.
+    experiment or net for all options that it determines, unless they were also typed. If a record
+    has no options, as from `evaluate`, keys are listed individually.
     """
     recorded = all("choices" in run.result for run in runs)
     choices = [run.result["choices"] if recorded else {} for run in runs]

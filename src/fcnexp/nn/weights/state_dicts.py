@@ -91,7 +91,11 @@ def kind_of(weights: dict[str, Tensor], stored: Mapping[str, Any]) -> Kind:
             else:
                 what = f"torchvision's {what}"
             reader = f"{reads} backbone=resnet18 {TORCHVISION} (of another ResNet: backbone.name)"
-            return Kind(what, RESNET, f"{reader}; its classifier is not used")
+            whole = "deeplabv3" if "classifier.0.convs.0.0.weight" in weights else "fcn"
+            read = (
+                f", but is with model={whole}_resnet50" if "classifier.4.weight" in weights else ""
+            )
+            return Kind(what, RESNET, f"{reader}; its classifier is not used{read}")
     for start, what in (
         ("decode_head.", "mmsegmentation's net"),
         ("backbone.bottom_up.", "detectron2's net"),
