@@ -34,7 +34,9 @@ Row = tuple[str, ...]  # one option of each of GROUPS
 
 GROUPS = ("backbone", "model", "head", "dense", "modality")
 OPTIONS = {g: sorted(path.stem for path in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
-ABSENT = {"timm"} if find_spec("timm") is None else set()  # an extra
+LIBRARIES = {"timm": "timm", "smp": "segmentation_models_pytorch"}  # of options, extras
+ABSENT = {option for option, library in LIBRARIES.items() if find_spec(library) is None}
+WHOLE = {"fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "smp"}  # models
 OPTIONS = {g: [name for name in names if name not in ABSENT] for g, names in OPTIONS.items()}
 NAMES = {"timm": "mobilenetv3_small_050"}  # a small net in place of the option's
 CLASSES = 4
@@ -44,20 +46,26 @@ REFUSED = [
     *itertools.product(["deconvnet"], ["shift_and_stitch", "shift_and_stitch_8"]),
     *itertools.product(["deconvnet", "rarefaction", "rarefaction_8"], ["torchvision", "timm"]),
     *itertools.product(["fcn1s"], ["torchvision", "timm"]),
-    *(("rgb_backbone", b) for b in OPTIONS["backbone"] if b not in ("torchvision", "timm")),
+    *(("rgb_backbone", b) for b in OPTIONS["backbone"] if b not in ("torchvision", "timm", "none")),
+    *itertools.product(["rgb_backbone"], WHOLE),
     *itertools.product(["fcn4s", "fcn2s", "fcn1s"], ["shift_and_stitch_8"]),
     *itertools.product(["fcn1s"], ["alexnet", "googlenet", "resnet18"]),
     ("fcn2s", "alexnet"),
     ("fcn32s_fixed", "deconv_all"),
     *itertools.product(
-        [name for name in OPTIONS["model"] if name not in ("fcn32s", "fcn_pool5")], ["deconv_d2l"]
+        [n for n in OPTIONS["model"] if n not in ("fcn32s", "fcn_pool5", *WHOLE)], ["deconv_d2l"]
     ),
 ]
 REFUSED = [pair for pair in REFUSED if not ABSENT.intersection(pair)]
 
 
 def fits(row: Row) -> bool:
-    """Return True if the config does not refuse a pair of a row's options."""
+    """Return True if the config does not refuse a pair of a row's options.
+
+    Nor a whole net with parts of ours, or the option `none` with another model.
+    """
+    if row.count("none") != (3 if WHOLE.intersection(row) else 0):
+        return False
     return not any(one in row and other in row for one, other in REFUSED)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fcnexp.config.overrides import checked
 from fcnexp.config.values import to_plain
+from fcnexp.config.whole_nets import is_whole, refuse_lone_images
 from fcnexp.data.classes import Classes
 from fcnexp.data.fit import outputs_of, refuse_missing_field
 from fcnexp.data.splits import DataSet
@@ -120,6 +121,8 @@ def check_learned(cfg: DictConfig, net: Network) -> None:
 
 def build_scorer(cfg: DictConfig, in_channels: int, num_classes: int) -> Stream:
     """Build trunk, head and decoder of one stream. Raises ConfigError if they do not fit."""
+    if is_whole(cfg):
+        return part(cfg, "model", in_channels, num_classes)
     backbone = part(cfg, "backbone", in_channels)
     head = functools.partial(part, cfg, "head", backbone)
     learned = cfg.dense.get("learned", "none") != "none"
@@ -278,7 +281,8 @@ def dry_run(cfg: DictConfig) -> None:
     part(cfg, "regime.optimizer")
     part(cfg, "regime.schedule")
     machine(cfg)
-    net = on_meta(cfg, outputs_of(data), size=(65, 97))[0]
+    net, inputs = on_meta(cfg, outputs_of(data), size=(65, 97))
+    refuse_lone_images(cfg, net, inputs)
     count = f"{sum(parameter.numel() for parameter in net.parameters()):,}"
     log.info("config is fine: a net of %s parameters, %d classes", count, classes)
 

@@ -49,13 +49,18 @@ def explain(cfg: DictConfig, folder: Path) -> None:
 def explain_net(cfg: DictConfig, size: tuple[int, int]) -> None:
     """Print every map of the net, each crop's derivation, and totals next to the paper's."""
     from fcnexp import build
+    from fcnexp.config.whole_nets import is_whole
     from fcnexp.explaining import map_table as tables
     from fcnexp.nn.fcn import SkipNet
     from fcnexp.nn.inspection.trace import trace
     from fcnexp.nn.weights.caffe_names import counts
+    from fcnexp.nn.whole.counting import multiply_adds, parameters_by_part
     from fcnexp.papers.published import TABLE1
 
     net, inputs = build.on_meta(cfg, build.outputs_of(build.part(cfg, "data")), size)
+    if is_whole(cfg):
+        tables.print_whole(size, parameters_by_part(net), multiply_adds(net, inputs))
+        return
     maps = trace(net, inputs)
     tables.print_maps(maps)
     if cfg.crops:
@@ -88,6 +93,7 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.data.files import read_rgb
     from fcnexp.explaining import figures
     from fcnexp.nn.weights.checkpoints import read_checkpoint
+    from fcnexp.nn.whole.parts import WholeNet
     from fcnexp.system.atomic import make_folder
 
     figure = build.part(cfg, "figure")
@@ -113,6 +119,11 @@ def explain_figure(cfg: DictConfig, folder: Path) -> None:
         lines = figure.draw(path, rgb, task)
     else:
         net, inputs, measured = net_on(cfg, rgb, task)
+        if any(isinstance(scorer, WholeNet) for scorer in net.scorers().values()):
+            raise ConfigError(
+                f"figure={figure.name}: drawn from the geometry of an FCN's layers, but this is a "
+                "whole net; choose model=fcn8s and a backbone, or a checkpoint of such a net"
+            )
         lines = figure.draw(path, rgb, net, inputs, measured=measured)
     print("\n".join([*lines, f"picture {short(path)}"]))
 

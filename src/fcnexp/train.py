@@ -71,11 +71,10 @@ def check_parts(stages: "Sequence[Stage]") -> None:
     """Raise ConfigError if the parts of a net do not fit together, before Lightning is imported."""
     from fcnexp.config.checks import check_targets
     from fcnexp.config.values import to_plain
+    from fcnexp.config.whole_nets import refuse_lone_images
 
     for stage in stages:
         check_targets(to_plain(stage.cfg))
-    import torch
-
     from fcnexp import build
 
     build.parts(stages[0].cfg, "callbacks")  # raises if one refuses its values
@@ -83,8 +82,9 @@ def check_parts(stages: "Sequence[Stage]") -> None:
         build.refuse_unrelated_stages([stage.cfg for stage in stages])
         return
     cfg = stages[0].cfg
-    with torch.device("meta"):  # takes no memory
-        build.build_net(cfg, build.outputs_of(build.part(cfg, "data")))
+    outputs = build.outputs_of(build.part(cfg, "data"))
+    net, inputs = build.on_meta(cfg, outputs, size=(65, 97))  # takes no memory
+    refuse_lone_images(cfg, net, inputs)
 
 
 def open_staged_run(cfg: DictConfig, folder: Path) -> None:

@@ -35,6 +35,7 @@ NEEDED |= {name: ["data.root=x"] for name in ("data=folder", "experiment=own_pho
 NEEDED |= {"init=caffemodel_googlenet": ["backbone=googlenet"]}
 NEEDED |= {"modality=rgb_backbone": ["backbone=torchvision"]}
 NEEDED |= {"dense=deconv_d2l": ["backbone=resnet18", "model=fcn32s"]}
+NEEDED |= {f"{group}=none": ["model=fcn_resnet50"] for group in ("backbone", "head", "dense")}
 
 
 NOT_HERE = ("trainer=gpu", "logger=wandb_online", "data=folder", "experiment=own_photos")
@@ -43,8 +44,8 @@ NOT_HERE = ("trainer=gpu", "logger=wandb_online", "data=folder", "experiment=own
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_every_group_is_sound(option):
     """It composes, its keys are those of its constructor, and the net can be built."""
-    if option == "backbone=timm":
-        pytest.importorskip("timm", reason="the extra timm is not installed")
+    if library := {"backbone=timm": "timm", "model=smp": "segmentation_models_pytorch"}.get(option):
+        pytest.importorskip(library, reason=f"the extra of {option} is not installed")
     if option in NOT_HERE:
         check(compose_run([option, *NEEDED.get(option, [])]))
         return

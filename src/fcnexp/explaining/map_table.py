@@ -170,6 +170,29 @@ def print_totals(
         console.print(paper.note, soft_wrap=True)
 
 
+def print_whole(size: tuple[int, int], parts: dict[str, int], multiply_adds: int) -> None:
+    """Print what is known of a whole net of another library.
+
+    size: of the image. parts: learnable parameters by part.
+    """
+    table = Table(title="A whole net of another library", title_justify="left")
+    table.add_column("")
+    table.add_column("this net", justify="right")
+    rows = [(f"learnable parameters of the {name}", f"{n:,}") for name, n in parts.items()]
+    rows += [("learnable parameters", f"{sum(parts.values()):,}")]
+    rows += [("scores, height x width", f"{size[0]} x {size[1]}")]
+    rows += [("multiply-adds (G)", f"{multiply_adds / 1e9:,.1f}")]
+    for row in rows:
+        table.add_row(*row)
+    console = _console()
+    console.print(table)
+    console.print(
+        "maps, crops and receptive fields are derived from the layers of FCNs, and not for a whole "
+        "net; choose, for example, model=fcn8s backbone=torchvision backbone.name=resnet50",
+        soft_wrap=True,
+    )
+
+
 def _console() -> Console:
     """Console as wide as the terminal, or as the tables if the output goes to a file."""
     console = Console(highlight=False)

@@ -1,7 +1,7 @@
 """Nets that take input fields by name: one net for all, or one per field, scores averaged."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,11 @@ from fcnexp.nn.dense.upsampling import Upsampling
 from fcnexp.nn.fcn import FCN
 from fcnexp.nn.geometry import Grid
 from fcnexp.nn.heads import Head
+from fcnexp.nn.whole.parts import WholeNet
 
 
 class Stream(Protocol):
-    """A net for one stream's image: a `SkipNet` or a `DeconvNet`, both `nn.Module`s.
+    """A net for one stream's image: a `SkipNet`, `DeconvNet` or `WholeNet`, all `nn.Module`s.
 
     grid: positions of its scores. skips: keyed by the fused taps' strides as strings.
     """
@@ -132,6 +133,15 @@ class Network(nn.Module):
         if isinstance(scorer, LateFusion):
             return dict(scorer.streams.items())  # type: ignore[arg-type]  # all are Streams
         return {self.fields[0]: scorer}  # type: ignore[dict-item]  # a Stream
+
+    def side_scores(self) -> list[tuple[float, Tensor]]:
+        """Return weight and scores (N, K, H, W) of each auxiliary head in the last training pass.
+
+        With several streams, each weight is divided by their number, as that of the scores is.
+        """
+        nets: list[Any] = list(self.scorers().values())
+        nets = [net for net in nets if isinstance(net, WholeNet)]
+        return [(weight / len(nets), scores) for net in nets for weight, scores in net.side]
 
     def score_layers(self) -> list[nn.Module]:
         """Return the score layers of all streams."""

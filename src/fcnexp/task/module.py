@@ -27,7 +27,8 @@ class SegmentationTask(L.LightningModule):
     """Trains a net to label every pixel, and scores it; for each of its tasks, if it has several.
 
     net: maps inputs by field, in network space, to scores (N, K, H, W); `score_each` those of a
-        batch of different sizes, as `nn.streams.Network` has it.
+        batch of different sizes, and `side_scores` those of auxiliary heads, with the weights of
+        their losses, as `nn.streams.Network` has them.
     recipe: converts the batch's bytes to network space; stored in every checkpoint.
     class_names: of all tasks, in the order of the scores. outputs: number of classes by task; None
         for a single task. loss: of each task, or one for all; their sum is minimised.
@@ -35,8 +36,7 @@ class SegmentationTask(L.LightningModule):
     schedule: makes, of optimiser and number of steps, a scheduler that is stepped at every step.
     facts: plain values stored in checkpoints, enough to rebuild the net.
     seed: determines, with the pass, the draws of dropout and loss; see `on_train_batch_start`.
-    passes_per_step: of this process. passes_whole: True if each process runs separate passes, False
-        if all processes share each pass.
+    passes_per_step: of this process. passes_whole: True if processes run separate passes, not one.
     masking: side of the image to mask by its label, see `task.masking.mask`, or None, in `train`
         and in `test`; None for neither.
     """
@@ -131,11 +131,13 @@ class SegmentationTask(L.LightningModule):
         """Return the loss of one batch."""
         side, images = self.masking["train"], len(batch.names)
         scores = self(batch.fields, batch.sizes, label=batch.label, side=side)
+        sides: list[tuple[float, Tensor]] = getattr(self.net, "side_scores", list)()
         losses, pixels = [], 0.0
         for task, of_task in zip(self.tasks, [self.loss, *self.further_losses], strict=True):
             assert of_task is not None
             label = task.label_of(batch)
-            losses.append(of_task(task.of_scores(scores), label))
+            each = [w * of_task(task.of_scores(s), label) for w, s in [(1.0, scores), *sides]]
+            losses.append(sum(each[1:], each[0]))
             # A custom loss adds up an unknown number of pixels, at most all of them.
             pixels += (of_task.pixels if isinstance(of_task, PixelLoss) else torch.numel)(label)
         loss = sum(losses[1:], losses[0])

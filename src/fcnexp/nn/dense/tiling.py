@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fcnexp.nn.inspection.function_tracer import Map
 from fcnexp.nn.inspection.trace import trace
 from fcnexp.nn.streams import Network
+from fcnexp.nn.whole.parts import WholeNet
 
 TRACEABLE = {"fcnexp", "torch", "torchvision"}  # packages whose modules `trace` understands
 LARGE = 2048  # pixels: at this side every map already grows in proportion to the image
@@ -92,6 +93,8 @@ def tiling_of(net: Network, channels: Mapping[str, int]) -> Tiling | None:
     part depends on the whole image, such as a custom head that averages over it. Only nets with
     custom modules are run on data, to check the result.
     """
+    if any(isinstance(scorer, WholeNet) for scorer in net.scorers().values()):
+        return None  # its upsampling depends on the image's size, and it may see all of the image
     twin, dtype = on_meta(net), next(net.parameters()).dtype
 
     def maps(side: int) -> list[Map]:

@@ -26,7 +26,8 @@ def recompute_blocks(net: nn.Module) -> int:
     for module in net.modules():
         if id(module) in inside:
             continue
-        method = "block" if hasattr(module, "block") else "forward"
+        # torchvision's MobileNetV3 has layers named block, which are no methods.
+        method = "block" if hasattr(type(module), "block") else "forward"
         if method == "block" or isinstance(module, nn.Sequential | Inception | FcHead):
             setattr(module, method, _recomputed(module, method))
             wrapped += 1

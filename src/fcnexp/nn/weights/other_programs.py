@@ -13,10 +13,11 @@ from fcnexp.nn.backbones.vgg import VGG16
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.layers import widen
 from fcnexp.nn.streams import Network
-from fcnexp.nn.weights import state_dicts
+from fcnexp.nn.weights import state_dicts, whole_nets
 from fcnexp.nn.weights.caffe_names import constants
 from fcnexp.nn.weights.state_dicts import MODELS, PYTORCH_FCN, RESNET, SKIPS, TRUNK, VGG, Kind
 from fcnexp.nn.weights.surgery import Transplant, load_blobs
+from fcnexp.nn.whole.parts import WholeNet
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ def load(net: Network, recipe: InputRecipe, stored: Mapping[str, Any], path: str
     kind = state_dicts.kind_of(weights, stored)
     if kind.form is None:
         raise WeightsError(f"{path}: {kind.name}; {kind.reader}")
+    if any(isinstance(scorer, WholeNet) for scorer in net.scorers().values()):
+        _refuse_other_colours(kind._replace(form=RESNET), recipe, path)
+        return whole_nets.load(net, weights, kind.name, path)
     backbone = next(iter(net.scorers().values())).backbone
     if kind.form in (PYTORCH_FCN, VGG) and not isinstance(backbone, VGG16):
         named = type(backbone).__name__

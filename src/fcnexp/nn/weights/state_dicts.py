@@ -14,6 +14,10 @@ PYTORCH_FCN, VGG, RESNET, TRUNK = "pytorch-fcn", "vgg", "resnet", "trunk"
 SKIPS = {"FCN32s": 0, "FCN16s": 1, "FCN8s": 2, "FCN8sAtOnce": 2}  # of pytorch-fcn's nets
 MODELS = {"FCN32s": "fcn32s", "FCN16s": "fcn16s", "FCN8s": "fcn8s", "FCN8sAtOnce": "fcn8s_atonce"}
 TORCHVISION = "modality=rgb_torchvision"
+WHOLE = {  # a layer that only this net has, and the option that reads it
+    "classifier.low_classifier.weight": "lraspp_mobilenet_v3_large",
+    "segmentation_head.0.weight": "smp, with its model.arch and model.encoder,",
+}
 
 
 class Kind(NamedTuple):
@@ -72,6 +76,10 @@ def kind_of(weights: dict[str, Tensor], stored: Mapping[str, Any]) -> Kind:
             "it is not the paper's GoogLeNet (batch normalisation, no 5x5 filters), so nothing "
             "here reads it; use backbone=googlenet init=imagenet",
         )
+    for layer, options in WHOLE.items():
+        if layer in weights:
+            what = f"of the kind of model={options.split(', ')[0]}"
+            return Kind(f"a whole net {what}", TRUNK, f"{reads} model={options} {TORCHVISION}")
     trunk = {name.rpartition(".")[0] for name in weights if name.startswith("features.")}
     for name, batch_norm in (("vgg16", False), ("vgg16_bn", True)):
         if trunk == {f"features.{at}" for at in vgg_layers(batch_norm)}:
@@ -83,7 +91,11 @@ def kind_of(weights: dict[str, Tensor], stored: Mapping[str, Any]) -> Kind:
             else:
                 what = f"torchvision's {what}"
             reader = f"{reads} backbone=resnet18 {TORCHVISION} (of another ResNet: backbone.name)"
-            return Kind(what, RESNET, f"{reader}; its classifier is not used")
+            whole = "deeplabv3" if "classifier.0.convs.0.0.weight" in weights else "fcn"
+            read = (
+                f", but is with model={whole}_resnet50" if "classifier.4.weight" in weights else ""
+            )
+            return Kind(what, RESNET, f"{reader}; its classifier is not used{read}")
     for start, what in (
         ("decode_head.", "mmsegmentation's net"),
         ("backbone.bottom_up.", "detectron2's net"),

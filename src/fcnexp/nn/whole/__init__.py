@@ -1,0 +1,1 @@
+"""Nets of other libraries that score every pixel themselves."""
