@@ -8,7 +8,6 @@ from functools import cache
 import pytest
 from commands import TINY, fcnexp
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -17,6 +16,7 @@ from fcnexp import build
 from fcnexp.config import checks, identity
 from fcnexp.config.compose import compose_run, conf_dir, offer_resolvers
 from fcnexp.papers.published import TABLE1, published
+from fcnexp.sweep.rows import RowSweeper
 
 HOME = conf_dir().parent / "sweeps"
 SCALES = ("full", "small")
@@ -24,14 +24,15 @@ SWEEPS = sorted({path.stem for path in HOME.glob("*.yaml")} - {"bounds"})  # in 
 
 
 def jobs(name: str, *typed: str) -> list[list[str]]:
-    """List each job's overrides, made by Hydra's sweeper from the file and the command line."""
+    """List each job's overrides, made by the sweeper from the file and the command line."""
     offer_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"sweeps={name}", *typed], return_hydra_config=True)
     assert cfg.hydra.mode == RunMode.MULTIRUN
-    params = [f"{key}={values}" for key, values in cfg.hydra.sweeper.params.items()]
+    sweeper = RowSweeper(cfg.hydra.sweeper.params, cfg.hydra.sweeper.rows, None)
+    params = [f"{key}={values}" for key, values in sweeper.params.items()]
     overrides = OverridesParser.create().parse_overrides([*params, f"sweeps={name}", *typed])
-    (found,) = BasicSweeper.split_arguments(overrides, None)
+    (found,) = sweeper.split_arguments(overrides, None)
     return found
 
 
