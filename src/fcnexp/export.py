@@ -12,6 +12,8 @@ from fcnexp.system.places import short
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "state_dict": ".pt"}
+SUFFIXES |= {"safetensors": ".safetensors"}
+TENSORS = ("state_dict", "safetensors")  # formats without the program
 
 
 def export(cfg: DictConfig, folder: Path) -> None:
@@ -38,10 +40,19 @@ def export(cfg: DictConfig, folder: Path) -> None:
     if cfg.format == "state_dict":
         formats.write_state_dict(path, net, facts)
         report = "plain tensors; torch.load reads them with weights_only=True"
+    elif cfg.format == "safetensors":
+        formats.write_shared(path, net, facts, stored["fcnexp"])
+        report = "tensors; evaluate, predict, init=checkpoint and fcnexp.load read it"
     else:
         write = formats.write_onnx if cfg.format == "onnx" else formats.write_program
         report = write(path, stored_net, facts)
     print(f"{short(path)}: {report}")
+    if cfg.card:
+        from fcnexp.reporting.card import write_card
+
+        card = path.with_name("README.md")
+        write_card(card, path, Path(cfg.checkpoint).expanduser(), facts, cfg.licence)
+        print(f"{short(card)}: model card; add what you know of the data's licence and its limits")
     for name, kind in facts["takes"].items():
         print(f"  takes {name}: {kind}")
     counts = [*net.outputs.values()]
@@ -60,8 +71,12 @@ def output_path(cfg: DictConfig, folder: Path) -> Path:
         raise ExportError(
             f"format=onnx: {', '.join(missing)} is not installed; pip install -e '.[export]'"
         )
-    if cfg.labels and cfg.format == "state_dict":
-        raise ConfigError("labels=true: a state dict has no labels; try labels=false, format=onnx")
+    if cfg.format == "safetensors" and find_spec("safetensors") is None:
+        raise ExportError("format=safetensors: not installed; pip install -e '.[export]'")
+    if cfg.labels and cfg.format in TENSORS:
+        raise ConfigError(
+            f"labels=true: format={cfg.format} has no labels; try labels=false, format=onnx"
+        )
     suffix = SUFFIXES[cfg.format]
     path = folder / (Path(cfg.checkpoint).stem + suffix)
     if cfg.output is not None:
@@ -73,6 +88,10 @@ def output_path(cfg: DictConfig, folder: Path) -> Path:
         )
     if path.exists() and not cfg.overwrite:
         raise ConfigError(f"output={path}: this file exists; choose another, or set overwrite=true")
+    if cfg.card and (card := path.with_name("README.md")).exists() and not cfg.overwrite:
+        raise ConfigError(
+            f"card=true: {card} exists; choose an output in another folder, or set overwrite=true"
+        )
     make_folder(path.parent)
     return path
 

@@ -108,6 +108,8 @@ class ExportConfig:
     output: str | None = MISSING
     labels: bool = MISSING
     overwrite: bool = MISSING
+    card: bool = MISSING
+    licence: str | None = MISSING
 
 
 @dataclass

@@ -15,6 +15,7 @@ from fcnexp.exporting.stored import KINDS, AsStored, least_side, made_up
 from fcnexp.nn.dense.shift_and_stitch import ShiftAndStitch
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
+from fcnexp.nn.weights.safetensor_files import write_safetensors
 from fcnexp.predicting.windows import NetLabeller
 from fcnexp.system.atomic import atomic_file
 from fcnexp.system.os_errors import reraise_system_error
@@ -82,6 +83,20 @@ def write_state_dict(path: Path, net: Network, facts: dict[str, Any]) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     with atomic_file(path) as part, part.open("wb") as file:  # torch's own errors lack the reason
         torch.save({"state_dict": tensors, **facts}, file)
+
+
+def write_shared(path: Path, net: Network, facts: dict[str, Any], known: dict[str, Any]) -> None:
+    """Write a safetensors file that `read_checkpoint` reads. known: a checkpoint's facts.
+
+    Of the data's folder, only the name is kept: its path says where somebody's files are.
+    """
+    config = dict(known["config"])
+    config["data"] = {
+        key: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+        for key, value in config["data"].items()
+    }
+    with atomic_file(path) as part:
+        write_safetensors(part, net.state_dict(), facts, known | {"config": config})
 
 
 def facts_of(

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fcnexp.errors import OtherVersionError, WeightsError
 from fcnexp.nn.weights.checkpoint_checks import check_entries, check_values
+from fcnexp.nn.weights.safetensor_files import SUFFIX, read_safetensors
 from fcnexp.nn.weights.state_dicts import what_it_is
 from fcnexp.nn.weights.torch_files import read_torch
 
@@ -15,7 +16,7 @@ CHECKPOINT_VERSION = 3  # raise it when the entries of checkpoints besides weigh
 
 
 def read_checkpoint(path: str | Path, *, mapped: bool = False, others: bool = False) -> dict:
-    """Read a run's checkpoint as plain values and tensors, without running code from it.
+    """Read a run's checkpoint, or a safetensors file exported from one, without running code.
 
     mapped: memory-map tensors, so that unused ones such as the optimiser's take no memory; the
     file must not change meanwhile. others: also return what other programs stored; see `is_ours`.
@@ -23,7 +24,10 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False, others: bool = Fa
     it cannot be read.
     """
     path = Path(path).expanduser()
-    stored = read_torch(path, mapped=mapped, others=others)
+    if path.suffix == SUFFIX:
+        stored = read_safetensors(path, others=others)
+    else:
+        stored = read_torch(path, mapped=mapped, others=others)
     if not is_ours(stored):
         if others and isinstance(stored, dict):
             return stored

@@ -120,10 +120,7 @@ def _format_of(path: Path) -> str:
         if start.startswith(octets):
             return f"not a checkpoint, but {what}"
     if start[8:10] == b'{"':
-        return (
-            "not a checkpoint, but a safetensors file: "
-            "torch.save(safetensors.torch.load_file(FILE), 'weights.pth') makes one that is read"
-        )
+        return "a safetensors file, whose name must end in .safetensors"
     if path.suffix in (".caffemodel", ".onnx"):
         reader = "init=caffemodel init.path=FILE reads it"
         return f"not a checkpoint, but {path.suffix[1:]}" + (
