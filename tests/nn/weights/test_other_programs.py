@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 from torchfcn_nets import FC, SKIPS, THIN, TorchFcn
 
@@ -231,10 +232,11 @@ OTHERS = {  # file, how it is written, what is said of it
     "arrays.npz": (zipped("a.npy"), "NumPy arrays"),
     "net.h5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n"), "an HDF5 file.*init=caffemodel"),
     "net.mat": (lambda p: p.write_bytes(b"MATLAB 5.0 MAT-file"), "a MATLAB file"),
-    "net.safetensors": (
+    "net.bin": (
         lambda p: p.write_bytes(bytes([20, 0, 0, 0, 0, 0, 0, 0]) + b'{"a":{}}'),
-        r"a safetensors file: torch\.save\(safetensors",
+        r"a safetensors file, whose name must end in \.safetensors",
     ),
+    "cut.safetensors": (lambda p: p.write_bytes(bytes([20]) + bytes(7) + b'{"a'), "damaged"),
     "net.caffemodel": (lambda p: p.write_bytes(b"\n\x03net"), "init=caffemodel init.path=FILE"),
 }
 
@@ -246,6 +248,13 @@ def test_what_cannot_be_read_is_named_with_what_reads_it(tmp_path, name):
     with pytest.raises(WeightsError, match=message) as caught:
         network(["init=checkpoint", f"init.path={tmp_path / name}"])
     assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("thin")
+def test_safetensors_file_fills_a_net_as_the_torch_file_does(tmp_path):
+    theirs = TorchFcn("FCN16s", 21)
+    save_file(theirs.state_dict(), tmp_path / "a.safetensors")
+    assert farthest(from_file(tmp_path / "a.safetensors", "model=fcn16s"), theirs) < 1e-5
 
 
 @pytest.mark.usefixtures("thin")
