@@ -36,7 +36,7 @@ GROUPS = ("backbone", "model", "head", "dense", "modality")
 OPTIONS = {g: sorted(path.stem for path in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
 LIBRARIES = {"timm": "timm", "smp": "segmentation_models_pytorch"}  # of options, extras
 ABSENT = {option for option, library in LIBRARIES.items() if find_spec(library) is None}
-WHOLE = {"fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "smp"}  # models
+WHOLE = ("fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "smp")  # models
 OPTIONS = {g: [name for name in names if name not in ABSENT] for g, names in OPTIONS.items()}
 NAMES = {"timm": "mobilenetv3_small_050"}  # a small net in place of the option's
 CLASSES = 4
@@ -64,7 +64,7 @@ def fits(row: Row) -> bool:
 
     Nor a whole net with parts of ours, or the option `none` with another model.
     """
-    if row.count("none") != (3 if WHOLE.intersection(row) else 0):
+    if row.count("none") != (3 if set(WHOLE).intersection(row) else 0):
         return False
     return not any(one in row and other in row for one, other in REFUSED)
 
