@@ -75,7 +75,7 @@ def test_several_objectives_have_a_front(tmp_path):
 def test_warm_start_learns_from_finished_runs_and_repeats_none(tmp_path):
     search("seed=range(0,4)", "regime.lr=1e-3", "hydra.sweeper.sampler=grid", folder=tmp_path)
     (tmp_path / "out").rename(tmp_path / "before")
-    given = ["seed=range(1,9)", "regime.lr=1e-3", "hydra.sweeper.warm_start=[before]"]
+    given = ["seed=range(1,9)", "regime.lr=1e-3", "hydra.sweeper.warm_start=before"]
     given += ["hydra.sweeper.n_trials=2", "hydra.sweeper.sampler={name:random,seed:0}"]
     for _ in range(2):
         done = search(*given, folder=tmp_path)
@@ -94,6 +94,18 @@ def test_failed_trial_does_not_stop_the_search(tmp_path):
     assert done.returncode == 1 and "regime.lr=2" in done.stderr
     states = {t.params["regime.lr"]: t.state.name for t in study_in(tmp_path).trials}
     assert states == {"0.5": "COMPLETE", "2": "FAIL"}
+
+
+@pytest.mark.parametrize("launcher", ["in_process", "subprocess"])
+def test_fail_fast_chooses_no_further_trial(tmp_path, launcher):
+    """Both rates are refused; the next launch retries the first and goes no further, either."""
+    given = ["regime.lr=2,3", "hydra.sweeper.sampler=grid", "fail_fast=true", *QUICK]
+    own = ["-m", "hydra/sweeper=search", "hydra.sweep.dir=out", f"hydra/launcher={launcher}"]
+    for tried in (1, 2):
+        done = fcnexp("train", *own, *given, folder=tmp_path, cache=tmp_path)
+        assert done.returncode == 1 and "no trial has finished" in done.stderr
+        states = [t.state for t in study_in(tmp_path).trials]
+        assert states.count(TrialState.FAIL) == tried and TrialState.RUNNING not in states
 
 
 def test_search_without_finished_trials_is_reported(tmp_path):

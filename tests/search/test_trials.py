@@ -34,7 +34,9 @@ def study_in(file, space=SPACE, total=TOTAL, sampler=None, direction="maximize")
         direction=direction,
     )
     choice = sampler or {"name": "random", "seed": 5}
-    return Trials(study, space, methods.build_samplers(choice, space, 1), total)
+    return Trials(
+        study, space, total, methods.build_samplers(choice, 1), methods.points_of(choice, space)
+    )
 
 
 def score(params) -> float:
@@ -48,9 +50,9 @@ def launch(trials: Trials, killed_after: int = 10**9, fails=lambda params: False
         if (events := events + 1) > killed_after:
             raise KilledError
         if fails(trial.params):
-            trials.tell(trial, TrialState.FAIL)
+            trials.study.tell(trial, state=TrialState.FAIL)
         else:
-            trials.tell(trial, TrialState.COMPLETE, [score(trial.params)])
+            trials.study.tell(trial, score(trial.params))
         if (events := events + 1) > killed_after:
             raise KilledError
 
@@ -122,20 +124,40 @@ def test_retry_that_was_killed_before_it_began_is_not_queued_twice(tmp_path):
     assert len(points(again)) == 3 and len(again.study.trials) == 6
 
 
-def test_grid_ends_with_its_last_point(tmp_path):
-    small = space("depth=range(0,3)", "model=x,y")
-    most = methods.most_trials("grid", small)
-    assert most == 6 and methods.most_trials("tpe", small) > 1e9
-    trials = study_in(tmp_path / "a.db", space=small, total=20, sampler="grid")
-    while (trial := trials.next()) is not None:
-        trials.tell(trial, TrialState.COMPLETE, [float(trial.params["depth"])])
-    assert len({tuple(sorted(p.items())) for p in points(trials)}) == 6 == len(trials.study.trials)
-    assert study_in(tmp_path / "a.db", space=small, total=most, sampler="grid").next() is None
+def test_grid_ends_with_its_last_point_and_repeats_failed_ones(tmp_path):
+    small, depths = space("depth=range(0,3)", "model=x,y"), [0, 0, 1, 1, 2, 2]
+    given = {"space": small, "total": 20, "sampler": "grid"}
+
+    def run(fails) -> list[int]:
+        trials = study_in(tmp_path / "a.db", **given)
+        begun = []
+        while (trial := trials.next()) is not None:
+            begun.append(trial.params["depth"])
+            state = TrialState.FAIL if fails(trial.params) else TrialState.COMPLETE
+            trials.study.tell(trial, None if fails(trial.params) else 1.0, state=state)
+        return begun
+
+    assert run(lambda params: params["depth"] == 1) == depths
+    assert run(lambda params: False) == [1, 1]
+    assert run(lambda params: False) == []
+    assert len({tuple(p.items()) for p in points(study_in(tmp_path / "a.db", **given))}) == 6
+
+
+def test_grid_with_a_seed_is_shuffled_and_may_be_cut_short(tmp_path):
+    small, begun = space("depth=range(0,9)"), []
+    for total in (3, 5):
+        trials = study_in(
+            tmp_path / "a.db", space=small, total=total, sampler={"name": "grid", "seed": 1}
+        )
+        while (trial := trials.next()) is not None:
+            begun.append(trial.params["depth"])
+            trials.study.tell(trial, 1.0)
+    assert len(set(begun)) == 5 == len(begun) and begun != sorted(begun)
 
 
 @pytest.mark.parametrize("name", ["tpe", "TPESampler", "random", "nsgaii", "cma_es", "QMC", "gp"])
 def test_samplers_by_name(name):
-    sampler = methods.build_samplers({"name": name, "seed": 1}, SPACE, 2)(3)
+    sampler = methods.build_samplers({"name": name, "seed": 1}, 2)(3)
     assert type(sampler).__name__.lower().startswith(name.lower().replace("_", "")[:4])
 
 
@@ -145,7 +167,7 @@ def test_samplers_by_name(name):
         ("samplers", "tpee", "no such sampler.*tpe"),
         ("samplers", {"name": "tpe", "sed": 1}, "no such argument.*seed"),
         ("samplers", "partialfixed", "no such sampler"),
-        ("samplers", "grid", "a grid needs choices"),
+        ("points", "grid", "a grid needs choices"),
         ("pruner", "medain", "no such pruner.*median"),
         ("pruner", {"name": "median", "n_warmup_steps": -1}, "MedianPruner: "),
         ("pruner", {"name": "threshold"}, "ThresholdPruner: "),
@@ -157,7 +179,9 @@ def test_samplers_by_name(name):
 def test_wrong_method_is_refused_with_those_that_exist(build, choice, words):
     with pytest.raises(ConfigError, match=words):
         if build == "samplers":
-            methods.build_samplers(choice, SPACE, 1)
+            methods.build_samplers(choice, 1)
+        elif build == "points":
+            methods.points_of(choice, SPACE)
         elif build == "pruner":
             methods.build_pruner(choice)
         else:

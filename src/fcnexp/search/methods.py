@@ -1,7 +1,8 @@
 """Objectives, samplers and pruners by name."""
 
 import inspect
-import math
+import itertools
+import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,9 +20,9 @@ DIRECTIONS = {  # of objectives: scores, and facts of a run's record
 }
 TRIAL = "FCNEXP_TRIAL"  # environment: JSON with the storage, study and id of a trial
 PRUNED = "pruned"  # a pruned run says so first where its record has why it ended early
-# PartialFixed and Patient wrap another one, and Nop prunes nothing.
-NO_CHOICE = ("Base", "PartialFixed", "Patient", "Nop")
-SEEDED_BY_POINT = ("GridSampler", "QMCSampler", "BruteForceSampler")  # the seed orders all points
+# PartialFixed and Patient wrap another one, Nop prunes nothing, and grid is what BruteForce is.
+NO_CHOICE = ("Base", "PartialFixed", "Patient", "Nop", "BruteForce")
+SEEDED_ONCE = ("QMCSampler",)  # the seed orders all points
 
 
 def shown_value(name: str, value: float) -> tuple[str, float]:
@@ -50,7 +51,7 @@ def values_of(record: Mapping[str, Any], objectives: Sequence[str]) -> list[floa
     return None if None in found else [float(value) for value in found]
 
 
-def build_samplers(choice: Any, space: Space, n_jobs: int) -> Callable[[int], BaseSampler]:
+def build_samplers(choice: Any, n_jobs: int) -> Callable[[int], BaseSampler]:
     """Return a function from a trial's number to its sampler.
 
     choice: a name, or {name: ..., ARGUMENT: ...}. With a seed, each trial has its own sampler with
@@ -58,20 +59,29 @@ def build_samplers(choice: Any, space: Space, n_jobs: int) -> Callable[[int], Ba
     interrupted, and not its first points again. Raises ConfigError.
     """
     kind, arguments = _kind("sampler", choice)
-    if kind is optuna.samplers.GridSampler:
-        arguments["search_space"] = space.grid()
+    if kind is optuna.samplers.GridSampler:  # its points are chosen by `points_of`
+        return lambda number: optuna.samplers.RandomSampler()
     if kind is optuna.samplers.TPESampler and n_jobs > 1:
         arguments.setdefault("constant_liar", True)  # takes trials that still run for bad ones
     first, seed = _built("sampler", kind, arguments), arguments.get("seed")
-    if seed is None or kind.__name__ in SEEDED_BY_POINT:
+    if seed is None or kind.__name__ in SEEDED_ONCE:
         return lambda number: first
     return lambda number: _built("sampler", kind, arguments | {"seed": seed + number})
 
 
-def most_trials(choice: Any, space: Space) -> float:
-    """Number of trials after which a sampler has no further point; infinity if there is none."""
-    every = _kind("sampler", choice)[0].__name__ in ("GridSampler", "BruteForceSampler")
-    return math.prod(map(len, space.grid().values())) if every else math.inf
+def points_of(choice: Any, space: Space) -> list[dict[str, Any]] | None:
+    """Return all points of a grid in their order, shuffled if it has a seed; None if it is none.
+
+    Ours, since Optuna's own cannot repeat a trial that failed. Raises ConfigError.
+    """
+    kind, arguments = _kind("sampler", choice)
+    if kind is not optuna.samplers.GridSampler:
+        return None
+    grid, seed = space.grid(), arguments.get("seed")
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    if seed is not None:
+        random.Random(seed).shuffle(points)
+    return points
 
 
 def build_pruner(choice: Any) -> Any:
@@ -98,9 +108,9 @@ def _kind(part: str, choice: Any) -> tuple[type, dict[str, Any]]:
 
 
 def _built(part: str, kind: type, arguments: Mapping[str, Any]) -> Any:
-    allowed = [n for n in inspect.signature(kind).parameters if n != "search_space"]
+    allowed = list(inspect.signature(kind).parameters)
     for name in arguments:
-        if name not in (*allowed, "search_space"):
+        if name not in allowed:
             near = did_you_mean(name, allowed)
             raise ConfigError(
                 f"hydra.sweeper.{part}.{name}: {kind.__name__} has no such argument{near}; it "

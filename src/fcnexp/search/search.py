@@ -19,7 +19,7 @@ from fcnexp.search.space import space_of
 from fcnexp.search.studies import Trials, name_of, open_storage
 from fcnexp.search.warm_start import start_warm
 from fcnexp.sweep import ledger
-from fcnexp.sweep.job import Ending, Job
+from fcnexp.sweep.job import Ending, Job, has_failed
 from fcnexp.sweep.launcher import Chosen, InProcessLauncher
 
 LOCK = "search.lock"
@@ -58,8 +58,8 @@ class Search:
         self.objectives = methods.check_objectives(self._value("objectives"))
         self.n_jobs, self.pruner = self._places(), self._checked_pruner()
         choice = self._value("sampler")
-        self.n_trials = min(self.given["n_trials"], methods.most_trials(choice, self.space))
-        self.sampler_of = methods.build_samplers(choice, self.space, self.n_jobs)
+        self.sampler_of = methods.build_samplers(choice, self.n_jobs)
+        self.points = methods.points_of(choice, self.space)
         self.trials_asked: dict[int, Trial] = {}
         self.over = False  # the search is being stopped
         if self.config.dry_run:
@@ -77,8 +77,10 @@ class Search:
     def _search(self, folder: Path) -> None:
         study = self._open(self._value("storage"))
         if folders := self._value("warm_start"):
+            folders = [folders] if isinstance(folders, str) else folders
             print(start_warm(study, self.space, folders, self.objectives))
-        self.trials = Trials(study, self.space, self.sampler_of, self.n_trials)
+        n_trials = self._value("n_trials")
+        self.trials = Trials(study, self.space, n_trials, self.sampler_of, self.points)
         print(f"search for the best {', '.join(self.objectives)}: {self.trials.describe()}")
         launch = getattr(self.launcher, "launch_as_chosen", self._launch_batches)
         try:
@@ -102,7 +104,8 @@ class Search:
 
     def _choose(self) -> Chosen | None:
         """The next trial as a job; None if none is left, or the search is being stopped."""
-        trial = None if self.over else self.trials.next()
+        failed = self.config.fail_fast and has_failed()
+        trial = None if self.over or failed else self.trials.next()
         if trial is None:
             return None
         self.trials_asked[trial.number] = trial
@@ -122,15 +125,15 @@ class Search:
             return
         trial = self.trials_asked.pop(job.number)
         trial.set_user_attr("folder", str(job.folder))
-        record = ledger.result_of(job.folder, job.digest)
+        record, tell = ledger.result_of(job.folder, job.digest), self.trials.study.tell
         if record is None:
-            self.trials.tell(trial, TrialState.FAIL)
+            tell(trial, state=TrialState.FAIL)
         elif str(record.get("stopped_early") or "").startswith(methods.PRUNED):
-            self.trials.tell(trial, TrialState.PRUNED)
+            tell(trial, state=TrialState.PRUNED)
         elif (values := methods.values_of(record, self.objectives)) is None:
-            self.trials.tell(trial, TrialState.FAIL)
+            tell(trial, state=TrialState.FAIL)
         else:
-            self.trials.tell(trial, TrialState.COMPLETE, values)
+            tell(trial, values)
 
     def _launch_batches(
         self, choose: Callable[[], Chosen | None], tell: Callable[[Job, Ending], None]
@@ -147,7 +150,7 @@ class Search:
 
     def _check_one(self) -> None:
         """Check the first trial without storing anything. Raises what it raises."""
-        self.trials = Trials(self._open(None), self.space, self.sampler_of, 1)
+        self.trials = Trials(self._open(None), self.space, 1, self.sampler_of, self.points)
         chosen = self._choose()
         assert chosen is not None
         for checked in self.launcher.launch([chosen.overrides], 0):

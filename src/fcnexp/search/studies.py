@@ -1,7 +1,7 @@
 """The study of a search: where it is stored, and which of its trials are still to run."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -44,12 +44,20 @@ class Trials:
     Those that a killed search has left come first, and are run to their end; then those that failed
     in earlier launches, once more; then new ones, until there are n_trials. Runs from which the
     search started warm do not count.
+
+    sampler_of: a trial's sampler, by its number. points: of a grid, in their order, or None.
     """
 
     def __init__(
-        self, study: optuna.Study, space: Space, sampler_of: Callable[[int], Any], n_trials: float
+        self,
+        study: optuna.Study,
+        space: Space,
+        n_trials: int,
+        sampler_of: Callable[[int], Any],
+        points: Sequence[dict[str, Any]] | None = None,
     ) -> None:
-        self.study, self.space, self.sampler_of = study, space, sampler_of
+        self.study, self.space, self.sampler_of, self.points = study, space, sampler_of, points
+        n_trials = n_trials if points is None else min(n_trials, len(points))
         found = [trial for trial in study.trials if WARM not in trial.user_attrs]
         by = {s: [t for t in found if t.state == s] for s in TrialState}
         self.left = by[TrialState.RUNNING]
@@ -58,15 +66,8 @@ class Trials:
         self.done, self.pruned = len(by[TrialState.COMPLETE]), len(by[TrialState.PRUNED])
         for trial in self.failed:
             study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number})
-        known = (
-            self.done
-            + self.pruned
-            + len(self.left)
-            + len(by[TrialState.WAITING])
-            + len(self.failed)
-        )
         self.queued = len(by[TrialState.WAITING]) + len(self.failed)
-        self.new = max(0, n_trials - known)
+        self.new = n_trials - (self.done + self.pruned + len(self.left) + self.queued)
 
     def describe(self) -> str:
         """Return one line on what is done and what is to come."""
@@ -86,21 +87,23 @@ class Trials:
             return trial
         if self.queued:
             self.queued -= 1
-        elif self.new > 0:
+        elif self.new > 0 and self._is_point_left():
             self.new -= 1
         else:
             return None
         self.study.sampler = self.sampler_of(len(self.study.get_trials(deepcopy=False)))
         return self.study.ask(self.space.distributions)
 
-    def tell(self, trial: Trial, state: TrialState, values: list[float] | None = None) -> None:
-        """Record how a trial ended."""
-        try:
-            self.study.tell(trial, values, state)
-        except RuntimeError as error:  # how a sampler says that it has no further point
-            if "Study.stop" not in str(error):
-                raise
-            self.new = 0
+    def _is_point_left(self) -> bool:
+        """Queue the next point of a grid that no trial has; False if there is none."""
+        if self.points is None:
+            return True
+        trials = self.study.get_trials(deepcopy=False)
+        had = [trial.params or trial.system_attrs.get("fixed_params") for trial in trials]
+        point = next((point for point in self.points if point not in had), None)
+        if point is not None:
+            self.study.enqueue_trial(point)
+        return point is not None
 
 
 def _suggest(trial: Trial, name: str, distribution: Any) -> None:
