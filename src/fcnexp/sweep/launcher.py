@@ -138,6 +138,7 @@ class InProcessLauncher(BasicLauncher):
 
     def plan_chosen(self, chosen: Chosen) -> Planned:
         """Plan one job of a search, and raise ConfigError or DataError if its data is unusable."""
+        self.told = time.monotonic()  # one config is composed at a time, which needs no line
         planned = self.plan(chosen.number, chosen.overrides, chosen.varying)
         self.refuse_data([planned])
         self.kept.pop(tuple(chosen.overrides), None)
