@@ -34,9 +34,7 @@ class TorchvisionTrunk(FoundTrunk):
         blocks, found = _known(in_channels, name)
         super().__init__(found, partial(_extractor, in_channels, name, blocks))
         self.first = _first_convolution(self.trunk)[0]
-        file = weights.url.rsplit("/", 1)[-1]  # named NAME-DIGEST.pth
-        digest = file.split("-")[-1].removesuffix(".pth")
-        self.imagenet = PublishedWeights(file, weights.url, digest, "sha256")
+        self.imagenet = file_of(weights)
 
     def load_published(self, path: Path) -> None:
         """Load torchvision's weights of the layers that the trunk has, the first one widened.
@@ -49,6 +47,13 @@ class TorchvisionTrunk(FoundTrunk):
         weights[first] = torch.from_numpy(widen(weights[first].numpy(), channels))
         own = self.trunk.state_dict()
         self.trunk.load_state_dict({key: weights[key] for key in own if key in weights})
+
+
+def file_of(weights: torchvision.models.WeightsEnum) -> PublishedWeights:
+    """Return where weights are published, with the digest that is in their file's name."""
+    file = weights.url.rsplit("/", 1)[-1]  # named NAME-DIGEST.pth
+    digest = file.split("-")[-1].removesuffix(".pth")
+    return PublishedWeights(file, weights.url, digest, "sha256")
 
 
 def published(name: str) -> torchvision.models.WeightsEnum:

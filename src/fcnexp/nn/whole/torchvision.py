@@ -6,8 +6,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from fcnexp.nn.backbones.base import PublishedWeights
-from fcnexp.nn.backbones.torchvision import published
+from fcnexp.nn.backbones.torchvision import file_of, published
 from fcnexp.nn.layers import widen
 from fcnexp.nn.whole.parts import (
     Decoder,
@@ -27,10 +26,8 @@ class TorchvisionEncoder(Encoder):
 
     def __init__(self, trunk: nn.Module, classifier: str) -> None:
         super().__init__(trunk)
-        weights = published(classifier)  # IMAGENET1K_V1, as in torchvision's own training
-        file = weights.url.rsplit("/", 1)[-1]  # named NAME-DIGEST.pth
-        digest = file.split("-")[-1].removesuffix(".pth")
-        self.imagenet = PublishedWeights(file, weights.url, digest, "sha256")
+        # IMAGENET1K_V1, as in torchvision's own training
+        self.imagenet = file_of(published(classifier))
 
     def load_published(self, path: Path) -> None:
         """Load torchvision's weights of the classifier, the first layer widened if need be.
