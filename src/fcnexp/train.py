@@ -71,10 +71,12 @@ def check_parts(stages: "Sequence[Stage]") -> None:
     """Raise ConfigError if the parts of a net do not fit together, before Lightning is imported."""
     from fcnexp.config.checks import check_targets
     from fcnexp.config.values import to_plain
-    from fcnexp.config.whole_nets import refuse_lone_images
+    from fcnexp.config.whole_nets import is_whole, refuse_lone_images
 
     for stage in stages:
         check_targets(to_plain(stage.cfg))
+    import torch
+
     from fcnexp import build
 
     build.parts(stages[0].cfg, "callbacks")  # raises if one refuses its values
@@ -83,8 +85,10 @@ def check_parts(stages: "Sequence[Stage]") -> None:
         return
     cfg = stages[0].cfg
     outputs = build.outputs_of(build.part(cfg, "data"))
-    net, inputs = build.on_meta(cfg, outputs, size=(65, 97))  # takes no memory
-    refuse_lone_images(cfg, net, inputs)
+    if is_whole(cfg):
+        refuse_lone_images(cfg, *build.on_meta(cfg, outputs, size=(65, 97)))
+    with torch.device("meta"):  # takes no memory
+        build.build_net(cfg, outputs)
 
 
 def open_staged_run(cfg: DictConfig, folder: Path) -> None:
@@ -115,10 +119,7 @@ def write_settings(
 
 
 def finished_before(stage: "Stage") -> dict[str, Any] | None:
-    """Record of a stage that an earlier run finished, if this run may use it.
-
-    Raises ConfigError if the data has changed since.
-    """
+    """Record of a finished stage if this run may use it. Raises ConfigError if its data changed."""
     from fcnexp.config.values import to_plain
     from fcnexp.reporting.records import percent
     from fcnexp.run import data_record, run_folder

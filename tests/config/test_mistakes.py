@@ -12,8 +12,8 @@ from fcnexp.config.quoting import read
 from fcnexp.errors import ConfigError
 
 MODELS = (
-    "deconvnet, fcn16s, fcn1s, fcn2s, fcn32s, fcn32s_fixed, fcn4s, fcn8s, fcn8s_atonce, "
-    "fcn_pool3, fcn_pool4, fcn_pool5"
+    "deconvnet, deeplabv3_resnet50, fcn16s, fcn1s, fcn2s, fcn32s, fcn32s_fixed, fcn4s, fcn8s, "
+    "fcn8s_atonce, fcn_pool3, fcn_pool4, fcn_pool5, fcn_resnet50, lraspp_mobilenet_v3_large, smp"
 )
 # What was typed, the sentence, and the value that its proposal gives, {} being the proposal.
 SENTENCES = {
@@ -285,7 +285,7 @@ def test_options_of_ones_own_folder_are_listed_and_proposed(tmp_path):
 
     assert said("backbone=mynat") == (
         "error: backbone=mynat: no such option (did you mean mynet?); choose one of alexnet, "
-        "googlenet, mynet, resnet18, timm, tiny, torchvision, vgg16, vgg16_bn\n"
+        "googlenet, mynet, none, resnet18, timm, tiny, torchvision, vgg16, vgg16_bn\n"
     )
     assert said("+mine=fist") == (
         "error: mine=fist: no such option (did you mean first?); choose one of first\n"
