@@ -40,7 +40,7 @@ def test_slurm_job_requests_a_process_and_a_gpu_per_device():
 @pytest.mark.parametrize(
     ("typed", "missing", "extra"),
     [
-        ("hydra/launcher=slurm", "launcher/submitit_slurm", "sweep"),
+        ("hydra/launcher=slurm", "launcher/fcnexp_slurm_settings", "sweep"),
         ("hydra/launcher=joblib", "launcher/joblib", "sweep"),
     ],
 )

@@ -17,6 +17,7 @@ from fcnexp.config.values import did_you_mean, key_paths, no_such_key, plain_mes
 
 # Options that plugins provide, and the extra of pyproject.toml that installs each.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep"}
+EXTRAS |= {"fcnexp_slurm_settings": "sweep"}  # of hydra/launcher=slurm
 TRAINS = ("train", "bounds")  # commands that sweep
 CONFIG_DIRS = ("--config-dir", "-cd")
 # Options of lightning-hydra-template, and what to type here.

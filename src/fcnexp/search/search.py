@@ -75,6 +75,11 @@ class Search:
             self._search(folder)
 
     def _search(self, folder: Path) -> None:
+        if self.config.hydra.launcher.get("wait") is False:
+            raise ConfigError(
+                "hydra.launcher.wait=false: a search chooses trials by the scores of earlier ones, "
+                "so it must wait for them; leave out hydra.launcher.wait"
+            )
         study = self._open(self._value("storage"))
         if folders := self._value("warm_start"):
             folders = [folders] if isinstance(folders, str) else folders

@@ -19,16 +19,29 @@ from pathlib import Path
 
 from fcnexp import __version__
 from fcnexp.errors import ConfigError, DataError
-from fcnexp.sweep import launches, ledger, summary, untrusted
+from fcnexp.sweep import launches, ledger, queued, summary, untrusted
 
 
 def status(folder: Path) -> int:
     """Print the state of each job below a folder; return the exit code. Raises DataError."""
-    jobs = _jobs(folder)
-    states = [ledger.state_of(job) for job in jobs]
+    known, there = dict[Path, str](), dict[Path, str]()
+    unknown = False
+    for file in [
+        found for depth in ("", "*/", "*/*/") for found in folder.glob(depth + queued.FILE)
+    ]:
+        held = queued.in_slurm(file.parent)
+        unknown = unknown or held is None
+        known |= queued.read(file.parent)
+        there |= held if held is not None else queued.read(file.parent)
+    begun = list(ledger.job_folders(folder))
+    seen = {job.resolve() for job in begun}
+    jobs = begun + sorted(job for job in known if job not in seen) or _jobs(folder)
+    states = [queued.state_of(job, known, None if unknown else there) for job in jobs]
     summary.print_jobs(jobs, states, folder)
     print(summary.counts(states))
-    return int(any(state in ("stopped", "failed", "stale") for state in states))
+    if unknown:
+        print("squeue does not answer here: jobs shown as queued may have left Slurm")
+    return int(any(state in ("stopped", "failed", "stale", "cancelled") for state in states))
 
 
 def resume(folder: Path) -> int:

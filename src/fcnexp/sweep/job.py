@@ -26,7 +26,7 @@ Task = Callable[[DictConfig, Path], float | None]
 
 
 class Ending(NamedTuple):
-    """Outcome of a job in this launch: now, before, elsewhere, failed, stopped or skipped."""
+    """Outcome of a job in this launch: now, before, elsewhere, failed, stopped, skipped, queued."""
 
     outcome: str
     miou: float | None = None

@@ -34,7 +34,8 @@ class Note(NamedTuple):
     """Outcome of a job in a launch.
 
     outcome: begun, now (done by this launch), before (done earlier), elsewhere (another launch runs
-    it), failed, stopped (by a signal), or skipped. number: the job's place in the launch.
+    it), failed, stopped (by a signal), skipped, or queued (in Slurm).
+    number: the job's place in the launch.
     """
 
     number: int

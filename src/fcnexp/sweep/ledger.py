@@ -24,7 +24,7 @@ from fcnexp.system.atomic import write_atomically
 from fcnexp.system.os_errors import reraise_system_error
 
 Failure = dict[str, str | None]  # type, message, traceback
-STATES = ("done", "stopped", "failed", "stale", "running", "not started")
+STATES = ("done", "stopped", "failed", "stale", "running", "queued", "cancelled", "not started")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _is_valid(record: Record) -> bool:
 
 
 def state_of(folder: Path) -> str:
-    """Return the job's state, one of `STATES`."""
+    """Return the job's state, one of `STATES`, but not queued or cancelled: see `queued`."""
     record = read(folder)
     if record is None and not (folder / JOB).exists():
         return "not started"

@@ -26,21 +26,30 @@ def finish(launch: launches.Launch) -> int:
         launch.forget()
         return 0
     jobs = [note.folder for note in notes]
+    left = {note.folder for note in notes if note.outcome == "queued"}
     states = [ledger.state_of(folder) for folder in jobs]
+    states = [
+        "queued" if folder in left and state != "done" else state
+        for folder, state in zip(jobs, states, strict=True)
+    ]
     done = [folder for folder, state in zip(jobs, states, strict=True) if state == "done"]
-    if others := [folder for folder in jobs if folder not in done]:
-        print_jobs(others, [ledger.state_of(folder) for folder in others], launch.sweep)
+    others = {f: s for f, s in zip(jobs, states, strict=True) if s not in ("done", "queued")}
+    if others:
+        print_jobs(list(others), list(others.values()), launch.sweep)
     now = sum(note.outcome == "now" for note in notes)
     print(counts(states, now=now))
-    launch.close()
+    if not left:
+        launch.close()  # jobs in Slurm still read and write their notes
     shown = shlex.quote(_relative(launch.sweep))
     if done:
         _compare([job for job in jobs if job.is_dir()], launch.sweep)  # some were not started
         print(f"to compare the runs: python -m fcnexp.report {shown}")
     if len(done) == len(jobs):
         return 0
+    if left:
+        print(f"to see the jobs: python -m fcnexp.sweep status {shown}")
     print(f"to resume: run the same command again, or python -m fcnexp.sweep resume {shown}")
-    return int(any(state not in ("done", "running") for state in states))
+    return int(any(state not in ("done", "running", "queued") for state in states))
 
 
 def print_jobs(jobs: Sequence[Path], states: Sequence[str], sweep: Path) -> None:
@@ -65,6 +74,10 @@ def why(job: Path, state: str) -> str:
         return ""
     if state == "running":
         return place_of(job)
+    if state == "queued":
+        return "in Slurm's queue"
+    if state == "cancelled":
+        return "it left Slurm before it started"
     if state in ("failed", "stopped") and record is not None and record.error:
         first = (record.error["message"] or "").strip().splitlines()[:1]
         return f"{record.error['type']}: {''.join(first)}"
