@@ -17,7 +17,7 @@ OVERRIDE = re.compile(r"(?:~|\+{1,2})?(\w[\w/-]*)((?:\.[\w/-]+)*)(?:@[\w.:/-]*)?
 HYDRA = re.compile(
     r"mode|verbose|output_subdir|run\.dir|job\.name|sweep\.(dir|subdir|mode)|sweeper\.(max_\w+|"
     r"n_trials|objectives|(sampler|pruner)(\.[a-z]\w*)?)|launcher\.(n_jobs|gpus|backend|"
-    r"verbose|batch_size|pre_dispatch|partition|account|qos|constraint|exclude|comment|name|nodes|"
+    r"wait|verbose|batch_size|pre_dispatch|partition|account|qos|constraint|exclude|comment|name|nodes|"
     r"gres|array_parallelism|timeout_min|max_num_timeout|signal_delay_s|stderr_to_stdout|"
     r"mem_gb|(cpus|gpus|tasks|mem)_per_\w+)"
 )
