@@ -1,5 +1,6 @@
 """Launchers for clusters, without a cluster."""
 
+import importlib
 import sys
 
 import pytest
@@ -45,6 +46,7 @@ def test_slurm_job_requests_a_process_and_a_gpu_per_device():
     ],
 )
 def test_missing_extra_is_named(typed, missing, extra, tmp_path, monkeypatch):
+    importlib.import_module("fcnexp.sweep.slurm")  # it stores the launcher's settings
     group, name = missing.split("/")
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"][group], f"{name}.yaml")
     done = fcnexp("train", "-m", typed, "seed=0,1", folder=tmp_path, cache=tmp_path)
