@@ -29,6 +29,7 @@ OPTIONS = [
 ]
 RGBD = ("hha", "depth", "depth_scaled", "rgbd", "rgbd_scaled", "rgb_hha")
 NEEDED = {"init=caffemodel": ["init.path=x", "backbone=vgg16"], "init=checkpoint": ["init.path=x"]}
+NEEDED |= {"init=hub": ["init.repo=one/net"]}
 NEEDED |= {f"modality={name}": ["data=nyud"] for name in RGBD}
 NEEDED |= {"init=streams": ["data=nyud", "modality=rgb_hha"]}
 NEEDED |= {name: ["data.root=x"] for name in ("data=folder", "experiment=own_photos")}

@@ -51,6 +51,7 @@ class WandbChoice:
     project: str = MISSING
     entity: str | None = MISSING
     mode: str = MISSING
+    checkpoint: str | None = None
     wait: float = MISSING
 
 
