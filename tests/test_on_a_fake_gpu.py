@@ -38,7 +38,10 @@ LIBRARIES = {"timm": "timm", "smp": "segmentation_models_pytorch"}  # of options
 ABSENT = {option for option, library in LIBRARIES.items() if find_spec(library) is None}
 WHOLE = ("fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "smp")  # models
 OPTIONS = {g: [name for name in names if name not in ABSENT] for g, names in OPTIONS.items()}
-NAMES = {"timm": "mobilenetv3_small_050"}  # a small net in place of the option's
+NAMES = {
+    "timm": "mobilenetv3_small_050",
+    "torchvision": "mobilenet_v3_small",
+}  # a small net in place of the option's
 CLASSES = 4
 # Pairs of options that the config refuses, which a test checks.
 REFUSED = [
