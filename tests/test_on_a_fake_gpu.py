@@ -206,9 +206,16 @@ def run(gpu: FakeGpu, row: Row, turn: int, *, trains: bool, scores: bool) -> Non
 
 
 QUICK, ALL = covering(all_pairs=False), covering(all_pairs=True)
+MANY_PASSES = {"torchvision", "shift_and_stitch_8"}  # hundreds, each of the whole trunk
 
 
-@pytest.mark.parametrize("turn", range(len(QUICK)), ids=["-".join(row) for row in QUICK])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param(turn, id="-".join(row), marks=[pytest.mark.slow] * (MANY_PASSES <= set(row)))
+        for turn, row in enumerate(QUICK)
+    ],
+)
 def test_net_trains_and_scores_on_one_device(turn, gpu):
     run(gpu, QUICK[turn], turn, trains=turn % 2 == 0, scores=turn % 2 == 1)
 
