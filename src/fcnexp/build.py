@@ -11,6 +11,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from fcnexp.config.hydra_versions import whitelist
 from fcnexp.config.overrides import checked
 from fcnexp.config.values import to_plain
 from fcnexp.config.whole_nets import is_whole, refuse_lone_images
@@ -59,7 +60,8 @@ def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
     settings: replace values of the node. Raises ConfigError if the part rejects its values.
     """
     try:
-        made = instantiate(OmegaConf.select(cfg, name), _convert_="all", **settings)
+        node = OmegaConf.select(cfg, name)
+        made = instantiate(node, _convert_="all", **whitelist(node), **settings)
         return made(*wires) if wires else made
     except Exception as error:  # Hydra wraps whatever the constructor raised
         cause = error.__cause__ or error

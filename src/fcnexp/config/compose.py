@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from fcnexp.config import job_names
+from fcnexp.config.hydra_versions import BASE, register_resolver
 from fcnexp.system import this_process
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ def compose_run(
     offer_resolvers()
     places = ",".join(f'"file://{path.resolve()}"' for path in [conf_dir().parent, *folders])
     searched = [f"hydra.searchpath=[{places}]"] if folders else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **BASE):
         cfg = compose(config_name, overrides=[*overrides, *searched], return_hydra_config=True)
     with open_dict(cfg), read_write(cfg):
         if cfg.get("paper") is not None:
@@ -60,7 +61,7 @@ def offer_resolvers() -> None:
         "cores": lambda: min(8, this_process.cores()),
     }
     for name, resolver in resolvers.items():
-        OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+        register_resolver(f"fcnexp.{name}", resolver)
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:

@@ -1,0 +1,22 @@
+"""Arguments for the Hydra that is installed, and for the coming one."""
+
+from omegaconf import OmegaConf
+
+from fcnexp.config import hydra_versions
+
+
+def test_what_a_node_names_may_be_called_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(hydra_versions, "ASKS", True)
+    inner = "[{_target_: c.d}, [{_target_: a.B}]]"
+    node = OmegaConf.create(f"{{_target_: a.B, _partial_: true, y: {inner}, z: {{_target_: 3}}}}")
+    assert hydra_versions.whitelist(node) == {"_execution_whitelist_": ["a.B", "c.d"]}
+    assert hydra_versions.whitelist(OmegaConf.create({"x": 1})) == {"_execution_whitelist_": []}
+    monkeypatch.setattr(hydra_versions, "ASKS", False)
+    assert hydra_versions.whitelist(node) == {}
+
+
+def test_a_later_resolver_takes_the_place_of_an_earlier_one():
+    for value in (1, 2):
+        hydra_versions.register_resolver("fcnexp.of_a_test", lambda value=value: value)
+        assert OmegaConf.create({"x": "${fcnexp.of_a_test:}"}).x == value
+    OmegaConf.clear_resolver("fcnexp.of_a_test")
