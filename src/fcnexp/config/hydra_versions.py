@@ -1,14 +1,13 @@
 """What Hydra 1.4 and OmegaConf 2.4 call differently from 1.3 and 2.3."""
 
 from collections.abc import Callable, Iterator
-from inspect import signature
 from typing import Any
 
+import hydra
 import omegaconf
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-ASKS = "_execution_whitelist_" in signature(instantiate).parameters  # Hydra 1.4
+ASKS = tuple(map(int, hydra.__version__.split(".")[:2])) >= (1, 4)  # what instantiate may call
 # What the configs of Hydra itself may call; plugins are in hydra_plugins by Hydra's own rule.
 OF_HYDRA = ["fcnexp.*", "hydra.*", "hydra_plugins.*", "logging.*"]
 BASE = {} if ASKS else {"version_base": "1.3"}  # behave as Hydra 1.3
