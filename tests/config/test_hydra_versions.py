@@ -1,7 +1,9 @@
 """Arguments for the Hydra that is installed, and for the coming one."""
 
+import hydra
 from omegaconf import OmegaConf
 
+from fcnexp.cli.arguments import prepared
 from fcnexp.config import hydra_versions
 
 
@@ -20,3 +22,13 @@ def test_a_later_resolver_takes_the_place_of_an_earlier_one():
         hydra_versions.register_resolver("fcnexp.of_a_test", lambda value=value: value)
         assert OmegaConf.create({"x": "${fcnexp.of_a_test:}"}).x == value
     OmegaConf.clear_resolver("fcnexp.of_a_test")
+
+
+def test_sweep_files_choose_their_mode_where_hydra_does_not_let_them(monkeypatch):
+    given = ["sweeps=table2_skips", "seed=0"]
+    assert prepared(given, "train") == (
+        given if hydra.__version__ < "1.4" else ["--multirun", *given]
+    )
+    monkeypatch.setattr(hydra_versions, "MODE_IS_TYPED", True)
+    assert prepared(given, "train") == ["--multirun", *given]
+    assert prepared(["seed=0"], "train") == ["seed=0"]

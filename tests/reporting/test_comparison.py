@@ -256,7 +256,7 @@ def test_pruned_trials_are_counted_and_left_out_and_other_early_ends_told(tmp_pa
         (run / "result.json").write_text(json.dumps(result))
     summary = read_summary([tmp_path], None)
     assert [row.name for row in summary.rows] == ["0.0", "0.25"]
-    assert leftovers(summary) == ["pruned by a search: 1 runs; search/trials.csv lists them"]
+    assert leftovers(summary) == ["pruned by a search: 1 run; search/trials.csv lists them"]
     early = "stopped early, so fewer steps; each result.json says why (0.25)"
     assert early in notes(summary)
     alone = read_summary([tmp_path / "1"], None)  # asked for by name

@@ -8,6 +8,7 @@ import omegaconf
 from omegaconf import DictConfig, OmegaConf
 
 ASKS = tuple(map(int, hydra.__version__.split(".")[:2])) >= (1, 4)  # what instantiate may call
+MODE_IS_TYPED = ASKS  # a file that is not the primary config, as of a sweep, cannot choose it
 # What the configs of Hydra itself may call; plugins are in hydra_plugins by Hydra's own rule.
 OF_HYDRA = ["fcnexp.*", "hydra.*", "hydra_plugins.*", "logging.*"]
 BASE = {} if ASKS else {"version_base": "1.3"}  # behave as Hydra 1.3

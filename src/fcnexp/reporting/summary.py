@@ -254,8 +254,10 @@ def leftovers(summary: Summary) -> list[str]:
     """One line with a reason for each run or file that is left out."""
     same = "not counted, same setting and seed as an earlier run"
     lines = [f"{same}: {folder}" for folder in summary.repeats]
-    if summary.pruned:
-        lines.append(f"pruned by a search: {summary.pruned} runs; search/trials.csv lists them")
+    if count := summary.pruned:
+        lines.append(
+            f"pruned by a search: {count} run{'s' * (count != 1)}; search/trials.csv lists them"
+        )
     lines += [f"not finished: {summary.damaged.get(run, run)}" for run in summary.unfinished]
     lines += [f"not drawn: {problem}" for problem in summary.undrawn]
     return lines + [f"failed: {job.folder}: {failure(job)}" for job in summary.failed]
