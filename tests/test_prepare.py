@@ -16,7 +16,7 @@ from PIL import Image
 from fcnexp.data.archives import VOC2010
 from fcnexp.data.hha import encode_hha
 from fcnexp.data.palette import save_indexed
-from fcnexp.prepare import ONE_THREAD, _environment, in_processes
+from fcnexp.system.spawned import ONE_THREAD, _environment, in_processes
 
 QUIET = ["workers=0", "hydra.run.dir=out"]
 
