@@ -6,7 +6,7 @@ import torch
 
 from fcnexp import build
 from fcnexp.config.compose import compose_run
-from fcnexp.errors import ConfigError
+from fcnexp.errors import ConfigError, DataError
 from fcnexp.nn.bands import Bands
 from fcnexp.nn.inputs import InputRecipe, early
 from fcnexp.nn.weights.band_filters import give_colours
@@ -142,6 +142,11 @@ def test_colour_changes_and_data_without_bands_are_refused():
         build.build_data(compose_run([*typed, "modality=bands", "augment=crop"]))
     with pytest.raises(ConfigError, match="the data set provides rgb; choose data=folder"):
         build.dry_run(compose_run([*typed, "modality=bands"]))
+
+
+def test_files_of_another_number_of_bands_are_refused():
+    with pytest.raises(DataError, match="images of 4 bands, but the net was trained on files of 5"):
+        bands(use=[1, 2]).apply(torch.zeros(1, 4, 2, 2))
 
 
 def test_other_recipes_have_no_bands():

@@ -94,8 +94,8 @@ def read_bands(path: Path, *, count: int, axes: str | None, nodata: float | None
     if bands != count:
         shape = f"shape {found.shape}" if found.axes is None else f"{width}x{height} pixels"
         raise DataError(
-            f"{path}: has {bands} bands ({shape}), but {count} are expected, as in bands.yaml; "
-            "give every file the same bands, or if all have changed, run prepare bands again"
+            f"{path}: has {bands} bands ({shape}), but {count} are expected, as in bands.yaml or "
+            "the net; give all files the same bands, or if they changed, run prepare bands again"
         )
     needed = height * width * count * (found.dtype.itemsize + 4)
     if needed > _LARGE and needed > (left := free()):

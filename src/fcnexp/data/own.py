@@ -86,7 +86,7 @@ class Folder:
         samples = self._samples("train", self.train_split, self._described(fields))
         what = f"{self.train_split or 'train'} and {self.val_split or 'val'} of {self.root}"
         refuse_overlap(samples.ids, self.val(fields).ids, what)
-        if samples.bands is not None:
+        if samples.bands is not None and "bands" in fields:
             self._refuse_stale(samples.bands, samples.images)
         return samples
 
