@@ -279,3 +279,25 @@ def test_resizing_does_not_mix_missing_pixels_in():
     values = found.fields["bands"]
     assert values[:, :8].eq(7).all() and values[:, 10:].isnan().all()
     assert set(values[~values.isnan()].tolist()) == {7.0}
+
+
+def test_described_files_are_not_kept_open(tmp_path):
+    """A process may open about a thousand files, and a data set has more."""
+    root = write_scenes(tmp_path / "fields")
+    Image.fromarray(SCENE[..., 0]).save(root / "images/one.png")
+    before = len(os.listdir("/proc/self/fd"))
+    kept = [stored_bands(path) for path in sorted((root / "images").iterdir())]
+    assert len(os.listdir("/proc/self/fd")) == before and len(kept) == 9
+    assert kept[0].shape == (40, 48) and kept[0].dtype == np.uint16 and kept[0].axes == "chw"
+
+
+def test_the_masks_tell_the_order_of_a_tiff_that_does_not_say_it(tmp_path):
+    """tifffile's own default: one page for each index of the first axis, whatever that is."""
+
+    def save(place, image):
+        write_tiff(place.with_suffix(".tif"), image, photometric="minisblack")
+
+    data = prepared(write_scenes(tmp_path / "fields", save))
+    assert read_bands_file(data.bands_file, "").axes == "hwc"
+    found = data.train(("bands",))[0].fields["bands"]
+    np.testing.assert_array_equal(found, SCENE.transpose(2, 0, 1))

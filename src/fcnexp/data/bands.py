@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fcnexp.data.files import opened
@@ -150,9 +151,11 @@ def _stretched(plane: np.ndarray) -> np.ndarray:
 
 
 def _npy(path: Path) -> Stored:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    axes = "chw" if array.ndim == 2 else None
-    return Stored(array.shape, array.dtype, axes, None, lambda: array)
+    def mapped() -> np.ndarray:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+    array = mapped()  # not kept: it holds a file open, and thousands may be described
+    return Stored(array.shape, array.dtype, "chw" if array.ndim == 2 else None, None, mapped)
 
 
 def _tiff(path: Path) -> Stored:
@@ -199,9 +202,15 @@ def _png(path: Path) -> Stored:
                 f"{path}: {image.mode} image{f' {deep}' if deep else ''}, whose bands are not "
                 "read unchanged; save them as TIFF or .npy"
             )
-        array = np.array(image)
-    axes = "chw" if array.ndim == 2 else "hwc"
-    return Stored(array.shape, array.dtype, axes, None, lambda: array)
+        mode, (width, height) = image.mode, image.size
+
+    def pixels() -> np.ndarray:
+        with opened(path, own=True) as image:
+            return np.array(image)
+
+    one = np.asarray(Image.new(mode, (1, 1)))
+    shape = (height, width, *one.shape[2:])
+    return Stored(shape, one.dtype, "chw" if one.ndim == 2 else "hwc", None, pixels)
 
 
 def _first_line(error: Exception) -> str:
