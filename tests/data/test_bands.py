@@ -194,12 +194,13 @@ def test_one_file_with_other_bands_is_named(tmp_path):
 
 def test_statistics_of_other_training_images_are_refused(tmp_path, caplog):
     root = write_scenes(tmp_path / "fields")
-    data = prepared(root)
+    data = prepared(root, rgb=[3, 2, 1], nodata=0)
     data.train(("bands",))
     (root / "train.txt").write_text("scene0\nscene1\n")
     with pytest.raises(
         DataError, match="bands.yaml: holds mean and deviation of 6 other training images than "
-        "these 2, by their names and sizes; write it again: python -m fcnexp.prepare bands data=fo"
+        "these 2, by their names and sizes; write it again: python -m fcnexp.prepare bands "
+        rf"data=folder data.root={root} axes=hwc nodata=0 rgb=\[3,2,1\]$"
     ):  # fmt: skip
         own(root).train(("bands",))
     assert len(own(root).val(("bands",))) == 2  # scoring needs none

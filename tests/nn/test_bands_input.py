@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from fcnexp import build
 from fcnexp.config.compose import compose_run
-from fcnexp.errors import ConfigError, DataError
+from fcnexp.errors import ConfigError, DataError, WeightsError
 from fcnexp.nn.bands import Bands
 from fcnexp.nn.inputs import InputRecipe, early
 from fcnexp.nn.weights.band_filters import give_colours
+from fcnexp.nn.weights.init import checkpoint
 from fcnexp.nn.weights.surgery import load_blobs
 
 PLAIN = {"use": None, "rgb": None, "order": "bgr", "spread": 72.0, "nodata": None, "axes": None}
@@ -124,6 +126,28 @@ def test_many_bands_do_not_get_the_colours_twice():
     torch.testing.assert_close(weight[:, 0], torch.from_numpy(first[:, 2]))  # red
     for channel in range(3, 7):
         torch.testing.assert_close(weight[:, channel], mean)
+
+
+def test_torchvisions_files_give_their_filters_in_their_order(tmp_path):
+    trunk = torchvision.models.resnet18(weights=None)
+    torch.save(trunk.state_dict(), tmp_path / "resnet18.pth")
+    red, green, blue = trunk.conv1.weight.detach().unbind(1)
+    typed = [
+        *TYPED,
+        "backbone=resnet18",
+        "modality.bands.rgb=[3,2,1]",
+        "modality.bands.use=[5,1,2,3]",
+    ]
+    net, recipe = build.build_net(compose_run([*typed, "modality=bands_torchvision"]), {"class": 3})
+    checkpoint(net, recipe, path=str(tmp_path / "resnet18.pth"))
+    layer = next(m for m in net.modules() if isinstance(m, torch.nn.Conv2d))
+    expected = torch.stack([(red + green + blue) / 3, blue, green, red], 1)
+    torch.testing.assert_close(layer.weight.detach(), expected)
+    net, recipe = build.build_net(compose_run([*typed, "modality=bands"]), {"class": 3})
+    with pytest.raises(
+        WeightsError, match="takes RGB, .* gives BGR; choose modality=bands_torchvi"
+    ):
+        checkpoint(net, recipe, path=str(tmp_path / "resnet18.pth"))
 
 
 def test_the_order_of_the_weights_net_is_asked_for():

@@ -109,7 +109,7 @@ class Folder:
 
     def _refuse_stale(self, of: BandsFile, images: dict[str, Path]) -> None:
         """Raise DataError if bands.yaml is of other training images; warn of newer ones."""
-        again = how_to_write(self.root, self.bands)
+        again = how_to_write(self.root, self.bands) + of.told
         try:
             same = digest_of(images) == of.files
             newest = max(path.stat().st_mtime for path in images.values())

@@ -52,6 +52,13 @@ class BandsFile:
         """Number of bands in each file."""
         return len(self.mean)
 
+    @property
+    def told(self) -> str:
+        """Options of `prepare bands` that give the same axes, nodata and rgb, after spaces."""
+        rgb = None if self.rgb is None else str(self.rgb).replace(" ", "")
+        told = {"axes": self.axes, "nodata": self.nodata, "rgb": rgb}
+        return "".join(f" {key}={value}" for key, value in told.items() if value is not None)
+
 
 KEYS = tuple(field.name for field in fields(BandsFile))
 
