@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fcnexp.config import job_names
+from fcnexp.config import band_values, job_names
 from fcnexp.config.hydra_versions import BASE, register_resolver
 from fcnexp.system import this_process
 
@@ -48,7 +48,8 @@ def offer_resolvers() -> None:
     fcnexp.home: folder that holds `sweeps`. fcnexp.choice:GROUP: the option chosen of a group.
     fcnexp.scaled:A,B: A, or B if `scale` is `small`. fcnexp.steps:IMAGES: steps that take this many
     images. fcnexp.sweep, fcnexp.job: folder names of a sweep and of its jobs. fcnexp.cores: number
-    of jobs that this machine can run in parallel on one core each, at most 8.
+    of jobs that this machine can run in parallel on one core each, at most 8. fcnexp.bands:KEY: a
+    value of the data's bands.yaml.
     """
     home = str(conf_dir().parent)
     resolvers: dict[str, Callable[..., Any]] = {
@@ -58,6 +59,7 @@ def offer_resolvers() -> None:
         "sweep": job_names.sweep_name,
         "job": job_names.job_name,
         "steps": _steps,
+        "bands": band_values.value_of,
         "cores": lambda: min(8, this_process.cores()),
     }
     for name, resolver in resolvers.items():
