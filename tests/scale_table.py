@@ -6,41 +6,46 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import yaml
 from made_up_runs import write_job
 from PIL import Image
 
-FCNEXP = [sys.executable, "-m"]
 LINKS = 30_000  # to one file; ext4 allows 65,000
 QUICK = ["logger=csv", "trainer=cpu", "workers=0", "pictures=0", "regime.steps=1"]
 QUICK += ["regime.score_every=1", "backbone.widths=[4,4,6,6,8,8]", "regime.batch_size=2"]
 
 
-def measured(folder: Path, *command: str, code: int = 0) -> tuple[float, int]:
-    """Run a command; return its seconds and the peak memory of it and its children, in MiB."""
-    begin = time.monotonic()
+class Cost(NamedTuple):
+    """Seconds of a command, and until it printed what was waited for; peak memory in MiB."""
+
+    seconds: float
+    until: float
+    mib: int
+
+
+def measured(folder: Path, *command: str, code: int = 0, wait_for: bytes = b"") -> Cost:
+    """Run a command to its end; exits if that is not the one expected."""
+    begin, until = time.monotonic(), 0.0
+    environment = os.environ | {"FCNEXP_CACHE": str(folder / "cache"), "WANDB_MODE": "offline"}
     with (folder / "out.txt").open("wb") as out:
-        process = os.posix_spawn(
-            sys.executable,
-            [*FCNEXP, *command],
-            os.environ | {"FCNEXP_CACHE": str(folder / "cache"), "WANDB_MODE": "offline"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, out.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, out.fileno(), 2),
-            ],
-        )
-        _, status, used = os.wait4(process, 0)
+        program = [sys.executable, "-m", *command]
+        process = subprocess.Popen(program, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            if not until and wait_for in (folder / "out.txt").read_bytes():
+                until = time.monotonic() - begin
+            time.sleep(0.05)
+    _, status, used = ended
     if os.waitstatus_to_exitcode(status) != code:
-        sys.exit(
-            f"{' '.join(command)} ended with {status}: {(folder / 'out.txt').read_text()[-2000:]}"
-        )
-    return time.monotonic() - begin, used.ru_maxrss // 1024
+        sys.exit(f"{' '.join(command)}:\n{(folder / 'out.txt').read_text()[-2000:]}")
+    return Cost(time.monotonic() - begin, until, used.ru_maxrss // 1024)
 
 
 def pairs(folder: Path, count: int) -> Path:
@@ -63,27 +68,28 @@ def pairs(folder: Path, count: int) -> Path:
 
 
 def files_200_000(folder: Path) -> str:
-    """Start and end of a training of one step."""
+    """Training of one step, which begins and ends with all files."""
     base = [*QUICK, "data=folder", "augment=none"]
-    found = []
-    for count in (100, 100_000):
-        root = pairs(folder / f"pairs{count}", count)
-        run = folder / f"run{count}"
-        found.append(
-            measured(folder, "fcnexp.train", *base, f"data.root={root}", f"hydra.run.dir={run}")
+    few, many = (
+        measured(
+            folder,
+            *("fcnexp.train", *base, f"data.root={pairs(folder / f'pairs{count}', count)}"),
+            f"hydra.run.dir={folder / f'run{count}'}",
+            wait_for=b"step 1 of",
         )
-    (few, few_mib), (many, many_mib) = found
-    return (
-        f"{many - few:.1f} s more than with 200 files ({few:.1f} s) | {many_mib - few_mib} MiB more"
+        for count in (100, 100_000)
     )
+    start, end = many.until - few.until, many.seconds - many.until - few.seconds + few.until
+    more = f"{start:.1f} s more to the first step ({few.until:.1f} s), {end:.1f} s at the end"
+    return f"{more} | {many.mib - few.mib} MiB more"
 
 
 def status_of_2000_jobs(folder: Path) -> str:
     for at in range(2000):
         state = ("done", "failed", "running")[at % 3]
         write_job(folder / "sweep" / f"job{at}", state, overrides=[f"seed={at}"], type="ValueError")
-    seconds, mib = measured(folder, "fcnexp.sweep", "status", str(folder / "sweep"), code=1)
-    return f"{seconds:.1f} s | {mib} MiB"
+    cost = measured(folder, "fcnexp.sweep", "status", str(folder / "sweep"), code=1)
+    return f"{cost.seconds:.1f} s | {cost.mib} MiB"
 
 
 def report_of_500_runs(folder: Path) -> str:
@@ -100,8 +106,8 @@ def report_of_500_runs(folder: Path) -> str:
         (copied / "config.yaml").write_text(yaml.safe_dump(config))
         (copied / "result.json").write_text(json.dumps(result))
     output = folder / "report.html"
-    seconds, mib = measured(folder, "fcnexp.report", str(folder / "runs"), f"output={output}")
-    return f"{seconds:.1f} s, page of {output.stat().st_size / 1e6:.1f} MB | {mib} MiB"
+    cost = measured(folder, "fcnexp.report", str(folder / "runs"), f"output={output}")
+    return f"{cost.seconds:.1f} s, page of {output.stat().st_size / 1e6:.1f} MB | {cost.mib} MiB"
 
 
 def metrics_of_1_000_000_rows(folder: Path) -> str:
@@ -112,8 +118,8 @@ def metrics_of_1_000_000_rows(folder: Path) -> str:
         for step in range(1, 1_000_001):
             file.write(f"{step},{1 / step},{0.5 if step % 1000 == 0 else ''}\n")
     output = folder / "report.html"
-    seconds, mib = measured(folder, "fcnexp.report", str(folder / "run"), f"output={output}")
-    return f"{seconds:.1f} s, page of {output.stat().st_size / 1e6:.1f} MB | {mib} MiB"
+    cost = measured(folder, "fcnexp.report", str(folder / "run"), f"output={output}")
+    return f"{cost.seconds:.1f} s, page of {output.stat().st_size / 1e6:.1f} MB | {cost.mib} MiB"
 
 
 def dry_run_of_2000_jobs(folder: Path) -> str:
@@ -124,15 +130,15 @@ def dry_run_of_2000_jobs(folder: Path) -> str:
         "logger=csv",
         f"hydra.sweep.dir={folder}/sw",
     ]
-    seconds, mib = measured(folder, "fcnexp.train", *command)
-    return f"{seconds:.1f} s | {mib} MiB"
+    cost = measured(folder, "fcnexp.train", *command)
+    return f"{cost.seconds:.1f} s | {cost.mib} MiB"
 
 
 def schedule_of_1_000_000_steps(folder: Path) -> str:
     """A dry run, which composes the config and builds the net and the schedule."""
     steps = ["regime.steps=1000000", "dry_run=true", "logger=csv"]
-    seconds, mib = measured(folder, "fcnexp.train", *steps)
-    return f"{seconds:.1f} s | {mib} MiB"
+    cost = measured(folder, "fcnexp.train", *steps)
+    return f"{cost.seconds:.1f} s | {cost.mib} MiB"
 
 
 ROWS: dict[str, Callable[[Path], str]] = {

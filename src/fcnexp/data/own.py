@@ -53,6 +53,9 @@ class Folder:
     upright: bool | None = None
     bands: str | None = None
     _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _scanned: dict[tuple[str, ...], tuple[Path, list[Part]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     provides = ("rgb", "bands")
 
@@ -150,8 +153,7 @@ class Folder:
     ) -> Pairs:
         """Images and masks of a split. undescribed: the images hold bands, but bands is None."""
         suffixes = IMAGE_SUFFIXES if bands is None and not undescribed else BAND_SUFFIXES
-        base = find_base(Path(self.root), suffixes)
-        parts = find_parts(base, suffixes)
+        base, parts = self._scan(suffixes)
         images = _joined(parts)
         masks = [path for part in parts for path in part.masks]
         found = find_lists(base)
@@ -186,6 +188,13 @@ class Folder:
             self._logged.add(name)
             look_at(pairs, name)
         return pairs
+
+    def _scan(self, suffixes: tuple[str, ...]) -> tuple[Path, list[Part]]:
+        """Folder of images and masks, and its parts. Scanned once: it may hold 200,000 files."""
+        if suffixes not in self._scanned:
+            base = find_base(Path(self.root), suffixes)
+            self._scanned[suffixes] = base, find_parts(base, suffixes)
+        return self._scanned[suffixes]
 
     def _ids_without_lists(self, parts: list[Part], base: Path) -> dict[str, list[str]]:
         if len(parts) > 1:
