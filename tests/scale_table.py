@@ -122,10 +122,10 @@ def metrics_of_1_000_000_rows(folder: Path) -> str:
     return f"{cost.seconds:.1f} s, page of {output.stat().st_size / 1e6:.1f} MB | {cost.mib} MiB"
 
 
-def dry_run_of_2000_jobs(folder: Path) -> str:
+def dry_run_of_200_jobs(folder: Path) -> str:
     command = [
         "-m",
-        "seed=range(2000)",
+        "seed=range(200)",
         "dry_run=true",
         "logger=csv",
         f"hydra.sweep.dir={folder}/sw",
@@ -149,7 +149,7 @@ ROWS: dict[str, Callable[[Path], str]] = {
         report_of_500_runs,
         metrics_of_1_000_000_rows,
         schedule_of_1_000_000_steps,
-        dry_run_of_2000_jobs,
+        dry_run_of_200_jobs,
     )
 }
 
