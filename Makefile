@@ -1,5 +1,6 @@
 # make train [ARGS="model=fcn8s backbone=googlenet"]   train and score; needs no account and no data set
 # make test  [ARGS="-k crop"]                          lint, type checks and quick tests
+# make test-next                                      quick tests on the coming Hydra and OmegaConf
 # make test-reliability                               interruptions, invalid input, system errors
 # make docs-numbers [ARGS="make_train bounds"]        measure again the figures that docs/measured.yaml lists
 # Each first installs the packages pinned in requirements.lock into .venv, unless .venv is up to date.
@@ -15,7 +16,7 @@ TORCH ?=
 LOCKED = $(if $(TORCH),sed -E '/^ +--hash/d; s/ \\$$//; /^(cuda|nvidia|triton)/d' requirements.lock,cat requirements.lock)
 BACKEND = $(if $(filter-out registry,$(TORCH)),--torch-backend=$(TORCH))
 
-.PHONY: setup train test test-reliability docs-numbers lock audit clean
+.PHONY: setup train test test-next test-reliability docs-numbers lock audit clean
 
 setup: .venv/installed
 
@@ -36,6 +37,11 @@ test: setup
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+# Beside the pinned packages, so that .venv stays as it is.
+test-next: setup
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .venv/next --upgrade --no-deps --prerelease=allow 'hydra-core>=1.4.0rc1' 'omegaconf>=2.4.0rc1'
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/.venv/next $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 test-reliability: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reliability --numprocesses=auto -m "not gpu" $(ARGS)

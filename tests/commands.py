@@ -23,6 +23,11 @@ class Done(NamedTuple):
     stderr: str
 
 
+def activated() -> str:
+    """PATH of a shell in which this Python's environment is active."""
+    return os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+
+
 def fcnexp(command: str, *arguments: str, folder: Path, cache: Path) -> Done:
     """Run `python -m fcnexp.COMMAND ARGUMENTS` in a folder, in this process to save imports."""
     main = importlib.import_module(f"fcnexp.{command}").main

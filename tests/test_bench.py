@@ -67,6 +67,7 @@ def check_part(part, tmp_path, cache):
     assert all(f"**{table['title']}**" in page for table in tables)
 
 
+@pytest.mark.slow
 def test_candidates_of_infer_have_equal_scores(tmp_path, cache, without_peer):
     check_part("infer", tmp_path, cache)
     table = json.loads((tmp_path / "run" / "bench.json").read_text())["parts"]["infer"]["tables"][0]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from band_scenes import write_scenes
 from documents import PAGES, ROOT, blocks, commands, write_files
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from own_photographs import cats_and_dogs, write_own_data
@@ -20,6 +21,7 @@ from fcnexp.config.checks import check_targets
 from fcnexp.config.compose import compose_run, conf_dir
 from fcnexp.config.values import to_plain, typed
 from fcnexp.data.splits import Shapes
+from fcnexp.system.bands_file import BandsFile, write_bands_file
 
 SCHEMAS = {
     name.removesuffix("Config").lower(): each
@@ -66,6 +68,12 @@ def test_command_composes(page, words, tmp_path, monkeypatch):
     write_files(page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("FCNEXP_DATA", str(tmp_path))
+    if "modality=bands" in rest:
+        monkeypatch.chdir(tmp_path)  # where it finds the description of its bands
+        (tmp_path / "fields").mkdir()
+        five = [1.0] * 5
+        described = BandsFile(None, None, [3, 2, 1], five, five, images=1, files="", written=0)
+        write_bands_file(tmp_path / "fields/bands.yaml", described)
     entry.offer_data_of_checkpoint([])
     if name == "evaluate" and any(word.startswith("run=") for word in rest):
         rest.append("checkpoint=none")  # run= scores a saved confusion matrix
@@ -102,6 +110,7 @@ def test_page_runs_from_top_to_bottom(page, tmp_path):
         samples = scenes.train(("rgb",))
         named = ((s.name, s.fields["rgb"], s.label) for s in samples)
         write_own_data(tmp_path / "pets", named)
+        write_scenes(tmp_path / "fields")
     run_page(page, tmp_path, OWN, f"{OWN} init=scratch regime.steps=2 regime.score_every=2")
 
 
@@ -113,6 +122,7 @@ OWN = "experiment=own_photos"  # downloads weights, which a test must not
 def test_twenty_photographs_of_three_classes_are_enough(shared_data, tmp_path):
     """Run OWN_DATA.md on cats and dogs of VOC, with weights from a local file."""
     voc = shared_data / "voc"
+    write_scenes(tmp_path / "fields")
     write_own_data(tmp_path / "pets", cats_and_dogs(voc))
     weights = shared_data / "weights/bvlc_googlenet.caffemodel"
     page = ROOT / "docs/OWN_DATA.md"

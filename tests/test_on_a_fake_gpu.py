@@ -38,7 +38,9 @@ LIBRARIES = {"timm": "timm", "smp": "segmentation_models_pytorch"}  # of options
 ABSENT = {option for option, library in LIBRARIES.items() if find_spec(library) is None}
 WHOLE = ("fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "smp")  # models
 OPTIONS = {g: [name for name in names if name not in ABSENT] for g, names in OPTIONS.items()}
-NAMES = {"timm": "mobilenetv3_small_050"}  # a small net in place of the option's
+# Small nets in place of the options'.
+NAMES = {"timm": "mobilenetv3_small_050", "torchvision": "mobilenet_v3_small"}
+BANDS = {"mean": [1.0] * 5, "std": [1.0] * 5, "rgb": [3, 2, 1], "nodata": 0, "axes": None}
 CLASSES = 4
 # Pairs of options that the config refuses, which a test checks.
 REFUSED = [
@@ -109,6 +111,8 @@ def configured(row: Row) -> DictConfig:
         cfg[group] = option(group, name)
         if name in NAMES and group == "backbone":
             cfg[group].name = NAMES[name]
+        if name.startswith("bands"):
+            cfg[group].bands.update(BANDS)  # in place of the data's file
     return cfg
 
 
@@ -149,8 +153,8 @@ def batch_of(task: SegmentationTask, *sizes: tuple[int, int]) -> Batch:
     samples = []
     for number, size in enumerate(sizes):
         fields = {
-            name: torch.zeros(field.channels, *size, dtype=torch.uint8)
-            for name, field in task.recipe.fields.items()
+            name: torch.zeros(n, *size, dtype=torch.float32 if name == "bands" else torch.uint8)
+            for name, n in task.recipe.stored_channels.items()
         }
         samples.append(Sample(str(number), fields, torch.zeros(size, dtype=torch.uint8)))
     made = collate(samples)
@@ -203,9 +207,16 @@ def run(gpu: FakeGpu, row: Row, turn: int, *, trains: bool, scores: bool) -> Non
 
 
 QUICK, ALL = covering(all_pairs=False), covering(all_pairs=True)
+MANY_PASSES = {"torchvision", "shift_and_stitch_8"}  # hundreds, each of the whole trunk
 
 
-@pytest.mark.parametrize("turn", range(len(QUICK)), ids=["-".join(row) for row in QUICK])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param(turn, id="-".join(row), marks=[pytest.mark.slow] * (set(row) >= MANY_PASSES))
+        for turn, row in enumerate(QUICK)
+    ],
+)
 def test_net_trains_and_scores_on_one_device(turn, gpu):
     run(gpu, QUICK[turn], turn, trains=turn % 2 == 0, scores=turn % 2 == 1)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from fcnexp.data.archives import VOC2010
 from fcnexp.data.hha import encode_hha
 from fcnexp.data.palette import save_indexed
-from fcnexp.prepare import ONE_THREAD, _environment, in_processes
+from fcnexp.system.spawned import ONE_THREAD, _environment, in_processes
 
 QUIET = ["workers=0", "hydra.run.dir=out"]
 
@@ -168,7 +168,7 @@ def test_hha_excludes_pixels_without_raw_depth(tmp_path):
         (["hha", "depth=x", "intrinsics=[1,2]"], "four numbers, [fx,fy,cx,cy]"),
         (["hha", "depth=x", "intrinsics=[1,2,3,4]"], "depth=x: contains no PNG files"),
         (["data=voc", "data.root=x", "archive=none.tar"], "archive=none.tar: cannot be read"),
-        (["task=fly"], "task=fly: choose one of get, check, hha"),
+        (["task=fly"], "task=fly: choose one of get, check, bands, hha"),
         (["workers=-1"], "workers=-1: must be 0 or more"),
     ],
 )

@@ -11,11 +11,12 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from fcnexp.config.hydra_versions import whitelist
 from fcnexp.config.overrides import checked
 from fcnexp.config.values import to_plain
 from fcnexp.config.whole_nets import is_whole, refuse_lone_images
 from fcnexp.data.classes import Classes
-from fcnexp.data.fit import outputs_of, refuse_missing_field
+from fcnexp.data.fit import outputs_of, refuse_missing_field, takes
 from fcnexp.data.splits import DataSet
 from fcnexp.errors import ConfigError
 from fcnexp.nn.backbones.base import Backbone
@@ -42,8 +43,8 @@ def network(overrides: Sequence[str]) -> Network:
     """Build the net that `train` would build with these overrides, on the CPU, in eval mode.
 
     Its forward takes inputs in network space by field, e.g. {"rgb": (N, 3, H, W) BGR minus mean},
-    "depth" (N, 1, H, W) log depth minus mean, "hha" (N, 3, H, W) minus mean, and returns scores
-    (N, K, H, W). No data set is opened. Raises ConfigError and WeightsError.
+    "depth" (N, 1, H, W) log depth minus mean, "hha" (N, 3, H, W) minus mean, "bands" (N, C, H, W)
+    standardised, and returns scores (N, K, H, W). No data set is opened. Raises UserError.
     """
     cfg = checked(overrides)
     with torch.random.fork_rng(devices=[]):
@@ -59,7 +60,8 @@ def part(cfg: DictConfig, name: str, *wires: Any, **settings: Any) -> Any:
     settings: replace values of the node. Raises ConfigError if the part rejects its values.
     """
     try:
-        made = instantiate(OmegaConf.select(cfg, name), _convert_="all", **settings)
+        node = OmegaConf.select(cfg, name)
+        made = instantiate(node, _convert_="all", **whitelist(node), **settings)
         return made(*wires) if wires else made
     except Exception as error:  # Hydra wraps whatever the constructor raised
         cause = error.__cause__ or error
@@ -155,7 +157,7 @@ def build_data(cfg: DictConfig) -> "SegmentationData":
         return SegmentationData(
             part(cfg, "data"),
             part(cfg, "augment"),
-            fields=tuple(part(cfg, "modality").fields),
+            fields=takes(part(cfg, "modality").fields, cfg.augment),
             batch_size=divided(cfg).batch_size,
             score_batch=cfg.score_batch,
             num_workers=cfg.workers,

@@ -13,7 +13,9 @@ from fcnexp.predicting.images import (
     field_folders,
     find_images,
     left_out,
+    picture_of_fields,
     read_fields,
+    read_size_of,
     refuse_mixing,
     refuse_overwriting,
 )
@@ -41,14 +43,11 @@ def predict(cfg: DictConfig, folder: Path) -> None:
     if memory is not None:
         return_freed()
     output = Path(cfg.output).expanduser() if cfg.output else folder
-    images = find_images(cfg.input)
-    if others := left_out(cfg.input):
-        print(others)
+    images = find_images(cfg.input, bands=True)
     endings = {".png": True, "_overlay.png": cfg.overlay, "_beside.png": cfg.beside}
     endings[".npy"] = cfg.save_scores
     written = [ending for ending, wanted in endings.items() if wanted]
     refuse_mixing(cfg.input, output)
-    refuse_overwriting(images, output, written)
     with without_fast_paths(cfg):
         _label_all(cfg, images, output, memory, written)
 
@@ -60,6 +59,12 @@ def _label_all(
     from rich.progress import track
 
     labeller = labeller_of(cfg.checkpoint, cfg.onnx, cfg.device)
+    bands = labeller.bands is not None
+    if any(path.suffix.lower() == ".npy" for path in images) and not bands:
+        images = find_images(cfg.input)
+    if rest := left_out(cfg.input, bands=bands):
+        print(rest)
+    refuse_overwriting(images, output, endings)
     folders = field_folders(dict(cfg.fields), labeller.fields)
     make_folder(output)
     for task in labeller.tasks[1:]:
@@ -147,12 +152,11 @@ def label_one(
     The results of a further task are in a folder of its name; the scores of all tasks in one file.
     Raises DataError if a file is not an image, ConfigError if memory is too small.
     """
-    from fcnexp.data.files import read_size
     from fcnexp.predicting.windows import label_maps, refuse_too_little
 
-    refuse_too_little(labeller, path, read_size(path, own=True), memory)
-    fields = read_fields(path, folders)
-    rgb = fields["rgb"].permute(1, 2, 0).numpy()
+    refuse_too_little(labeller, path, read_size_of(path, labeller.bands), memory)
+    fields = read_fields(path, folders, labeller.bands)
+    rgb = picture_of_fields(fields, labeller.bands)
     taken = {name: fields[name] for name in labeller.fields}
     shape = (len(labeller.class_names), *rgb.shape[:2])
     places = [task.place for task in labeller.tasks]

@@ -1,12 +1,8 @@
-"""Prepare or check a data set: `python -m fcnexp.prepare [check|hha] data=voc`."""
+"""Prepare or check a data set: `python -m fcnexp.prepare [check|bands|hha] data=voc`."""
 
 import json
-import multiprocessing
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +12,7 @@ from omegaconf import DictConfig
 from fcnexp.errors import ConfigError, DataError
 from fcnexp.system.atomic import atomic_file, write_atomically
 from fcnexp.system.places import short
+from fcnexp.system.spawned import in_processes
 
 if TYPE_CHECKING:
     from fcnexp.data.checking import Report
@@ -23,10 +20,7 @@ if TYPE_CHECKING:
     from fcnexp.data.splits import DataSet
     from fcnexp.scoring.tasks import Task
 
-# Linear algebra libraries read these when loaded. With one thread per core in every process,
-# two processes were no faster than one.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-TASKS = ("get", "check", "hha")
+TASKS = ("get", "check", "bands", "hha")
 
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
@@ -41,7 +35,9 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
         raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     if cfg.workers < 0:
         raise ConfigError(f"workers={cfg.workers}: must be 0 or more")
-    {"get": get, "check": check, "hha": encode_folder}[cfg.task](cfg, folder)
+    {"get": get, "check": check, "bands": describe_bands, "hha": encode_folder}[cfg.task](
+        cfg, folder
+    )
 
 
 def get(cfg: DictConfig, folder: Path) -> None:
@@ -56,7 +52,7 @@ def get(cfg: DictConfig, folder: Path) -> None:
 
         made = build.part(cfg, "data")
         for split in (made.train, made.val):  # generated ones are written on first use
-            print(f"{len(split(made.provides))} images")
+            print(f"{len(split(usual(made)))} images")
         if kind == "Folder":
             print("nothing to prepare; `python -m fcnexp.prepare check ...` reads every file")
 
@@ -163,7 +159,7 @@ def check(cfg: DictConfig, folder: Path) -> None:
     from fcnexp.scoring.tasks import tasks_of
 
     made: DataSet = build.part(cfg, "data")
-    fields = tuple(made.provides if cfg.fields is None else cfg.fields)
+    fields = usual(made) if cfg.fields is None else tuple(cfg.fields)
     fit.refuse_missing_field(made, fields)
     tasks = tasks_of(made.class_names, fit.outputs_of(made))
     reports, splits, broken = read_splits(made, fields, tasks, cfg.workers)
@@ -188,6 +184,37 @@ def check(cfg: DictConfig, folder: Path) -> None:
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if broken[5:] else "")
         raise DataError(f"{len(broken)} broken: {shown}")
+
+
+def usual(made: "DataSet") -> tuple[str, ...]:
+    """Fields to read if none are chosen: a folder of one's own holds colour or bands."""
+    return tuple(getattr(made, "usual", made.provides))
+
+
+def describe_bands(cfg: DictConfig, folder: Path) -> None:
+    """Write bands.yaml: what the bands of custom data are, with mean and deviation of each."""
+    from fcnexp import build
+    from fcnexp.data.band_statistics import describe
+    from fcnexp.data.own import Folder
+    from fcnexp.reporting.tables import print_bands
+    from fcnexp.system.bands_file import write_bands_file
+
+    made = build.part(cfg, "data")
+    if not isinstance(made, Folder):
+        raise ConfigError("bands: describes images of your own: add data=folder data.root=FOLDER")
+    pairs = made.undescribed()
+    found, moments = describe(
+        pairs,
+        axes=cfg.axes,
+        nodata=cfg.nodata,
+        rgb=cfg.rgb,
+        in_order=lambda one, todo: tracked(
+            in_processes(one, todo, cfg.workers), len(todo), "bands"
+        ),
+    )
+    write_bands_file(made.bands_file, found)
+    print_bands(found, moments)
+    print(f"{short(made.bands_file)}: of {found.images} training images; train with modality=bands")
 
 
 def facts_of(reports: "dict[Task, list[Report]]") -> dict[str, Any]:
@@ -230,29 +257,6 @@ def read_splits(
     return reports, splits, broken
 
 
-def in_processes(one: Callable[[Any], None], todo: list[Any], workers: int) -> Iterator[None]:
-    """Call a function on each item; workers: number of processes, 0 for this one."""
-    if workers == 0:
-        yield from map(one, todo)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        with _environment(ONE_THREAD):
-            done = pool.map(one, todo)  # starts the processes
-        yield from done
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables inside the block, for processes started in it."""
-    before = os.environ.copy()
-    os.environ |= values
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ |= before
-
-
 def tracked(steps: Iterable[Any], count: int, what: str) -> Iterable[Any]:
     """The same steps, with a progress bar on a terminal."""
     from rich.progress import track
@@ -270,8 +274,8 @@ def main() -> None:
         near = did_you_mean(first[0], TASKS)
         messages.fail(
             ConfigError(
-                f"{first[0]}: no such task{near}; choose check or hha, or none; say which data by "
-                "data=..., for a folder of your own data=folder data.root=FOLDER"
+                f"{first[0]}: no such task{near}; choose check, bands or hha, or none; say which "
+                "data by data=..., for a folder of your own data=folder data.root=FOLDER"
             ),
             "prepare",
         )

@@ -38,7 +38,7 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
 
     cfg = check_values(cfg)
     ranks.follow(cfg)
-    refuse_unusable(cfg.logger)
+    refuse_unusable(cfg.logger, keep_best=cfg.keep_best)
     epochs.refuse_two_lengths(cfg, what_was_typed()["typed"])
     if "max_epochs" in cfg.trainer and not cfg.dry_run:
         from fcnexp import build  # imports torch

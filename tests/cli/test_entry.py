@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from caffe_files import write_caffemodel
-from commands import TINY, fcnexp
+from commands import TINY, activated, fcnexp
 from fake_data import voc_tree
 from PIL import Image
 
@@ -20,11 +20,6 @@ from fcnexp import __version__
 from fcnexp.data.palette import save_indexed
 from fcnexp.reporting import last_words
 from fcnexp.system.places import short
-
-
-def activated() -> str:
-    """PATH of a shell in which this Python's environment is active."""
-    return os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,10 @@ OPTIONS = [
 ]
 RGBD = ("hha", "depth", "depth_scaled", "rgbd", "rgbd_scaled", "rgb_hha")
 NEEDED = {"init=caffemodel": ["init.path=x", "backbone=vgg16"], "init=checkpoint": ["init.path=x"]}
+NEEDED |= {"init=hub": ["init.repo=one/net"]}
 NEEDED |= {f"modality={name}": ["data=nyud"] for name in RGBD}
+FIVE = [f"modality.bands.{key}={[1.0] * 5}" for key in ("mean", "std")]
+NEEDED |= {f"modality={name}": ["data=classes", *FIVE] for name in ("bands", "bands_torchvision")}
 NEEDED |= {"init=streams": ["data=nyud", "modality=rgb_hha"]}
 NEEDED |= {name: ["data.root=x"] for name in ("data=folder", "experiment=own_photos")}
 NEEDED |= {"init=caffemodel_googlenet": ["backbone=googlenet"]}

@@ -46,6 +46,7 @@ def test_two_names_of_float16_are_one_setting():
 def test_each_exception_is_a_key_of_some_config():
     known = OmegaConf.to_container(compose_run(["data=voc_sbd", "init=imagenet"]))
     known["init"]["first"] = compose_run(["init=staged"]).init.first
+    known["data"]["bands"] = compose_run(["data=folder"]).data.bands
     known["trainer"] |= dict.fromkeys(trainer_arguments.FREE, True)  # as +trainer.NAME=VALUE
     for key in FREE:
         assert OmegaConf.select(OmegaConf.create(known), key, default="none") != "none", key

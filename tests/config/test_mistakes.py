@@ -257,8 +257,8 @@ OTHERS = {
         "CUDA_VISIBLE_DEVICES=0 before the command, with trainer.devices=1"
     ),
     "prepare chek data=folder": (
-        "chek: no such task (did you mean check?); choose check or hha, or none; say which data by "
-        "data=..., for a folder of your own data=folder data.root=FOLDER"
+        "chek: no such task (did you mean check?); choose check, bands or hha, or none; say which "
+        "data by data=..., for a folder of your own data=folder data.root=FOLDER"
     ),
     "explain --figure": (
         "--figure: leave out the dashes: figure=class_maps|fusion|receptive_field"

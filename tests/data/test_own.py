@@ -30,7 +30,7 @@ def without_lists(root: Path, names: tuple[str, ...]) -> Path:
 
 def test_creating_the_data_set_touches_no_file(tmp_path):
     data = folder(tmp_path / "nowhere")
-    assert data.provides == ("rgb",)
+    assert data.provides == ("rgb", "bands")
     with pytest.raises(DataError, match=r"nowhere: no such folder"):
         _ = data.class_names
     own_tree(tmp_path / "own")

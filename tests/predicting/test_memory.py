@@ -66,6 +66,7 @@ def check(folder: Path, *, memory: str | None) -> None:
     assert (whole.argmax(0) != cut).float().mean() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RUSAGE_CHILDREN"), reason="needs POSIX")
 def test_the_least_memory_named_is_enough_and_labels_stay_the_same(tmp_path):
     torch.manual_seed(0)

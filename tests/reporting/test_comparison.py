@@ -12,7 +12,7 @@ from fcnexp.reporting.comparison import class_score_cells, compare
 from fcnexp.reporting.page import page
 from fcnexp.reporting.records import read_runs, run_folders
 from fcnexp.reporting.setting_diff import all_differences
-from fcnexp.reporting.summary import leftovers, read_summary
+from fcnexp.reporting.summary import leftovers, notes, read_summary
 from fcnexp.reporting.writing import CLASS_IU, markdown, print_summary
 
 
@@ -234,3 +234,30 @@ def test_damaged_job_record_is_named(tmp_path, text):
     (tmp_path / "0/job.json").write_text(text)
     with pytest.raises(DataError, match=r"0/job.json: damaged; remove it to leave this job out"):
         read_runs([tmp_path])
+
+
+def test_numbers_in_the_names_of_rows_have_no_more_digits_than_keep_them_apart(tmp_path):
+    rates = [0.07381070543530444, 7.726319876517107e-05, 0.5, 1e-5]
+    for at, rate in enumerate(rates):
+        write_run(tmp_path / "a" / f"{at}", regime__lr=rate)
+    found = [row.settings["lr"] for row in rows_of(tmp_path / "a")]
+    assert found == ["0.0738", "7.73e-05", "0.5", "1e-05"]
+    for at, rate in enumerate([0.012345678, 0.012345, 0.0123]):
+        write_run(tmp_path / "b" / f"{at}", regime__lr=rate)
+    found = [row.settings["lr"] for row in rows_of(tmp_path / "b")]
+    assert found == ["0.012346", "0.012345", "0.0123"]
+
+
+def test_pruned_trials_are_counted_and_left_out_and_other_early_ends_told(tmp_path):
+    reasons = (None, "pruned, as mean IU 10.1 % lags behind", "val/miou did not improve")
+    for at, reason in enumerate(reasons):
+        run = write_run(tmp_path / f"{at}", regime__lr=at / 8)
+        result = json.loads((run / "result.json").read_text()) | {"stopped_early": reason}
+        (run / "result.json").write_text(json.dumps(result))
+    summary = read_summary([tmp_path], None)
+    assert [row.name for row in summary.rows] == ["0.0", "0.25"]
+    assert leftovers(summary) == ["pruned by a search: 1 run; search/trials.csv lists them"]
+    early = "stopped early, so fewer steps; each result.json says why (0.25)"
+    assert early in notes(summary)
+    alone = read_summary([tmp_path / "1"], None)  # asked for by name
+    assert len(alone.rows) == 1 and not leftovers(alone)

@@ -149,6 +149,7 @@ def test_scores_and_training_are_repeated(copied):
     assert "equal: the same loss at all " in done.stdout and "the same counts" in done.stdout
 
 
+@pytest.mark.slow
 def test_other_losses_and_other_counts_are_told(copied):
     edit_config(copied, "regime.lr", 0.1)  # the images are equal, so another seed changes nothing
     done = verify(copied, "again=2")

@@ -165,6 +165,7 @@ def test_slurms_signal_saves_and_requeues_the_job(tmp_path, at_pass, monkeypatch
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_after_the_training_ends_the_process(number, code, tmp_path, monkeypatch):
     draw, before = pictures.draw_predictions, signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
     def stop(*arguments):
         assert signal.getsignal(signal.SIGTERM) == before

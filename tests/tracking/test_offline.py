@@ -1,12 +1,15 @@
 """Data that an offline run logs to W&B, read from its file."""
 
+import base64
+import hashlib
+import json
 from collections import Counter
 
 import numpy as np
 import pytest
 from commands import TINY, fcnexp
 from PIL import Image
-from wandb_file import runs_below
+from wandb_file import records, runs_below
 
 from fcnexp import VOID
 from fcnexp.data.generated.shapes import CLASS_NAMES
@@ -110,6 +113,22 @@ def test_resumed_run_keeps_its_id_and_a_restarted_run_gets_a_new_one(folder):
     restarted = (folder / "again/wandb_id.txt").read_text().strip()
     assert sorted(ids.values()) == [1, 2] and ids[restarted] == 1
     assert len({name.partition("-")[0] for name in ids}) == 1  # the job's digest
+
+
+def test_best_checkpoint_becomes_an_artifact_on_request(tmp_path):
+    asked = ["logger.wandb.checkpoint=best", "keep_best=true", "hydra.run.dir=out"]
+    done = fcnexp("train", *TINY, *asked, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_below(tmp_path / "out")
+    (file,) = run.media.parent.glob("*.wandb")
+    (model,) = (r.artifact for r in records(file) if r.artifact.type == "model")
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    content = (tmp_path / "out/checkpoints/best.ckpt").read_bytes()
+    (entry,) = model.manifest.contents
+    assert (model.name, list(model.aliases)) == (f"model-{run.run.run_id}", ["best", "latest"])
+    assert (entry.path, entry.size) == ("best.ckpt", len(content))
+    assert base64.b64decode(entry.digest) == hashlib.md5(content).digest()
+    assert json.loads(model.metadata)["best"] == result["best"]
 
 
 def test_jobs_of_a_sweep_form_one_group_and_failed_jobs_are_marked(tmp_path):

@@ -141,6 +141,8 @@ def test_missing_key_is_reported_before_training(online, server, tmp_path, monke
         ("logger.wandb.mode=on", "logger.wandb.mode=on: choose one of online, offline; logger=csv"),
         ("logger.wandb.wait=0", "logger.wandb.wait=0: must be seconds above 0"),
         ("logger.wandb.wait=nan", "logger.wandb.wait=nan: must be seconds above 0"),
+        ("logger.wandb.checkpoint=all", "logger.wandb.checkpoint=all: choose null, last or best"),
+        ("logger.wandb.checkpoint=best", "logger.wandb.checkpoint=best: add keep_best=true"),
         ("logger.images=-1", "logger.images=-1: must be 0 or more"),
         ("logger.side=0", "logger.side=0: must be 1 or more"),
         ("logger.wandb.projct=x", "logger.wandb.projct: no such key (did you mean"),

@@ -53,3 +53,22 @@ def test_the_same_evenly_spaced_images_are_picked_each_time():
             picks.on_validation_batch_end(trainer, None, label.long(), batch, i)
         picks.on_validation_end(trainer, SimpleNamespace(class_names=("x",)))
     assert shown == [["0", "4", "8"]] * 2
+
+
+def test_bands_are_shown_in_the_colours_that_the_net_knows():
+    shown = []
+    picks = Panels(1, 10, lambda panels, names, step: shown.extend(panels))
+    trainer = SimpleNamespace(datamodule=SimpleNamespace(val=range(1)), world_size=1, global_step=4)
+    task = SimpleNamespace(
+        recipe=SimpleNamespace(bands=SimpleNamespace(rgb=(4, 2, 1))),
+        counts=None,
+        class_names=("x",),
+    )
+    picks.on_validation_start(trainer, task)
+    bands = torch.stack([torch.arange(9.0).roll(k).view(3, 3) for k in range(5)])[None]
+    label = torch.zeros(1, 3, 3, dtype=torch.uint8)
+    batch = SimpleNamespace(fields={"bands": bands}, label=label, names=["a"])
+    picks.on_validation_batch_end(trainer, task, label.long(), batch, 0)
+    picks.on_validation_end(trainer, task)
+    highest = [tuple(np.argwhere(shown[0].rgb[..., c] == 255)[0]) for c in range(3)]
+    assert highest == [(0, 2), (0, 0), (2, 2)]  # 8, rolled by 3, 1 and 0 places

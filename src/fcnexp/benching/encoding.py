@@ -17,8 +17,9 @@ from fcnexp.data.folders import find_layout
 from fcnexp.data.generated.raycast import intrinsics
 from fcnexp.data.generated.rooms import frame
 from fcnexp.data.hha import NYUD_INTRINSICS, encode_hha
-from fcnexp.prepare import encode_one, in_processes
+from fcnexp.prepare import encode_one
 from fcnexp.system import this_process
+from fcnexp.system.spawned import in_processes
 
 SIZE = (480, 640)
 FRAMES = 6  # depth images generated or read; each is encoded several times per round

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hydra._internal.utils import get_args_parser
 
 from fcnexp.cli.file_names import as_they_are
+from fcnexp.config import hydra_versions
 from fcnexp.config.mistakes import Given, without_dashes
 from fcnexp.errors import ConfigError
 
@@ -18,6 +19,8 @@ def prepared(arguments: Sequence[str], config_name: str) -> list[str]:
     flags, overrides = _split(list(arguments), config_name)
     if nameless := [override for override in overrides if override.startswith("=")]:
         raise ConfigError(f"{nameless[0]}: no key; write KEY=VALUE, such as seed=1")
+    if hydra_versions.MODE_IS_TYPED and any(each.startswith("sweeps=") for each in overrides):
+        flags.append("--multirun")
     return [*flags, *as_they_are(overrides, sweeps=may_sweep(arguments))]
 
 

@@ -21,6 +21,7 @@ from fcnexp.cli.arguments import may_sweep, prepared
 from fcnexp.cli.file_names import as_they_are
 from fcnexp.cli.messages import MISTAKES, fail, fail_or_raise
 from fcnexp.config.compose import conf_dir, offer_resolvers
+from fcnexp.config.hydra_versions import of_main
 from fcnexp.config.secrets import refuse_secrets, refuse_stored, withhold_secrets
 from fcnexp.config.stored_data import of_checkpoint
 from fcnexp.errors import ConfigError
@@ -79,7 +80,7 @@ def run(task: Callable[[DictConfig, Path], float | None], config_name: str) -> N
                 remove_if_empty(folder, f"{settings.job.name}.log")
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, **of_main())(job)()
     except Exception as error:
         if isinstance(error, FileNotFoundError) and not started:  # Hydra makes the run's folder
             why = f"{error.filename}: cannot be made ({error.strerror})"

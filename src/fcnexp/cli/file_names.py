@@ -16,7 +16,7 @@ FILES = frozenset(
         *("checkpoint", "onnx", "input", "output", "image", "run", "fields.depth", "fields.hha"),
         *("archive", "sbd_archive", "context_archive", "mat", "depth", "raw_depth"),
         *("data.root", "data.sbd_root", "data.context_root", "data.masks"),
-        *("data.train_split", "data.val_split", "data.sbd_split"),
+        *("data.train_split", "data.val_split", "data.sbd_split", "data.bands"),
         *("init.path", "init.folder", "init.rgb", "init.depth", "init.hha"),
         *("init.first.path", "init.first.folder", "figure.weights", "figure.labels"),
         *("voc", "sbd", "nyud", "hydra.run.dir", "hydra.sweep.dir"),

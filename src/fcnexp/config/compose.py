@@ -9,7 +9,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fcnexp.config import job_names
+from fcnexp.config import band_values, job_names
+from fcnexp.config.hydra_versions import BASE, register_resolver
 from fcnexp.system import this_process
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ def compose_run(
     offer_resolvers()
     places = ",".join(f'"file://{path.resolve()}"' for path in [conf_dir().parent, *folders])
     searched = [f"hydra.searchpath=[{places}]"] if folders else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **BASE):
         cfg = compose(config_name, overrides=[*overrides, *searched], return_hydra_config=True)
     with open_dict(cfg), read_write(cfg):
         if cfg.get("paper") is not None:
@@ -47,7 +48,8 @@ def offer_resolvers() -> None:
     fcnexp.home: folder that holds `sweeps`. fcnexp.choice:GROUP: the option chosen of a group.
     fcnexp.scaled:A,B: A, or B if `scale` is `small`. fcnexp.steps:IMAGES: steps that take this many
     images. fcnexp.sweep, fcnexp.job: folder names of a sweep and of its jobs. fcnexp.cores: number
-    of jobs that this machine can run in parallel on one core each, at most 8.
+    of jobs that this machine can run in parallel on one core each, at most 8. fcnexp.bands:KEY: a
+    value of the data's bands.yaml.
     """
     home = str(conf_dir().parent)
     resolvers: dict[str, Callable[..., Any]] = {
@@ -57,10 +59,11 @@ def offer_resolvers() -> None:
         "sweep": job_names.sweep_name,
         "job": job_names.job_name,
         "steps": _steps,
+        "bands": band_values.value_of,
         "cores": lambda: min(8, this_process.cores()),
     }
     for name, resolver in resolvers.items():
-        OmegaConf.register_new_resolver(f"fcnexp.{name}", resolver, replace=True)
+        register_resolver(f"fcnexp.{name}", resolver)
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:

@@ -19,6 +19,7 @@ from fcnexp.config.moved_parts import FIRST, renamed
 FREE = (
     *("resume", "keep_best", "dry_run", "fail_fast", "plain", "workers", "pictures", "logger"),
     *("score_batch", "paper", "scale", "init.folder", "init.first.folder"),
+    "data.bands",  # a file whose numbers are in `modality`
     *("trainer.threads", "trainer.activation_checkpointing"),
     *(f"trainer.{name}" for name in trainer_arguments.FREE),
 )

@@ -51,6 +51,7 @@ class WandbChoice:
     project: str = MISSING
     entity: str | None = MISSING
     mode: str = MISSING
+    checkpoint: str | None = None
     wait: float = MISSING
 
 
@@ -129,6 +130,9 @@ class PrepareConfig:
     raw_depth: str | None = MISSING
     intrinsics: list[float] | None = MISSING
     unit: float = MISSING
+    nodata: float | None = MISSING
+    axes: str | None = MISSING
+    rgb: list[int] | None = MISSING
     output: str | None = MISSING
     workers: int = MISSING
     fields: list[str] | None = MISSING

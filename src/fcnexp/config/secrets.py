@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
+from fcnexp.config.hydra_versions import register_resolver
 from fcnexp.errors import ConfigError
 
 SECRET = re.compile(  # names; neither `tokenizer` nor `keys`
@@ -79,7 +79,7 @@ def withhold_secrets() -> None:
 
     Only command lines call this, since they write their configs to disk.
     """
-    OmegaConf.register_new_resolver("oc.env", environment, replace=True)
+    register_resolver("oc.env", environment)
 
 
 def environment(name: str, *default: Any) -> str | None:

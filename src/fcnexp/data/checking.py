@@ -13,6 +13,7 @@ import numpy as np
 
 from fcnexp import VOID
 from fcnexp.data.alignment import fits_of
+from fcnexp.data.bands import picture_of
 from fcnexp.data.likeness import Look, look_of
 from fcnexp.data.mask_values import Value, stored_values
 from fcnexp.data.pairs import Pairs
@@ -163,13 +164,19 @@ def check_one(samples: Samples, index: int, tasks: Sequence[Task]) -> Checked:
     size = (label.shape[0], label.shape[1])
     note = samples.note(index, size) if isinstance(samples, Pairs) else (1, False)
     trouble = None if counts[:-1].any() else f"{name}: every pixel of its label is void"
-    return Checked(name, size, counts, trouble, *_picture_facts(sample), note, stored, further)
+    facts = _picture_facts(sample, samples.shown)
+    return Checked(name, size, counts, trouble, *facts, note, stored, further)
 
 
-def _picture_facts(sample: Sample) -> tuple[Look | None, np.ndarray | None]:
-    if "rgb" not in sample.fields or sample.label is None:
+def _picture_facts(
+    sample: Sample, shown: Sequence[int] | None
+) -> tuple[Look | None, np.ndarray | None]:
+    if not sample.fields.keys() & {"rgb", "bands"} or sample.label is None:
         return None, None
-    picture = sample.fields["rgb"].permute(1, 2, 0).numpy()
+    if "bands" in sample.fields:
+        picture = picture_of(sample.fields["bands"], shown)
+    else:
+        picture = sample.fields["rgb"].permute(1, 2, 0).numpy()
     return look_of(picture), fits_of(picture, sample.label.numpy())
 
 

@@ -19,7 +19,7 @@ class Classes:
     counts: list[int]
     tasks: list[str]
 
-    provides = ("rgb", "depth", "hha")
+    provides = ("rgb", "depth", "hha", "bands")
 
     def __post_init__(self) -> None:
         """Check the counts."""

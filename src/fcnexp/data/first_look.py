@@ -32,7 +32,7 @@ def look_at(pairs: Pairs, split: str, seconds: float = SECONDS) -> None:
     Raises DataError if an image's orientation decides its mask's but nothing tells how, or if the
     masks of two classes are 0 and 255 without a word that 255 is a class or void.
     """
-    if pairs.upright is None:
+    if pairs.upright is None and pairs.bands is None:
         for index in _sampled(len(pairs), seconds):
             _refuse_untold(pairs.images[pairs.ids[index]], own=pairs.own)
     seen, count = _values_seen(pairs, seconds)

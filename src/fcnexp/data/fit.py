@@ -47,7 +47,18 @@ def refuse_missing_field(data: DataSet, fields: Collection[str]) -> None:
     """Raise ConfigError if the data set lacks a field that the modality takes as input."""
     missing = [name for name in fields if name not in data.provides]
     if missing:
+        cure = "data=folder" if "bands" in missing else "data=nyud or data=rooms"
         raise ConfigError(
             f"modality takes {', '.join(fields)}, but the data set provides "
-            f"{', '.join(data.provides)}; choose data=nyud or data=rooms, or modality=rgb"
+            f"{', '.join(data.provides)}; choose {cure}, or modality=rgb"
         )
+
+
+def takes(fields: Collection[str], augment: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields to read. Raises ConfigError if they are bands, but colours are to be changed."""
+    if "bands" in fields and augment.get("colour"):
+        raise ConfigError(
+            f"augment.colour={augment['colour']}: changes brightness, contrast and saturation of "
+            "red, green and blue, which bands do not have; set augment.colour=0"
+        )
+    return tuple(fields)

@@ -51,7 +51,9 @@ _NOT_READ = {  # files in the place of masks or images, by suffix, and what to d
     (".json", ".xml", ".txt"): "holds polygons or boxes: export masks as PNG from the tool that "
     "wrote it, or draw them, as labelme2voc does",
     (".heic", ".heif"): "Pillow does not read: save them as JPEG",
-    (".npy", ".npz", ".mat"): "is not read: save each mask as a PNG of class numbers",
+    (".npz", ".mat"): "is not read: save each mask as a PNG of class numbers",
+    (".npy",): "is not read: save each mask as a PNG of class numbers; only images of bands may be "
+    ".npy, for modality=bands, once prepare bands has described them",
 }
 
 
@@ -78,12 +80,15 @@ def by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return _by_name(_some(folder, suffixes))
 
 
-def find_base(root: Path) -> Path:
-    """Return the folder at root, or the only folder in it, as archives are unpacked to."""
+def find_base(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Path:
+    """Return the folder at root, or the only folder in it, as archives are unpacked to.
+
+    suffixes: of images.
+    """
     root = root.expanduser()
     for _ in range(2):
         inside = _folders(root) if root.is_dir() else {}
-        if len(inside) != 1 or _files(root, IMAGE_SUFFIXES):
+        if len(inside) != 1 or _files(root, suffixes):
             break
         (only,) = inside.values()
         if only.name.lower() in (*_IMAGES, *_MASKS, *HALVES["train"]):
@@ -92,10 +97,10 @@ def find_base(root: Path) -> Path:
     return root
 
 
-def find_parts(base: Path) -> list[Part]:
+def find_parts(base: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Part]:
     """Return images and masks: one part, or one for each split that has a folder of its own.
 
-    Raises DataError saying which folders are expected.
+    suffixes: of images. Raises DataError saying which folders are expected.
     """
     if not base.is_dir():
         packed = "a file; unpack it" if base.is_file() else "no such folder"
@@ -105,18 +110,18 @@ def find_parts(base: Path) -> list[Part]:
         )
     if (two := _image_and_mask_folders(base)) is not None:
         images, masks = two
-        splits = {} if _files(images, IMAGE_SUFFIXES) else _halves(images)
+        splits = {} if _files(images, suffixes) else _halves(images)
         if "train" not in splits:
-            return [_part(None, images, masks)]
-        return [_part(half, place, masks / place.name) for half, place in splits.items()]
+            return [_part(None, images, masks, suffixes)]
+        return [_part(half, place, masks / place.name, suffixes) for half, place in splits.items()]
     parts = []
     for half, place in _halves(base).items():
         two = _image_and_mask_folders(place) or _beside(place)
-        parts.append(_part(half, *two) if two else _flat(half, place))
+        parts.append(_part(half, *two, suffixes) if two else _flat(half, place, suffixes))
     if parts and parts[0].split == "train":
         return parts if len(parts) > 1 else [parts[0]._replace(split=None)]
-    if _files(base, IMAGE_SUFFIXES):
-        return [_flat(None, base)]
+    if _files(base, suffixes):
+        return [_flat(None, base, suffixes)]
     inside = ", ".join(sorted(place.name for place in _folders(base).values())) or "no folder"
     raise DataError(
         f"data.root={base}: contains no images and masks ({inside} is there); set it to the folder "
@@ -125,10 +130,10 @@ def find_parts(base: Path) -> list[Part]:
     )
 
 
-def _part(split: str | None, images: Path, masks: Path) -> Part:
+def _part(split: str | None, images: Path, masks: Path, suffixes: Collection[str]) -> Part:
     if not masks.is_dir():
         raise DataError(f"{masks}: no such folder; put the masks of {images} there")
-    found = by_name(images, IMAGE_SUFFIXES)
+    found = by_name(images, suffixes)
     return Part(split, found, _some(masks, MASK_SUFFIXES), masks)
 
 
@@ -142,9 +147,9 @@ def _below(folder: Path, suffixes: Collection[str], depth: int = _DEEPEST) -> li
     )
 
 
-def _flat(split: str | None, folder: Path) -> Part:
+def _flat(split: str | None, folder: Path, suffixes: Collection[str]) -> Part:
     """Images and masks of one folder, told apart by their names, or as JPEGs and PNGs."""
-    files = _files(folder, IMAGE_SUFFIXES)
+    files = _files(folder, suffixes)
     said = [path for path in files if _says_mask(path.stem)]
     if not said:
         said = [path for path in files if path.suffix.lower() == ".png"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from fcnexp import IMAGE_SUFFIXES
+from fcnexp.data.bands import BAND_SUFFIXES
 from fcnexp.data.first_look import look_at
 from fcnexp.data.labelmap import classes_file, read_class_file
 from fcnexp.data.layouts import Part, find_base, find_parts
@@ -18,6 +20,7 @@ from fcnexp.data.palette import ClassesFile
 from fcnexp.data.sample import Samples
 from fcnexp.data.splits import refuse_overlap
 from fcnexp.errors import DataError
+from fcnexp.system.bands_file import BandsFile, digest_of, how_to_write, place_of, read_bands_file
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class Folder:
     masks: file name of a mask, such as NAME_mask.png; None: that of classes.yaml, or found.
     upright: whether masks were drawn on photographs turned as their EXIF notes say, if their sizes
         cannot tell; None: refuse these photographs.
+    bands: file that describes the bands of images of any number of them; None: bands.yaml in root.
     Raises ValueError if val_share is out of range.
     """
 
@@ -47,9 +51,13 @@ class Folder:
     val_share: float
     masks: str | None = None
     upright: bool | None = None
+    bands: str | None = None
     _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _scanned: dict[tuple[str, ...], tuple[Path, list[Part]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    provides = ("rgb",)
+    provides = ("rgb", "bands")
 
     def __post_init__(self) -> None:
         """Check val_share."""
@@ -63,34 +71,89 @@ class Folder:
         """Names from `classes.yaml`. Raises DataError with an example if there is none."""
         return self._classes.names
 
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """What the images hold: `bands` if a bands.yaml describes them, else `rgb`."""
+        return ("bands",) if self.bands_file.is_file() else ("rgb",)
+
+    @property
+    def bands_file(self) -> Path:
+        """Path of bands.yaml."""
+        return place_of(self.root, self.bands)
+
     def train(self, fields: tuple[str, ...]) -> Samples:
-        """The training set. Raises DataError, also if it overlaps with the validation set."""
-        samples = self._samples("train", self.train_split)
+        """The training set. Raises DataError, also if it overlaps with the validation set.
+
+        Or if bands are read and bands.yaml holds the statistics of other images.
+        """
+        samples = self._samples("train", self.train_split, self._described(fields))
         what = f"{self.train_split or 'train'} and {self.val_split or 'val'} of {self.root}"
         refuse_overlap(samples.ids, self.val(fields).ids, what)
+        if samples.bands is not None and "bands" in fields:
+            self._refuse_stale(samples.bands, samples.images)
         return samples
 
     def val(self, fields: tuple[str, ...]) -> Samples:
         """The validation set. Raises DataError."""
-        return self._samples("val", self.val_split)
+        return self._samples("val", self.val_split, self._described(fields))
+
+    def undescribed(self) -> Pairs:
+        """Images of bands and masks for training, whose bands are not known yet: to be described.
+
+        Raises DataError.
+        """
+        return self._samples("train", self.train_split, None, undescribed=True)
+
+    def _described(self, fields: tuple[str, ...]) -> BandsFile | None:
+        """Description of the bands, if they are to be read. Raises DataError if there is none."""
+        if "bands" not in (fields or self.usual):
+            return None
+        return read_bands_file(self.bands_file, how_to_write(self.root, self.bands))
+
+    def _refuse_stale(self, of: BandsFile, images: dict[str, Path]) -> None:
+        """Raise DataError if bands.yaml is of other training images; warn of newer ones."""
+        again = how_to_write(self.root, self.bands) + of.told
+        try:
+            same = digest_of(images) == of.files
+            newest = max(path.stat().st_mtime for path in images.values())
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
+        if not same:
+            raise DataError(
+                f"{self.bands_file}: holds mean and deviation of {of.images} other training images "
+                f"than these {len(images)}, by their names and sizes; write it again: {again}"
+            )
+        if newest > of.written:
+            self._say(
+                "newer",
+                "%s: older than some training images; if their pixels have changed, write it "
+                "again: %s",
+                self.bands_file,
+                again,
+                level=logging.WARNING,
+            )
 
     @cached_property
     def _class_file(self) -> Path:
         root = Path(self.root).expanduser()
         own = classes_file(root)
         if not own.is_file():
-            own = classes_file(find_base(root))
+            own = classes_file(find_base(root, (*IMAGE_SUFFIXES, *BAND_SUFFIXES)))
         if not own.is_file():
-            find_parts(find_base(root))  # says if this is not the folder of images and masks at all
+            any_image = (*IMAGE_SUFFIXES, *BAND_SUFFIXES)
+            find_parts(find_base(root, any_image), any_image)  # says if this is another folder
         return own
 
     @cached_property
     def _classes(self) -> ClassesFile:
         return read_class_file(self._class_file)
 
-    def _samples(self, name: str, split: str | None) -> Pairs:
-        base = find_base(Path(self.root))
-        parts = find_parts(base)
+    def _samples(
+        self, name: str, split: str | None, bands: BandsFile | None, *, undescribed: bool = False
+    ) -> Pairs:
+        """Images and masks of a split. undescribed: the images hold bands, but bands is None."""
+        suffixes = IMAGE_SUFFIXES if bands is None and not undescribed else BAND_SUFFIXES
+        base, parts = self._scan(suffixes)
         images = _joined(parts)
         masks = [path for part in parts for path in part.masks]
         found = find_lists(base)
@@ -115,11 +178,23 @@ class Folder:
         paired = masks_of(wanted, masks, pattern, folder=at, all_used=not listed, told=told)
         if pattern != SAME:
             self._say("pattern", "%s: masks of %s are named %s", at, pattern.image, pattern)
-        pairs = Pairs(chosen, paired | own, self._classes, lists, upright=self.upright, own=True)
+        pairs = Pairs(
+            *(chosen, paired | own, self._classes, lists),
+            upright=self.upright,
+            own=True,
+            bands=bands,
+        )
         if name not in self._logged:
             self._logged.add(name)
             look_at(pairs, name)
         return pairs
+
+    def _scan(self, suffixes: tuple[str, ...]) -> tuple[Path, list[Part]]:
+        """Folder of images and masks, and its parts. Scanned once: it may hold 200,000 files."""
+        if suffixes not in self._scanned:
+            base = find_base(Path(self.root), suffixes)
+            self._scanned[suffixes] = base, find_parts(base, suffixes)
+        return self._scanned[suffixes]
 
     def _ids_without_lists(self, parts: list[Part], base: Path) -> dict[str, list[str]]:
         if len(parts) > 1:

@@ -22,6 +22,7 @@ class Sample:
         rgb: uint8 (3, H, W), [0, 255], RGB order.
         hha: uint8 (3, H, W), [0, 255], disparity, height and angle as stored.
         depth: int32 (1, H, W), millimetres, 0 where missing.
+        bands: float32 (C, H, W), all bands of the file as stored, NaN where missing.
     label: uint8 (H, W), class indices and VOID, of the first task; int16 with WIDE_VOID if there
         are more than 255 classes; None without ground truth.
     further: the labels of the other tasks by name, each like `label`.
@@ -37,10 +38,13 @@ class Samples(Sequence[Sample]):
     """A split of a data set: samples by index, read on access.
 
     ids: their names, in order. lists: files and folders that name the samples or their classes.
+    shown: three of the bands, from 1, that pictures show as red, green and blue; None: see
+    `bands.picture_of`.
     """
 
     ids: list[str]
     lists: Sequence[Path] = ()
+    shown: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,11 +99,17 @@ def refuse_odd(sample: Sample) -> None:
             )
 
 
-_KINDS = {"rgb": (torch.uint8, 3), "hha": (torch.uint8, 3), "depth": (torch.int32, 1)}
+_KINDS: dict[str, tuple[torch.dtype, int | None]] = {
+    "rgb": (torch.uint8, 3),
+    "hha": (torch.uint8, 3),
+    "depth": (torch.int32, 1),
+    "bands": (torch.float32, None),
+}
 _VALUES = {
     "rgb": "give uint8, 0 to 255",
     "hha": "give uint8, 0 to 255",
     "depth": "give int32, in millimetres",
+    "bands": "give float32, NaN where missing",
 }
 
 

@@ -11,7 +11,7 @@ import torch
 
 from fcnexp.errors import ExportError
 from fcnexp.exporting.checking import compare, onnx_runner, program_runner
-from fcnexp.exporting.stored import KINDS, AsStored, least_side, made_up
+from fcnexp.exporting.stored import AsStored, kind_of, least_side, made_up
 from fcnexp.nn.dense.shift_and_stitch import ShiftAndStitch
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
@@ -113,7 +113,7 @@ def facts_of(
         "fcnexp": __version__,
         "class_names": list(known["class_names"]),
         "outputs": dict(net.outputs),
-        "takes": {name: KINDS[name] for name in recipe.fields},
+        "takes": {name: kind_of(name, recipe) for name in recipe.fields},
         "recipe": recipe.facts(),
         "model": type(stream).__name__,
         "backbone": type(stream.backbone).__name__,

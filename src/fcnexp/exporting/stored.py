@@ -12,6 +12,7 @@ KINDS = {  # dtype, shape and content of each field
     "rgb": "uint8 (N, 3, H, W), RGB",
     "hha": "uint8 (N, 3, H, W), disparity, height, angle",
     "depth": "int32 (N, 1, H, W), millimetres, 0 where missing",
+    "bands": "float32 (N, C, H, W), all bands of a file as stored, missing pixels also as NaN",
 }
 FARTHEST = 9000  # mm: about the largest depth of NYUDv2's rooms
 
@@ -42,6 +43,11 @@ class AsStored(nn.Module):
         parts = scores.split(list(self.net.outputs.values()), 1) if tasks > 1 else (scores,)
         labels = [labels_of(part) for part in parts] if self.labels else []
         return (*parts, *labels) if len(self.outputs) > 1 else scores
+
+
+def kind_of(name: str, recipe: InputRecipe) -> str:
+    """Dtype, shape and content of a field of this recipe."""
+    return KINDS[name].replace("C,", f"{recipe.stored_channels[name]},")
 
 
 def labels_of(scores: Tensor) -> Tensor:
@@ -80,8 +86,10 @@ def made_up(recipe: InputRecipe, batch: int, height: int, width: int) -> tuple[T
     generator = torch.Generator().manual_seed(0)
 
     def field(name: str) -> Tensor:
-        depth = name == "depth"
-        size = (batch, 1 if depth else 3, height, width)
+        depth, size = name == "depth", (batch, recipe.stored_channels[name], height, width)
+        if name == "bands" and recipe.bands is not None:
+            mean, std = torch.tensor([recipe.bands.mean, recipe.bands.std])[..., None, None]
+            return torch.randn(size, generator=generator) * std + mean
         high, kind = (FARTHEST, torch.int32) if depth else (256, torch.uint8)
         return torch.randint(0, high, size, dtype=kind, generator=generator)
 

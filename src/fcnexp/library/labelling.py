@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fcnexp import restore
+from fcnexp.data.bands import as_float
 from fcnexp.errors import ConfigError, DataError
+from fcnexp.nn.bands import Bands
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
 from fcnexp.nn.weights.checkpoints import read_checkpoint
@@ -18,7 +20,10 @@ from fcnexp.predicting.windows import NetLabeller, label_maps
 # Type and channels of each field; depth may have any integer type.
 KINDS = {"rgb": "uint8 (H, W, 3), in RGB order", "hha": "uint8 (H, W, 3)"}
 KINDS["depth"] = "whole millimetres (H, W), 0 where missing"
-PARAMETERS = {"rgb": "image", "hha": "hha", "depth": "depth"}  # of `TrainedNet.label`
+PARAMETERS = {  # of `TrainedNet.label`
+    **dict.fromkeys(("rgb", "bands"), "image"),
+    **{"hha": "hha", "depth": "depth"},
+}
 
 
 class TrainedNet:
@@ -47,7 +52,8 @@ class TrainedNet:
         result, so that it takes at most a fraction of the free memory. For a net with several
         tasks, those of the first; see `label_tasks`.
 
-        image: uint8 (H, W, 3) in RGB order, an array or a Pillow image. depth: (H, W) in
+        image: uint8 (H, W, 3) in RGB order, an array or a Pillow image; for a net of bands, all
+        bands of a file as stored, (H, W, C) or (C, H, W), see `bands_of`. depth: (H, W) in
         millimetres, 0 where missing; hha: uint8 (H, W, 3); both only for nets that take them.
         Raises DataError if an input is missing, not taken by this net, or has another form.
         """
@@ -84,11 +90,15 @@ class TrainedNet:
 
     def _fields(self, given: dict[str, ArrayLike | None]) -> dict[str, Tensor]:
         """Return this net's inputs as stored, each (C, H, W). Raises DataError."""
+        if (bands := self.recipe.bands) is not None:
+            given = {"bands": given["rgb"], "depth": given["depth"], "hha": given["hha"]}
         takes = ", ".join(PARAMETERS[name] for name in self.fields)
         for name, value in given.items():
             if (value is not None) != (name in self.fields):
                 wrong = "missing" if value is None else "not taken by this net"
                 raise DataError(f"{PARAMETERS[name]}: {wrong}; it takes {takes}")
+        if bands is not None:
+            return {"bands": bands_of(given["bands"], bands)}
         fields = {name: _stored(name, given[name]) for name in self.fields}
         sizes = {name: tuple(each.shape[-2:]) for name, each in fields.items()}
         if len(set(sizes.values())) > 1:
@@ -119,6 +129,26 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> TrainedNet:
     stored = read_checkpoint(place, mapped=True)
     net, recipe = restore.net_of(stored, place)
     return TrainedNet(net.to(where), recipe, tuple(stored["fcnexp"]["class_names"]))
+
+
+def bands_of(value: Any, bands: Bands) -> Tensor:
+    """Return all bands of an image, float32 (C, H, W), NaN where missing.
+
+    value: whole numbers or floats, (H, W, C) or (C, H, W), as their number tells; if it does not,
+    the order of the training files, else (H, W, C). One band may be (H, W). Raises DataError if it
+    has another form or another number of bands.
+    """
+    array, count = np.asarray(value), bands.stored_channels
+    sides = (array.shape[-1], array.shape[0]) if array.ndim == 3 else ()
+    orders = [order for order, n in zip(("hwc", "chw"), sides, strict=False) if n == count]
+    fits = bool(orders) or (array.ndim, count) == (2, 1)
+    if array.dtype.kind not in "uif" or not array.size or not fits:
+        raise DataError(
+            f"image: {array.dtype} {array.shape}; must be numbers (H, W, {count}) or ({count}, H, "
+            f"W), the {count} bands that the files of the training have"
+        )
+    axes = bands.axes if bands.axes in orders else orders[0] if orders else None
+    return torch.from_numpy(as_float(array, axes, bands.nodata))
 
 
 def _stored(name: str, value: Any) -> Tensor:

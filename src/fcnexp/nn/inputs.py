@@ -7,14 +7,19 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from fcnexp.nn.bands import Bands
+
 
 class FieldRecipe(Protocol):
     """Conversion of one field of a sample to network input."""
 
-    channels: ClassVar[int]
+    @property
+    def channels(self) -> int:
+        """Number of channels in network space."""
+        ...
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Return network input, float32 (N, C, H, W), for stored values (N, C, H, W)."""
+        """Return network input, float32 (N, channels, H, W), for stored values (N, C, H, W)."""
         ...
 
 
@@ -97,7 +102,7 @@ class LogDepth:
 class InputRecipe:
     """Input fields of a net in order, and their assignment to streams.
 
-    fields: recipe of each field by name (`rgb`, `depth`, `hha`).
+    fields: recipe of each field by name (`rgb`, `depth`, `hha`, `bands`).
     streams: names of the fields stacked into each stream's net: one stream holding all
         fields (early), or one stream per field (late).
     """
@@ -112,10 +117,22 @@ class InputRecipe:
         return sum(self.fields[name].channels for name in stream)
 
     @property
+    def bands(self) -> Bands | None:
+        """Recipe of bands; None if the net takes none."""
+        bands = self.fields.get("bands")
+        return bands if isinstance(bands, Bands) else None
+
+    @property
+    def stored_channels(self) -> dict[str, int]:
+        """Number of stored channels by field: of bands, the net may use a part."""
+        found = {name: recipe.channels for name, recipe in self.fields.items()}
+        return found | ({} if self.bands is None else {"bands": self.bands.stored_channels})
+
+    @property
     def colour_order(self) -> str | None:
         """`bgr` or `rgb`; None if there is no colour input."""
-        colour = self.fields.get("rgb")
-        return colour.order if isinstance(colour, Colour) else None
+        colour = self.fields.get("rgb") or self.bands
+        return colour.order if isinstance(colour, Colour | Bands) else None
 
     def apply(self, fields: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
         """Return network input, float32 (N, C, H, W) by field, for a padded batch's stored values.
@@ -143,9 +160,20 @@ class InputRecipe:
 
 
 def early(
-    *, rgb: Colour | None = None, depth: LogDepth | None = None, hha: Hha | None = None
+    *,
+    rgb: Colour | None = None,
+    depth: LogDepth | None = None,
+    hha: Hha | None = None,
+    bands: Bands | None = None,
 ) -> InputRecipe:
-    """Return a recipe that stacks the given fields into one stream (`rgbd`: four channels)."""
+    """Return a recipe that stacks the given fields into one stream (`rgbd`: four channels).
+
+    bands: alone. Raises ValueError if a field is not a recipe, or none is given.
+    """
+    if bands is not None:
+        if rgb or depth or hha:
+            raise ValueError("bands are input alone; remove rgb, depth and hha")
+        return InputRecipe({"bands": bands}, (("bands",),))
     fields = _given(rgb, depth, hha)
     return InputRecipe(fields, (tuple(fields),))
 

@@ -10,21 +10,26 @@ from fcnexp import IMAGE_SUFFIXES
 from fcnexp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    from fcnexp.nn.bands import Bands
 
 STDIN = "-"
 SHARES = "shares.json"
 _SILENT = (".ds_store", "thumbs.db", "desktop.ini", "__macosx")  # systems put them everywhere
 _UNREAD = (  # images, but not for Pillow alone
     *(".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".pdf"),
-    *(".psd", ".exr", ".hdr", ".nii", ".dcm", ".npy"),
+    *(".psd", ".exr", ".hdr", ".nii", ".dcm"),
 )
+_BANDS_ONLY = ".npy"  # images for nets of bands alone
 _NAMED = 3  # files left out, of one reason
 
 
-def find_images(source: str) -> list[Path]:
+def find_images(source: str, *, bands: bool = False) -> list[Path]:
     """Images named by a file, a folder, a pattern, or a list on standard input.
 
+    bands: whether the net takes bands, so that .npy files are images.
     Sorted by name, or in the order of the list, which may name missing files. Raises ConfigError if
     there are none.
     """
@@ -34,7 +39,7 @@ def find_images(source: str) -> list[Path]:
     if place.is_file():
         found = [place]
     elif place.is_dir():
-        found = [path for path in place.iterdir() if _why_not(path) is None]
+        found = [path for path in place.iterdir() if _why_not(path, bands) is None]
     else:
         names = glob(_literal_first(place), recursive=True)
         found = [Path(name) for name in names if Path(name).is_file()]
@@ -45,19 +50,22 @@ def find_images(source: str) -> list[Path]:
             f"input={source}: no images found; give a file, a folder, a quoted pattern such as "
             f"'photos/*.jpg', or - to read a list from standard input (suffixes read from a "
             f"folder: {' '.join(IMAGE_SUFFIXES)})"
-            f"{'; ' if place.is_dir() else ''}{left_out(source)}"
+            f"{'; ' if place.is_dir() else ''}{left_out(source, bands=bands)}"
         )
     return sorted(found)
 
 
-def left_out(source: str) -> str:
-    """Say which files of an input folder are left out, and why; empty if none are, or no folder."""
+def left_out(source: str, *, bands: bool = False) -> str:
+    """Say which files of an input folder are left out, and why; empty if none are, or no folder.
+
+    bands: as of `find_images`.
+    """
     place = Path(source).expanduser()
     if source == STDIN or not place.is_dir():
         return ""
     names: dict[str, list[str]] = {}
     for path in sorted(place.iterdir()):
-        if path.name.lower() not in _SILENT and (why := _why_not(path)) is not None:
+        if path.name.lower() not in _SILENT and (why := _why_not(path, bands)) is not None:
             names.setdefault(why, []).append(path.name)
     reasons = [
         f"{', '.join(files[:_NAMED])}{f' and {len(files) - _NAMED} more' * (len(files) > _NAMED)}"
@@ -67,7 +75,7 @@ def left_out(source: str) -> str:
     return f"left out: {'; '.join(reasons)}" if reasons else ""
 
 
-def _why_not(path: Path) -> str | None:
+def _why_not(path: Path, bands: bool) -> str | None:
     """Reason why a file of a folder is not labelled; None if it is."""
     suffix = path.suffix.lower()
     if path.name.startswith("."):
@@ -76,6 +84,8 @@ def _why_not(path: Path) -> str | None:
         return "a folder; to label its images too, give a pattern such as 'photos/**/*.jpg'"
     if not path.is_file():
         return "not a regular file, or a link to none"
+    if suffix == _BANDS_ONLY:
+        return None if bands else f"{suffix} is not read; save it as JPEG or PNG"
     if suffix in _UNREAD:
         return f"{suffix} is not read; save it as JPEG or PNG"
     if suffix not in IMAGE_SUFFIXES:
@@ -158,7 +168,7 @@ def field_folders(given: Mapping[str, str | None], taken: Collection[str]) -> di
                 f"fields.{name}={folders[name]}: this net takes {', '.join(taken)}; remove it"
             )
     for name in taken:
-        if name == "rgb":
+        if name in ("rgb", "bands"):
             continue
         if name not in folders:
             raise ConfigError(
@@ -170,13 +180,38 @@ def field_folders(given: Mapping[str, str | None], taken: Collection[str]) -> di
     return folders
 
 
-def read_fields(path: Path, folders: Mapping[str, Path]) -> dict[str, "Tensor"]:
+def read_size_of(path: Path, bands: "Bands | None") -> tuple[int, int]:
+    """Height and width of an image, from its header. Raises DataError."""
+    from fcnexp.data.bands import size_and_count, stored_bands
+    from fcnexp.data.files import read_size
+
+    if bands is None:
+        return read_size(path, own=True)
+    return size_and_count(stored_bands(path), bands.axes, path)[:2]
+
+
+def picture_of_fields(fields: Mapping[str, "Tensor"], bands: "Bands | None") -> "np.ndarray":
+    """Picture of what `read_fields` returned, uint8 (H, W, 3)."""
+    from fcnexp.reporting.pictures import as_picture
+
+    return as_picture(fields, None if bands is None else bands.rgb)
+
+
+def read_fields(
+    path: Path, folders: Mapping[str, Path], bands: "Bands | None" = None
+) -> dict[str, "Tensor"]:
     """Read an image, upright, and its other fields, as stored, each (C, H, W), by name.
 
-    Raises DataError if one is missing, unreadable, or of a different size.
+    bands: how to read bands, if the net takes them; they are then the only field. Raises DataError
+    if one is missing, unreadable, or of a different size.
     """
     from fcnexp.data.files import check_sizes, read_depth, read_hha, read_rgb
 
+    if bands is not None:
+        from fcnexp.data.bands import read_bands
+
+        count = bands.stored_channels
+        return {"bands": read_bands(path, count=count, axes=bands.axes, nodata=bands.nodata)}
     readers = {"depth": read_depth, "hha": read_hha}
     fields, sizes = {"rgb": read_rgb(path, upright=True, own=True)}, {}
     sizes[path] = tuple(fields["rgb"].shape[-2:])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fcnexp.errors import ConfigError, DataError, ExportError, WeightsError
+from fcnexp.nn.bands import Bands
 from fcnexp.nn.dense.tiling import Tiling
 from fcnexp.scoring.tasks import Task, is_name, tasks_of
 from fcnexp.system.os_errors import reraise_system_error
@@ -56,6 +57,7 @@ class OnnxNet:
         self.facts: dict[str, Any] = _facts_in(self.session, path)
         self.class_names = tuple(self.facts["class_names"])
         self.fields = tuple(self.facts["takes"])
+        self.bands: Bands | None = self.facts["bands"]
         self.least_side: int = self.facts["least_side"]
         self.outputs = [one.name for one in self.session.get_outputs()]
 
@@ -115,8 +117,10 @@ def _facts_in(session: Any, path: str | Path) -> dict[str, Any]:
         outputs = {str(name): int(count) for name, count in dict(facts["outputs"]).items()}
         if not all(map(is_name, outputs)) or sum(outputs.values()) != len(names):
             raise ValueError("outputs")
+        known = dict(facts["takes"]).keys() & {"bands"} and facts["recipe"]["fields"]["bands"]
         return {
             **facts,
+            "bands": Bands(**known) if known else None,
             "class_names": names,
             "outputs": outputs,
             "takes": dict(facts["takes"]),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fcnexp import label_type
 from fcnexp.errors import ConfigError, WeightsError
+from fcnexp.nn.bands import Bands
 from fcnexp.nn.dense.tiling import Piece, Tiling, on_meta, tiling_of
 from fcnexp.nn.fast.switches import plain
 from fcnexp.nn.inputs import InputRecipe
@@ -34,12 +35,13 @@ PICTURE = 12  # most bytes per pixel that reading an image or writing an overlay
 class Labeller(Protocol):
     """Scores an image or a window of it.
 
-    fields: names of its inputs. tiling: grid that windows must be aligned to; None if it can only
-    score complete images.
+    fields: names of its inputs. bands: how it takes bands, None if it takes none. tiling: grid that
+    windows must be aligned to; None if it can only score complete images.
     """
 
     class_names: tuple[str, ...]
     fields: tuple[str, ...]
+    bands: Bands | None
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -66,6 +68,7 @@ class NetLabeller:
     def __init__(self, net: Network, recipe: InputRecipe, class_names: tuple[str, ...]) -> None:
         self.net, self.recipe, self.class_names = net, recipe, class_names
         self.fields = tuple(recipe.fields)
+        self.bands = recipe.bands
         self._twin = on_meta(net)
 
     @property
@@ -92,10 +95,11 @@ class NetLabeller:
     @lru_cache(maxsize=1000)  # noqa: B019  # one labeller per process
     def bytes_of(self, height: int, width: int) -> int:
         """Return the most bytes that scoring a window of this size and its argmax take."""
-        channels = {name: recipe.channels for name, recipe in self.recipe.fields.items()}
+        channels = self.recipe.stored_channels
 
         def run() -> Tensor:
-            stored = {n: torch.empty(1, c, height, width).byte() for n, c in channels.items()}
+            maps = {n: torch.empty(1, c, height, width) for n, c in channels.items()}
+            stored = {n: x if n == "bands" else x.byte() for n, x in maps.items()}
             return _run(self._twin, self.recipe, stored).argmax(0)
 
         return int(MORE * peak_bytes(run))

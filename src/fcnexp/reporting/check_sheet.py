@@ -73,7 +73,7 @@ def draw_check_sheet(
         present |= set(np.unique(label).tolist())
         names = [task.classes[c] for c in np.unique(label).tolist() if 0 <= c < len(task.classes)]
         caption = f"{split} {sample.name}: {', '.join(names)}"
-        tiles.append((caption, *_pair(as_picture(sample.fields), label)))
+        tiles.append((caption, *_pair(as_picture(sample.fields, splits[split].shown), label)))
     if not tiles:
         return
     entries = {v: name for v, name in captions_of(task.classes).items() if v in present}

@@ -18,11 +18,12 @@ def places(folder: Path) -> list[str]:
 def next_commands(folder: Path, fields: Collection[str]) -> list[str]:
     """Return the commands that label an image with the run's net and report on the run.
 
-    fields: inputs of the net. The image is one that the run has drawn, if it has drawn any.
+    fields: inputs of the net. The image is one that the run has drawn, if it has drawn any; of
+    bands, it draws three alone.
     """
     drawn = sorted((folder / "pictures" / "panels").glob("*/image.jpg"))
-    image = short(drawn[0]) if drawn else "PHOTO"
-    others = [f"fields.{name}=FOLDER" for name in fields if name != "rgb"]
+    image = "IMAGE" if "bands" in fields else short(drawn[0]) if drawn else "PHOTO"
+    others = [f"fields.{name}=FOLDER" for name in fields if name not in ("rgb", "bands")]
     checkpoint = short(folder / "checkpoints" / LAST)
     label = ["fcnexp.predict", f"checkpoint={checkpoint}", *others, f"input={image}"]
     report = ["fcnexp.report", short(folder)]

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fcnexp import VOID, WIDE_VOID, void_of
+from fcnexp.data.bands import picture_of
 from fcnexp.data.palette import voc_palette
-from fcnexp.data.sample import Sample, Samples
+from fcnexp.data.sample import Samples
 from fcnexp.reporting.grid import IMAGE, PANELS, PICTURES, PREDICTION, TRUTH, WORST
 from fcnexp.reporting.image_facts import worst_images
 from fcnexp.reporting.records import percent
@@ -120,7 +121,7 @@ def thumbnail(picture: np.ndarray, side: int = 240) -> np.ndarray:
 
 def draw_predictions(
     prediction_of: Callable[[str, dict[str, Tensor], Tensor | None], Tensor],
-    samples: Sequence[Sample],
+    samples: Samples,
     indices: Sequence[int],
     folder: Path,
     task: Task,
@@ -137,8 +138,9 @@ def draw_predictions(
     for index in indices:
         sample = samples[index]
         prediction = prediction_of(sample.name, sample.fields, sample.label)
-        truth = task.label_of(sample)
-        drawn.append((sample.name, as_picture(sample.fields), truth.numpy(), prediction.numpy()))
+        truth, shown = task.label_of(sample), samples.shown
+        picture = as_picture(sample.fields, shown)
+        drawn.append((sample.name, picture, truth.numpy(), prediction.numpy()))
     if drawn:
         write_panels(folder, drawn, task.classes, captions)
 
@@ -173,8 +175,13 @@ def spread_evenly(length: int, count: int) -> list[int]:
     return sorted({round(i * (length - 1) / max(1, count - 1)) for i in range(count)})
 
 
-def as_picture(fields: dict[str, Tensor]) -> np.ndarray:
-    """Displayable version of an image, uint8 (H, W, 3): RGB, else HHA, else depth in grey."""
+def as_picture(fields: Mapping[str, Tensor], shown: Sequence[int] | None = None) -> np.ndarray:
+    """Displayable version of an image, uint8 (H, W, 3): RGB, else HHA, bands, else depth in grey.
+
+    shown: see `picture_of`.
+    """
+    if "bands" in fields:
+        return picture_of(fields["bands"], shown)
     for name in ("rgb", "hha"):
         if name in fields:
             return fields[name].permute(1, 2, 0).numpy()

@@ -15,6 +15,7 @@ from fcnexp.system.os_errors import reraise_system_error
 RESULT = "result.json"
 CONFIG = "config.yaml"
 CONFUSION = "confusion.csv"
+PRUNED = "pruned"  # begins the reason for which such a run stopped early
 JOB = "job.json"  # written by a sweep for each of its jobs; see `fcnexp.sweep.ledger`
 
 
@@ -51,14 +52,16 @@ class Confusion(NamedTuple):
 class Records(NamedTuple):
     """Runs found below some folders.
 
-    unfinished: started, but without a result or a recorded failure. damaged: the unfinished runs
-    whose record cannot be read, each with the error message.
+    finished: without those that a search pruned, unless there are no others. unfinished: started,
+    but without a result or a recorded failure. damaged: the unfinished runs whose record cannot be
+    read, each with the error message.
     """
 
     finished: list[Run]
     unfinished: list[Path]
     failed: list[Job]
     damaged: dict[Path, str]
+    pruned: list[Run]
 
 
 def read_runs(folders: Sequence[Path]) -> Records:
@@ -73,12 +76,14 @@ def read_runs(folders: Sequence[Path]) -> Records:
             raise DataError(f"{folder}: no such folder; give one that holds runs, such as outputs")
         for run in run_folders(folder):
             found.setdefault(run.resolve(), run)
-    records = Records([], [], [], {})
+    records = Records([], [], [], {}, [])
     for run in found.values():
         try:
             job = read_job(run)
             if (run / RESULT).is_file():
-                records.finished.append(read_run(run))
+                read = read_run(run)
+                early = str(read.result.get("stopped_early") or "")
+                (records.pruned if early.startswith(PRUNED) else records.finished).append(read)
             elif job is not None and job.state == "failed":
                 records.failed.append(job)
             else:
@@ -86,6 +91,9 @@ def read_runs(folders: Sequence[Path]) -> Records:
         except DataError as error:
             records.unfinished.append(run)
             records.damaged[run] = str(error)
+    if not records.finished:
+        records.finished.extend(records.pruned)
+        records.pruned.clear()
     if not records.finished and not records.failed:
         if records.damaged:
             raise DataError("; ".join(records.damaged.values()))

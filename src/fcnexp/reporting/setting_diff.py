@@ -34,10 +34,8 @@ def distinguishing_settings(runs: Sequence[Run]) -> list[dict[str, str]]:
         if any(f"{key}.".startswith(f"{name}.") for name in typed_keys)
         or not _implied(key, values, options)
     }
-    return [
-        {_short(key, known): _shown(key, values[i]) for key, values in differing.items()}
-        for i in range(len(runs))
-    ]
+    shown = {_short(key, known): _all_shown(key, values) for key, values in differing.items()}
+    return [{key: values[i] for key, values in shown.items()} for i in range(len(runs))]
 
 
 def all_differences(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -98,6 +96,23 @@ def _short(key: str, known: set[str]) -> str:
         if not any(k != key and (k == end or k.endswith(f".{end}")) for k in known):
             return end
     return ".".join(names)
+
+
+def _all_shown(key: str, values: Sequence[Any]) -> list[str]:
+    """Values as typed, or numbers with as few digits, at least three, as keep them apart."""
+    typed = [_shown(key, value) for value in values]
+    for digits in range(3, 17):
+        short = [_rounded(v, digits) or t for v, t in zip(values, typed, strict=True)]
+        if len(set(short)) == len(set(typed)):
+            return short
+    return typed
+
+
+def _rounded(value: Any, digits: int) -> str | None:
+    """A number that has more digits, as `repr` would write it with so many; None if it has not."""
+    if not isinstance(value, float) or float(f"{value:.{digits}g}") == value:
+        return None
+    return repr(float(f"{value:.{digits}g}"))
 
 
 def _shown(key: str, value: Any) -> str:

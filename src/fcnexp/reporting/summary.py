@@ -39,7 +39,8 @@ class Summary(NamedTuple):
     of damaged curves or confusion matrices, which a page leaves out. evidence: intervals, tests,
     and counts per image. two: the test of the two runs that were given, if they form one row.
     sizes: limits between sizes of objects, in pixels. task: that the scores are of, None for the
-    first; further: summaries of the other tasks.
+    first; further: summaries of the other tasks. pruned: number of runs that a search pruned, which
+    are left out.
     """
 
     folders: list[Path]
@@ -54,6 +55,7 @@ class Summary(NamedTuple):
     two: Difference | None
     sizes: tuple[float, ...]
     task: str | None = None
+    pruned: int = 0
     further: Sequence["Summary"] = ()
 
     @property
@@ -104,7 +106,7 @@ def _summary(
     task: str | None = None,
 ) -> Summary:
     """Compare the runs by their scores of one task, None for the first."""
-    finished, unfinished, failed, damaged = records
+    finished, unfinished, failed, damaged, pruned = records
     if task is not None:
         finished = [of_task(run, task) for run in finished if task in run.result.get("tasks", {})]
     if without is None:
@@ -130,6 +132,7 @@ def _summary(
         two if len(rows) == 1 else None,
         tuple(sizes),
         task,
+        len(pruned),
     )
 
 
@@ -228,6 +231,10 @@ def notes(summary: Summary) -> list[str]:
         for reason in {why_not_comparable(row, key): None for key in row.scores}:
             if reason:
                 reasons.setdefault(reason, []).append(row.name)
+        if any(run.result.get("stopped_early") for run in row.runs):
+            reasons.setdefault(
+                "stopped early, so fewer steps; each result.json says why", []
+            ).append(row.name)
         if row.paper and row.paper.note:
             reasons.setdefault(f"published row: {row.paper.note}", []).append(row.name)
         if row.paper and mark(row.paper) == "recalled":
@@ -247,6 +254,10 @@ def leftovers(summary: Summary) -> list[str]:
     """One line with a reason for each run or file that is left out."""
     same = "not counted, same setting and seed as an earlier run"
     lines = [f"{same}: {folder}" for folder in summary.repeats]
+    if count := summary.pruned:
+        lines.append(
+            f"pruned by a search: {count} run{'s' * (count != 1)}; search/trials.csv lists them"
+        )
     lines += [f"not finished: {summary.damaged.get(run, run)}" for run in summary.unfinished]
     lines += [f"not drawn: {problem}" for problem in summary.undrawn]
     return lines + [f"failed: {job.folder}: {failure(job)}" for job in summary.failed]

@@ -10,6 +10,7 @@ from rich.table import Table
 from fcnexp.papers.published import published
 from fcnexp.reporting.image_facts import ends_text
 from fcnexp.reporting.records import percent
+from fcnexp.system.bands_file import BandsFile
 from fcnexp.system.visible import visible
 
 NAMES = {
@@ -157,6 +158,22 @@ def print_check(
         cells = [(f"{100 * f[name]['share']:.2f}", str(f[name]["images"])) for f in facts]
         classes.add_row(name, *(cell for pair in cells for cell in pair))
     _show(splits, classes)
+
+
+def print_bands(found: BandsFile, moments: Any) -> None:
+    """Print what the training images hold, band by band; see `data.band_statistics.Moments`."""
+    table = _table("Bands", "band", "mean", "deviation", "smallest", "largest", "missing (%)")
+    colours = dict(zip(found.rgb or (), ("red", "green", "blue"), strict=False))
+    columns = (moments.mean, moments.std, moments.low, moments.high)
+    for band, values in enumerate(zip(*columns, strict=True), start=1):
+        missing, known = moments.missing[band - 1], moments.known[band - 1]
+        cells = [f"{value:.6g}" for value in values] if known else ["-"] * 4
+        share = f"{100 * missing / (missing + known):.2f}"
+        table.add_row(f"{band} {colours.get(band, '')}".strip(), *cells, share)
+    _show(table)
+    for key, value in (("axes", found.axes), ("nodata", found.nodata)):
+        if value is not None:
+            print(f"{key} {value}")
 
 
 def print_mask_values(split: str, values: Sequence[dict[str, Any]]) -> None:

@@ -171,7 +171,12 @@ def data_now(record: data_record.Record, roots: dict[str, str]) -> dict[str, Any
 
 def weights_now(config: dict[str, Any]) -> dict[str, str | None]:
     """Digest of each file that `init` names, by its key; None if the file is gone."""
-    named = {f"init.{key}": value for key, value in _paths(config.get("init") or {})}
+    init = config.get("init") or {}
+    named = {f"init.{key}": value for key, value in _paths(init)}
+    if str(init.get("_target_")).endswith(".weights.hub.hub"):
+        from fcnexp.nn.weights.hub import cached
+
+        named["init.file"] = str(cached(init["repo"], init["file"], init["revision"]))
     found = digests_of(Path(path).expanduser() for path in named.values())
     return {key: found[str(Path(path).expanduser())] for key, path in named.items()}
 

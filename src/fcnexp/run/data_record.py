@@ -164,7 +164,9 @@ def _content(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.is_dir():
-            lines = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES))
+            there = sorted(os.listdir(path))
+            lines = [name for name in there if name.lower().endswith(IMAGE_SUFFIXES)]
+            lines = lines or [name for name in there if name.lower().endswith(".npy")]  # of bands
         elif path.name in ("classes.yaml", "classes.yml"):
             return read_yaml(path)
         else:

@@ -23,17 +23,19 @@ from fcnexp.system import this_process
 from fcnexp.system.atomic import write_atomically
 from fcnexp.tracking import panels, tables
 from fcnexp.tracking.panels import Panel, Panels, wandb_image
-from fcnexp.tracking.run import STEP, Choice, Tracked, tracked
+from fcnexp.tracking.run import CHECKPOINTS, STEP, Choice, Tracked, tracked
 from fcnexp.tracking.run_ids import facts_of
 
 TENSORBOARD = "tensorboard"  # folder of its event files, in the run folder
 
 
 class Loggers:
-    """A Trainer's loggers, and its callbacks for logging images."""
+    """A Trainer's loggers, and its callbacks for logging images. folder: of the run."""
 
-    def __init__(self, loggers: list[Logger], run: Tracked | None, config: dict[str, Any]) -> None:
-        self.loggers, self.run, self.config = loggers, run, config
+    def __init__(
+        self, loggers: list[Logger], run: Tracked | None, config: dict[str, Any], folder: Path
+    ) -> None:
+        self.loggers, self.run, self.config, self.folder = loggers, run, config, folder
 
     @property
     def callbacks(self) -> list[Callback]:
@@ -44,13 +46,17 @@ class Loggers:
         return [Panels(choice["images"], choice["side"], self._show)]
 
     def log_result(self, result: Mapping[str, Any], counted: Sequence[Counted], steps: int) -> None:
-        """Log a finished run's result; see `tracking.tables.values_of_tasks`.
+        """Log a finished run's result; see `tracking.tables.values_of_tasks`. Share its checkpoint.
 
         result: content of result.json. counted: of each task. steps: trained.
         """
         if self.run is not None:
             values = partial(tables.values_of_tasks, result, counted, self.config)
             self.run.log(lambda: values() | {STEP: steps})
+            if kind := self.config["logger"]["wandb"]["checkpoint"]:
+                path = self.folder / "checkpoints" / CHECKPOINTS[kind]
+                facts = {"scores": result["scores"], "steps": steps, "best": result["best"]}
+                self.run.share(path, kind, facts)
 
     def _show(self, shown: Sequence[Panel], module: Any, step: int) -> None:
         assert self.run is not None
@@ -119,7 +125,7 @@ def opened(
     """
     config = to_plain(cfg)
     if this_process.rank():
-        yield Loggers([], None, config)
+        yield Loggers([], None, config, folder)
         return
     loggers: list[Logger] = [MetricsLogger(folder)]
     if cfg.logger.tensorboard:
@@ -128,10 +134,10 @@ def opened(
         other.log_hyperparams(config)
         loggers.append(other)
     if cfg.logger.wandb is None:
-        yield Loggers(loggers, None, config)
+        yield Loggers(loggers, None, config, folder)
         return
     choices = what_was_typed()["choices"] if HydraConfig.initialized() else {}
     facts = facts_of(config, choices, folder, resumed=resumed)
     with tracked(Choice(**config["logger"]["wandb"]), facts, config, folder) as run:
         careful = [CarefulLogger(run)] if run is not None else []
-        yield Loggers([*loggers, *careful], run, config)
+        yield Loggers([*loggers, *careful], run, config, folder)

@@ -19,7 +19,6 @@ DIRECTIONS = {  # of objectives: scores, and facts of a run's record
     **dict.fromkeys(("ms_per_image", "train_seconds", "peak_memory", "parameters"), "minimize"),
 }
 TRIAL = "FCNEXP_TRIAL"  # environment: JSON with the storage, study and id of a trial
-PRUNED = "pruned"  # a pruned run says so first where its record has why it ended early
 # PartialFixed and Patient wrap another one, Nop prunes nothing, and grid is what BruteForce is.
 NO_CHOICE = ("Base", "PartialFixed", "Patient", "Nop", "BruteForce")
 SEEDED_ONCE = ("QMCSampler",)  # the seed orders all points

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
 from fcnexp.errors import ConfigError
+from fcnexp.reporting.records import PRUNED
 from fcnexp.run import locks
 from fcnexp.search import methods, results
 from fcnexp.search.space import space_of
@@ -133,7 +134,7 @@ class Search:
         record, tell = ledger.result_of(job.folder, job.digest), self.trials.study.tell
         if record is None:
             tell(trial, state=TrialState.FAIL)
-        elif str(record.get("stopped_early") or "").startswith(methods.PRUNED):
+        elif str(record.get("stopped_early") or "").startswith(PRUNED):
             tell(trial, state=TrialState.PRUNED)
         elif (values := methods.values_of(record, self.objectives)) is None:
             tell(trial, state=TrialState.FAIL)

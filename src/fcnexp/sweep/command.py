@@ -109,7 +109,8 @@ def _fix_sweep_folder(config: DictConfig) -> None:
     settings = config.hydra.overrides.hydra
     if not any(setting.lstrip("+").startswith("hydra.sweep.dir=") for setting in settings):
         quoted = str(config.hydra.sweep.dir).replace('"', '\\"')
-        settings.append(f'hydra.sweep.dir="{quoted}"')
+        with read_write(settings):
+            settings.append(f'hydra.sweep.dir="{quoted}"')
 
 
 @contextmanager

@@ -167,7 +167,7 @@ class InProcessLauncher(BasicLauncher):
         """Return a job with the folder that Hydra would choose, and the command to run it alone."""
         config = self._config_of(overrides)
         with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = number
+            config.hydra.job.id, config.hydra.job.num = str(number), number
         before = HydraConfig.instance().cfg
         try:
             HydraConfig.instance().set_config(config)  # some values are resolved from it

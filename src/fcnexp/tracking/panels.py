@@ -81,7 +81,9 @@ class Panels(Callback):
                 (batch.further[each.task.name][0].cpu().numpy(), each.latest[0].cpu().numpy())
                 for each in list(counts or ())[1:]
             ]
-            panel = Panel(batch.names[0], as_picture(fields), truth, prediction, further)
+            recipe = getattr(pl_module, "recipe", None)
+            shown = recipe.bands.rgb if recipe is not None and recipe.bands else None
+            panel = Panel(batch.names[0], as_picture(fields, shown), truth, prediction, further)
             self.panels.append(shrunk(panel, self.side))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcnexp.errors import ConfigError
+from fcnexp.system.checkpoint_store import BEST, LAST
 from fcnexp.tracking.run_ids import Facts, keep_id
 
 log = logging.getLogger(__name__)
 
 MODES = ("online", "offline")
+CHECKPOINTS = {"last": LAST, "best": BEST}  # of logger.wandb.checkpoint, files
 STEP = "trainer/global_step"  # the step that Lightning's logger uses
 
 
 class Choice(NamedTuple):
-    """Destination of a run. wait: seconds to wait for the server, at the start and at the end."""
+    """Destination of a run.
+
+    wait: seconds to wait for the server, at the start and at the end. checkpoint: which one to
+    upload, a key of CHECKPOINTS, or None.
+    """
 
     project: str
     entity: str | None
     mode: str
     wait: float
+    checkpoint: str | None = None
 
 
 class Tracked:
@@ -36,8 +43,22 @@ class Tracked:
 
     def log(self, make: Callable[[], Mapping[str, Any]]) -> None:
         """Log one line of history. `make` is called in here because writing images may fail."""
+        self._carefully(lambda: self.run.log(dict(make())))
+
+    def share(self, path: Path, kind: str, facts: Mapping[str, Any]) -> None:
+        """Upload a checkpoint as an artifact of type model. kind: its alias, last or best."""
+        import wandb
+
+        def upload() -> None:
+            model = wandb.Artifact(f"model-{self.run.id}", "model", metadata=dict(facts))
+            model.add_file(str(path), name=path.name)
+            self.run.log_artifact(model, aliases=[kind])
+
+        self._carefully(upload)
+
+    def _carefully(self, action: Callable[[], Any]) -> None:
         try:
-            self.run.log(dict(make()))
+            action()
         except Exception as error:  # W&B's process died, the disk is full, or anything else
             if not self.lost:
                 message = "W&B stopped logging (%s); the record in the run folder continues"
@@ -100,10 +121,10 @@ def refuse_without_key(asked: str, instead: str) -> None:
         )
 
 
-def refuse_unusable(choice: Any) -> None:
+def refuse_unusable(choice: Any, *, keep_best: bool) -> None:
     """Raise ConfigError if a logger cannot work: a wrong value, a missing extra or API key.
 
-    choice: the config node `logger`.
+    choice: the config node `logger`. keep_best: the run keeps its best checkpoint.
     """
     for key, least in (("images", 0), ("side", 1)):
         if choice[key] < least:
@@ -116,6 +137,11 @@ def refuse_unusable(choice: Any) -> None:
                 f"logger.wandb.mode={choice.wandb.mode}: choose one of {', '.join(MODES)}; "
                 "logger=csv turns W&B off"
             )
+        kind = choice.wandb.checkpoint
+        if kind not in (None, *CHECKPOINTS):
+            raise ConfigError(f"logger.wandb.checkpoint={kind}: choose null, last or best")
+        if kind == "best" and not keep_best:
+            raise ConfigError("logger.wandb.checkpoint=best: add keep_best=true")
         if not 0 < choice.wandb.wait < math.inf:  # false for NaN
             raise ConfigError(f"logger.wandb.wait={choice.wandb.wait:g}: must be seconds above 0")
         if choice.wandb.mode == "online":

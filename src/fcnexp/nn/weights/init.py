@@ -16,6 +16,7 @@ from fcnexp.nn.fcn import FCN
 from fcnexp.nn.inputs import InputRecipe
 from fcnexp.nn.streams import Network
 from fcnexp.nn.weights import other_programs
+from fcnexp.nn.weights.band_filters import give_colours
 from fcnexp.nn.weights.caffe import read_caffemodel
 from fcnexp.nn.weights.checkpoints import (
     is_ours,
@@ -61,9 +62,10 @@ def caffemodel(net: Network, recipe: InputRecipe, *, path: str, strict: bool) ->
     if recipe.colour_order == "rgb":
         raise WeightsError(
             f"init.path={path}: Caffe's nets take BGR minus a mean, but the modality gives RGB; "
-            "choose modality=rgb"
+            f"choose modality={'bands' if recipe.bands else 'rgb'}"
         )
     report = transplant(net, path, strict=strict)
+    give_colours(net, recipe)
     return [tensor for tensors in report.new.values() for tensor in tensors]
 
 
@@ -84,6 +86,8 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
     from_caffe = published.file.endswith(".caffemodel")
     modality = "rgb" if from_caffe else getattr(backbones[0], "modality", "rgb_torchvision")
     order = "bgr" if from_caffe else "rgb"
+    if recipe.bands is not None:
+        modality = "bands" if from_caffe else "bands_torchvision"
     if recipe.colour_order not in (order, None):
         raise WeightsError(
             f"init=imagenet: {published.file} takes {order.upper()}, but the modality gives "
@@ -98,6 +102,7 @@ def imagenet(net: Network, recipe: InputRecipe, *, folder: str, scores: str) -> 
         scratch(net, recipe)
         for backbone in backbones:
             backbone.load_published(path)  # type: ignore[attr-defined]  # a ResNet
+        give_colours(net, recipe)
         heads = [scorer.head for scorer in net.scorers().values()]
         layers = [layer for head in heads for layer in head.layers().values()]
         layers = list(dict.fromkeys([*layers, *net.score_layers(), net.net.dense]))
@@ -124,7 +129,9 @@ def checkpoint(
     stored = read_checkpoint(path, others=True)
     if not is_ours(stored):
         scratch(net, recipe)
-        return other_programs.load(net, recipe, stored, path)
+        others = other_programs.load(net, recipe, stored, path)
+        give_colours(net, recipe)
+        return others
     if stored["fcnexp"]["recipe"] != recipe.facts():
         raise WeightsError(
             f"{path}: trained with the input recipe {stored['fcnexp']['recipe']}, but this run's "

@@ -68,6 +68,8 @@ def _refuse_other_colours(kind: Kind, recipe: InputRecipe, path: str) -> None:
     if trained is None or recipe.colour_order in (trained, None):
         return
     modality = "rgb" if trained == "bgr" else "rgb_torchvision"
+    if recipe.bands is not None:
+        modality = modality.replace("rgb", "bands", 1)
     caffe = (
         "; pytorch-fcn's vgg16_from_caffe.pth has the same layer names, but takes BGR: instead of "
         "it, give the .caffemodel to init=caffemodel"
