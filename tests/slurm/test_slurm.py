@@ -124,6 +124,47 @@ def test_cancelled_job_fails_alone_and_the_same_command_resumes_it(slurm, uninte
     assert [record(jobs[seed])["attempts"] for seed in (0, 1, 2)] == [2, 1, 1]
 
 
+def test_jobs_record_themselves_after_the_command_has_left(slurm, uninterrupted, tmp_path):
+    leave = [
+        "seed=0,1,2",
+        *SLURM,
+        "hydra.launcher.wait=false",
+        "hydra.launcher.array_parallelism=1",
+    ]
+    first = Sweep(tmp_path, slurm, *leave)
+    assert first.ends() == 0 and "3 jobs: 3 queued" in first.log.read_text()
+    until((first.gate / "waiting").exists)
+    (place,) = tmp_path.glob("outputs/sweep/*/")
+    assert "3 jobs: 1 running, 2 queued" in told(first, "status", place)
+    again = Sweep(tmp_path, slurm, *leave)
+    assert again.ends() == 0
+    assert "0 jobs queued in Slurm, 3 queued or running before" in again.log.read_text()
+    slurm_here.says(first.env, "scancel", first.slurm_job(0))
+    until(lambda: "2 done, 1 stopped" in told(first, "status", place))
+
+    assert "1 job queued in Slurm" in told(first, "resume", place)
+    until(lambda: "3 jobs: 3 done" in told(first, "status", place))
+    jobs = job_folders(tmp_path)
+    for seed in (0, 1, 2):
+        assert_same(jobs[seed], uninterrupted[seed])
+    assert [record(jobs[seed])["attempts"] for seed in (0, 1, 2)] == [2, 1, 1]
+
+
+def until(there: Callable[[], bool], seconds: float = 400) -> None:
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def told(sweep: Sweep, what: str, place: Path) -> str:
+    """What `python -m fcnexp.sweep` prints."""
+    command = [sys.executable, "-m", "fcnexp.sweep", what, str(place)]
+    done = subprocess.run(command, cwd=sweep.folder, env=sweep.env, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
 def test_job_is_requeued_at_its_time_limit_and_resumes(slurm, uninterrupted, tmp_path):
     limit = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30"]
     sweep = Sweep(tmp_path, slurm, "seed=0", *SLURM, *limit)

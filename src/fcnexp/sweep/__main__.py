@@ -24,18 +24,17 @@ from fcnexp.sweep import launches, ledger, queued, summary, untrusted
 
 def status(folder: Path) -> int:
     """Print the state of each job below a folder; return the exit code. Raises DataError."""
-    known, there = dict[Path, str](), dict[Path, str]()
-    unknown = False
-    for file in [
-        found for depth in ("", "*/", "*/*/") for found in folder.glob(depth + queued.FILE)
-    ]:
-        held = queued.in_slurm(file.parent)
-        unknown = unknown or held is None
-        known |= queued.read(file.parent)
-        there |= held if held is not None else queued.read(file.parent)
+    known, there, unknown = dict[Path, str](), dict[Path, str](), False
+    for depth in ("", "*/", "*/*/"):
+        for file in folder.glob(depth + queued.FILE):
+            held = queued.in_slurm(file.parent)
+            unknown = unknown or held is None
+            known |= queued.read(file.parent)
+            there |= held or {}
     begun = list(ledger.job_folders(folder))
-    seen = {job.resolve() for job in begun}
-    jobs = begun + sorted(job for job in known if job not in seen) or _jobs(folder)
+    seen, root = {job.resolve() for job in begun}, folder.resolve()
+    waiting = sorted(folder / job.relative_to(root) for job in known if job not in seen)
+    jobs = begun + waiting or _jobs(folder)
     states = [queued.state_of(job, known, None if unknown else there) for job in jobs]
     summary.print_jobs(jobs, states, folder)
     print(summary.counts(states))
