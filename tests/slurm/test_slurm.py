@@ -142,7 +142,10 @@ def test_jobs_record_themselves_after_the_command_has_left(slurm, uninterrupted,
     slurm_here.says(first.env, "scancel", first.slurm_job(0))
     until(lambda: "2 done, 1 stopped" in told(first, "status", place))
 
-    assert "1 job queued in Slurm" in told(first, "resume", place)
+    resumed = Sweep(tmp_path, slurm, *leave)  # `resume` would refuse the loss of these tests
+    assert resumed.ends() == 0
+    assert "1 job queued in Slurm" in resumed.log.read_text()
+    assert "3 jobs: 2 done (0 now, 2 before), 1 queued" in resumed.log.read_text()
     until(lambda: "3 jobs: 3 done" in told(first, "status", place))
     jobs = job_folders(tmp_path)
     for seed in (0, 1, 2):

@@ -62,6 +62,8 @@ class SlurmLauncher(Submitit):
         pairs = list(zip(jobs, endings, strict=True))
         if not self.params["wait"]:
             self._leave([job for job, ending in pairs if ending is None])
+            for job, ending in pairs:
+                note(job, "queued" if ending is None else ending.outcome)
             return [job_return(job, ending or Ending("queued")) for job, ending in pairs]
         ran = iter(self._run([job for job, ending in pairs if ending is None]))
         for job, ending in pairs:
@@ -117,8 +119,6 @@ class SlurmLauncher(Submitit):
             submitted = self._submit(left) if left else []
             numbers = [its.job_id for its in submitted]
             queued.add(sweep, {j.folder: n for j, n in zip(left, numbers, strict=True)})
-        for job in jobs:
-            note(job, "queued")
         kept = (
             f", {len(jobs) - len(left)} queued or running before" if len(left) < len(jobs) else ""
         )
