@@ -125,7 +125,7 @@ def test_best_checkpoint_becomes_an_artifact_on_request(tmp_path):
     result = json.loads((tmp_path / "out/result.json").read_text())
     content = (tmp_path / "out/checkpoints/best.ckpt").read_bytes()
     (entry,) = model.manifest.contents
-    assert (model.name, list(model.aliases)) == (f"model-{run.run.run_id}", ["best", "latest"])
+    assert (model.name, sorted(model.aliases)) == (f"model-{run.run.run_id}", ["best", "latest"])
     assert (entry.path, entry.size) == ("best.ckpt", len(content))
     assert base64.b64decode(entry.digest) == hashlib.md5(content).digest()
     assert json.loads(model.metadata)["best"] == result["best"]
