@@ -150,6 +150,14 @@ def test_mistake_is_one_line(tmp_path, given, words):
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
 
 
+def test_search_that_would_not_wait_for_scores_is_refused(tmp_path):
+    slurm = ["hydra/launcher=slurm", "hydra.launcher.wait=false"]
+    typed = ["-m", "hydra/sweeper=search", "seed=0,1", *slurm, "hydra.sweep.dir=out"]
+    done = fcnexp("train", *typed, folder=tmp_path, cache=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "hydra.launcher.wait=false: a search chooses trials by" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

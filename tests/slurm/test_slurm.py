@@ -135,18 +135,18 @@ def test_jobs_record_themselves_after_the_command_has_left(slurm, uninterrupted,
     assert first.ends() == 0 and "3 jobs: 3 queued" in first.log.read_text()
     until((first.gate / "waiting").exists)
     (place,) = tmp_path.glob("outputs/sweep/*/")
-    assert "3 jobs: 1 running, 2 queued" in told(first, "status", place)
+    assert "3 jobs: 1 running, 2 queued" in status(first, place)
     again = Sweep(tmp_path, slurm, *leave)
     assert again.ends() == 0
     assert "0 jobs queued in Slurm, 3 queued or running before" in again.log.read_text()
     slurm_here.says(first.env, "scancel", first.slurm_job(0))
-    until(lambda: "2 done, 1 stopped" in told(first, "status", place))
+    until(lambda: "2 done, 1 stopped" in status(first, place))
 
     resumed = Sweep(tmp_path, slurm, *leave)  # `resume` would refuse the loss of these tests
     assert resumed.ends() == 0
     assert "1 job queued in Slurm" in resumed.log.read_text()
     assert "3 jobs: 2 done (0 now, 2 before), 1 queued" in resumed.log.read_text()
-    until(lambda: "3 jobs: 3 done" in told(first, "status", place))
+    until(lambda: "3 jobs: 3 done" in status(first, place))
     jobs = job_folders(tmp_path)
     for seed in (0, 1, 2):
         assert_same(jobs[seed], uninterrupted[seed])
@@ -160,9 +160,9 @@ def until(there: Callable[[], bool], seconds: float = 400) -> None:
         time.sleep(0.5)
 
 
-def told(sweep: Sweep, what: str, place: Path) -> str:
-    """What `python -m fcnexp.sweep` prints."""
-    command = [sys.executable, "-m", "fcnexp.sweep", what, str(place)]
+def status(sweep: Sweep, place: Path) -> str:
+    """What `python -m fcnexp.sweep status` prints."""
+    command = [sys.executable, "-m", "fcnexp.sweep", "status", str(place)]
     done = subprocess.run(command, cwd=sweep.folder, env=sweep.env, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout

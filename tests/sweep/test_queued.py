@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from omegaconf import OmegaConf
 
-from fcnexp.errors import DataError
+from fcnexp.errors import ConfigError, DataError
+from fcnexp.run import locks
 from fcnexp.sweep import __main__ as command
-from fcnexp.sweep import ledger, queued
+from fcnexp.sweep import ledger, queued, slurm
+from fcnexp.sweep.job import Job
 
 
 @pytest.fixture
@@ -68,3 +72,57 @@ def test_damaged_file_is_named(sweep):
     (sweep / queued.FILE).write_text("{")
     with pytest.raises(DataError, match=r"queued\.json: damaged"):
         queued.read(sweep)
+
+
+def test_silent_squeue_is_not_waited_for(squeue, sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(queued, "SECONDS", 0.2)
+    (tmp_path / "tools/squeue").write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    assert queued.in_slurm(sweep) is None
+
+
+class Submitted(NamedTuple):
+    job_id: str
+
+
+@pytest.fixture
+def leave(squeue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return what a launcher that leaves does with jobs, and the jobs that reached Slurm."""
+    launcher = slurm.SlurmLauncher.__new__(slurm.SlurmLauncher)
+    launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
+    sent: list[Path] = []
+
+    def submit(jobs):
+        sent.extend(job.folder for job in jobs)
+        return [Submitted(f"9_{place}") for place in range(len(jobs))]
+
+    monkeypatch.setattr(launcher, "_submit", submit)
+    return launcher._leave, sent
+
+
+def jobs_of(sweep: Path, names: str) -> list[Job]:
+    return [Job(number, [], sweep / name, f"d{name}") for number, name in enumerate(names)]
+
+
+def test_jobs_that_wait_or_run_are_not_submitted_again(leave, sweep, capsys):
+    act, sent = leave
+    (sweep / "c").mkdir()
+    with locks.claim(sweep / "c"):
+        act(jobs_of(sweep, "abcdd"))  # Slurm holds b, c runs, the two d are one job
+    assert sent == [sweep / "a", sweep / "d"]
+    assert "2 jobs queued in Slurm, 2 queued or running before" in capsys.readouterr().out
+    assert queued.read(sweep)[sweep / "d"] == "9_1"
+
+
+def test_second_command_does_not_submit_meanwhile(leave, sweep):
+    act, sent = leave
+    with locks.claim(sweep, queued.LOCK), pytest.raises(ConfigError, match="another command"):
+        act(jobs_of(sweep, "ad"))
+    assert not sent
+
+
+def test_nothing_is_submitted_if_squeue_does_not_answer(leave, sweep, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    act, sent = leave
+    with pytest.raises(ConfigError, match="squeue does not say"):
+        act(jobs_of(sweep, "ad"))
+    assert not sent

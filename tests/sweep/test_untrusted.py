@@ -126,7 +126,12 @@ def test_refused(words, tmp_path):
     "word",
     [
         *("--multirun", "sweeps=table2_skips", "scale=small", "hydra/launcher=slurm", "+a.b=c"),
-        *("hydra.launcher.partition=gpu", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=../a"),
+        *(
+            "hydra.launcher.partition=gpu",
+            "hydra.launcher.wait=false",
+            "hydra.launcher.n_jobs=2",
+            "hydra.sweep.dir=../a",
+        ),
         *("hydra/sweeper=search", "hydra.sweeper.n_trials=20", "hydra.sweeper.sampler=grid"),
         *("hydra.sweeper.sampler={name:tpe,seed:1}", "hydra.sweeper.pruner.name=median"),
         *("regime.lr=tag(log,interval(1e-4,1e-2))", "model=choice(fcn16s,fcn8s)", "~recipe"),

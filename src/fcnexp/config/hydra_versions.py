@@ -28,17 +28,18 @@ def of_main() -> dict[str, Any]:
 
 def whitelist(node: DictConfig) -> dict[str, Any]:
     """Arguments with which `instantiate` may call what a node names, and nothing else."""
-    return {"_execution_whitelist_": sorted(set(_targets(node)))} if ASKS else {}
+    if not ASKS:
+        return {}
+    return {
+        "_execution_whitelist_": sorted(set(_targets(OmegaConf.to_container(node, resolve=True))))
+    }
 
 
 def _targets(node: Any) -> Iterator[str]:
-    if OmegaConf.is_config(node):
-        plain = OmegaConf.to_container(node, resolve=True)
-        yield from _targets(plain)
-    elif isinstance(node, dict):
+    """Yield each `_target_` in plain containers."""
+    if isinstance(node, dict):
         if isinstance(target := node.get("_target_"), str):
             yield target
         node = list(node.values())
-    if isinstance(node, list):
-        for each in node:
-            yield from _targets(each)
+    for each in node if isinstance(node, list) else ():
+        yield from _targets(each)

@@ -172,13 +172,16 @@ def data_now(record: data_record.Record, roots: dict[str, str]) -> dict[str, Any
 def weights_now(config: dict[str, Any]) -> dict[str, str | None]:
     """Digest of each file that `init` names, by its key; None if the file is gone."""
     init = config.get("init") or {}
-    named = {f"init.{key}": value for key, value in _paths(init)}
+    named = {f"init.{key}": Path(path).expanduser() for key, path in _paths(init)}
+    known = dict[str, str | None]()
     if str(init.get("_target_")).endswith(".weights.hub.hub"):
         from fcnexp.nn.weights.hub import cached
 
-        named["init.file"] = str(cached(init["repo"], init["file"], init["revision"]))
-    found = digests_of(Path(path).expanduser() for path in named.values())
-    return {key: found[str(Path(path).expanduser())] for key, path in named.items()}
+        known["init.file"] = None
+        if (path := cached(init["repo"], init["file"], init["revision"])) is not None:
+            named["init.file"] = path
+    found = digests_of(named.values())
+    return known | {key: found[str(path)] for key, path in named.items()}
 
 
 def outcome_now(folder: Path) -> dict[str, str | None]:

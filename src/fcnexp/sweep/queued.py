@@ -17,6 +17,7 @@ from fcnexp.system.atomic import write_atomically
 
 FILE = "queued.json"
 LOCK = "queued.lock"
+SECONDS = 20.0  # to wait for squeue, whose server may be busy
 SLURM_ID = re.compile(r"\d+(_\d+)?")
 
 
@@ -58,7 +59,10 @@ def in_slurm(sweep: Path) -> dict[Path, str] | None:
         return None
     arrays = sorted({number.partition("_")[0] for number in known.values()})
     command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
-    asked = subprocess.run(command, capture_output=True, text=True)
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
     if asked.returncode and "Invalid job id" not in asked.stderr:
         return None
     there = set(asked.stdout.split())

@@ -114,15 +114,15 @@ class SlurmLauncher(Submitit):
                     "hydra.launcher.wait=false: squeue does not say which jobs are still queued; "
                     "run the command on a machine where squeue works"
                 )
-            left = [j for j in jobs if j.folder not in there and not locks.is_held(j.folder)]
-            left = list({job.folder: job for job in left}.values())  # settings may not matter
+            each = {job.folder: job for job in jobs}  # other settings, but the same job
+            left = [
+                j for j in each.values() if j.folder not in there and not locks.is_held(j.folder)
+            ]
             submitted = self._submit(left) if left else []
             numbers = [its.job_id for its in submitted]
             queued.add(sweep, {j.folder: n for j, n in zip(left, numbers, strict=True)})
-        kept = (
-            f", {len(jobs) - len(left)} queued or running before" if len(left) < len(jobs) else ""
-        )
-        print(f"{len(left)} job{'s' * (len(left) != 1)} queued in Slurm{kept}", flush=True)
+        before = f", {len(each) - len(left)} queued or running before" * (len(left) < len(each))
+        print(f"{len(left)} job{'s' * (len(left) != 1)} queued in Slurm{before}", flush=True)
         if numbers:
             array = numbers[0].partition("_")[0]
             print(f"squeue --jobs={array} lists them, scancel {array} stops them", flush=True)
