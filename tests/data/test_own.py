@@ -8,6 +8,7 @@ from fake_data import LABEL, own_tree
 from PIL import Image
 
 from fcnexp import VOID
+from fcnexp.data import own
 from fcnexp.data.masks import read_mask
 from fcnexp.data.own import Folder, split_by_name
 from fcnexp.data.palette import ClassesFile, indices_of_colours, save_indexed
@@ -46,6 +47,16 @@ def test_image_and_mask_are_read_with_their_classes(tmp_path):
     assert sample.fields["rgb"][0].min() > 190 and sample.fields["rgb"][1:].max() < 10
     assert data.class_names == tuple(f"c{i}" for i in range(21))
     assert data.train(("rgb",)).size(0) == (2, 3)
+
+
+def test_a_folder_is_scanned_once(tmp_path, monkeypatch):
+    """It may hold 200,000 files."""
+    scans, scan = [], own.find_parts
+    monkeypatch.setattr(own, "find_parts", lambda *given: scans.append(given) or scan(*given))
+    data = folder(own_tree(tmp_path))
+    for _ in range(2):
+        assert data.train(("rgb",)).ids == ["a"] and data.val(("rgb",)).ids
+    assert len(scans) == 1
 
 
 def test_samples_can_be_sent_to_the_processes_that_read(tmp_path):
